@@ -1,0 +1,43 @@
+"""`python -m microprint STEP --params FILE --run DIR [argument=value ...]`: one heavy step from a shell.
+
+It needs torch, numpy, h5py and Lightning alone; FILE is `params.json` of a run (or, where pydantic is installed, any
+parameter file), DIR the run's folder. An artifact made here is as good as one made by a notebook.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from microprint.compute import find_step, run_step
+from microprint.errors import UserError
+from microprint.params import load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m microprint", description="Run one heavy step of the study.")
+    parser.add_argument("step", help="name of the step, or fetch-vgg19 to get the VGG19 weights")
+    parser.add_argument("arguments", nargs="*", metavar="argument=value", help="arguments of the step")
+    parser.add_argument("--params", type=Path, help="parameter file, or params.json of a run")
+    parser.add_argument("--run", type=Path, help="folder of the run")
+    options = parser.parse_args(arguments)
+    try:
+        if options.step == "fetch-vgg19":
+            from microprint.networks.vgg_weights import fetch
+            print(fetch())
+            return 0
+        if not (options.params and options.run):
+            raise UserError(f"step {options.step} needs --params FILE and --run DIR")
+        pairs = dict(argument.partition("=")[::2] for argument in options.arguments)
+        for path in run_step(find_step(options.step), load(options.params), options.run / "artifacts", pairs):
+            print(path)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command resumes", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

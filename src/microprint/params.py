@@ -1,0 +1,253 @@
+"""Parameters of the study: one frozen dataclass for each section of a parameter file.
+
+The defaults are those of `params/quick.yml`. The classes need nothing but the standard library, so that a
+machine that only trains can import them; `load` and `validate` check what a user wrote with pydantic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from microprint.errors import UserError
+
+
+@dataclass(frozen=True)
+class Between:
+    """Closed range of a number; pydantic asks it for its schema."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def __get_pydantic_core_schema__(self, source, handler):
+        schema = handler(source)
+        return schema | {k: v for k, v in (("ge", self.low), ("le", self.high)) if v is not None}
+
+
+Count = Annotated[int, Between(0)]
+Positive = Annotated[int, Between(1)]
+Rate = Annotated[float, Between(0.0)]
+Share = Annotated[float, Between(0.0, 1.0)]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Name of the run, its folder and its seed.
+
+    Attributes
+    ----------
+    name : folder below `root` that holds the run.
+    root : folder of all runs; a relative one starts at the repository.
+    seed : every random number of the study follows from it.
+    """
+
+    name: str = "by-hand"
+    root: str = "runs"
+    seed: Count = 2026
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where the heavy steps run.
+
+    Attributes
+    ----------
+    engine : in this process, or on a Dask cluster.
+    device : torch device; `auto` takes a GPU where there is one.
+    scheduler : address of a Dask scheduler, `local` (a cluster on this machine) or `slurm` (through dask-jobqueue).
+    """
+
+    engine: Literal["local", "dask"] = "local"
+    device: str = "auto"
+    scheduler: str = "local"
+
+
+@dataclass(frozen=True)
+class Polycrystals:
+    """Polycrystal volume elements (notebook 01). Owner to fill in."""
+
+    edge: Positive = 16
+
+
+@dataclass(frozen=True)
+class Composites:
+    """Two-phase composites (notebook 01). Owner to fill in."""
+
+    edge: Positive = 27
+
+
+@dataclass(frozen=True)
+class Micrographs:
+    """Cast-iron micrographs (notebook 01). Owner to fill in."""
+
+    edge: Positive = 128
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Orientations and splits (notebook 02). Owner to fill in."""
+
+    pairs: Positive = 20000
+
+
+@dataclass(frozen=True)
+class FingerprintVAE:
+    """S1's VAE and ours (notebook 03). Owner to fill in."""
+
+    latent_dim: Positive = 256
+
+
+@dataclass(frozen=True)
+class LatentAnalysis:
+    """Latent space (notebook 04). Owner to fill in."""
+
+    path_steps: Positive = 7
+
+
+@dataclass(frozen=True)
+class CrystalPlasticity:
+    """Uniaxial tension of the volume elements (notebook 05). Owner to fill in."""
+
+    edge: Positive = 8
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Fingerprint to stress-strain curve (notebook 06). Owner to fill in."""
+
+    epochs: Positive = 100
+
+
+@dataclass(frozen=True)
+class VAERegression:
+    """S2's forward and inverse model (notebook 07). Owner to fill in."""
+
+    latent_dim: Positive = 16
+
+
+@dataclass(frozen=True)
+class TextureVAE:
+    """S3's TextureVAE (notebook 08). Owner to fill in."""
+
+    latent_dim: Positive = 64
+
+
+@dataclass(frozen=True)
+class Params:
+    """All sections of a parameter file."""
+
+    run: RunSettings = field(default_factory=RunSettings)
+    compute: Compute = field(default_factory=Compute)
+    polycrystals: Polycrystals = field(default_factory=Polycrystals)
+    composites: Composites = field(default_factory=Composites)
+    micrographs: Micrographs = field(default_factory=Micrographs)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    vae: FingerprintVAE = field(default_factory=FingerprintVAE)
+    latent: LatentAnalysis = field(default_factory=LatentAnalysis)
+    cp: CrystalPlasticity = field(default_factory=CrystalPlasticity)
+    surrogate: Surrogate = field(default_factory=Surrogate)
+    vae_regression: VAERegression = field(default_factory=VAERegression)
+    texture_vae: TextureVAE = field(default_factory=TextureVAE)
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] = {}) -> Params:
+    """Read a YAML (or JSON) parameter file and check it.
+
+    Parameters
+    ----------
+    path : file whose top level are the sections of `Params`; what it leaves out keeps its default.
+    overrides : dotted keys to YAML values, e.g. ``{"vae.latent_dim": "128"}``.
+
+    Raises
+    ------
+    UserError
+        For a missing or unreadable file, an unknown key (with the nearest known one), a wrong type, a value out
+        of range.
+    """
+    return validate(_override(_read(Path(path)), overrides), where=path)
+
+
+def validate(sections: Mapping[str, Any], where: object = "parameters") -> Params:
+    """Check nested sections (as a notebook or a file holds them) and return them typed.
+
+    Raises `UserError` as `load` does.
+    """
+    _refuse_unknown(sections, Params, "", where)
+    try:
+        from pydantic import TypeAdapter, ValidationError
+    except ModuleNotFoundError:
+        # A machine that only trains gets sections that the runner has checked already.
+        return _build(Params, sections)
+    try:
+        return TypeAdapter(Params).validate_python(sections, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{key} = {first['input']!r}: {first['msg'].lower()}", where, f"Correct {key}") from None
+
+
+def as_dict(params: Params) -> dict[str, Any]:
+    """Nested plain dictionary of the parameters, as YAML and JSON hold them."""
+    return dataclasses.asdict(params)
+
+
+def sections_from(params: Params, names: tuple[str, ...]) -> dict[str, Any]:
+    """Plain dictionaries of some sections."""
+    return {name: dataclasses.asdict(getattr(params, name)) for name in names}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except OSError as error:
+        known = ", ".join(sorted(p.name for p in path.parent.glob("*.yml"))) or "none"
+        raise UserError(f"cannot be read ({error.strerror})", path, f"Parameter files there: {known}") from None
+    try:
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        raise UserError(f"is not valid {path.suffix[1:].upper()} ({' '.join(str(error).split())})", path) from None
+    if not isinstance(content or {}, dict):
+        raise UserError("holds no sections", path, "Start from params/quick.yml")
+    return content or {}
+
+
+def _override(sections: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in overrides.items():
+        *parents, leaf = key.split(".")
+        place = sections
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise UserError(f"{key} goes through {parent}, which is a value", "--set")
+        place[leaf] = yaml.safe_load(value) if isinstance(value, str) else value
+    return sections
+
+
+def _refuse_unknown(sections: Mapping[str, Any], kind: type, prefix: str, where: object) -> None:
+    hints = get_type_hints(kind)
+    for key, value in sections.items():
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
+            raise UserError(f"unknown parameter {prefix}{key}", where, f"The nearest known one is {prefix}{near[0]}")
+        if not dataclasses.is_dataclass(hints[key]):
+            continue
+        if not isinstance(value, Mapping):
+            raise UserError(f"{prefix}{key} = {value!r} is not a section", where, f"Write keys below {prefix}{key}:")
+        _refuse_unknown(value, hints[key], f"{prefix}{key}.", where)
+
+
+def _build(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{key: _build(hints[key], item) for key, item in value.items()})
+    if get_origin(kind) is tuple:
+        inner = [a for a in get_args(kind) if a is not Ellipsis]
+        return tuple(_build(inner[min(i, len(inner) - 1)], item) for i, item in enumerate(value))
+    return value
