@@ -1,0 +1,126 @@
+"""Frozen convolutions of VGG19 and the style loss that they carry.
+
+Gatys, Ecker & Bethge, "Texture synthesis using convolutional neural networks", NeurIPS 2015, describe a texture by
+the Gram matrices of VGG19's feature maps; Sardeshmukh et al., TextureVAE (2021), eq. (2), train with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from microprint import store
+from microprint.errors import UserError
+from microprint.networks import vgg_weights
+
+# Channels of the convolutions in each of the five blocks (Simonyan & Zisserman 2014, configuration E).
+BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
+LAYERS = tuple(name for b, widths in enumerate(BLOCKS, 1)
+               for name in (*(f"conv{b}_{i}" for i in range(1, len(widths) + 1)), f"pool{b}"))
+CHANNELS = {name: BLOCKS[int(name[4]) - 1][0] for name in LAYERS}
+STYLE_LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+
+
+class VGG19(nn.Module):
+    """The 16 convolutions of VGG19 with their ReLUs, frozen; average pooling as Gatys et al. recommend.
+
+    Rescaling a filter changes nothing downstream as long as the next layer is scaled back, so the normalised weights
+    (mean activation of one over natural images) give the same network as the original ones with better balanced
+    Gram matrices.
+
+    Parameters
+    ----------
+    tensors : ``conv1_1.weight``, ``conv1_1.bias`` ... ``conv5_4.bias`` in RGB order, ``mean`` and ``std`` (3,) of
+        the input normalisation for images in [0, 1]; any float type.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        super().__init__()
+        for name, tensor in tensors.items():
+            self.register_buffer(name.replace(".", "_"), tensor.float(), persistent=False)
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> VGG19:
+        """Read converted weights; without a path those in the cache (see `vgg_weights.fetch`).
+
+        Raises `UserError` if they are missing, with how to get them.
+        """
+        path = vgg_weights.cached() if path is None else Path(path)
+        tensors, _ = store.load_tensors(path)
+        missing = {f"{n}.{part}" for n in LAYERS if n[0] == "c" for part in ("weight", "bias")} - tensors.keys()
+        if missing:
+            raise UserError(f"lacks {len(missing)} tensors of VGG19, {sorted(missing)[0]} first", path,
+                            "Make it again with `python -m microprint fetch-vgg19`")
+        return cls(tensors)
+
+    def forward(self, images: Tensor, layers: Iterable[str] = STYLE_LAYERS,
+                pool=lambda maps: F.avg_pool2d(maps, 2)) -> dict[str, Tensor]:
+        """Feature maps after the ReLU (conv) or the pooling (pool) of the named layers.
+
+        Parameters
+        ----------
+        images : (B, 1 or 3, h, w) in [0, 1]; grey images are repeated in the three colours.
+        layers : some of `LAYERS`; nothing beyond the last of them is computed.
+        pool : halves the maps.
+
+        Returns
+        -------
+        dict of (B, C, h / 2^k, w / 2^k), in the order of the network.
+        """
+        wanted = set(layers)
+        maps = (images.expand(-1, 3, -1, -1) - self.mean[:, None, None]) / self.std[:, None, None]
+        found = {}
+        for name in LAYERS:
+            if len(found) == len(wanted):
+                break
+            if name.startswith("pool"):
+                maps = pool(maps)
+            else:
+                weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
+                maps = F.relu(F.conv2d(maps, weight, bias, padding=1))
+            if name in wanted:
+                found[name] = maps
+        return found
+
+
+def check_layers(layers: Iterable[str]) -> None:
+    """Raise `UserError` for a name that VGG19 does not have."""
+    unknown = [name for name in layers if name not in CHANNELS]
+    if unknown:
+        raise UserError(f"VGG19 has no layer {unknown[0]}", remedy=f"Choose among {', '.join(LAYERS)}")
+
+
+def gram(maps: Tensor) -> Tensor:
+    """Gram matrix over M positions, divided by M: ``G_ij / M = sum_k F_ik F_jk / M``.
+
+    Parameters
+    ----------
+    maps : (B, C, h, w)
+
+    Returns
+    -------
+    (B, C, C)
+    """
+    flat = maps.flatten(2)
+    return flat @ flat.mT / flat.shape[2]
+
+
+def style_loss(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tensor:
+    """Style loss of Gatys et al.; S3, eq. (2), with all layer weights equal to one.
+
+    ``L = sum_l 1 / (4 C_l^2 M_l^2) sum_ij (G_ij - H_ij)^2``; with Gram matrices already divided by M this is a
+    quarter of their mean squared difference, so two images of different size can be compared.
+
+    Parameters
+    ----------
+    x, y : feature maps (B, C, h, w) by layer, as `VGG19` returns them; the same layers in both.
+
+    Returns
+    -------
+    (B,) loss of each pair.
+    """
+    return sum((gram(x[name]) - gram(y[name])).square().mean((1, 2)) / 4 for name in x)
