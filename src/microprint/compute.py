@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -209,10 +210,15 @@ def choose_device(name: str) -> torch.device:
                         remedy="Use auto, cpu or cuda") from None
 
 
+def watched() -> bool:
+    """Whether a person looks on: a terminal, or a notebook that the runner did not start."""
+    return sys.stderr.isatty() or ("ipykernel" in sys.modules and "MICROPRINT_BATCH" not in os.environ)
+
+
 def progress(items: Iterable, label: str, total: int | None = None) -> Iterator:
     """Iterate with a bar where a person watches, and a line at every tenth otherwise."""
     total = len(items) if total is None else total  # type: ignore[arg-type]
-    if sys.stderr.isatty():
+    if watched():
         from tqdm import tqdm
         yield from tqdm(items, desc=label, total=total)
         return
@@ -252,13 +258,17 @@ class Study:
         self.folder = run_folder(params)
         self.artifacts = self.folder / "artifacts"
         self.device = choose_device(params.compute.device)
+        self._used: dict[str, str] = {}
 
     def do(self, step: Step, **arguments: str) -> list[Path]:
         """Run a step where `compute.engine` says, or find its artifacts there already; return their paths."""
         if self.params.compute.engine == "local":
-            return run_step(step, self.params, self.artifacts, arguments)
-        from microprint.cluster import submit
-        return submit(step.name, self.params, self.artifacts, arguments)
+            paths = run_step(step, self.params, self.artifacts, arguments)
+        else:
+            from microprint.cluster import submit
+            paths = submit(step.name, self.params, self.artifacts, arguments)
+        self._used |= {path.name: store.provenance_of(path)["key"] for path in paths}
+        return paths
 
     def open(self, name: str, kind: str | None = None) -> h5py.File:
         """Artifact of this run, open for reading; `UserError` if it is missing or damaged."""
@@ -284,9 +294,11 @@ class Study:
         wrong = [name for name in metrics if not name.startswith(f"{notebook}.")]
         if wrong:
             raise ValueError(f"metrics of notebook {notebook} start with {notebook}., unlike {wrong[0]}")
+        import resource
         results = self.folder / "results"
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
         store.save_json(results / f"{notebook}.json", {"metrics": {k: float(v) for k, v in metrics.items()},
-                                                       "headline": vars(headline)})
+                                                       "headline": vars(headline), "artifacts": self._used, "peak_mib": peak})
         if figure is not None:
             with store.atomic(results / f"{notebook}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")

@@ -1,0 +1,27 @@
+# `make study` and `make test` do all of their own set-up, in .venv.
+PYTHON ?= python3
+PROFILE ?= quick
+BIN := .venv/bin
+
+.PHONY: study test notebooks clean
+
+study: .venv/ready
+	$(BIN)/python run_all.py --params params/$(PROFILE).yml
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+notebooks: .venv/ready   # bring each .py and its .ipynb in step
+	$(BIN)/jupytext --sync notebooks/*.py
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m microprint fetch-vgg19
+	touch $@
+
+clean:
+	rm -rf .venv runs

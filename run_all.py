@@ -1,0 +1,157 @@
+"""Run the study: the notebooks as a graph, executed by papermill with a parameter file.
+
+    python run_all.py                                     the default profile, params/quick.yml
+    python run_all.py --params params/laptop.yml          another profile
+    python run_all.py --set vae.latent_dim=128            with a parameter changed
+    python run_all.py --list                              what is up to date, and why not
+    python run_all.py --sweep vae.latent_dim=64,128,256   one run for each value
+"""
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from microprint import params as parameters
+from microprint.errors import UserError
+from microprint.study import NEEDS, Run, branch, literal, sweep_points
+
+console = Console()
+
+
+def main() -> int:
+    options = parse_arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ["MICROPRINT_BATCH"] = "1"
+    try:
+        if options.sweep:
+            return sweep(options)
+        run = open_run(options, pairs(options.set))
+        if options.list:
+            show_states(run)
+            return 0
+        if options.dry_run:
+            show_plan(run, options)
+            return 0
+        return execute(run, options)
+    except UserError as error:
+        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command resumes where it stopped")
+        return 130
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=Path(__file__).parent / "params" / "quick.yml", metavar="FILE")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change parameters")
+    parser.add_argument("--name", help="name of the run; default: the parameter file's")
+    parser.add_argument("--only", nargs="+", default=[], choices=NEEDS, metavar="NN", help="these notebooks alone")
+    parser.add_argument("--from", dest="start", choices=NEEDS, metavar="NN", help="this notebook and all after it")
+    parser.add_argument("--force", action="store_true", help="run even what is up to date")
+    parser.add_argument("--list", action="store_true", help="show each notebook's state and why it would run")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and say what would run and what it needs")
+    parser.add_argument("--sweep", nargs="+", default=[], metavar="KEY=A,B,C", help="one run for each value")
+    return parser.parse_args()
+
+
+def pairs(settings: list[str]) -> dict[str, str]:
+    """``key=value`` texts as a dictionary."""
+    for setting in settings:
+        if "=" not in setting:
+            raise UserError(f"{setting!r} is not of the form key=value", "--set")
+    return dict(setting.split("=", 1) for setting in settings)
+
+
+def open_run(options: argparse.Namespace, overrides: dict[str, str]) -> Run:
+    """Checked run; its name is the option's, the file's own `run.name`, or the file's stem."""
+    checked = parameters.load(options.params, overrides)
+    if options.name:
+        checked = dataclasses.replace(checked, run=dataclasses.replace(checked.run, name=options.name))
+    return Run(checked)
+
+
+def execute(run: Run, options: argparse.Namespace) -> int:
+    """Run what is not up to date, write the report, print the closing table."""
+    from microprint.report import write_report
+    plan = run.plan(options.only, options.start, options.force)
+    console.print(f"run [bold]{run.params.run.name}[/]: {len(plan)} of {len(NEEDS)} notebooks to execute", highlight=False)
+    failure = None
+    for number, reason in plan.items():
+        console.print(f"[bold]{run.notebooks[number].name}[/] ({reason})", highlight=False)
+        try:
+            run.execute(number)
+        except UserError as error:
+            failure = error
+            break
+    run.collect_metrics()
+    page = write_report(run)
+    show_times(run, plan)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    if failure:
+        console.print(f"[bold red]error:[/] {failure}\n  parameters: {run.folder / 'params.json'}\n  resume with: {command()}",
+                      highlight=False, soft_wrap=True)
+    return 1 if failure else 0
+
+
+def command() -> str:
+    """The command line that resumes this run."""
+    return " ".join(["python", *(arg for arg in sys.argv if arg != "--force")])
+
+
+def show_states(run: Run) -> None:
+    table = Table("notebook", "state", "seconds", "why it would run", title=f"run {run.params.run.name} in {run.folder}")
+    for number, notebook in run.notebooks.items():
+        last, reason = run.state.get(number, {}), run.why(number)
+        state = "up to date" if reason is None else last.get("status", "new")
+        table.add_row(notebook.name, state, str(last.get("seconds", "")), reason or "")
+    console.print(table)
+
+
+def show_plan(run: Run, options: argparse.Namespace) -> None:
+    from microprint.requirements import requirements
+    table = Table("what", "how much", title=f"{options.params.name} would need")
+    for what, amount in requirements(run.params):
+        table.add_row(what, amount)
+    console.print(table)
+    for number, reason in run.plan(options.only, options.start, options.force).items():
+        console.print(f"would run {run.notebooks[number].name}: {reason}", highlight=False)
+
+
+def show_times(run: Run, plan: dict[str, str]) -> None:
+    table = Table("notebook", "status", "seconds", "peak memory / MiB", title="times and peak memory")
+    for number, notebook in run.notebooks.items():
+        last = run.state.get(number, {})
+        status = last.get("status", "not run") if number in plan else ("up to date" if last else "not run")
+        table.add_row(notebook.name, status, str(last.get("seconds", "")), str(run.results(number).get("peak_mib", "")))
+    console.print(table)
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """One run for each combination of values, then a table of their headlines."""
+    base = open_run(options, pairs(options.set))
+    runs = []
+    for point in sweep_points({key: values.split(",") for key, values in pairs(options.sweep).items()}):
+        suffix = "-".join(f"{key}-{literal(value)}" for key, value in point.items())
+        name = f"{base.params.run.name}-{suffix}"
+        runs.append((suffix, open_run(options, pairs(options.set) | point | {"run.name": name})))
+    codes = []
+    for _, run in runs:
+        branch(base.folder, run.folder)
+        codes.append(execute(run, options))
+    table = Table("notebook", "headline", *(suffix for suffix, _ in runs), title="sweep")
+    for number, notebook in base.notebooks.items():
+        headlines = [run.results(number).get("headline", {}) for _, run in runs]
+        table.add_row(notebook.name, headlines[0].get("label", ""), *(f"{h['value']:.3g}" if h else "" for h in headlines))
+    console.print(table)
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""microprint: deep learning for material microstructures, from volume element to property and back.
+
+The public face applies a trained study to a user's own material::
+
+    from microprint import Fingerprint, StressSurrogate, InverseDesign, TextureFingerprint, simulate_cp, effective_stiffness
+"""
+
+from importlib import import_module
+
+from microprint.errors import UserError
+
+PUBLIC = {"Fingerprint": "systems.fingerprint", "StressSurrogate": "systems.surrogate",
+          "InverseDesign": "systems.inverse_design", "TextureFingerprint": "systems.texture",
+          "simulate_cp": "mechanics", "effective_stiffness": "mechanics"}
+__all__ = ["UserError", *PUBLIC]
+
+
+def __getattr__(name: str):
+    """Import a public name when it is first used, so that `import microprint` stays quick."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'microprint' has no attribute {name!r}")
+    return getattr(import_module(f"microprint.{PUBLIC[name]}"), name)

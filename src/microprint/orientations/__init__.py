@@ -1,0 +1,56 @@
+"""Crystal orientations, batched in torch.
+
+An orientation is a unit quaternion ``(w, x, y, z)`` in DAMASK's convention (passive, P = -1): its matrix ``M``
+turns *sample* components into *crystal* components, ``v_crystal = M v_sample``. The hexagonal crystal frame has
+``x || a1 = [2 -1 -1 0]`` and ``z || c``. Functions take any leading shape and keep the floating-point type.
+"""
+
+from microprint.orientations.embedding import EMBEDDING_SIZE, embed, project
+from microprint.orientations.quaternions import (
+    conjugate,
+    euler_channels,
+    expand,
+    from_euler,
+    from_euler_channels,
+    from_matrix,
+    from_rotation_vector,
+    multiply,
+    one_minus_abs_dot,
+    random,
+    rotation_angle,
+    standardize,
+    to_euler,
+    to_matrix,
+)
+from microprint.orientations.symmetry import (
+    SYMMETRIES,
+    disorientation,
+    equivalents,
+    reduce,
+    symmetry_operators,
+)
+
+__all__ = [
+    "EMBEDDING_SIZE",
+    "SYMMETRIES",
+    "conjugate",
+    "disorientation",
+    "embed",
+    "equivalents",
+    "euler_channels",
+    "expand",
+    "from_euler",
+    "from_euler_channels",
+    "from_matrix",
+    "from_rotation_vector",
+    "multiply",
+    "one_minus_abs_dot",
+    "project",
+    "random",
+    "reduce",
+    "rotation_angle",
+    "standardize",
+    "symmetry_operators",
+    "to_euler",
+    "to_matrix",
+]

@@ -1,0 +1,102 @@
+"""The report of a run: an index page and every executed notebook as HTML, readable from disk and offline."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import latex2mathml.converter
+import nbformat
+from nbconvert import HTMLExporter
+from pygments.formatters import HtmlFormatter
+
+from microprint import store
+
+if TYPE_CHECKING:
+    from microprint.study import Run
+
+FOLDER = Path(__file__).parent
+# Code is set apart so that dollar signs in it are not taken for mathematics.
+MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$\n]+?)\$(?![\w$])", re.S)
+
+
+def write_report(run: Run) -> Path:
+    """Write `report/` of a run: index, pages, executed notebooks, pictures, metrics; return the index page."""
+    target = run.folder / "report"
+    target.mkdir(parents=True, exist_ok=True)
+    entries = list(_entries(run))
+    for entry in entries:
+        if entry["executed"]:
+            shutil.copy2(entry["executed"], target)
+            _write_page(entry, entries, target)
+        if entry["picture"]:
+            shutil.copy2(entry["picture"], target / f"{entry['number']}.png")
+    for name in ("metrics.json", "params.json"):
+        if (run.folder / name).is_file():
+            shutil.copy2(run.folder / name, target)
+    page = _render("index.html.j2", entries=entries, run=run.params.run, environment=store.environment(), at=store.now())
+    return _save(target / "index.html", page)
+
+
+def _entries(run: Run) -> Iterator[dict[str, Any]]:
+    """What the index says of each notebook."""
+    for number, notebook in run.notebooks.items():
+        first = nbformat.read(notebook.path, as_version=4).cells[0].source
+        results, last = run.results(number), run.state.get(number, {})
+        executed, picture = run.executed(number), run.folder / "results" / f"{number}.png"
+        done = last.get("status") == "done"
+        yield {"number": number, "name": notebook.name, "title": first.splitlines()[0].lstrip("# "),
+               "question": _question(first), "status": last.get("status", "not run"), "seconds": last.get("seconds"),
+               "headline": results.get("headline") if done else None, "peak_mib": results.get("peak_mib"),
+               "executed": executed if executed.is_file() else None, "picture": picture if done and picture.is_file() else None}
+
+
+def _question(markdown: str) -> str:
+    found = re.search(r"\*\*Question\*\*\W*(.+?)(?=\n\s*\n|\n\*\*|\Z)", markdown, re.S)
+    return " ".join(found[1].split()) if found else ""
+
+
+def _write_page(entry: dict[str, Any], entries: list[dict[str, Any]], target: Path) -> None:
+    notebook = nbformat.read(entry["executed"], as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_mathml(cell.source)
+    body, _ = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True,
+                           exclude_output_prompt=True).from_notebook_node(notebook)
+    page = _render("page.html.j2", entry=entry, entries=entries, body=with_mathml_in_outputs(body),
+                   highlighting=HtmlFormatter().get_style_defs(".highlight"))
+    _save(target / f"{entry['name']}.html", page)
+
+
+def with_mathml(markdown: str) -> str:
+    """Markdown whose TeX is turned into MathML, which browsers draw without a script."""
+    def convert(found: re.Match) -> str:
+        if found["code"]:
+            return found["code"]
+        kind, tex = ("block", found["block"]) if found["block"] else ("inline", found["inline"])
+        mathml = latex2mathml.converter.convert(" ".join(tex.split()), display=kind)
+        return f"\n\n<div class=\"equation\">{mathml}</div>\n\n" if kind == "block" else mathml
+    return MATH.sub(convert, markdown)
+
+
+def with_mathml_in_outputs(html: str) -> str:
+    """The same for TeX in rendered Markdown outputs (table heads and captions)."""
+    def convert(found: re.Match) -> str:
+        return found[1] + with_mathml(found[2]) + found[3]
+    return re.sub(r'(<div class="output_markdown[^>]*>)(.*?)(</div>)', convert, html, flags=re.S)
+
+
+def _render(template: str, **context: Any) -> str:
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True,
+                                     lstrip_blocks=True)
+    return environment.get_template(template).render(css=(FOLDER / "style.css").read_text(), **context)
+
+
+def _save(path: Path, text: str) -> Path:
+    with store.atomic(path) as temporary:
+        temporary.write_text(text)
+    return path
