@@ -62,6 +62,8 @@ def source_digest(modules: Iterable[str]) -> str:
 
 
 def _module_file(name: str) -> Path | None:
+    if name.split(".")[0] != "microprint":
+        return Path(sys.modules[name].__file__)  # a step of a user's own
     base = PACKAGE.joinpath(*name.split(".")[1:])
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
