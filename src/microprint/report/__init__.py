@@ -57,7 +57,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
 
 def _question(markdown: str) -> str:
     found = re.search(r"\*\*Question\*\*\W*(.+?)(?=\n\s*\n|\n\*\*|\Z)", markdown, re.S)
-    return " ".join(found[1].split()) if found else ""
+    return with_mathml(" ".join(found[1].split())) if found else ""
 
 
 def _write_page(entry: dict[str, Any], entries: list[dict[str, Any]], target: Path) -> None:

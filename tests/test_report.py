@@ -1,0 +1,39 @@
+"""The report can be read from disk, offline, at any state of a run."""
+
+import re
+
+import pytest
+from toys import write_toys
+
+from microprint import store
+from microprint.params import validate
+from microprint.report import with_mathml, write_report
+from microprint.study import NEEDS, Run
+
+
+@pytest.fixture
+def run(tmp_path):
+    params = validate({"run": {"name": "t", "root": str(tmp_path / "runs")}})
+    return Run(params, write_toys(tmp_path / "n"))
+
+
+def test_report_of_a_partial_run(run):
+    run.execute("01")
+    page = write_report(run)
+    index = page.read_text()
+    assert index.count("<article>") == len(NEEDS) and index.count('class="status not-run"') == len(NEEDS) - 1
+    assert "does <math" in index
+    notebook = (page.parent / "01_toy.html").read_text()
+    assert "<math" in notebook and "Provenance" in notebook
+    for text in (index, notebook):
+        assert not re.search(r'(src|href)="(https?:)?//', text)
+        for link in re.findall(r'href="([^"#]+)"', text):
+            assert (page.parent / link).is_file() or link == "metrics.json"
+    assert store.load_json(page.parent / "params.json")["run"]["name"] == "t"
+
+
+@pytest.mark.parametrize("text, count", [
+    ("energy $E = mc^2$ and $$\\sum_i x_i$$", 2), ("costs 5$ or 6$ a piece", 0), ("`$HOME/$USER`", 0),
+    ("```\n$a$\n```", 0), ("$\\mathbf{P} = \\mathbf{F}_\\mathrm{e} \\mathbf{S}$", 1)])
+def test_mathematics_becomes_mathml(text, count):
+    assert with_mathml(text).count("<math") == count

@@ -1,0 +1,139 @@
+"""The runner: what runs and why, what a failure leaves behind, and that resuming gives the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import pytest
+from toys import HEADER, TOY, write_toys
+
+from microprint import store
+from microprint.errors import UserError
+from microprint.params import validate
+from microprint.study import NEEDS, Run, branch, literal, literals, load_notebooks, sweep_points
+
+REPOSITORY = Path(__file__).parents[1]
+@pytest.fixture
+def params(tmp_path):
+    return validate({"run": {"name": "t", "root": str(tmp_path / "runs")}})
+
+
+def done(run: Run, *numbers: str) -> None:
+    """Mark notebooks as done, as executing them would."""
+    for number in numbers:
+        run._mark(number, status="done", key=run.key(number), seconds=1.0)
+        run.executed(number).parent.mkdir(parents=True, exist_ok=True)
+        run.executed(number).touch()
+
+
+def test_plan_follows_the_graph(tmp_path, params):
+    run = Run(params, write_toys(tmp_path / "n"))
+    assert list(run.plan()) == list(NEEDS)
+    done(run, *NEEDS)
+    assert run.plan() == {}
+    assert list(run.plan(force=True, only=["03"])) == ["03"]
+    run.executed("03").unlink()
+    assert run.plan() == {"03": "its executed notebook is missing", "04": "03 runs again", "06": "03 runs again"}
+    assert list(run.plan(start="05")) == []
+
+
+def test_changed_parameters_and_code_are_told_apart(tmp_path, params):
+    run = Run(params, write_toys(tmp_path / "n"))
+    done(run, *NEEDS)
+    other = Run(validate({"run": {"name": "t", "root": params.run.root}, "latent": {"path_steps": 9}}), run.notebooks)
+    assert other.why("01") == "parameters changed" and other.why("08") == "parameters and inputs changed"
+    changed = Run(params, write_toys(tmp_path / "n", {"05": "print(1)"}))
+    assert list(changed.plan()) == ["05", "06"] and changed.why("05") == "notebook changed"
+
+
+def test_a_missing_upstream_artifact_is_refused(tmp_path, params):
+    run = Run(params, write_toys(tmp_path / "n"))
+    with pytest.raises(UserError, match="notebook 04 needs the artifacts of 03.*--only 03 04"):
+        run.plan(only=["04"])
+
+
+def test_a_damaged_artifact_makes_its_notebook_run_again(tmp_path, params):
+    run = Run(params, write_toys(tmp_path / "n"))
+    done(run, *NEEDS)
+    artifact = run.folder / "artifacts" / "a.json"
+    store.save_json(artifact, {"provenance": {"key": "k"}})
+    store.save_json(run.folder / "results" / "01.json", {"artifacts": {"a.json": "k"}})
+    assert run.why("01") is None
+    artifact.write_text("{")
+    assert run.why("01") == "artifact a.json is missing or damaged"
+
+
+def test_notebooks_out_of_step_or_without_parameters_are_refused(tmp_path):
+    write_toys(tmp_path / "n")
+    script = tmp_path / "n" / "02_toy.py"
+    script.write_text(script.read_text().replace("Toy", "Joy"))
+    with pytest.raises(UserError, match=r"02_toy\.ipynb: differs from 02_toy\.py.*jupytext --sync"):
+        load_notebooks(tmp_path / "n")
+    script.write_text(HEADER + TOY.format(number="02", body="").replace('tags=["parameters"]', ""))
+    jupytext.write(jupytext.read(script), script.with_suffix(".ipynb"))
+    with pytest.raises(UserError, match="no cell tagged `parameters`"):
+        load_notebooks(tmp_path / "n")
+    script.with_suffix(".ipynb").unlink()
+    with pytest.raises(UserError, match="holds no notebook 02"):
+        load_notebooks(tmp_path / "n")
+
+
+def test_execution_failure_and_recovery(tmp_path, params, capsys):
+    broken = 'from microprint.errors import UserError\nprint("before")\nraise UserError("no grains", "ve.vti", "Check it")'
+    run = Run(params, write_toys(tmp_path / "n", {"01": broken}))
+    with pytest.raises(UserError, match=r"01_toy\.ipynb: stopped in cell 3: ve\.vti: no grains\. Check it"):
+        run.execute("01")
+    assert run.why("01") == "failed last time"
+    assert "before" in run.executed("01").read_text() and "01 | before" in capsys.readouterr().out
+    mended = Run(params, write_toys(tmp_path / "n"))
+    mended.execute("01")
+    assert mended.why("01") is None
+    assert store.load_json(mended.collect_metrics()) == {"01.x": 2026.0}
+
+
+def test_sweeps():
+    assert sweep_points({"a": ["1", "2"], "b": ["x"]}) == [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]
+    assert literal("3/4") == "3_4" and literals("a = {'x': 1}\nb = 2") == {"a": {"x": 1}, "b": 2}
+
+
+def test_a_branch_shares_files_but_not_changes(tmp_path):
+    store.save_json(tmp_path / "base" / "a.json", {"x": 1})
+    branch(tmp_path / "base", tmp_path / "copy")
+    store.save_json(tmp_path / "copy" / "a.json", {"x": 2})
+    assert store.load_json(tmp_path / "base" / "a.json") == {"x": 1}
+
+
+def command(*arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "run_all.py", *arguments], cwd=REPOSITORY, text=True, capture_output=True, **options)
+
+
+def test_a_misspelt_parameter_starts_nothing(tmp_path):
+    result = command("--set", "vae.latent_dimm=8", f"run.root={tmp_path}")
+    assert result.returncode == 2 and "nearest known one is vae.latent_dim" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_list_and_dry_run_start_nothing(tmp_path):
+    listed = command("--list", "--set", f"run.root={tmp_path}")
+    assert listed.returncode == 0 and listed.stdout.count("not run yet") == len(NEEDS)
+    planned = command("--dry-run", "--params", "params/paper.yml", "--set", f"run.root={tmp_path}")
+    assert planned.returncode == 0 and "would run 08_texture_vae" in planned.stdout and "GiB" in planned.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_study_says_so_and_keeps_its_state(tmp_path):
+    process = subprocess.Popen([sys.executable, "run_all.py", "--params", "tests/data/tiny.yml", "--only", "01",
+                                "--set", f"run.root={tmp_path}"], cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    state = tmp_path / "tiny" / "state.json"
+    while not state.is_file():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "the same command resumes" in output
+    assert store.load_json(state)["01"]["status"] == "interrupted"
