@@ -1,0 +1,48 @@
+"""Steps from a shell and on a Dask worker give what they give in a notebook."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from microprint import store
+from microprint.__main__ import main
+from microprint.compute import open_run
+from microprint.microstructures.datasets import generate_composites
+
+TINY = "tests/data/tiny.yml"
+
+
+def phases(path) -> np.ndarray:
+    with store.open_hdf5(path) as file:
+        return file["phase"][:]
+
+
+def test_a_step_from_a_shell_is_found_by_the_notebook(tmp_path, capsys):
+    from microprint.params import load
+    params = load(TINY, {"run.root": str(tmp_path), "run.name": "t"})
+    assert main(["generate_composites", "--params", TINY, "--run", str(tmp_path / "t")]) == 0
+    path = tmp_path / "t" / "artifacts" / "composites.h5"
+    assert str(path) in capsys.readouterr().out
+    made = path.stat().st_mtime_ns
+    open_run(run=vars(params.run), composites=dataclasses.asdict(params.composites)).do(generate_composites)
+    assert path.stat().st_mtime_ns == made
+
+
+def test_a_dask_worker_makes_the_same(tmp_path):
+    from microprint.params import as_dict, load
+    params = as_dict(load(TINY, {"run.root": str(tmp_path)}))
+    local = open_run(run=params["run"] | {"name": "local"}, composites=params["composites"])
+    remote = open_run(run=params["run"] | {"name": "dask"}, composites=params["composites"], compute={"engine": "dask"})
+    (here,), (there,) = local.do(generate_composites), remote.do(generate_composites)
+    assert there != here and np.array_equal(phases(here), phases(there))
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["no_such_step", "--params", TINY, "--run", "x"], "no step is called no_such_step"),
+    (["generate_composites"], "needs --params FILE and --run DIR"),
+    (["train_surrogate", "--params", TINY, "--run", "/nowhere"], "is missing"),
+])
+def test_faults_are_told_in_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
