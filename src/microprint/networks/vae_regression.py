@@ -1,0 +1,282 @@
+"""VAE-regression: one model from structure to property and back.
+
+Sardeshmukh et al., "Material microstructure design using VAE-regression with multimodal prior", 2024 (S2), after
+Zhao et al., "Variational autoencoder for regression", MICCAI 2019. The names follow S2: x is the microstructure,
+z its latent vector, c the property.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from microprint.networks.vgg import VGG19, style_loss
+
+SLOPE = 0.2  # of the leaky ReLU, S2 appendix A
+PRIORS = ("gaussian", "mixture")
+# A posterior of the property narrower than exp(-3) of its spread would only say how small the training set is.
+LOG_VARIANCE_FLOOR = -6.0
+
+
+class Mixture(NamedTuple):
+    """K diagonal Gaussians p_k with weights pi_k, for each of B samples.
+
+    Attributes
+    ----------
+    log_weight : (B, K) log pi_k.
+    mean, log_variance : (B, K, d)
+    """
+
+    log_weight: Tensor
+    mean: Tensor
+    log_variance: Tensor
+
+
+def kl_gaussians(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
+    """D_KL(q || p) in nats of diagonal Gaussians; all of shape (..., d), result (...)."""
+    ratio = (log_variance_q - log_variance_p).exp()
+    distance = (mean_q - mean_p).square() * (-log_variance_p).exp()
+    return (ratio + distance - 1 - log_variance_q + log_variance_p).sum(-1) / 2
+
+
+def kl_to_mixture(mean: Tensor, log_variance: Tensor, mixture: Mixture) -> Tensor:
+    """Variational upper bound of D_KL(q || sum_k pi_k p_k); S2 eq. (3), Hershey & Olsen 2007. Exact for K = 1.
+
+    ``-log sum_k pi_k exp(-D_KL(q || p_k))``
+
+    Parameters
+    ----------
+    mean, log_variance : (B, d) of q.
+
+    Returns
+    -------
+    (B,) in nats.
+    """
+    each = kl_gaussians(mean[:, None], log_variance[:, None], mixture.mean, mixture.log_variance)
+    return -torch.logsumexp(mixture.log_weight - each, dim=1)
+
+
+class GaussianPrior(nn.Module):
+    """Generator p(z | c) with one Gaussian: its mean linear in c, one variance for all of z (S2 table 4)."""
+
+    def __init__(self, properties: int, latent_dim: int):
+        super().__init__()
+        self.mean = nn.Linear(properties, latent_dim)
+        self.log_variance = nn.Linear(properties, 1)
+
+    def forward(self, c: Tensor) -> Mixture:
+        mean = self.mean(c)[:, None]
+        return Mixture(c.new_zeros(len(c), 1), mean, self.log_variance(c)[:, None].expand_as(mean))
+
+
+class MixturePrior(nn.Module):
+    """Generator p(z | c) with K Gaussians (S2 table 5)."""
+
+    def __init__(self, properties: int, latent_dim: int, components: int, hidden: int = 8):
+        super().__init__()
+        self.shape = (components, latent_dim)
+        self.dense = nn.Linear(properties, hidden)
+        self.weight = nn.Linear(hidden, components)
+        self.mean = nn.Linear(hidden, components * latent_dim)
+        self.log_variance = nn.Linear(hidden, components * latent_dim)
+
+    def forward(self, c: Tensor) -> Mixture:
+        h = torch.tanh(self.dense(c))
+        return Mixture(F.log_softmax(self.weight(h), 1), self.mean(h).unflatten(1, self.shape),
+                       self.log_variance(h).unflatten(1, self.shape))
+
+
+class Trunk(nn.Module):
+    """Convolutions that encoder and regressor share (S2 table 2): blocks of 3^3 convolution and max-pooling to 1^3."""
+
+    def __init__(self, edge: int, width: int, hidden: int):
+        super().__init__()
+        blocks = int(math.log2(edge))
+        channels = [1, *(width * 2**i for i in range(blocks))]
+        self.convolutions = nn.ModuleList(nn.Conv3d(a, b, 3, padding=1) for a, b in zip(channels, channels[1:]))
+        self.dense = nn.Linear(channels[-1], hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for convolution in self.convolutions:
+            x = F.max_pool3d(F.leaky_relu(convolution(x), SLOPE), 2)
+        return F.relu(self.dense(x.flatten(1)))
+
+
+class Head(nn.Module):
+    """Mean and log-variance of a Gaussian, each behind a dense layer of its own (S2 table 2, Dense2 to Dense2_3)."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int):
+        super().__init__()
+        self.mean = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+        self.log_variance = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        return self.mean(h), self.log_variance(h)
+
+
+class Decoder(nn.Module):
+    """Latent vectors to volumes in (0, 1) (S2 table 3): dense layers, three upsamplings by two, one last convolution.
+
+    51 = 6 * 8 + 3: the transposed convolution at the end has kernel 4 and makes 51 of 48. Other edges likewise start
+    from a cube of edge // 8 and leave the remainder to the last kernel.
+    """
+
+    def __init__(self, edge: int, latent_dim: int, width: int):
+        super().__init__()
+        upsamplings = 3 if edge >= 24 else 2
+        start, rest = divmod(edge, 2**upsamplings)
+        channels = [4 * width, *(4 * width // 2**i for i in range(upsamplings))]
+        self.shape = (channels[0], start, start, start)
+        sizes = (latent_dim, 32, 64, channels[0] * start**3)
+        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.convolutions = nn.ModuleList(nn.Conv3d(a, b, 3, padding=1) for a, b in zip(channels, channels[1:]))
+        # Padding keeps the last kernel 3 or wider where the remainder is small.
+        padding = 1 if rest < 2 else 0
+        self.last = nn.ConvTranspose3d(channels[-1], 1, rest + 1 + 2 * padding, padding=padding)
+
+    def forward(self, z: Tensor) -> Tensor:
+        for dense in self.dense:
+            z = F.leaky_relu(dense(z), SLOPE)
+        maps = z.unflatten(1, self.shape)
+        for convolution in self.convolutions:
+            maps = F.leaky_relu(convolution(F.interpolate(maps, scale_factor=2.0, mode="nearest")), SLOPE)
+        return torch.sigmoid(self.last(maps))
+
+
+class SliceStyle(nn.Module):
+    """Style loss between volumes, on slices normal to all three axes (S2 section 2 and appendix A.3).
+
+    Parameters
+    ----------
+    vgg : frozen; no part of the state.
+    layers : of VGG19.
+    slices_per_axis : drawn anew for each batch; the volume's edge takes all of them, as S2 does.
+    """
+
+    def __init__(self, vgg: VGG19, layers: Sequence[str], slices_per_axis: int):
+        super().__init__()
+        self.vgg, self.layers, self.slices_per_axis = vgg, tuple(layers), slices_per_axis
+
+    def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean style loss (B,) of the slices of x and y, both (B, 1, n, n, n)."""
+        chosen = draw_slices(x.shape[-1], self.slices_per_axis, generator)
+        with torch.no_grad():
+            wanted = self.vgg(take_slices(x, chosen), self.layers)
+        found = self.vgg(take_slices(y, chosen), self.layers)
+        return style_loss(wanted, found).unflatten(0, (len(x), -1)).mean(1)
+
+
+def draw_slices(edge: int, per_axis: int, generator: torch.Generator) -> Tensor:
+    """Positions (3, min(per_axis, edge)) of slices along each axis, without repetition."""
+    order = torch.rand(3, edge, generator=generator, device=generator.device).argsort(1)
+    return order[:, :per_axis]
+
+
+def take_slices(x: Tensor, chosen: Tensor) -> Tensor:
+    """Slices of volumes (B, 1, n, n, n) at positions (3, s) along each axis: (B * 3 s, 1, n, n), a volume's together."""
+    slices = [x[:, 0].index_select(axis + 1, chosen[axis]).movedim(axis + 1, 1) for axis in range(3)]
+    return torch.cat(slices, 1).flatten(0, 1)[:, None]
+
+
+class VAERegression(nn.Module):
+    """Encoder and regressor on one trunk, decoder, and generator p(z | c); S2 fig. 1 and appendix A.
+
+    Parameters
+    ----------
+    edge : of the volumes, voxels; S2: 51.
+    properties : number of entries of c; S2: 1 or 6.
+    prior : "gaussian" or "mixture".
+    components : of the mixture; S2: 2.
+    latent_dim : S2: 16.
+    width : channels of the first convolution; S2: 16.
+    hidden : size of the first dense layer, the heads have half of it; S2: 2048.
+    """
+
+    def __init__(self, *, edge: int, properties: int, prior: str, components: int, latent_dim: int, width: int, hidden: int):
+        super().__init__()
+        self.trunk = Trunk(edge, width, hidden)
+        self.encoder = Head(hidden, hidden // 2, latent_dim)
+        self.regressor = Head(hidden, hidden // 2, properties)
+        self.decoder = Decoder(edge, latent_dim, width)
+        self.generator = (GaussianPrior(properties, latent_dim) if prior == "gaussian" else
+                          MixturePrior(properties, latent_dim, components))
+
+    def posteriors(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means and log-variances of q(z | x), both (B, d), and q(c | x), both (B, properties)."""
+        h = self.trunk(x - 0.5)
+        c_mean, c_log_variance = self.regressor(h)
+        return *self.encoder(h), c_mean, c_log_variance.clamp_min(LOG_VARIANCE_FLOOR)
+
+
+class Weights(NamedTuple):
+    """Factors of the terms of S2 eq. (4): a multiplier for the scale times a weight for the importance."""
+
+    style: float
+    regression: float
+    kl: float
+
+
+class Objective(nn.Module):
+    """What S2 minimises, eq. (4), around a `VAERegression`; for `microprint.training.fit`.
+
+    Parameters
+    ----------
+    model : its weights are all that is trained.
+    style : reconstruction term.
+    weights : of the three terms.
+    """
+
+    def __init__(self, model: VAERegression, style: SliceStyle, weights: Weights):
+        super().__init__()
+        self.model, self.style, self.weights = model, style, weights
+
+    def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Terms of eq. (4), means over the batch.
+
+        Parameters
+        ----------
+        batch : ``phase`` (B, 1, n, n, n) in {0, 1} and ``property`` (B, p), standardised.
+        generator : of the samples of z, of c and of the slices.
+
+        Returns
+        -------
+        dict with ``loss`` (minimised), ``regression`` (-log q(c | x), nats less its constant), ``style``, ``kl`` (nats).
+        """
+        x, c = batch["phase"], batch["property"]
+        z_mean, z_log_variance, c_mean, c_log_variance = self.model.posteriors(x)
+        regression = ((c - c_mean).square() * (-c_log_variance).exp() + c_log_variance).sum(1).mean() / 2
+        decoded = self.model.decoder(sample(z_mean, z_log_variance, generator))
+        style = self.style(x, decoded, generator).mean()
+        # The expectation over q(c | x) by one sample, as S2 and Zhao et al. do.
+        prior = self.model.generator(sample(c_mean, c_log_variance, generator))
+        kl = kl_to_mixture(z_mean, z_log_variance, prior).mean()
+        loss = self.weights.style * style + self.weights.regression * regression + self.weights.kl * kl
+        return {"loss": loss, "regression": regression, "style": style, "kl": kl}
+
+
+def sample(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
+    """One sample of each diagonal Gaussian, differentiable (Kingma & Welling 2013)."""
+    noise = torch.randn(mean.shape, generator=generator, device=generator.device).to(mean)
+    return mean + (log_variance / 2).exp() * noise
+
+
+class CNN3D(nn.Module):
+    """Trunk and regressor alone: the forward-only 3D CNN that S2 compares with; for `microprint.training.fit`."""
+
+    def __init__(self, *, edge: int, properties: int, width: int, hidden: int):
+        super().__init__()
+        self.trunk = Trunk(edge, width, hidden)
+        self.mean = nn.Sequential(nn.Linear(hidden, hidden // 2), nn.ReLU(), nn.Linear(hidden // 2, properties))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardised properties (B, p) of volumes (B, 1, n, n, n)."""
+        return self.mean(self.trunk(x - 0.5))
+
+    def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Mean squared error of the standardised properties, as ``loss``."""
+        return {"loss": F.mse_loss(self(batch["phase"]), batch["property"])}
