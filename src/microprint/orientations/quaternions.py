@@ -1,0 +1,143 @@
+"""Unit quaternions in DAMASK's convention: products, matrices, Bunge Euler angles, random rotations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_EULER_PERIOD = (2 * math.pi, math.pi, 2 * math.pi)
+
+
+def multiply(p: Tensor, q: Tensor) -> Tensor:
+    """Product of rotations, (..., 4): ``to_matrix(multiply(p, q)) == to_matrix(p) @ to_matrix(q)``.
+
+    With P = -1 the sign of the cross product is opposite to Hamilton's.
+    """
+    pw, pv = p[..., :1], p[..., 1:]
+    qw, qv = q[..., :1], q[..., 1:]
+    pv, qv = torch.broadcast_tensors(pv, qv)
+    scalar = pw * qw - (pv * qv).sum(-1, keepdim=True)
+    vector = pw * qv + qw * pv - torch.linalg.cross(pv, qv)
+    return torch.cat([scalar, vector], dim=-1)
+
+
+def conjugate(q: Tensor) -> Tensor:
+    """Inverse rotation of unit quaternions, (..., 4)."""
+    return torch.cat([q[..., :1], -q[..., 1:]], dim=-1)
+
+
+def standardize(q: Tensor) -> Tensor:
+    """Same rotations with w >= 0, (..., 4)."""
+    return torch.where(q[..., :1] < 0, -q, q)
+
+
+def to_matrix(q: Tensor) -> Tensor:
+    """Matrices M (..., 3, 3) with v_crystal = M v_sample; the rows are the crystal axes in the sample frame."""
+    w, x, y, z = q.unbind(-1)
+    rows = [
+        w * w + x * x - y * y - z * z, 2 * (x * y + w * z), 2 * (x * z - w * y),
+        2 * (x * y - w * z), w * w - x * x + y * y - z * z, 2 * (y * z + w * x),
+        2 * (x * z + w * y), 2 * (y * z - w * x), w * w - x * x - y * y + z * z,
+    ]  # fmt: skip
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def from_matrix(matrix: Tensor) -> Tensor:
+    """Quaternions (..., 4), w >= 0, of proper rotation matrices (..., 3, 3).
+
+    All four quaternion components times the largest of them are read off the matrix, which avoids cancellation.
+    """
+    m = matrix.flatten(-2).unbind(-1)
+    xx, yy, zz = m[0], m[4], m[8]
+    wx, wy, wz = m[5] - m[7], m[6] - m[2], m[1] - m[3]
+    xy, xz, yz = m[1] + m[3], m[2] + m[6], m[5] + m[7]
+    outer = torch.stack(
+        [
+            torch.stack([1 + xx + yy + zz, wx, wy, wz], -1),
+            torch.stack([wx, 1 + xx - yy - zz, xy, xz], -1),
+            torch.stack([wy, xy, 1 - xx + yy - zz, yz], -1),
+            torch.stack([wz, xz, yz, 1 - xx - yy + zz], -1),
+        ],
+        -2,
+    )
+    largest = outer.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    row = torch.take_along_dim(outer, largest[..., None, None], dim=-2).squeeze(-2)
+    return standardize(torch.nn.functional.normalize(row, dim=-1))
+
+
+def to_euler(q: Tensor) -> Tensor:
+    """Bunge Euler angles (phi1, Phi, phi2) in radians, (..., 3), in [0, 2 pi) x [0, pi] x [0, 2 pi).
+
+    Where Phi is 0 or pi only phi1 +- phi2 is defined; phi2 = 0 then, as in DAMASK.
+    """
+    w, x, y, z = q.unbind(-1)
+    half_sum, half_difference = torch.atan2(z, w), torch.atan2(y, x)
+    sine, cosine = torch.hypot(x, y), torch.hypot(w, z)
+    phi1, phi2 = half_sum + half_difference, half_sum - half_difference
+    tiny = 10 * torch.finfo(q.dtype).eps
+    phi1 = torch.where(sine < tiny, 2 * half_sum, torch.where(cosine < tiny, 2 * half_difference, phi1))
+    phi2 = torch.where((sine < tiny) | (cosine < tiny), torch.zeros_like(phi2), phi2)
+    return torch.stack([_wrap(phi1), 2 * torch.atan2(sine, cosine), _wrap(phi2)], dim=-1)
+
+
+def _wrap(angle: Tensor) -> Tensor:
+    """Angles in [0, 2 pi); a value that rounding puts at 2 pi, or a hair below it, becomes 0."""
+    wrapped = torch.remainder(angle, 2 * math.pi)
+    return torch.where(2 * math.pi - wrapped < 20 * torch.finfo(angle.dtype).eps, torch.zeros_like(angle), wrapped)
+
+
+def from_euler(angles: Tensor) -> Tensor:
+    """Quaternions (..., 4), w >= 0, from Bunge Euler angles (phi1, Phi, phi2) in radians, (..., 3)."""
+    phi1, capital_phi, phi2 = (0.5 * angles).unbind(-1)
+    cosine, sine = torch.cos(capital_phi), torch.sin(capital_phi)
+    parts = [
+        cosine * torch.cos(phi1 + phi2),
+        sine * torch.cos(phi1 - phi2),
+        sine * torch.sin(phi1 - phi2),
+        cosine * torch.sin(phi1 + phi2),
+    ]
+    return standardize(torch.stack(parts, dim=-1))
+
+
+def euler_channels(q: Tensor) -> Tensor:
+    """Bunge Euler angles divided by (2 pi, pi, 2 pi), in [0, 1], (..., 3): the channels of White et al. 2025."""
+    angles = to_euler(q)
+    return angles / angles.new_tensor(_EULER_PERIOD)
+
+
+def from_euler_channels(channels: Tensor) -> Tensor:
+    """Quaternions (..., 4) from normalised Euler channels (..., 3)."""
+    return from_euler(channels * channels.new_tensor(_EULER_PERIOD))
+
+
+def from_rotation_vector(vector: Tensor) -> Tensor:
+    """Quaternions (..., 4) from rotation vectors (..., 3): axis times angle in radians."""
+    half = 0.5 * torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    return torch.cat([torch.cos(half), 0.5 * vector * torch.sinc(half / math.pi)], dim=-1)
+
+
+def rotation_angle(q: Tensor) -> Tensor:
+    """Angle of rotation in radians, in [0, pi], (...). Accurate for small angles, unlike an arc cosine of w."""
+    return 2 * torch.atan2(torch.linalg.vector_norm(q[..., 1:], dim=-1), q[..., 0].abs())
+
+
+def random(shape: int | Sequence[int], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Rotations uniform on SO(3), (*shape, 4), w >= 0, on the generator's device."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    gauss = torch.randn((*shape, 4), generator=generator, device=generator.device, dtype=dtype)
+    return standardize(torch.nn.functional.normalize(gauss, dim=-1))
+
+
+def one_minus_abs_dot(p: Tensor, q: Tensor) -> Tensor:
+    """Misorientation measure 1 - abs(p . q), (...), of White et al. 2025, eq. (2); it knows no crystal symmetry."""
+    return 1 - (p * q).sum(-1).abs()
+
+
+def expand(grain_id: Tensor, values: Tensor) -> Tensor:
+    """Values of grains spread over voxels: (B, n, n, n) integers and (B, G, k) give (B, k, n, n, n)."""
+    batch, channels = values.shape[0], values.shape[-1]
+    index = grain_id.reshape(batch, 1, -1).long().expand(-1, channels, -1)
+    return values.transpose(1, 2).gather(2, index).unflatten(2, grain_id.shape[1:])
