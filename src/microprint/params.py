@@ -134,9 +134,35 @@ class VAERegression:
 
 @dataclass(frozen=True)
 class TextureVAE:
-    """S3's TextureVAE (notebook 08). Owner to fill in."""
+    """S3's TextureVAE (notebook 08).
 
-    latent_dim: Positive = 64
+    Attributes
+    ----------
+    edge : pixels to which a patch's edge is reduced; a multiple of 16.
+    readout : what the trained layers of the encoder see of VGG19: its last maps at every place, as S3, or the mean of
+        each channel over the image.
+    layers : VGG19 layers of the style loss.
+    layer_weights : `equal`, as S3's equation stands, or by `variance`: each layer counts as much as it varies.
+    latent_dim : size of the latent vector.
+    width : channels of the decoder's first block.
+    kl_weight : weight of the Kullback-Leibler term.
+    test_samples : parent images of which training sees no patch.
+    epochs, batch_size, learning_rate : training with Adam, the rate decaying to zero.
+    pairs : pairs of patches behind every mean similarity.
+    """
+
+    edge: Annotated[int, Between(16, 512)] = 48
+    readout: Literal["last_maps", "channel_means"] = "channel_means"
+    layers: tuple[str, ...] = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+    layer_weights: Literal["equal", "variance"] = "variance"
+    latent_dim: Positive = 16
+    width: Annotated[int, Between(16)] = 128
+    kl_weight: Rate = 0.01
+    test_samples: tuple[Count, ...] = (4, 7)
+    epochs: Positive = 10
+    batch_size: Positive = 4
+    learning_rate: Rate = 3e-3
+    pairs: Positive = 16
 
 
 @dataclass(frozen=True)

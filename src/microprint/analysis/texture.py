@@ -1,0 +1,276 @@
+"""How alike two textures are, and what a texture's fingerprint knows of its material.
+
+All similarities are 1 for equal images and fall as the images differ. (The public DISTS is the *distance*
+1 - similarity; S3's Table 1 lists similarities.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from math import factorial, pi
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn import functional as F
+
+from microprint.errors import UserError
+from microprint.networks.vgg import VGG19
+
+DISTS_LAYERS = ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4")
+ORIENTATIONS, SCALES = 4, 3
+TINY = 1e-6  # keeps ratios of two vanishing moments at one
+
+
+def mean_squared(x: Tensor, y: Tensor) -> Tensor:
+    """Mean squared difference (B,) of the pixels of images (B, 1, h, w): no measure of texture at all."""
+    return (x - y).square().mean((1, 2, 3))
+
+
+# --- DISTS -----------------------------------------------------------------------------------------------------------
+
+@torch.no_grad()
+def dists(vgg: VGG19, x: Tensor, y: Tensor) -> Tensor:
+    """Deep image structure and texture similarity (Ding, Ma, Wang & Simoncelli 2020, eqs. 5-7), as a similarity.
+
+    Means of the feature maps are compared as texture, their covariance as structure. The published weights of the
+    channels were fitted to human judgements; here all channels weigh the same, half for either term, and VGG19
+    stands for VGG16. Values are therefore not those of the public DISTS; their order on textures is what matters.
+
+    Parameters
+    ----------
+    x, y : (B, 1, h, w) in [0, 1], 16 pixels or more an edge.
+
+    Returns
+    -------
+    (B,) at most 1.
+    """
+    terms = [_structure_and_texture(a, b) for a, b in zip(_dists_maps(vgg, x), _dists_maps(vgg, y))]
+    return torch.cat(terms, 1).mean(1)
+
+
+def _dists_maps(vgg: VGG19, images: Tensor) -> list[Tensor]:
+    return [images.expand(-1, 3, -1, -1), *vgg(images, DISTS_LAYERS, pool=l2_pool).values()]
+
+
+def l2_pool(maps: Tensor) -> Tensor:
+    """Halve maps by the root of the Hann-weighted mean square over 3x3 positions (Ding et al. 2020, eq. 3)."""
+    hann = maps.new_tensor([0.25, 0.5, 0.25])
+    kernel = (hann[:, None] * hann).expand(maps.shape[1], 1, 3, 3)
+    return F.conv2d(maps.square(), kernel, stride=2, padding=1, groups=maps.shape[1]).add(1e-12).sqrt()
+
+
+def _structure_and_texture(x: Tensor, y: Tensor) -> Tensor:
+    """Mean of Ding et al.'s l (texture) and s (structure) for each channel: (B, C)."""
+    mx, my = x.mean((2, 3), keepdim=True), y.mean((2, 3), keepdim=True)
+    dx, dy = x - mx, y - my
+    covariance, spread = (dx * dy).mean((2, 3)), dx.square().mean((2, 3)) + dy.square().mean((2, 3))
+    texture = (2 * mx * my + TINY) / (mx.square() + my.square() + TINY)
+    return (texture[..., 0, 0] + (2 * covariance + TINY) / (spread + TINY)) / 2
+
+
+# --- STSIM-2 ---------------------------------------------------------------------------------------------------------
+
+def stsim2(x: Tensor, y: Tensor) -> Tensor:
+    """Structural texture similarity STSIM-2 (Zujovic, Pappas & Neuhoff 2013, section III) over the whole image.
+
+    Each subband of a complex steerable pyramid is compared by its mean, its variance and its correlation with itself
+    one pixel aside; pairs of subbands by the correlation of their magnitudes. No pixel meets the pixel of the other
+    image, so a texture is like another piece of itself. (Windows of 7 pixels, as in the implementation that S3
+    used, would compare place by place.)
+
+    Parameters
+    ----------
+    x, y : (B, 1, h, w) in [0, 1], equal edges that 8 divides.
+
+    Returns
+    -------
+    (B,) in [0, 1].
+    """
+    if x.shape != y.shape or x.shape[-1] % 2**SCALES or x.shape[-2] % 2**SCALES:
+        raise UserError(f"images of {tuple(x.shape)} and {tuple(y.shape)} pixels cannot be compared", "stsim2",
+                        f"Give two of the same size, divisible by {2**SCALES}")
+    px, py = steerable_pyramid(x[:, 0]), steerable_pyramid(y[:, 0])
+    terms = [_band_similarity(a, b) for a, b in zip(_bands(px), _bands(py))]
+    terms += [1 - (a - b).abs() / 2 for a, b in zip(_cross_correlations(px), _cross_correlations(py))]
+    return torch.stack(terms).mean(0).clamp(0, 1)
+
+
+def steerable_pyramid(images: Tensor) -> tuple[Tensor, list[list[Tensor]], Tensor]:
+    """Complex steerable pyramid in the Fourier plane (Simoncelli & Freeman 1995; Portilla & Simoncelli 2000).
+
+    Parameters
+    ----------
+    images : (B, h, w)
+
+    Returns
+    -------
+    highpass (B, h, w), bands [scale][orientation] (B, h / 2^scale, w / 2^scale) complex, lowpass (B, h / 8, w / 8).
+    """
+    spectrum = torch.fft.fftshift(torch.fft.fft2(images), dim=(1, 2))
+    octave, angle = _polar(images)
+    # The first split lies half an octave below the Nyquist frequency, each next one an octave lower.
+    highpass = _image(spectrum * _rise(octave, 0.0)).real
+    spectrum, bands = spectrum * _fall(octave, 0.0), []
+    for _ in range(SCALES):
+        ring = spectrum * _rise(octave, -1.0)
+        bands.append([_image(ring * _fan(angle, k)) for k in range(ORIENTATIONS)])
+        # A quarter of the positions, so a quarter of the sum over frequencies.
+        spectrum, angle, octave = _centre(spectrum * _fall(octave, -1.0)) / 4, _centre(angle), _centre(octave) + 1
+    return highpass, bands, _image(spectrum).real
+
+
+def _polar(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Octaves relative to the Nyquist frequency, and angles, of a centred spectrum (h, w)."""
+    fy, fx = (torch.fft.fftshift(torch.fft.fftfreq(n, dtype=images.dtype, device=images.device)) * 2
+              for n in images.shape[1:])
+    radius = torch.hypot(fy[:, None], fx).clamp_min(1e-9)
+    return radius.log2(), torch.atan2(fy[:, None], fx.expand(len(fy), -1))
+
+
+def _rise(octave: Tensor, top: float) -> Tensor:
+    """Raised cosine over the octave below `top`: 0 below, 1 above."""
+    return torch.cos(pi / 2 * (octave - top).clamp(-1, 0))
+
+
+def _fall(octave: Tensor, top: float) -> Tensor:
+    """What `_rise` leaves, so that both squares add up to one."""
+    return torch.sin(pi / 2 * (top - octave).clamp(0, 1))
+
+
+def _fan(angle: Tensor, k: int) -> Tensor:
+    """Half of the plane around one direction: analytic, so that the band is complex with a smooth magnitude."""
+    order = ORIENTATIONS - 1
+    constant = 2**order * factorial(order) / (ORIENTATIONS * factorial(2 * order)) ** 0.5
+    away = torch.remainder(angle - pi * k / ORIENTATIONS + pi, 2 * pi) - pi
+    return 2 * constant * torch.cos(away).clamp_min(0) ** order
+
+
+def _centre(spectrum: Tensor) -> Tensor:
+    """Lower half of the frequencies of a centred spectrum: subsampling by two."""
+    h, w = spectrum.shape[-2:]
+    return spectrum[..., h // 4: h - h // 4, w // 4: w - w // 4]
+
+
+def _image(spectrum: Tensor) -> Tensor:
+    return torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1)))
+
+
+def _bands(pyramid) -> list[Tensor]:
+    highpass, bands, lowpass = pyramid
+    return [highpass, *(band for scale in bands for band in scale), lowpass]
+
+
+def _band_similarity(x: Tensor, y: Tensor) -> Tensor:
+    """Fourth root of mean, contrast and two neighbour terms (Zujovic et al. 2013, eqs. 5-9): (B,)."""
+    (mx, vx, rx), (my, vy, ry) = _moments(x), _moments(y)
+    luminance = (2 * mx * my + TINY) / (mx.square() + my.square() + TINY)
+    contrast = (2 * (vx * vy).sqrt() + TINY) / (vx + vy + TINY)
+    neighbours = [1 - (a - b).abs() / 2 for a, b in zip(rx, ry)]
+    return (luminance * contrast * neighbours[0] * neighbours[1]).clamp_min(0) ** 0.25
+
+
+def _moments(band: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Magnitude of the mean, variance, and correlation with the next pixel along either axis, of (B, h, w)."""
+    mean = band.mean((1, 2), keepdim=True)
+    rest = band - mean
+    variance = rest.abs().square().mean((1, 2))
+    # The transform is periodic, and so is the neighbour.
+    shifted = [(rest * rest.roll(1, axis).conj()).mean((1, 2)) for axis in (1, 2)]
+    return mean[:, 0, 0].abs(), variance, [(s + TINY) / (variance + TINY) for s in shifted]
+
+
+def _cross_correlations(pyramid) -> list[Tensor]:
+    """Correlation (B,) of magnitudes: orientations of a scale, and neighbouring scales of an orientation."""
+    magnitudes = [[band.abs() for band in scale] for scale in pyramid[1]]
+    pairs = [pair for scale in magnitudes for pair in combinations(scale, 2)]
+    pairs += [(F.avg_pool2d(fine, 2), coarse) for a, b in zip(magnitudes, magnitudes[1:]) for fine, coarse in zip(a, b)]
+    return [_correlation(a, b) for a, b in pairs]
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    a, b = a - a.mean((1, 2), keepdim=True), b - b.mean((1, 2), keepdim=True)
+    spread = (a.square().mean((1, 2)) * b.square().mean((1, 2))).sqrt()
+    return ((a * b).mean((1, 2)) + TINY) / (spread + TINY)
+
+
+# --- what the latent vector knows ------------------------------------------------------------------------------------
+
+def traverse(z: Tensor, dimension: int, values: Sequence[float]) -> Tensor:
+    """Copies (V, d) of one latent vector (d,) with one component set to each value (S3, section 4.3)."""
+    row = z.repeat(len(values), 1)
+    row[:, dimension] = row.new_tensor(values)
+    return row
+
+
+def correlations(latent: ArrayLike, descriptors: dict[str, ArrayLike]) -> np.ndarray:
+    """Pearson correlation (D, d) of each descriptor (N,) with each latent component (N, d); 0 for a constant one."""
+    def standard(a):
+        a = np.asarray(a, float)
+        return (a - a.mean(0)) / np.where(a.std(0) > 0, a.std(0), np.inf)
+    z = standard(latent)
+    return np.stack([standard(values) @ z / len(z) for values in descriptors.values()])
+
+
+def regressor(kind: str):
+    """Standardised regression: ``mean``, ``ridge`` (penalty by cross-validation) or ``svr`` (radial kernel, as S3)."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.dummy import DummyRegressor
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVR
+    models = {"mean": DummyRegressor, "ridge": lambda: RidgeCV(np.logspace(-2, 4, 13)), "svr": lambda: SVR(C=10.0)}
+    return TransformedTargetRegressor(make_pipeline(StandardScaler(), models[kind]()), transformer=StandardScaler())
+
+
+def predict_unseen(kind: str, features: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> np.ndarray:
+    """Predictions (N,) of each group by a model fitted to all other groups.
+
+    Parameters
+    ----------
+    kind : see `regressor`.
+    features : (N, k)
+    labels : (N,) in any unit.
+    groups : (N,) what is held out together: the image (honest), or a number drawn for each patch (flattering).
+
+    Raises
+    ------
+    UserError
+        For fewer than two groups.
+    """
+    features, labels, groups = np.asarray(features), np.asarray(labels, float), np.asarray(groups)
+    if len(np.unique(groups)) < 2:
+        raise UserError("one image alone cannot be held out", "property prediction", "Give micrographs of two or more")
+    predicted = np.empty_like(labels)
+    for group in np.unique(groups):
+        held_out = groups == group
+        model = regressor(kind).fit(features[~held_out], labels[~held_out])
+        predicted[held_out] = model.predict(features[held_out])
+    return predicted
+
+
+def mean_by(groups: ArrayLike, values: ArrayLike) -> np.ndarray:
+    """Mean of the values in each group, groups in ascending order."""
+    groups, values = np.asarray(groups), np.asarray(values, float)
+    return np.array([values[groups == group].mean() for group in np.unique(groups)])
+
+
+def mape(predicted: ArrayLike, observed: ArrayLike) -> float:
+    """Mean absolute percentage error, each error over its own observed value, in %."""
+    predicted, observed = np.asarray(predicted, float), np.asarray(observed, float)
+    return float(100 * np.mean(np.abs(predicted - observed) / np.abs(observed)))
+
+
+def partners(groups: ArrayLike, index: Sequence[int], same: bool, generator: np.random.Generator) -> np.ndarray:
+    """For each patch of `index` another patch: of the same image (`same`), or of a different one."""
+    groups = np.asarray(groups)
+    numbers = np.arange(len(groups))
+    return np.array([generator.choice(numbers[((groups == groups[i]) == same) & (numbers != i)]) for i in index])
+
+
+def average_over(pairs: Callable[[slice], Tensor], count: int, chunk: int = 16) -> float:
+    """Mean of a similarity over many pairs, a chunk at a time so that memory stays bounded."""
+    return float(torch.cat([pairs(slice(i, i + chunk)) for i in range(0, count, chunk)]).mean())

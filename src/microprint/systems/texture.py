@@ -1,0 +1,207 @@
+"""Fingerprints of micrographs by TextureVAE: the public class, and the step that trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from microprint import store
+from microprint.compute import Job, choose_device, step
+from microprint.errors import UserError
+from microprint.networks.texture_vae import TextureVAE, grams, read_out
+from microprint.networks.vgg import VGG19, check_layers
+from microprint.training import Schedule, fit, seeded
+
+CHUNK = 16  # images that go through VGG19 together
+MODEL_KEYS = ("layers", "readout", "edge", "latent_dim", "width", "kl_weight")
+
+
+class TextureFingerprint:
+    """Latent vector of the texture in a grey micrograph, and images of a latent vector.
+
+    Parameters
+    ----------
+    model : trained network.
+    config : ``model`` (its sizes), ``pixels`` (edge of the patches that it was trained on), and what training left
+        on record (``split``, ``history``).
+
+    Examples
+    --------
+    >>> fingerprint = TextureFingerprint.load("texture_fingerprint.safetensors")  # doctest: +SKIP
+    >>> z = fingerprint.encode(patches)                                           # doctest: +SKIP
+    """
+
+    def __init__(self, model: TextureVAE, config: Mapping[str, Any]):
+        self.model, self.config = model.eval(), dict(config)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu", vgg: VGG19 | None = None) -> TextureFingerprint:
+        """Read a trained fingerprint; VGG19 comes from the cache unless it is given.
+
+        Raises `UserError` if the file is missing, damaged or another model, or VGG19's weights are missing.
+        """
+        state, metadata = store.load_tensors(path)
+        config = metadata.get("config", {})
+        if config.get("kind") != "texture_fingerprint":
+            raise UserError("is no texture fingerprint", path, "Train one in notebook 08")
+        model = TextureVAE(vgg or VGG19.load(), **config["model"])
+        model.load_state_dict(state)
+        return cls(model.to(choose_device(device)), config)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and configuration; VGG19's weights are not copied."""
+        store.save_tensors(path, self.model.state_dict(), {"config": self.config})
+
+    def prepare(self, images: np.ndarray | Tensor) -> Tensor:
+        """Images as the network sees them: (B, 1, edge, edge) float32 on its device.
+
+        Parameters
+        ----------
+        images : (B, n, n) or (n, n) patches in [0, 1] with as many pixels, of the same size, as those trained on.
+
+        Raises
+        ------
+        UserError
+            If they are of another shape, empty, out of range or not finite.
+        """
+        patches = check_images(images, "images")
+        if (n := self.config["pixels"]) != patches.shape[-1]:
+            raise UserError(f"patches of {patches.shape[-1]} pixels an edge, trained on {n}", "images",
+                            f"Cut patches of {n} pixels at the magnification of the training images")
+        return reduce(patches, self.config["model"]["edge"]).to(self.model.mean.weight.device)
+
+    @torch.no_grad()
+    def encode(self, images: np.ndarray | Tensor) -> np.ndarray | Tensor:
+        """Latent vectors (B, d), posterior means, of patches as `prepare` takes them; NumPy in, NumPy out."""
+        z = torch.cat([self.model.encode(chunk) for chunk in self.prepare(images).split(CHUNK)]).cpu()
+        return z if isinstance(images, Tensor) else z.numpy()
+
+    @torch.no_grad()
+    def decode(self, z: np.ndarray | Tensor) -> np.ndarray | Tensor:
+        """Images (B, edge, edge) in [0, 1] of latent vectors (B, d); raises `UserError` for another width."""
+        vectors = torch.as_tensor(z, dtype=torch.float32)
+        d = self.config["model"]["latent_dim"]
+        if vectors.ndim != 2 or vectors.shape[1] != d or not vectors.isfinite().all():
+            raise UserError(f"latent vectors of shape {tuple(vectors.shape)}, expected (B, {d}), finite", "decode")
+        images = self.model.decode(vectors.to(self.model.mean.weight.device))[:, 0].cpu()
+        return images if isinstance(z, Tensor) else images.numpy()
+
+
+def check_images(images: np.ndarray | Tensor, where: object) -> Tensor:
+    """Square grey patches (B, n, n) as float32; raises `UserError` for anything else."""
+    patches = torch.as_tensor(images, dtype=torch.float32)
+    patches = patches[None] if patches.ndim == 2 else patches
+    if patches.ndim != 3 or patches.shape[1] != patches.shape[2] or not len(patches):
+        raise UserError(f"images of shape {tuple(patches.shape)}", where, "Give square grey patches (B, n, n), one at least")
+    if not patches.isfinite().all():
+        raise UserError("images hold NaN or infinity", where, "Replace or leave out those patches")
+    if patches.min() < 0 or patches.max() > 1:
+        raise UserError(f"grey values from {patches.min():.3g} to {patches.max():.3g}", where, "Scale them to [0, 1]")
+    return patches
+
+
+def reduce(patches: Tensor, edge: int) -> Tensor:
+    """Patches (B, n, n) with their edge reduced by an antialiased filter: (B, 1, edge, edge)."""
+    if patches.shape[-1] == edge:
+        return patches[:, None]
+    return F.interpolate(patches[:, None], size=(edge, edge), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+class FrozenViews:
+    """What frozen VGG19 makes of patches, computed once: readout and Gram matrices.
+
+    Parameters
+    ----------
+    patches : (N, 1, edge, edge) on any device; Gram matrices stay there in half precision, 0.7 MB a patch with all
+        five layers.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: TextureVAE, patches: Tensor, device: torch.device):
+        self.device = device
+        chunks = [chunk.to(device) for chunk in patches.split(CHUNK)]
+        self.features = torch.cat([read_out(model.vgg, chunk, model.readout) for chunk in chunks])
+        views = [{k: g.half().cpu() for k, g in grams(model.vgg, chunk, model.layers).items()} for chunk in chunks]
+        self.grams = {name: torch.cat([view[name] for view in views]) for name in model.layers}
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Features and Gram matrices of some patches, on the device."""
+        targets = {name: g[index].to(self.device).float() for name, g in self.grams.items()}
+        return {"features": self.features[index.to(self.device)], **targets}
+
+
+@step(reads=("texture_vae",), inputs=("micrographs.h5",), outputs=("texture_fingerprint.safetensors",))
+def train_texture_vae(job: Job) -> None:
+    """Train TextureVAE on the micrographs; the test images are left out, a tenth of the other patches validates."""
+    settings = job.params.texture_vae
+    check_edge(settings.edge, settings.readout)
+    check_layers(settings.layers)
+    with job.open("micrographs.h5") as file:
+        images, sample = check_images(file["image"][:], file.filename), file["sample"][:]
+    split = split_patches(sample, settings.test_samples)
+    patches = reduce(images, settings.edge)
+    sizes = {key: asdict(settings)[key] for key in MODEL_KEYS}
+    with seeded(job.seed("texture_vae")):
+        model = TextureVAE(VGG19.load(), **sizes).to(job.device)
+    train, validation = (FrozenViews(model, patches[split[name]], job.device) for name in ("train", "validation"))
+    model.standardise(train.features, patches[split["train"]].mean().item())
+    if settings.layer_weights == "variance":
+        model.weigh_layers(train.grams)
+    schedule = Schedule(settings.epochs, settings.batch_size, settings.learning_rate, decay="cosine", gradient_clip=1.0)
+    history = fit(model, train, validation, schedule, seed=job.seed("texture_vae training"), workdir=job.workdir,
+                  device=job.device, label="TextureVAE")
+    job.save_model("texture_fingerprint.safetensors", model.state_dict(),
+                   {"kind": "texture_fingerprint", "model": sizes, "pixels": images.shape[-1],
+                    "split": {name: index.tolist() for name, index in split.items()}, "history": history})
+
+
+def check_edge(edge: int, readout: str) -> None:
+    """Raise `UserError` for an edge that the decoder cannot double its way up to."""
+    step_size = 32 if readout == "last_maps" else 16
+    if edge % step_size:
+        raise UserError(f"texture_vae.edge = {edge} with readout {readout}", remedy=f"Choose a multiple of {step_size}")
+
+
+def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Indices of training, validation and test patches.
+
+    Parameters
+    ----------
+    sample : (N,) parent image of each patch.
+    test_samples : parent images that are for the test alone.
+
+    Returns
+    -------
+    dict of ``test`` (all patches of the test images), ``validation`` (every tenth of the others) and ``train``.
+
+    Raises
+    ------
+    UserError
+        If no image is left to train on, or a test image does not exist.
+    """
+    unknown = sorted(set(test_samples) - set(sample.tolist()))
+    if unknown or set(sample.tolist()) <= set(test_samples):
+        raise UserError(f"texture_vae.test_samples = {list(test_samples)}; the micrographs are of samples "
+                        f"{sorted(set(sample.tolist()))}", remedy="Name some of them, not all")
+    others = np.flatnonzero(~np.isin(sample, test_samples))
+    validating = np.arange(len(others)) % 10 == 9 if len(others) >= 10 else np.arange(len(others)) == len(others) - 1
+    return {"train": others[~validating], "validation": others[validating],
+            "test": np.flatnonzero(np.isin(sample, test_samples))}
+
+
+def image_names(file: h5py.File) -> list[str]:
+    """Names of the data sets of micrographs.h5 with one number a patch that describe it, the parent's index aside."""
+    count = len(file["image"])
+    return [name for name, data in file.items() if isinstance(data, h5py.Dataset) and data.shape == (count,)
+            and name != "sample" and np.issubdtype(data.dtype, np.floating)]
