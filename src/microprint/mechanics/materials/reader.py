@@ -1,0 +1,194 @@
+"""DAMASK's material YAML to arrays per slip and twin system; every unusable value is refused by its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from microprint.errors import UserError
+from microprint.mechanics import elasticity, slip_systems
+
+_ELASTIC = {"cF": ("C_11", "C_12", "C_44"), "cI": ("C_11", "C_12", "C_44"), "hP": ("C_11", "C_12", "C_13", "C_33", "C_44")}
+
+
+@dataclass(frozen=True)
+class Material:
+    """One phase: elasticity and power law. Slip systems stand before twin systems; stresses in Pa, rates in 1/s.
+
+    Attributes
+    ----------
+    name, lattice, c_over_a : as in the file (c/a is 1 for cubic lattices).
+    stiffness : (6, 6) Voigt, crystal axes.
+    slips, twins : number of systems.
+    schmid : (slips + twins, 3, 3) direction (x) normal, crystal axes.
+    xi_0, rate_0, exponent : initial resistance, reference rate and stress exponent (slips + twins,).
+    xi_inf, hardening_exponent, h_0, f_sat : (slips,) saturation resistance, a, h_0_sl-sl, f_sat_sl-tw.
+    h_0_tw_tw, h_0_tw_sl, gamma_char : (twins,) hardening by twins and by slip, twinning shear.
+    h_sl_sl, h_sl_tw, h_tw_sl, h_tw_tw : interaction matrices, the first index hardens.
+    source : the phase as DAMASK's file holds it.
+    """
+
+    name: str
+    lattice: str
+    c_over_a: float
+    stiffness: Tensor
+    slips: int
+    twins: int
+    schmid: Tensor
+    xi_0: Tensor
+    rate_0: Tensor
+    exponent: Tensor
+    xi_inf: Tensor
+    hardening_exponent: Tensor
+    h_0: Tensor
+    f_sat: Tensor
+    h_0_tw_tw: Tensor
+    h_0_tw_sl: Tensor
+    gamma_char: Tensor
+    h_sl_sl: Tensor
+    h_sl_tw: Tensor
+    h_tw_sl: Tensor
+    h_tw_tw: Tensor
+    source: Mapping[str, Any]
+
+    def to(self, device: torch.device | str) -> Material:
+        """The same material with its arrays on a device."""
+        arrays = {f.name: getattr(self, f.name).to(device) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        return replace(self, **arrays)
+
+    @property
+    def symmetry(self) -> str:
+        """Crystal symmetry as `orientations` names it."""
+        return "hexagonal" if self.lattice == "hP" else "cubic"
+
+
+def load_material(source: str | Path | Mapping[str, Any] | Material) -> Material:
+    """A material that comes with the package (``"Mg"``, ``"Cu"``), or a DAMASK YAML file's first phase.
+
+    Raises `UserError` for an unknown name, an unreadable file, and a missing or unusable parameter.
+    """
+    if isinstance(source, Material):
+        return source
+    if isinstance(source, Mapping):
+        return parse_material(source, "material")
+    shipped = {p.name.removesuffix(".yaml"): p for p in files(__package__).iterdir() if p.name.endswith(".yaml")}
+    path = shipped.get(str(source), Path(source))
+    try:
+        return parse_material(yaml.safe_load(path.read_text()), path.name)
+    except OSError:
+        raise UserError(f"no material is called {str(source)!r} and no such file can be read",
+                        remedy=f"Give a DAMASK material file, or one of {', '.join(sorted(shipped))}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"is not valid YAML ({' '.join(str(error).split())})", path) from None
+
+
+def parse_material(content: Mapping[str, Any], where: object) -> Material:
+    """Material of a mapping ``{name: phase}`` or a whole DAMASK material file with a ``phase`` section."""
+    phases = content.get("phase", content) if isinstance(content, Mapping) else None
+    if not isinstance(phases, Mapping) or not phases or not isinstance(next(iter(phases.values())), Mapping):
+        raise UserError("holds no phase", where, "Write NAME: {lattice: ..., mechanical: {elastic: ..., plastic: ...}}")
+    name, phase = next(iter(phases.items()))
+    return _Reader(name, phase, where).material()
+
+
+class _Reader:
+    def __init__(self, name: str, phase: Mapping[str, Any], where: object):
+        self.name, self.phase, self.where = name, phase, where
+        mechanical = phase.get("mechanical") or {}
+        self.elastic, self.plastic = mechanical.get("elastic") or {}, mechanical.get("plastic") or {}
+        self.lattice = phase.get("lattice")
+        if self.lattice not in _ELASTIC:
+            raise self.refuse(f"lattice = {self.lattice!r} is not supported", f"Use one of {', '.join(_ELASTIC)}")
+        self.c_over_a = self.number(phase, "c/a") if self.lattice == "hP" else 1.0
+        if self.plastic and self.plastic.get("type") != "phenopowerlaw":
+            raise self.refuse(f"plastic law {self.plastic.get('type')!r} is not supported", "Use phenopowerlaw")
+        self.counts = {mode: self.families(mode) for mode in ("slip", "twin")}
+
+    def refuse(self, what: str, remedy: str | None = None) -> UserError:
+        return UserError(f"{self.name}: {what}", self.where, remedy)
+
+    def material(self) -> Material:
+        n_sl, n_tw = self.counts["slip"], self.counts["twin"]
+        slips, twins = sum(n_sl), sum(n_tw)
+        slip, twin = (lambda key, **k: self.per_system(key, "slip", **k)), (lambda key, **k: self.per_system(key, "twin", **k))
+        schmid = [slip_systems.schmid_tensors(self.lattice, mode, self.counts[mode], self.c_over_a) for mode in self.counts]
+        return Material(
+            name=str(self.name), lattice=self.lattice, c_over_a=self.c_over_a, stiffness=self.stiffness(), slips=slips, twins=twins,
+            schmid=torch.cat(schmid), xi_0=torch.cat([slip("xi_0_sl"), twin("xi_0_tw")]),
+            rate_0=torch.cat([slip("dot_gamma_0_sl"), twin("dot_gamma_0_tw")]), exponent=torch.cat([slip("n_sl"), twin("n_tw")]),
+            xi_inf=slip("xi_inf_sl"), hardening_exponent=slip("a_sl"), h_0=slip("h_0_sl-sl", zero=True),
+            f_sat=slip("f_sat_sl-tw", zero=True) if twins else torch.zeros(slips, dtype=torch.float64),
+            h_0_tw_tw=twin("h_0_tw-tw", zero=True), h_0_tw_sl=twin("h_0_tw-sl", zero=True),
+            gamma_char=slip_systems.twinning_shear(n_tw, self.c_over_a),
+            h_sl_sl=self.interaction("h_sl-sl", slips, slips), h_sl_tw=self.interaction("h_sl-tw", slips, twins),
+            h_tw_sl=self.interaction("h_tw-sl", twins, slips), h_tw_tw=self.interaction("h_tw-tw", twins, twins),
+            source={self.name: self.phase})
+
+    def stiffness(self) -> Tensor:
+        constants = [self.number(self.elastic, key) for key in _ELASTIC[self.lattice]]
+        stiffness = (elasticity.hexagonal if self.lattice == "hP" else elasticity.cubic)(*constants)
+        if torch.linalg.eigvalsh(stiffness)[0] <= 0:
+            raise self.refuse("its elastic constants are not positive definite", "Check C_11, C_12, ...")
+        return stiffness
+
+    def families(self, mode: str) -> list[int]:
+        key, known = ("N_sl", slip_systems.SLIP) if mode == "slip" else ("N_tw", slip_systems.TWIN)
+        counts = self.plastic.get(key, [])
+        limits = [family.count("/") for family in known[self.lattice]]
+        if not isinstance(counts, list) or len(counts) > len(limits) or any(
+                not isinstance(n, int) or not 0 <= n <= most for n, most in zip(counts, limits)):
+            raise self.refuse(f"{key} = {counts} is out of range", f"{self.lattice} has {limits} systems in its {mode} families")
+        return counts
+
+    def per_system(self, key: str, mode: str, zero: bool = False) -> Tensor:
+        counts = self.counts[mode]
+        values = self.plastic.get(key)
+        if values is None and sum(counts):
+            raise self.refuse(f"{key} is missing")
+        values = values if isinstance(values, list) else [values]
+        if sum(counts) and len(values) != len(counts):
+            raise self.refuse(f"{key} has {len(values)} values", f"Give one for each of the {len(counts)} families")
+        used = slip_systems.families_of(counts)
+        for family in sorted(set(used)):
+            self.check(f"{key}[{family}]", values[family], zero)
+        return torch.tensor([float(values[family]) for family in used], dtype=torch.float64)
+
+    def number(self, section: Mapping[str, Any], key: str) -> float:
+        if key not in section:
+            raise self.refuse(f"{key} is missing")
+        self.check(key, section[key], zero=False)
+        return float(section[key])
+
+    def check(self, key: str, value: Any, zero: bool) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise self.refuse(f"{key} = {value!r} is not a number", "In YAML a number with an exponent needs a dot and a sign: 1.0e+6")
+        if value < 0 or (value == 0 and not zero):
+            raise self.refuse(f"{key} = {value} is not {'zero or ' if zero else ''}positive")
+
+    def interaction(self, key: str, rows: int, columns: int) -> Tensor:
+        if rows * columns == 0:
+            return torch.zeros(rows, columns, dtype=torch.float64)
+        values = self.plastic.get(key)
+        if not isinstance(values, list) or not values:
+            raise self.refuse(f"{key} is missing")
+        if key == "h_sl-sl" and self.counts["slip"][:1] == [12] and self.lattice == "cF" and rows == 12 and len(values) >= 7:
+            return self._cf(key, values)
+        active = {float(v) for v in values if v >= 0}
+        if len(active) != 1:
+            raise self.refuse(f"{key} = {sorted(active)} differs among {self.lattice} systems, which is not supported", "Use one value")
+        return torch.full((rows, columns), active.pop(), dtype=torch.float64)
+
+    def _cf(self, key: str, values: Sequence[float]) -> Tensor:
+        for i, value in enumerate(values[:7]):
+            self.check(f"{key}[{i}]", value, zero=True)
+        if values[4] != values[5]:
+            raise self.refuse(f"{key} has two glissile values {values[4]} and {values[5]}", "Give them one value")
+        return torch.tensor(values, dtype=torch.float64)[torch.tensor(slip_systems.interactions_cf())]

@@ -1,0 +1,112 @@
+"""Slip and twin systems of hP, cF and cI crystals, in DAMASK's order.
+
+A system is a direction and a plane normal in Miller's indices of the lattice vectors (for hP the four-index
+notation is given up for the three-index one of the vectors a1, a2, c). Cartesian crystal frame: cubic axes, or
+x || a1 and z || c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+# One string per family: "direction / plane" of each of its systems.
+SLIP = {"hP": (
+    "1 0 0 / 0 0 1, 0 1 0 / 0 0 1, -1 -1 0 / 0 0 1",
+    "1 0 0 / 0 1 0, 0 1 0 / -1 0 0, -1 -1 0 / 1 -1 0",
+    "0 1 0 / 1 0 1, -1 0 0 / 0 1 1, -1 -1 0 / -1 1 1, 0 -1 0 / -1 0 1, 1 0 0 / 0 -1 1, 1 1 0 / 1 -1 1",
+    "-1 0 1 / 1 0 1, -1 -1 1 / 1 0 1, -1 -1 1 / 0 1 1, 0 -1 1 / 0 1 1, 0 -1 1 / -1 1 1, 1 0 1 / -1 1 1, "
+    "1 0 1 / -1 0 1, 1 1 1 / -1 0 1, 1 1 1 / 0 -1 1, 0 1 1 / 0 -1 1, 0 1 1 / 1 -1 1, -1 0 1 / 1 -1 1",
+    "-1 -1 1 / 1 1 2, 0 -1 1 / -1 2 2, 1 0 1 / -2 1 2, 1 1 1 / -1 -1 2, 0 1 1 / 1 -2 2, -1 0 1 / 2 -1 2",
+), "cF": (
+    "0 1 -1 / 1 1 1, -1 0 1 / 1 1 1, 1 -1 0 / 1 1 1, 0 -1 -1 / -1 -1 1, 1 0 1 / -1 -1 1, -1 1 0 / -1 -1 1, "
+    "0 -1 1 / 1 -1 -1, -1 0 -1 / 1 -1 -1, 1 1 0 / 1 -1 -1, 0 1 1 / -1 1 -1, 1 0 -1 / -1 1 -1, "
+    "-1 -1 0 / -1 1 -1",
+    "1 1 0 / 1 -1 0, 1 -1 0 / 1 1 0, 1 0 1 / 1 0 -1, 1 0 -1 / 1 0 1, 0 1 1 / 0 1 -1, 0 1 -1 / 0 1 1",
+), "cI": (
+    "1 -1 1 / 0 1 1, 1 -1 1 / 1 0 -1, 1 -1 1 / -1 -1 0, -1 -1 1 / 0 -1 -1, -1 -1 1 / 1 0 1, -1 -1 1 / -1 1 0, "
+    "1 1 1 / 0 1 -1, 1 1 1 / -1 0 1, 1 1 1 / 1 -1 0, -1 1 1 / 0 -1 1, -1 1 1 / -1 0 -1, -1 1 1 / 1 1 0",
+    "1 -1 1 / 2 1 -1, 1 -1 1 / -1 1 2, 1 -1 1 / 1 2 1, -1 -1 1 / 2 -1 1, -1 -1 1 / 1 1 2, -1 -1 1 / -1 2 1, "
+    "1 1 1 / 1 1 -2, 1 1 1 / 1 -2 1, 1 1 1 / -2 1 1, -1 1 1 / 1 -1 2, -1 1 1 / 1 2 -1, -1 1 1 / 2 1 1",
+)}
+TWIN = {"cF": (), "cI": (), "hP": (
+    "-2 -1 1 / 1 0 2, -1 -2 1 / 0 1 2, 1 -1 1 / -1 1 2, 2 1 1 / -1 0 2, 1 2 1 / 0 -1 2, -1 1 1 / 1 -1 2",
+    "-1 -1 2 / 1 1 1, 0 -1 2 / -1 2 1, 1 0 2 / -2 1 1, 1 1 2 / -1 -1 1, 0 1 2 / 1 -2 1, -1 0 2 / 2 -1 1",
+    "2 1 -2 / 1 0 1, 1 2 -2 / 0 1 1, -1 1 -2 / -1 1 1, -2 -1 -2 / -1 0 1, -1 -2 -2 / 0 -1 1, "
+    "1 -1 -2 / 1 -1 1",
+    "1 1 -1 / 1 1 2, 0 1 -1 / -1 2 2, -1 0 -1 / -2 1 2, -1 -1 -1 / -1 -1 2, 0 -1 -1 / 1 -2 2, "
+    "1 0 -1 / 2 -1 2",
+)}
+# Twinning shear of the hP twin families as a function of c/a (Christian & Mahajan, Prog. Mater. Sci. 39 (1995) 1-157),
+# in the order of TWIN.
+_TWIN_SHEAR = (
+    lambda ca: (3.0 - ca**2) / sqrt(3.0) / ca,
+    lambda ca: 1.0 / ca,
+    lambda ca: (4.0 * ca**2 - 9.0) / sqrt(48.0) / ca,
+    lambda ca: 2.0 * (ca**2 - 2.0) / (3.0 * ca),
+)
+# Kinds of interaction of two cF systems, in the order of DAMASK's h_sl-sl.
+SELF, COPLANAR, COLLINEAR, HIRTH, GLISSILE, _GLISSILE_TOO, LOMER = range(7)
+
+
+def directions_and_normals(lattice: str, mode: str, counts: Sequence[int], c_over_a: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Unit vectors (S, 3) of directions and plane normals in the crystal frame.
+
+    Parameters
+    ----------
+    lattice : ``"hP"``, ``"cF"`` or ``"cI"``.
+    mode : ``"slip"`` or ``"twin"``.
+    counts : number of systems of each family, counted from its first.
+    """
+    families = (SLIP if mode == "slip" else TWIN)[lattice]
+    chosen = [system for family, count in zip(families, counts) for system in family.split(", ")[:count]]
+    indices = torch.tensor([[[float(i) for i in part.split()] for part in system.split(" / ")] for system in chosen],
+                           dtype=torch.float64).reshape(-1, 2, 3)
+    vectors = _lattice_vectors(lattice, c_over_a)
+    directions = indices[:, 0] @ vectors
+    normals = indices[:, 1] @ torch.linalg.inv(vectors).T
+    return directions / directions.norm(dim=1, keepdim=True), normals / normals.norm(dim=1, keepdim=True)
+
+
+def schmid_tensors(lattice: str, mode: str, counts: Sequence[int], c_over_a: float = 1.0) -> Tensor:
+    """Schmid tensors d (x) n (S, 3, 3) in the crystal frame; arguments as in `directions_and_normals`."""
+    direction, normal = directions_and_normals(lattice, mode, counts, c_over_a)
+    return direction[:, :, None] * normal[:, None, :]
+
+
+def families_of(counts: Sequence[int]) -> list[int]:
+    """Family of each system."""
+    return [family for family, count in enumerate(counts) for _ in range(count)]
+
+
+def twinning_shear(counts: Sequence[int], c_over_a: float) -> Tensor:
+    """Characteristic shear (S,) of hP twin systems."""
+    return torch.tensor([abs(_TWIN_SHEAR[family](c_over_a)) for family in families_of(counts)], dtype=torch.float64)
+
+
+def interactions_cf() -> list[list[int]]:
+    """Kind of interaction (12 x 12 indices into DAMASK's list) of the cF systems {111}<110>."""
+    direction, normal = directions_and_normals("cF", "slip", [12])
+    along, planes = (direction @ direction.T).abs(), (normal @ normal.T).abs()
+    leaves = (direction @ normal.T).abs() > 1e-9
+
+    def kind(i: int, j: int) -> int:
+        if planes[i, j] > 1 - 1e-9:
+            return SELF if i == j else COPLANAR
+        if along[i, j] > 1 - 1e-9:
+            return COLLINEAR
+        if along[i, j] < 1e-9:
+            return HIRTH
+        # The product of the reaction can glide where one Burgers vector lies in the other's plane.
+        return LOMER if leaves[i, j] and leaves[j, i] else GLISSILE
+
+    return [[kind(i, j) for j in range(12)] for i in range(12)]
+
+
+def _lattice_vectors(lattice: str, c_over_a: float) -> Tensor:
+    if lattice != "hP":
+        return torch.eye(3, dtype=torch.float64)
+    return torch.tensor([[1.0, 0.0, 0.0], [-0.5, sqrt(0.75), 0.0], [0.0, 0.0, c_over_a]], dtype=torch.float64)
