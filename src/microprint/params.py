@@ -99,16 +99,58 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class FingerprintVAE:
-    """S1's VAE and ours (notebook 03). Owner to fill in."""
+    """S1's VAE and ours (notebook 03).
+
+    Attributes
+    ----------
+    latent_dim : numbers in a fingerprint (S1 chose 256); ours takes multiples of 64.
+    paper_depth : residual blocks of S1's network (its Table 3).
+    paper_width : channels of its first layer.
+    paper_hidden : size of the dense layers beside the latent space.
+    paper_alpha : weight of the cross-entropy against the spectral term (S1, equation 1).
+    paper_kl_weight : weight of the KL divergence, per number of the data; S1's loss has none.
+    paper_epochs, paper_batch_size : passes over the training set, volume elements a step.
+    paper_learning_rate, paper_weight_decay : of Adam with AMSGrad.
+    ours_width : channels of our network at full resolution, doubled at each halving of the edge.
+    ours_widest : largest number of channels.
+    ours_blocks : residual blocks at each resolution below the full one.
+    ours_epochs, ours_epochs_hexagonal : passes over the cubic and the hexagonal training set.
+    ours_batch_size, ours_learning_rate : of Adam with cosine decay.
+    """
 
     latent_dim: Positive = 256
+    paper_depth: Literal["resnet12", "resnet18", "resnet34"] = "resnet12"
+    paper_width: Positive = 8
+    paper_hidden: Positive = 256
+    paper_alpha: Share = 0.999
+    paper_kl_weight: Rate = 0.0
+    paper_epochs: Positive = 10
+    paper_batch_size: Positive = 8
+    paper_learning_rate: Rate = 1e-3
+    paper_weight_decay: Rate = 1e-4
+    ours_width: Positive = 16
+    ours_widest: Positive = 128
+    ours_blocks: Positive = 1
+    ours_epochs: Positive = 10
+    ours_epochs_hexagonal: Positive = 5
+    ours_batch_size: Positive = 8
+    ours_learning_rate: Rate = 2e-3
 
 
 @dataclass(frozen=True)
 class LatentAnalysis:
-    """Latent space (notebook 04). Owner to fill in."""
+    """Latent space (notebook 04).
 
-    path_steps: Positive = 7
+    Attributes
+    ----------
+    path_steps : volume elements decoded along a path between two.
+    components : principal components in which textures and morphologies are clustered (3 in S1).
+    neighbours : nearest neighbours that link fingerprints in the graph of spectral clustering.
+    """
+
+    path_steps: Annotated[int, Between(2)] = 7
+    components: Positive = 3
+    neighbours: Positive = 10
 
 
 @dataclass(frozen=True)
@@ -156,7 +198,7 @@ class TextureVAE:
     layers: tuple[str, ...] = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
     layer_weights: Literal["equal", "variance"] = "variance"
     latent_dim: Positive = 16
-    width: Annotated[int, Between(16)] = 128
+    width: Literal[16, 32, 64, 128, 256, 512] = 128
     kl_weight: Rate = 0.01
     test_samples: tuple[Count, ...] = (4, 7)
     epochs: Positive = 10

@@ -1,0 +1,66 @@
+"""Loss terms of the variational autoencoders."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean of -t log s(l) - (1 - t) log(1 - s(l)), s the logistic function.
+
+    Minimal where s(logits) equals the target. S1's public code passes the data as `logits` and the
+    reconstruction as `target`; the result is then linear in the reconstruction.
+
+    Parameters
+    ----------
+    logits, target : any one shape; targets in [0, 1].
+    """
+    return F.binary_cross_entropy_with_logits(logits, target)
+
+
+def spectral_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared modulus of the difference of two 3D Fourier transforms (S1, section 2.2.3).
+
+    With the unnormalised transform, Parseval's theorem makes this the *sum* of squared differences
+    over the voxels, averaged over the leading dimensions: it weighs no frequency above another.
+
+    Parameters
+    ----------
+    prediction, target : (..., n, n, n)
+    """
+    # No Fourier transform exists in bfloat16, the type of mixed precision.
+    difference = torch.fft.fftn((prediction - target).float(), dim=(-3, -2, -1))
+    return difference.abs().square().mean()
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) of each latent number, in nats; same shape."""
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+
+
+def gaussian_negative_log_likelihood(prediction: Tensor, target: Tensor) -> Tensor:
+    """-log N(target; prediction, s^2) a number, at the variance s^2 that maximises the likelihood.
+
+    That variance is the mean squared error itself, so what remains is (log(2 pi mse) + 1) / 2
+    (Rybkin, Daniilidis & Levine 2021, the optimal sigma-VAE): no weight between reconstruction and
+    KL term has to be chosen.
+    """
+    mean_square = (prediction - target).square().mean()
+    return 0.5 * (torch.log(2 * torch.pi * mean_square) + 1)
+
+
+def sample_posterior(
+    mean: Tensor, log_variance: Tensor, generator: torch.Generator, shared: bool = False
+) -> Tensor:
+    """z = mean + exp(log_variance / 2) * noise (the reparameterisation).
+
+    Parameters
+    ----------
+    mean, log_variance : (B, ...)
+    shared : one noise vector for the whole batch, as S1's public code draws it.
+    """
+    shape = (1, *mean.shape[1:]) if shared else mean.shape
+    noise = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    return mean + torch.exp(0.5 * log_variance) * noise

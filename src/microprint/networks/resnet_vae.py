@@ -1,0 +1,134 @@
+"""S1's 3D ResNet variational autoencoder, as its paper describes it and as its public code runs.
+
+White et al. 2025 (arXiv 2503.17427), sections 2.2.2 and 2.2.3. Data are Bunge Euler angles inside the
+fundamental zone, divided by (2 pi, pi, 2 pi) into [0, 1].
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from microprint.networks.losses import (
+    binary_cross_entropy,
+    kl_divergence,
+    sample_posterior,
+    spectral_loss,
+)
+
+BLOCKS = {"resnet12": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}  # Table 3
+BOTTLENECK = 4  # voxels along the edge of the last feature map: 64 / 2^4 in the paper
+
+
+class ResidualBlock(nn.Module):
+    """Convolution, batch norm, ReLU, convolution, batch norm; plus the input; ReLU. Shape is kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm3d(channels),
+            nn.ReLU(),
+            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm3d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.layers(x))
+
+
+class ResNetVAE(nn.Module):
+    """Encoder of four residual layers, two dense layers to the latent mean and log-variance, mirrored decoder.
+
+    Each layer begins with a convolution that halves the edge, until 4 voxels are left (a 64^3 volume
+    element takes four halvings, as in the paper; smaller ones fewer).
+
+    Parameters
+    ----------
+    edge : voxels along the edge of a volume element: 4, 8, 16, 32, 64 ...
+    depth : residual blocks a layer, see `BLOCKS`.
+    latent_dim : numbers of the fingerprint (256 chosen in the paper).
+    hidden : size of the dense layers between feature map and latent space (8192 in the paper).
+    width : channels of the first layer (64 in the paper); doubled in each following layer.
+    alpha : weight of the cross-entropy in equation (1); 1 - alpha weighs the spectral term.
+    kl_weight : weight of the KL divergence, divided by the count of the data's numbers; 0: none, as in equation (1).
+    coded : as the authors' public code: arguments of the cross-entropy swapped, one noise vector for
+        the whole batch.
+    """
+
+    def __init__(
+        self,
+        edge: int,
+        depth: Literal["resnet12", "resnet18", "resnet34"] = "resnet18",
+        latent_dim: int = 256,
+        hidden: int = 8192,
+        width: int = 64,
+        alpha: float = 0.999,
+        kl_weight: float = 0.0,
+        coded: bool = False,
+    ) -> None:
+        super().__init__()
+        self.alpha, self.kl_weight, self.coded = alpha, kl_weight, coded
+        channels = [3] + [width * 2**layer for layer in range(4)]
+        halvings = max(edge // BOTTLENECK, 1).bit_length() - 1
+        strides = [2 if layer < halvings else 1 for layer in range(4)]
+        self.map_shape = (channels[-1], *3 * (edge // 2 ** min(halvings, 4),))
+        flat = torch.Size(self.map_shape).numel()
+        self.features = nn.Sequential(*_encoder_layers(channels, strides, BLOCKS[depth]))
+        self.to_hidden = nn.Sequential(nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU())
+        self.to_mean = nn.Linear(hidden, latent_dim)
+        self.to_log_variance = nn.Linear(hidden, latent_dim)
+        self.from_latent = nn.Sequential(
+            nn.Linear(latent_dim, hidden), nn.ReLU(), nn.Linear(hidden, flat), nn.ReLU()
+        )
+        # The blocks end in a ReLU; one pointwise convolution after the last lets logits take both signs.
+        self.reconstruct = nn.Sequential(
+            *_decoder_layers(channels[::-1], strides[::-1], BLOCKS[depth][::-1]), nn.Conv3d(3, 3, 1)
+        )
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance, (B, latent_dim) each, of channels (B, 3, n, n, n)."""
+        hidden = self.to_hidden(self.features(x))
+        return self.to_mean(hidden), self.to_log_variance(hidden)
+
+    def logits(self, z: Tensor) -> Tensor:
+        """Reconstruction before the logistic function, (B, 3, n, n, n)."""
+        return self.reconstruct(self.from_latent(z).unflatten(1, self.map_shape))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Channels in [0, 1], (B, 3, n, n, n), of latent vectors (B, latent_dim)."""
+        return torch.sigmoid(self.logits(z))
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """alpha BCE + (1 - alpha) spectral (equation 1), plus the KL term where it has a weight."""
+        x = batch["channels"]
+        mean, log_variance = self.encode(x)
+        logits = self.logits(sample_posterior(mean, log_variance, generator, shared=self.coded))
+        reconstruction = torch.sigmoid(logits)
+        if self.coded:
+            cross_entropy = binary_cross_entropy(x, reconstruction)
+        else:
+            cross_entropy = binary_cross_entropy(logits, x)
+        spectral = spectral_loss(reconstruction, x)
+        kl = kl_divergence(mean, log_variance).sum() / x.numel()
+        loss = self.alpha * cross_entropy + (1 - self.alpha) * spectral + self.kl_weight * kl
+        return {"loss": loss, "cross_entropy": cross_entropy, "spectral": spectral, "kl": kl}
+
+
+def _encoder_layers(channels: list[int], strides: list[int], blocks: tuple[int, ...]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after, stride, count in zip(channels, channels[1:], strides, blocks):
+        layers.append(nn.Conv3d(before, after, 3, stride=stride, padding=1))
+        layers += [ResidualBlock(after) for _ in range(count)]
+    return layers
+
+
+def _decoder_layers(channels: list[int], strides: list[int], blocks: tuple[int, ...]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after, stride, count in zip(channels, channels[1:], strides, blocks):
+        kernel = 2 + stride  # 4 doubles the edge, 3 keeps it
+        layers.append(nn.ConvTranspose3d(before, after, kernel, stride=stride, padding=1))
+        layers += [ResidualBlock(after) for _ in range(count)]
+    return layers
