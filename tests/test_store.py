@@ -73,9 +73,25 @@ def test_damaged_json(tmp_path):
         store.load_json(path)
 
 
-def test_a_full_disk_inside_hdf5_is_told(tmp_path):
-    with pytest.raises(UserError, match="disk is full"), store.create_hdf5(tmp_path / "a.h5", "x", {}):
-        raise OSError("Can't synchronously write data (file write failed: errno = 28, error message = 'No space left on device')")
+@pytest.fixture
+def little_room():
+    """A limit on the size of files stands in for a full disk: the system refuses to write on."""
+    import resource
+    import signal
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_full_disk_inside_hdf5_is_told(tmp_path, little_room, compression):
+    with pytest.raises(UserError, match="disk is full"), store.create_hdf5(tmp_path / "a.h5", "x", {}) as file:
+        data = file.create_dataset("x", (400, 1000), chunks=(1, 1000), dtype="f8", compression=compression)
+        for row in range(len(data)):
+            data[row] = np.random.default_rng(row).random(1000)
     assert not list(tmp_path.iterdir())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import platform
@@ -53,7 +54,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 def storage_error(error: OSError, path: str | Path) -> Exception:
     """The user's side of an `OSError` met while writing `path`; other errors come back as they are."""
-    if error.errno == errno.ENOSPC or "No space left" in str(error):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return UserError("the disk is full", path, "Free some space and run again: finished steps are kept")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return UserError("may not be written", path, "Choose another folder with --set run.root=FOLDER")
@@ -63,9 +64,27 @@ def storage_error(error: OSError, path: str | Path) -> Exception:
 @contextmanager
 def create_hdf5(path: str | Path, kind: str, provenance: Mapping[str, Any]) -> Iterator[h5py.File]:
     """New HDF5 artifact of a `kind`, open for writing; it appears under its name when the block ends well."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(schema=SCHEMA, kind=kind, provenance=json.dumps(provenance))
-        yield file
+    with atomic(path) as temporary, _Disk(temporary, "w+") as disk:
+        with h5py.File(disk, "w") as file:
+            file.attrs.update(schema=SCHEMA, kind=kind, provenance=json.dumps(provenance))
+            yield file
+        if disk.error:
+            raise disk.error
+
+
+class _Disk(io.FileIO):
+    """File for HDF5 that keeps its first error to itself: HDF5 crashes the process where a full disk stops its flush."""
+
+    error: OSError | None = None
+
+    def write(self, data) -> int:
+        rest = memoryview(data).cast("B")
+        try:
+            while rest and not self.error:
+                rest = rest[super().write(rest):]
+        except OSError as error:
+            self.error = error
+        return len(data)
 
 
 def save_json(path: str | Path, content: Mapping[str, Any]) -> None:
