@@ -28,6 +28,11 @@ from microprint.mechanics.tensors import apply, determinant, inverse, mandel, pr
 
 # |tau / xi| may grow by this factor in one iteration; more, and the power of 20 overshoots beyond recovery.
 RATIO_CAP = 1.12
+# Strong latent hardening (Cu) has several solutions. The one that a fixed point from the last step's resistances leads
+# to, DAMASK's, is followed until the resistances' relative error is below this; then Newton's method takes over.
+COUPLE_BELOW = 0.005
+# A fixed-point step of the resistances waits for tau / xi to change by less than this.
+SETTLED = 0.03
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Local:
     increment: Tensor
     plastic: Tensor
     tangent: Tensor
+    coupled: Tensor
     converged: Tensor
 
     def scatter(self, index: Tensor, part: Local) -> None:
@@ -95,7 +101,8 @@ class Law:
         xi = self.material.xi_0[:, None].expand(-1, voxels).clone()
         return xi, torch.zeros_like(xi)
 
-    def solve(self, trial: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor) -> Local:
+    def solve(self, trial: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor,
+              coupled: Tensor | None = None) -> Local:
         """One backward-Euler step of N voxels.
 
         Parameters
@@ -104,21 +111,25 @@ class Law:
         xi_0, gamma_0 : resistances and accumulated shears at the step's beginning (systems, N).
         dt : s.
         stress, xi : guesses of the result.
+        coupled : voxels (N,) whose guess is known to be close.
         """
         cauchy_green = product(trial.transpose(0, 1), trial)
         inputs = (cauchy_green, xi_0, gamma_0)
-        result = self._iterate(*inputs, dt, stress, xi)
+        coupled = torch.zeros_like(stress[0], dtype=torch.bool) if coupled is None else coupled
+        result = self._iterate(*inputs, dt, self._admissible(stress, xi), xi, coupled)
         pending = (~result.converged).nonzero()[:, 0]
         for _ in range(1, self.max_iterations):
             if len(pending) == 0:
                 break
-            part = self._iterate(*(x[..., pending] for x in inputs), dt, result.stress[..., pending], result.xi[..., pending])
+            part = self._iterate(*(x[..., pending] for x in inputs), dt, result.stress[..., pending], result.xi[..., pending],
+                                 result.coupled[pending])
             result.scatter(pending, part)
             pending = pending[~part.converged]
         result.plastic = result.plastic / determinant(result.plastic).pow(1.0 / 3.0)
         return result
 
-    def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor) -> Local:
+    def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor,
+                 coupled: Tensor) -> Local:
         """One capped Newton step on S and xi together, xi eliminated (its drivers q are few)."""
         slips = self.slips
         ratio = self.resolve @ stress / xi
@@ -133,12 +144,12 @@ class Law:
         residual = self.compliance @ stress - 0.5 * strain
 
         gain, drift, damping = self._hardening(xi, increment, xi_0, gamma_0)
-        leak = softening * damping                                        # |d|dgamma| / dxi| / (1 - dH/dxi . h dgamma)
+        leak = coupled * softening * damping                                        # |d|dgamma| / dxi| / (1 - dH/dxi . h dgamma)
         lag = leak * drift
-        coupled = leak[:, None] * gain                                    # (systems, drivers, N)
-        into_strain = torch.einsum("si,srn->irn", self.resolve, signed[:, None] * coupled)
+        leaking = leak[:, None] * gain                                    # (systems, drivers, N)
+        into_strain = torch.einsum("si,srn->irn", self.resolve, signed[:, None] * leaking)
         from_stress = torch.einsum("ks,si,sn->kin", self.drivers, self.resolve, slope * signed)
-        drive = torch.einsum("ks,srn->krn", self.drivers, coupled)
+        drive = torch.einsum("ks,srn->krn", self.drivers, leaking)
         drive.diagonal().add_(1.0)
         loop = _invert(drive)
 
@@ -148,11 +159,14 @@ class Law:
         lagged = self.drivers @ lag
         step = -apply(tangent, residual + self.resolve.T @ (signed * lag) - apply(back, lagged))
         q = apply(loop, apply(from_stress, step) + lagged)
-        xi_step = damping * (apply(gain, q) - drift)
-
-        change = (self.resolve @ step - ratio * xi_step) / xi
-        scale, converged = self._cap(ratio, change)
-        return Local(stress + scale * step, (xi + scale * xi_step).clamp_(min=0.1 * xi_0), increment, flow, tangent, converged)
+        change = self.resolve @ step / xi
+        settled = self._largest(ratio, change) < SETTLED
+        xi_step = (apply(gain, q) - drift) * torch.where(coupled, damping, settled)
+        error = (xi_step / xi).abs().amax(0) if self.systems else torch.zeros_like(settled)
+        change -= ratio * xi_step / xi
+        scale = self._cap(ratio, change)
+        converged = (coupled | settled) & (scale == 1.0) & (self._largest(ratio, change) < self.tolerance) & (error < self.tolerance)
+        return Local(stress + scale * step, xi + scale * xi_step, increment, flow, tangent, settled & (error < COUPLE_BELOW), converged)
 
     def _shear(self, ratio: Tensor, xi: Tensor, gamma_0: Tensor, dt: float) -> tuple[Tensor, Tensor]:
         """Shear of the step and its derivative by tau (systems, N)."""
@@ -195,16 +209,28 @@ class Law:
         damping[:slips] = 1.0 / (1.0 + exponent * modulus / (y * saturation) * (m.h_sl_sl @ increment[:slips]))
         return gain, drift, damping
 
-    def _cap(self, ratio: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-        """Largest allowed fraction of the step (N,), and whether the step was small and not cut."""
+    def _admissible(self, stress: Tensor, xi: Tensor) -> Tensor:
+        """A guess of S, shortened where it would make a system run away."""
+        if not self.systems:
+            return stress
+        ratio = self.resolve @ stress / xi
+        ratio[:self.slips].abs_()
+        return stress * (RATIO_CAP / ratio.amax(0).clamp(min=RATIO_CAP))
+
+    def _largest(self, ratio: Tensor, change: Tensor) -> Tensor:
+        """Largest change of tau / xi among the systems (N,); a twin's sense that cannot act does not count."""
+        moved = ratio + change
+        moved[self.slips:].clamp_(min=0.0)
+        return (moved - ratio).abs().amax(0) if self.systems else torch.zeros_like(ratio.sum(0))
+
+    def _cap(self, ratio: Tensor, change: Tensor) -> Tensor:
+        """Largest allowed fraction of the step (N,)."""
+        if not self.systems:
+            return torch.ones_like(ratio.sum(0))
         limit = RATIO_CAP * ratio.abs().clamp(min=1.0)
         target = ratio + change
         target[self.slips:].clamp_(min=0.0)
-        excess = target.abs() > limit
-        allowed = torch.where(excess, (limit - ratio * change.sign()) / change.abs(), 1.0)
-        scale = allowed.amin(0) if self.systems else torch.ones_like(ratio.sum(0))
-        size = (target - ratio).abs().amax(0) if self.systems else torch.zeros_like(scale)
-        return scale, (size < self.tolerance) & (scale == 1.0)
+        return torch.where(target.abs() > limit, (limit - ratio * change.sign()) / change.abs(), 1.0).amin(0)
 
 
 def _scalar_if_equal(values: Tensor) -> Tensor | float:

@@ -1,0 +1,329 @@
+"""Crystal plasticity of periodic volume elements, many at a time, by a spectral Newton-Krylov method.
+
+Mechanical equilibrium: div P(F) = 0 for F = mean(F) + grad u, with P from the material's law at every voxel (see
+`phenopowerlaw`) and mixed conditions on the means of F and P. Each Newton step solves the linearised cell with the
+law's consistent tangent by conjugate gradients, an isotropic medium's Green operator as preconditioner (Zeman et al.,
+J. Comput. Phys. 229 (2010) 8065-8071; Lucarini & Segurado, Comput. Mech. 63 (2019) 365-382).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import isnan, sqrt
+
+import torch
+from torch import Tensor
+
+from microprint.mechanics.elasticity import isotropic_part
+from microprint.mechanics.load import LoadStep
+from microprint.mechanics.phenopowerlaw import Law, Local
+from microprint.mechanics.spectral import PeriodicCell, conjugate_gradients
+from microprint.mechanics.tensors import VOIGT_PAIRS, from_mandel, mandel_rotation, product, quadratic
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Tolerances and limits of the solver.
+
+    Attributes
+    ----------
+    equilibrium : rms of the stress that is out of balance, relative to the largest mean stress component.
+    boundary : deviation of a prescribed mean stress, relative likewise.
+    newton_iterations : evaluations of the law in one increment, after which it is cut back.
+    cutbacks : how often an increment may be halved.
+    forcing, linear_iterations : relative tolerance and limit of conjugate gradients.
+    linear_dtype : precision of the linear solve; the residual is always in float64.
+    """
+
+    equilibrium: float = 2e-4
+    boundary: float = 1e-4
+    newton_iterations: int = 30
+    cutbacks: int = 4
+    forcing: float = 0.05
+    linear_iterations: int = 60
+    linear_dtype: torch.dtype = torch.float32
+
+
+@dataclass
+class State:
+    """Converged state of B volume elements of V voxels; every attribute has B as its last axis but one, or last.
+
+    Attributes
+    ----------
+    u : displacement's spectrum (3, B, K).   F_mean : (3, 3, B, 1).
+    F_p_inverse : (3, 3, B, V).   S : (6, B, V) Mandel, crystal axes.   xi, gamma : (systems, B, V).
+    """
+
+    u: Tensor
+    F_mean: Tensor
+    F_p_inverse: Tensor
+    S: Tensor
+    xi: Tensor
+    gamma: Tensor
+
+    def select(self, index: Tensor) -> State:
+        """Some of the volume elements."""
+        return State(**{name: value.index_select(-2, index) for name, value in vars(self).items()})
+
+    def store(self, index: Tensor, part: State) -> None:
+        """Overwrite some of the volume elements."""
+        for name, value in vars(self).items():
+            value.index_copy_(-2, index, getattr(part, name))
+
+    def blend(self, other: State, ratio: float) -> State:
+        """This state plus `ratio` times the way from the other to it: a guess of the next one."""
+        return State(**{name: torch.lerp(getattr(other, name), value, 1.0 + ratio) for name, value in vars(self).items()})
+
+
+@dataclass
+class Statistics:
+    """Work done: evaluations of the law, iterations of conjugate gradients, cutbacks; one number a volume element."""
+
+    evaluations: Tensor
+    linear: Tensor
+    cutbacks: Tensor
+
+
+class Solver:
+    """Marches volume elements of one shape and material through a load path.
+
+    Parameters
+    ----------
+    cell : the periodic grid.
+    law : the material's law.
+    orientation : crystal-from-sample rotation of every voxel (3, 3, B, V).
+    """
+
+    def __init__(self, cell: PeriodicCell, law: Law, orientation: Tensor, numerics: Numerics):
+        self.cell, self.law, self.numerics = cell, law, numerics
+        self.linear_cell = cell.to(numerics.linear_dtype)
+        batch, voxels = orientation.shape[2:]
+        self.state = self._undeformed(orientation)
+        self.previous: tuple[State, float] | None = None
+        count = torch.zeros(batch, dtype=torch.int64)
+        self.statistics = Statistics(count.clone(), count.clone(), count.clone())
+        self.reason = [""] * batch
+
+    def _undeformed(self, orientation: Tensor) -> State:
+        batch, voxels = orientation.shape[2:]
+        new = orientation.new_zeros
+        xi, gamma = (x.unflatten(-1, (batch, voxels)) for x in self.law.initial(batch * voxels))
+        identity = torch.eye(3, dtype=orientation.dtype, device=orientation.device)[:, :, None, None]
+        return State(new(3, batch, self.cell.frequencies), identity.repeat(1, 1, batch, 1), orientation.transpose(0, 1).contiguous(),
+                     new(6, batch, voxels), xi, gamma)
+
+    def run(self, load: Sequence[LoadStep], record: Callable[[State, float], None]) -> None:
+        """Apply a load path; `record(state, time)` is called at its start and after every increment."""
+        time = 0.0
+        start = self.state.F_mean.new_zeros(3, 3)
+        record(self.state, time)
+        for step in load:
+            target = torch.tensor([[0.0 if isnan(x) else x for x in row] for row in step.P]).to(start)
+            for increment in range(step.N):
+                ends = [torch.lerp(start, target, (increment + i) / step.N) for i in (0, 1)]
+                dt = step.t / step.N
+                self._increment(Boundary(step, ends[0], ends[1], self.state.F_mean.clone()), dt)
+                time += dt
+                record(self.state, time)
+            start = target
+
+    def _increment(self, boundary: Boundary, dt: float) -> None:
+        running = torch.tensor([i for i, reason in enumerate(self.reason) if not reason], device=self.state.u.device, dtype=torch.int64)
+        if len(running) == 0:
+            return
+        before = replace(self.state)
+        before = State(**{name: value.clone() for name, value in vars(self.state).items()})
+        guess = None if self.previous is None else self.state.blend(self.previous[0], dt / self.previous[1])
+        failed = self._advance(running, guess, boundary, dt)
+        self._cut_back(failed, boundary, dt, depth=1)
+        self.previous = (before, dt)
+
+    def _cut_back(self, failed: dict[int, str], boundary: Boundary, dt: float, depth: int) -> None:
+        """Repeat a step that some volume elements failed, in two halves, each of which may be halved again."""
+        if not failed:
+            return
+        if depth > self.numerics.cutbacks:
+            for element, reason in failed.items():
+                self.reason[element] = f"{reason} after {self.numerics.cutbacks} cutbacks"
+            return
+        for half in boundary.halves():
+            alive = torch.tensor([i for i in failed if not self.reason[i]], device=self.state.u.device, dtype=torch.int64)
+            if len(alive) == 0:
+                return
+            self.statistics.cutbacks[alive.cpu()] += 1
+            self._cut_back(self._advance(alive, None, half, dt / 2), half, dt / 2, depth + 1)
+
+    def _advance(self, elements: Tensor, guess: State | None, boundary: Boundary, dt: float) -> dict[int, str]:
+        """One step of some volume elements; stores those that converge, returns the others with the reason."""
+        old = self.state.select(elements)
+        new = boundary.apply(old if guess is None else guess.select(elements), old, elements)
+        step = _Step(self, old, new, boundary, dt)
+        reasons = {}
+        for iteration in range(self.numerics.newton_iterations):
+            verdict = step.evaluate()
+            self.statistics.evaluations[elements.cpu()] += 1
+            finished = verdict != RUNNING
+            if finished.any():
+                done = (verdict == CONVERGED).nonzero()[:, 0]
+                self.state.store(elements[done], step.result().select(done))
+                reasons |= {int(elements[i]): "the law did not converge" for i in (verdict == FAILED).nonzero()[:, 0]}
+                rest = (~finished).nonzero()[:, 0]
+                elements = elements[rest]
+                step = step.select(rest)
+            if len(elements) == 0:
+                break
+            if iteration + 1 < self.numerics.newton_iterations:
+                self.statistics.linear[elements.cpu()] += step.correct().cpu()
+        return reasons | {int(i): "equilibrium was not reached" for i in elements}
+
+
+RUNNING, CONVERGED, FAILED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Conditions of one time step: mean stress at its ends (3, 3), rates and the mean F at its beginning (3, 3, B, 1)."""
+
+    step: LoadStep
+    P_begin: Tensor
+    P_end: Tensor
+    F_begin: Tensor
+    fraction: tuple[float, float] = (0.0, 1.0)
+
+    def halves(self) -> tuple[Boundary, Boundary]:
+        begin, end = self.fraction
+        middle = 0.5 * (begin + end)
+        return replace(self, fraction=(begin, middle)), replace(self, fraction=(middle, end))
+
+    @property
+    def free(self) -> list[list[bool]]:
+        """Components (3, 3) of the mean F that the stress condition decides."""
+        return self.step.stress_prescribed
+
+    @property
+    def P(self) -> Tensor:
+        """Mean stress (3, 3) at the end."""
+        return torch.lerp(self.P_begin, self.P_end, self.fraction[1])
+
+    def apply(self, guess: State, old: State, elements: Tensor) -> State:
+        """The guess, with the prescribed components of the mean F set to their values at the end."""
+        F = guess.F_mean.clone()
+        begin = self.F_begin.index_select(-2, elements)
+        dt = self.step.t / self.step.N * self.fraction[1]
+        for i in range(3):
+            for j in range(3):
+                if not self.free[i][j]:
+                    F[i, j] = begin[i, j] + dt * self.step.dot_F[i][j]
+        return replace(guess, F_mean=F)
+
+
+class _Step:
+    """Newton iterations of one time step for a shrinking set of volume elements."""
+
+    def __init__(self, solver: Solver, old: State, new: State, boundary: Boundary, dt: float):
+        self.solver, self.old, self.new, self.boundary, self.dt = solver, old, new, boundary, dt
+        self.cell, self.law, self.numerics = solver.cell, solver.law, solver.numerics
+        self.local: Local | None = None
+        # Free components in Mandel's order; a free shear of F moves sqrt(1/2) of Mandel's shear strain.
+        free = [boundary.free[i][j] or boundary.free[j][i] for i, j in VOIGT_PAIRS]
+        self.free = torch.tensor(free, dtype=torch.float64, device=old.u.device)[:, None]
+
+    def select(self, index: Tensor) -> _Step:
+        """The same iteration for some of the elements."""
+        part = _Step(self.solver, self.old.select(index), self.new.select(index), self.boundary, self.dt)
+        voxels = self.old.S.shape[-1]
+        part.local = Local(**{name: value.unflatten(-1, (-1, voxels)).index_select(-2, index).flatten(-2)
+                              for name, value in vars(self.local).items()})
+        for name in ("F", "F_e", "force", "gap"):
+            setattr(part, name, getattr(self, name).index_select(-2 if name != "gap" else -1, index))
+        return part
+
+    def evaluate(self) -> Tensor:
+        """Law and residual at the present guess; verdict of each element (B,)."""
+        new, old, batch = self.new, self.old, self.old.S.shape[-2:]
+        self.F = new.F_mean + self.cell.gradient(new.u)
+        trial = product(self.F, old.F_p_inverse).flatten(-2)
+        coupled = None if self.local is None else self.local.coupled
+        self.local = self.law.solve(trial, old.xi.flatten(-2), old.gamma.flatten(-2), self.dt, new.S.flatten(-2), new.xi.flatten(-2), coupled)
+        new.S, new.xi = self.local.stress.unflatten(-1, batch), self.local.xi.unflatten(-1, batch)
+        self.F_e = product(trial, self.local.plastic).unflatten(-1, batch)
+        new.F_p_inverse = product(old.F_p_inverse, self.local.plastic.unflatten(-1, batch))
+        P = product(product(self.F_e, from_mandel(new.S)), new.F_p_inverse.transpose(0, 1))
+        return self._judge(P)
+
+    def _judge(self, P: Tensor) -> Tensor:
+        mean = P.mean(-1)
+        scale = mean.abs().flatten(0, 1).amax(0)
+        self.force = self.cell.divergence(P)
+        short = self.boundary.P[:, :, None] - mean
+        self.gap = torch.stack([sum(short[a, b] for a, b in {(i, j), (j, i)} if self.boundary.free[a][b]) * (1.0 if i == j else sqrt(0.5))
+                                + torch.zeros_like(scale) for i, j in VOIGT_PAIRS])
+        balanced = self.cell.projected_rms(self.force) <= self.numerics.equilibrium * scale
+        balanced &= self.gap.abs().amax(0) <= self.numerics.boundary * scale
+        lawful = self.local.converged.unflatten(-1, (len(scale), -1)).all(-1) & torch.isfinite(scale)
+        verdict = torch.where(balanced, CONVERGED, RUNNING)
+        return torch.where(lawful, verdict, FAILED)
+
+    def result(self) -> State:
+        """The state at the end of the step."""
+        new = self.new
+        return replace(new, gamma=self.old.gamma + self.local.increment.unflatten(-1, self.old.S.shape[-2:]))
+
+    def correct(self) -> Tensor:
+        """Newton correction of u and the free means of F; returns the linear solver's iterations (B,)."""
+        cell, dtype = self.solver.linear_cell, self.numerics.linear_dtype
+        tangent = self.local.tangent.unflatten(-1, self.old.S.shape[-2:])
+        tangent = quadratic(mandel_rotation(self.F_e.to(dtype)), (0.5 * (tangent + tangent.transpose(0, 1))).to(dtype))
+        bulk, shear = isotropic_part(tangent.mean(-1))
+        frequencies, free = cell.frequencies, self.free.to(dtype)
+        reference = _isotropic_inverse(bulk, shear, self.free[:, 0].bool())
+
+        def operator(x: Tensor) -> Tensor:
+            strain = cell.strain(x[..., :frequencies])
+            strain += (_unpack(x[..., frequencies:]) * free)[..., None]
+            stress = (tangent * strain).sum(1)
+            force, mean = cell.strain_adjoint(stress)
+            return torch.cat([force, _pack(mean * free)], -1)
+
+        def precondition(r: Tensor) -> Tensor:
+            mean = (reference * _unpack(r[..., frequencies:])).sum(1)
+            return torch.cat([cell.green(r[..., :frequencies], bulk, shear), _pack(mean)], -1)
+
+        weight = torch.cat([cell.weight, cell.weight.new_ones(2)])
+        size = self.force.abs().amax((0, 2)).clamp(min=1.0)
+        rhs = torch.cat([-self.force / size[:, None], _pack(self.gap / size)], -1).to(dtype)
+        x, used = conjugate_gradients(operator, precondition, rhs, lambda a, b: (a * b * weight).sum((0, 2)),
+                                      self.numerics.forcing, self.numerics.linear_iterations)
+        x = x.to(self.force.dtype) * size[:, None]
+        self._move(x[..., :frequencies], _unpack(x[..., frequencies:]))
+        return used.to(torch.int64)
+
+    def _move(self, u: Tensor, mean: Tensor) -> None:
+        F = self.new.F_mean.clone()
+        for k, (i, j) in enumerate(VOIGT_PAIRS):
+            for a, b in {(i, j), (j, i)}:
+                if self.boundary.free[a][b]:
+                    F[a, b, :, 0] += mean[k] * (1.0 if i == j else sqrt(2.0))
+        self.new = replace(self.new, u=self.new.u + u, F_mean=F)
+
+
+def _pack(vector: Tensor) -> Tensor:
+    """Six components (6, B) as two entries of three rows (3, B, 2), to travel with the spectrum."""
+    return vector.unflatten(0, (3, 2)).transpose(1, 2)
+
+
+def _unpack(packed: Tensor) -> Tensor:
+    return packed.transpose(1, 2).flatten(0, 1)
+
+
+def _isotropic_inverse(bulk: Tensor, shear: Tensor, free: Tensor) -> Tensor:
+    """Inverse (6, 6, B) of isotropic Mandel matrices on the free components, nil elsewhere."""
+    index = free.nonzero()[:, 0]
+    matrix = 2 * shear * torch.eye(6, device=bulk.device, dtype=bulk.dtype)[:, :, None]
+    matrix[:3, :3] += bulk - 2 * shear / 3
+    result = torch.zeros_like(matrix)
+    if len(index):
+        block = matrix[index][:, index].permute(2, 0, 1)
+        result[index[:, None], index] = torch.linalg.inv(block).permute(1, 2, 0)
+    return result

@@ -1,0 +1,84 @@
+"""Load paths with mixed boundary conditions, as DAMASK states them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, isnan, nan
+
+from microprint.errors import UserError
+
+Components = Sequence[Sequence[float]]
+_FREE = ((nan, nan, nan),) * 3
+
+
+@dataclass(frozen=True)
+class LoadStep:
+    """Part of a load path: each component of the mean F or of the mean P is prescribed, never both.
+
+    Attributes
+    ----------
+    dot_F : rate of the mean deformation gradient (3, 3) in 1/s; nan where the stress is prescribed.
+    P : mean first Piola-Kirchhoff stress (3, 3) in Pa at the step's end, reached linearly; nan where dot_F is prescribed.
+    t : duration in s.   N : number of increments.
+    """
+
+    dot_F: Components
+    P: Components = _FREE
+    t: float = 10.0
+    N: int = 20
+
+    @property
+    def stress_prescribed(self) -> list[list[bool]]:
+        """Components (3, 3) whose stress is given."""
+        return [[isnan(value) for value in row] for row in self.dot_F]
+
+
+def uniaxial_tension(axis: str = "x", rate: float = 1e-3, strain: float = 0.01, increments: int = 20) -> tuple[LoadStep]:
+    """Tension (or compression, `strain` < 0) along an axis; no lateral mean normal stress, no mean shear deformation.
+
+    Parameters
+    ----------
+    axis : ``"x"``, ``"y"`` or ``"z"``.
+    rate : magnitude of the rate of F's component along it, 1/s.
+    strain : F - 1 along the axis at the end.
+    increments : equal time steps.
+    """
+    if axis not in ("x", "y", "z"):
+        raise UserError(f"axis = {axis!r} is no axis", "load", "Use x, y or z")
+    along = "xyz".index(axis)
+    dot_F = [[0.0] * 3 for _ in range(3)]
+    P = [[nan] * 3 for _ in range(3)]
+    for i in range(3):
+        dot_F[i][i], P[i][i] = (rate if strain > 0 else -rate, nan) if i == along else (nan, 0.0)
+    return (LoadStep(dot_F, P, abs(strain) / rate, increments),)
+
+
+def check_load(load: Sequence[LoadStep]) -> tuple[LoadStep, ...]:
+    """The load path, if it is one; else `UserError` names the step and component."""
+    steps = tuple(load)
+    if not steps:
+        raise UserError("the load path has no step", "load")
+    for number, step in enumerate(steps):
+        where = f"load[{number}]"
+        if not (isfinite(step.t) and step.t > 0 and step.N >= 1):
+            raise UserError(f"t = {step.t} s in N = {step.N} increments is no duration", where, "Give positive t and N")
+        for name, matrix in (("dot_F", step.dot_F), ("P", step.P)):
+            if len(matrix) != 3 or any(len(row) != 3 for row in matrix):
+                raise UserError(f"{name} is not 3 x 3", where)
+        for i in range(3):
+            for j in range(3):
+                _check_component(step, i, j, where)
+    return steps
+
+
+def _check_component(step: LoadStep, i: int, j: int, where: str) -> None:
+    rate, stress, name = step.dot_F[i][j], step.P[i][j], "xyz"[i] + "xyz"[j]
+    if isnan(rate) == isnan(stress):
+        fault = "neither dot_F nor P" if isnan(rate) else "both dot_F and P"
+        raise UserError(f"component {name} has {fault} prescribed", where, "Prescribe exactly one, nan for the other")
+    if not (isfinite(rate) or isfinite(stress)):
+        raise UserError(f"component {name} is not finite", where)
+    if i != j and isnan(rate) and isnan(step.dot_F[j][i]):
+        raise UserError(f"stress is prescribed for {name} and for its transpose, which leaves a rotation free", where,
+                        "Prescribe dot_F for one of the two")
