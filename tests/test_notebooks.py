@@ -1,0 +1,85 @@
+"""Every notebook is executed, at a tiny scale; a study that was killed in the middle ends with the same metrics."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from microprint import store
+from microprint.study import NEEDS
+
+REPOSITORY = Path(__file__).parents[1]
+PROMISED = (
+    "03.cubic.ours.one_minus_abs_dot", "03.cubic.ours.disorientation_deg", "03.cubic.paper.disorientation_deg",
+    "03.cubic.coded.disorientation_deg", "03.cubic.constant.disorientation_deg", "03.cubic.linear.disorientation_deg",
+    "03.hexagonal.ours.disorientation_deg", "04.textures.ours.clustering_accuracy", "06.random.ours.mae_mpa_at_0.01",
+    "06.random.ours.r2_at_0.01", "06.random.paper.r2_at_0.01", "06.random.mean_curve.r2_at_0.01", "06.random.two_coefficients.r2_at_0.01",
+    "06.random.taylor.r2_at_0.01", "06.random.ours.coverage_90", "07.c11.vae_regression.mape_pct", "07.c11.cnn.mape_pct",
+    "07.c11.two_point.mape_pct", "07.c11.bounds.mape_pct", "07.inverse.mixture.error_pct", "07.inverse.gaussian.error_pct",
+    "07.refined.mixture.error_pct", "08.reconstruction.ours.dists", "08.reconstruction.ours.stsim2",
+    "08.leave_one_out.ours.mape_pct", "08.leave_one_out.vgg19.mape_pct")
+
+
+def start(root: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "run_all.py", "--params", "tests/data/tiny.yml", *arguments, "--set", f"run.root={root}"],
+                            cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def finish(process: subprocess.Popen) -> str:
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> Path:
+    """Folder of a tiny study that ran through."""
+    root = tmp_path_factory.mktemp("unbroken")
+    output = finish(start(root))
+    assert f"{len(NEEDS)} of {len(NEEDS)} notebooks to execute" in output and "index.html" in output
+    return root / "tiny"
+
+
+def test_the_study_makes_what_it_promises(unbroken):
+    metrics = store.load_json(unbroken / "metrics.json")
+    assert [name for name in PROMISED if name not in metrics] == []
+    assert all(isinstance(value, float) for value in metrics.values())
+    assert not [name for name in PROMISED if math.isinf(metrics[name])]
+
+
+def test_the_report_shows_every_notebook(unbroken):
+    report = unbroken / "report"
+    index = (report / "index.html").read_text()
+    assert index.count('class="status done"') == len(NEEDS)
+    for number in NEEDS:
+        assert (report / f"{number}.png").is_file()
+        (page,) = report.glob(f"{number}_*.html")
+        text = page.read_text()
+        assert "Provenance" in text and "Traceback" not in text
+
+
+def test_a_second_study_does_nothing(unbroken):
+    assert f"0 of {len(NEEDS)} notebooks to execute" in finish(start(unbroken.parent))
+
+
+@pytest.mark.parametrize("number, step", [("03", "train_fingerprint-"), ("05", "simulate_cp_dataset-")])
+def test_a_killed_study_resumes_to_the_same_metrics(unbroken, tmp_path, number, step):
+    upstream = ["01"] if number == "05" else ["01", "02"]
+    finish(start(tmp_path, "--only", *upstream))
+    process = start(tmp_path, "--only", number)
+    work = tmp_path / "tiny" / "artifacts" / ".work"
+    while not any(path.is_file() for folder in work.glob(f"{step}*") for path in folder.iterdir()):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert store.load_json(tmp_path / "tiny" / "state.json")[number]["status"] == "interrupted"
+    finish(start(tmp_path, "--only", number))
+    expected = store.load_json(unbroken / "metrics.json")
+    found = store.load_json(tmp_path / "tiny" / "metrics.json")
+    assert found == {name: value for name, value in expected.items() if name[:2] in (*upstream, number)}
