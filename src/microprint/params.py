@@ -71,30 +71,87 @@ class Compute:
 
 @dataclass(frozen=True)
 class Polycrystals:
-    """Polycrystal volume elements (notebook 01). Owner to fill in."""
+    """Polycrystal volume elements, VEs (notebook 01).
 
-    edge: Positive = 16
+    Attributes
+    ----------
+    source : ``synthetic``, or a folder with real VEs in subfolders ``<symmetry>/<set>/``.
+    edge : voxels along each edge of a VE; 4, 8, 16, 32 or 64 suit the networks.
+    cubic_train, cubic_validation, cubic_test : number of cubic VEs with random texture.
+    hexagonal_train, hexagonal_validation, hexagonal_test : the same, hexagonal.
+    edge_cases : number of VEs in each edge case: large, small, elongated grains; brass, copper, cube, Goss; basal.
+    texture_scatter_deg : standard deviation in degrees about each axis around brass, copper, cube and Goss.
+    """
+
+    source: str = "synthetic"
+    edge: Annotated[int, Between(4, 256)] = 16
+    cubic_train: Positive = 256
+    cubic_validation: Positive = 32
+    cubic_test: Positive = 32
+    hexagonal_train: Positive = 64
+    hexagonal_validation: Positive = 12
+    hexagonal_test: Positive = 20
+    edge_cases: Positive = 16
+    texture_scatter_deg: Annotated[float, Between(0.0, 60.0)] = 5.0
 
 
 @dataclass(frozen=True)
 class Composites:
-    """Two-phase composites (notebook 01). Owner to fill in."""
+    """Two-phase composites (notebook 01).
 
-    edge: Positive = 27
+    Attributes
+    ----------
+    source : ``synthetic``, or a folder of .npy/.npz files with phases 0 and 1.
+    edge : voxels along each edge.
+    count : number of composites; the filters are used in turn.
+    widths : standard deviations in voxels of the Gaussian filters along each axis; all combinations make the filters.
+    fraction_low, fraction_high : bounds of the stiff phase's volume fraction.
+    """
+
+    source: str = "synthetic"
+    edge: Annotated[int, Between(3, 256)] = 27
+    count: Annotated[int, Between(3)] = 120
+    widths: tuple[Rate, ...] = (0.5, 1.0, 2.0, 3.5)
+    fraction_low: Share = 0.25
+    fraction_high: Share = 0.75
 
 
 @dataclass(frozen=True)
 class Micrographs:
-    """Cast-iron micrographs (notebook 01). Owner to fill in."""
+    """Cast-iron micrographs (notebook 01): twelve samples, four cooling rates by three magnesium contents.
 
-    edge: Positive = 128
+    Attributes
+    ----------
+    source : ``synthetic``, or a folder of PNG/TIFF images, with their labels in labels.csv.
+    rows, columns : pixels of a synthetic image, one micrometre each.
+    edge : pixels along each edge of a patch.
+    stride : pixels from one patch to the next.
+    """
+
+    source: str = "synthetic"
+    rows: Annotated[int, Between(32)] = 384
+    columns: Annotated[int, Between(32)] = 512
+    edge: Annotated[int, Between(16)] = 128
+    stride: Positive = 128
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Orientations and splits (notebook 02). Owner to fill in."""
+    """Orientations and splits (notebook 02).
+
+    Attributes
+    ----------
+    pairs : orientation pairs for the test of continuity.
+    angle_deg : disorientation of a pair in degrees.
+    jump : change of one normalised channel, or quaternion entry, that counts as a jump.
+    train_share, validation_share : shares of composites and of images; the test set is the rest.
+    """
 
     pairs: Positive = 20000
+    angle_deg: Annotated[float, Between(0.01, 30.0)] = 1.0
+    jump: Share = 0.25
+    train_share: Share = 0.6
+    validation_share: Share = 0.2
 
 
 @dataclass(frozen=True)
@@ -200,7 +257,7 @@ class TextureVAE:
     latent_dim: Positive = 16
     width: Literal[16, 32, 64, 128, 256, 512] = 128
     kl_weight: Rate = 0.01
-    test_samples: tuple[Count, ...] = (4, 7)
+    test_samples: tuple[Count, ...] = (1, 10)
     epochs: Positive = 10
     batch_size: Positive = 4
     learning_rate: Rate = 3e-3

@@ -31,6 +31,7 @@ COUNT_AT_12_MM = 300.0  # nodules per mm^2
 _GREY = {"ferrite": 0.74, "boundary": 0.66, "graphite": 0.16}
 _NOISE = 0.02
 _BLUR_PX = 0.8
+_MARGIN = 40  # pixels around an image in which particles start too
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,15 @@ class Particle(NamedTuple):
         """Area, pixels."""
         return math.pi * self.radius**2 + 2 * self.radius * (self.length - 2 * self.radius)
 
+    @property
+    def middle(self) -> np.ndarray:
+        """Point in the middle of the centre line, pixels."""
+        return self.line[len(self.line) // 2]
+
+    def pieces(self) -> list[np.ndarray]:
+        """Straight pieces of the centre line, (2, 2) each, or its only point, (1, 2)."""
+        return [self.line] if len(self.line) == 1 else [self.line[i : i + 2] for i in range(len(self.line) - 1)]
+
 
 class Micrograph(NamedTuple):
     """An image and what is in it.
@@ -114,23 +124,17 @@ def generate(casting: Casting, shape: tuple[int, int], rng: np.random.Generator)
 def sample_particles(casting: Casting, shape: tuple[int, int], rng: np.random.Generator) -> list[Particle]:
     """Graphite particles whose areas add up to the graphite's share of the image; none starts inside another."""
     particles: list[Particle] = []
-    margin, filled = 40, 0.0
-    goal = GRAPHITE_SHARE * (shape[0] + 2 * margin) * (shape[1] + 2 * margin)
-    for _ in range(200_000):
-        if filled >= goal:
-            break
-        particle = _draw(casting, rng, shape, margin)
-        middle = particle.line[len(particle.line) // 2]
-        near = (np.hypot(*(middle - other.line[len(other.line) // 2])) < 1.1 * (particle.radius + other.radius) for other in particles)
-        if not any(near):
-            particles.append(particle)
-            filled += particle.area
+    goal = GRAPHITE_SHARE * (shape[0] + 2 * _MARGIN) * (shape[1] + 2 * _MARGIN)
+    while sum(p.area for p in particles) < goal:
+        candidate = _draw(casting, rng, shape)
+        if all(np.hypot(*(candidate.middle - p.middle)) > 1.1 * (candidate.radius + p.radius) for p in particles):
+            particles.append(candidate)
     return particles
 
 
-def _draw(casting: Casting, rng: np.random.Generator, shape: tuple[int, int], margin: int) -> Particle:
+def _draw(casting: Casting, rng: np.random.Generator, shape: tuple[int, int]) -> Particle:
     """A particle somewhere in the image or within a margin around it."""
-    place = rng.uniform(-margin, np.array(shape) + margin)
+    place = rng.uniform(-_MARGIN, np.array(shape) + _MARGIN)
     diameter = nodule_diameter_px(casting) * rng.lognormal(0, 0.25)
     ripple, phase = rng.normal(0, 0.04, 2), rng.uniform(0, 2 * math.pi, 2)
     share_of_nodules = {0.0: 0.0, 0.025: 0.35, 0.045: 1.0}[casting.magnesium_pct]
@@ -165,29 +169,28 @@ def render(particles: list[Particle], shape: tuple[int, int]) -> np.ndarray:
     """Where graphite is, (h, w) bool."""
     graphite = np.zeros(shape, bool)
     for particle in particles:
-        reach = 1.3 * particle.radius + 1
-        low = np.maximum(np.floor(particle.line.min(0) - reach), 0).astype(int)
-        high = np.minimum(np.ceil(particle.line.max(0) + reach) + 1, shape).astype(int)
-        if (low < high).all():
-            window = tuple(slice(a, b) for a, b in zip(low, high))
-            graphite[window] |= _inside(particle, low, high)
+        for piece in particle.pieces():
+            reach = 1.3 * particle.radius + 1
+            low = np.maximum(np.floor(piece.min(0) - reach), 0).astype(int)
+            high = np.minimum(np.ceil(piece.max(0) + reach) + 1, shape).astype(int)
+            if (low < high).all():
+                window = tuple(slice(a, b) for a, b in zip(low, high))
+                pixels = np.stack(np.mgrid[window], -1)
+                graphite[window] |= _in_nodule(pixels, particle) if len(piece) == 1 else _in_capsule(pixels, *piece, particle.radius)
     return graphite
 
 
-def _inside(particle: Particle, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Pixels of a window that a particle covers."""
-    grid = np.stack(np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]), indexing="ij"), -1)
-    if len(particle.line) == 1:
-        offset = grid - particle.line[0]
-        angle = np.arctan2(offset[..., 0], offset[..., 1])
-        waves = sum(a * np.cos(k * angle + p) for k, a, p in zip((2, 3), particle.ripple, particle.phase))
-        return np.hypot(offset[..., 0], offset[..., 1]) < particle.radius * (1 + waves)
-    distance = np.full(grid.shape[:2], np.inf)
-    for start, end in zip(particle.line[:-1], particle.line[1:]):
-        along = end - start
-        share = np.clip((grid - start) @ along / (along @ along), 0, 1)
-        distance = np.minimum(distance, np.linalg.norm(grid - start - share[..., None] * along, axis=-1))
-    return distance < particle.radius
+def _in_nodule(pixels: np.ndarray, particle: Particle) -> np.ndarray:
+    offset = pixels - particle.line[0]
+    angle = np.arctan2(offset[..., 0], offset[..., 1])
+    waves = sum(a * np.cos(k * angle + p) for k, a, p in zip((2, 3), particle.ripple, particle.phase))
+    return np.hypot(offset[..., 0], offset[..., 1]) < particle.radius * (1 + waves)
+
+
+def _in_capsule(pixels: np.ndarray, start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
+    along, offset = end - start, pixels - start
+    share = np.clip(offset @ along / (along @ along), 0, 1)
+    return np.linalg.norm(offset - share[..., None] * along, axis=-1) < radius
 
 
 def grain_boundaries(shape: tuple[int, int], size: float, rng: np.random.Generator) -> np.ndarray:
@@ -214,7 +217,7 @@ def describe(particles: list[Particle], graphite: np.ndarray) -> dict[str, float
     roundness 0.6); ``ferrite_path_m`` is the mean length of straight lines in ferrite, 2 (1 - share) over the crossings
     per length in two directions.
     """
-    inside = [p for p in particles if (p.line[len(p.line) // 2] >= 0).all() and (p.line[len(p.line) // 2] < graphite.shape).all()]
+    inside = [p for p in particles if (p.middle >= 0).all() and (p.middle < graphite.shape).all()] or particles
     area = np.array([p.area for p in inside])
     aspect = np.array([p.length / (2 * p.radius) for p in inside])
     crossings = 0.5 * ((graphite[1:] != graphite[:-1]).mean() + (graphite[:, 1:] != graphite[:, :-1]).mean())

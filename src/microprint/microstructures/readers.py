@@ -1,0 +1,252 @@
+"""Readers of real microstructures: volume elements, composites and micrographs from files and folders.
+
+Nothing is unpickled: numpy files are read with ``allow_pickle=False``, and torch's pickles (``.pt``) are refused.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from microprint import orientations
+from microprint.errors import UserError
+
+VOLUME_SUFFIXES = (".dream3d", ".vti", ".npz", ".npy")
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
+LABEL_UNITS = {
+    "cooling_rate_K_per_s": 1.0,
+    "magnesium_wt_pct": 1.0,
+    "yield_strength_MPa": 1e6,
+    "ultimate_strength_MPa": 1e6,
+}
+
+
+class VolumeElement(NamedTuple):
+    """One polycrystal.
+
+    Attributes
+    ----------
+    grain_id : (n, n, n) int64, indexed [x, y, z]; every number from 0 to G - 1 occurs.
+    quaternion : (G, 4) float32, w >= 0.
+    """
+
+    grain_id: np.ndarray
+    quaternion: np.ndarray
+
+
+def read_volume_element(path: str | Path) -> VolumeElement:
+    """Polycrystal from one file.
+
+    Formats: ``.dream3d`` (DREAM.3D 6 or NX, cell-wise Euler angles), ``.vti`` (DAMASK's grid, with ``NAME.yaml`` or
+    ``material.yaml`` beside it), ``.npz`` (``grain_id`` (n, n, n), ``quaternion`` (G, 4)), ``.npy`` (quaternions of all
+    voxels (n, n, n, 4), or Euler angles over (2 pi, pi, 2 pi) as (3, n, n, n)).
+
+    Raises
+    ------
+    UserError
+        For an unreadable file, a wrong shape, missing orientations, grain numbers that skip, or numbers that are not.
+    """
+    path = Path(path)
+    _refuse_pickle(path)
+    formats: dict[str, Callable[[Path], VolumeElement]] = {
+        ".dream3d": _from_dream3d, ".vti": _from_vti, ".npz": _from_npz, ".npy": _from_npy,
+    }  # fmt: skip
+    if path.suffix.lower() not in formats:
+        raise UserError(f"a volume element of format {path.suffix or 'unknown'}", path, f"Use {', '.join(VOLUME_SUFFIXES)}")
+    return _checked(formats[path.suffix.lower()](path), path)
+
+
+def read_composite(path: str | Path) -> np.ndarray:
+    """Phases (n, n, n) uint8, 1 for the stiff one, from ``.npy`` or ``.npz`` (key ``phase``); raises `UserError`."""
+    path = Path(path)
+    _refuse_pickle(path)
+    content = _load_numpy(path)
+    phase = content if isinstance(content, np.ndarray) else _entry(content, "phase", path)
+    _check_cube(phase.shape, path)
+    if not np.isin(phase, (0, 1)).all():
+        raise UserError("phases other than 0 and 1", path, "Mark the stiff phase by 1 and the soft one by 0")
+    return phase.astype(np.uint8)
+
+
+def read_micrograph(path: str | Path) -> np.ndarray:
+    """Grey image in [0, 1], (h, w) float32, from PNG or TIFF; colours are averaged. Raises `UserError`."""
+    path = Path(path)
+    try:
+        pixels = _read_pixels(path)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"cannot be read as an image ({_one_line(error)})", path, "Save it as PNG or TIFF") from None
+    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
+    grey = pixels[..., :3].mean(-1) if pixels.ndim == 3 else pixels
+    if grey.ndim != 2:
+        raise UserError(f"is an array of shape {pixels.shape}, not one image", path, "Save single images")
+    image = (grey / full).astype(np.float32)
+    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+        raise UserError("holds grey values that are no numbers in 0 to 1", path, "Use unsigned integers, or floats in 0 to 1")
+    return image
+
+
+def read_labels(folder: str | Path) -> dict[str, dict[str, float]]:
+    """Labels of micrographs by file name, SI units, from ``labels.csv``; empty without that file.
+
+    Its first column is ``file``, the others are any of `LABEL_UNITS`; an empty entry is NaN.
+    """
+    path = Path(folder) / "labels.csv"
+    if not path.is_file():
+        return {}
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    unknown = set().union(*(row.keys() for row in rows)) - {"file", *LABEL_UNITS}
+    if unknown or not all(row.get("file") for row in rows):
+        raise UserError(f"columns {sorted(map(str, unknown))} besides 'file'", path, f"Use file and any of {', '.join(LABEL_UNITS)}")
+    try:
+        return {row["file"]: {key: scale * float(row.get(key) or "nan") for key, scale in LABEL_UNITS.items()} for row in rows}
+    except ValueError as error:
+        raise UserError(f"an entry is no number ({error})", path) from None
+
+
+def list_files(folder: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files of some formats in a folder, by name; raises `UserError` if there are none, or a pickle is among them."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError("is no folder", folder, "Name a folder, or 'synthetic'")
+    for path in sorted(folder.iterdir()):
+        _refuse_pickle(path)
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    if not found:
+        raise UserError(f"holds no file of format {', '.join(suffixes)}", folder, "Put the files there, or use 'synthetic'")
+    return found
+
+
+# --- formats ----------------------------------------------------------------------------------------------------------
+
+
+def _from_dream3d(path: Path) -> VolumeElement:
+    import damask
+
+    try:
+        grid, material = damask.GeomGrid.load_DREAM3D(path), damask.ConfigMaterial.load_DREAM3D(path)
+    except KeyError as error:
+        raise UserError(f"has no orientations ({_one_line(error)})", path, "Export cell-wise 'EulerAngles' and 'Phases'") from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"cannot be read as DREAM.3D ({_one_line(error)})", path, "Save it by DREAM.3D 6 or NX") from None
+    return VolumeElement(grid.material, _material_orientations(material, path))
+
+
+def _from_vti(path: Path) -> VolumeElement:
+    import damask
+
+    beside = next((p for p in (path.with_suffix(".yaml"), path.with_name("material.yaml")) if p.is_file()), None)
+    if beside is None:
+        raise UserError("has no orientations", path, f"Put {path.stem}.yaml or material.yaml beside it")
+    try:
+        grid = damask.GeomGrid.load(path)
+    except Exception as error:  # VTK's reader and damask's checks raise many kinds
+        raise UserError(f"cannot be read as DAMASK's .vti ({_one_line(error)})", path, "Save it with damask.GeomGrid.save") from None
+    return VolumeElement(grid.material, _material_orientations(damask.ConfigMaterial.load(beside), beside))
+
+
+def _material_orientations(material: Any, path: Path) -> np.ndarray:
+    """First constituent's orientation of every material."""
+    try:
+        return np.array([entry["constituents"][0]["O"] for entry in material["material"]], float)
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise UserError("has no orientation for every material", path, "Give each constituent an 'O' of four numbers") from None
+
+
+def _from_npz(path: Path) -> VolumeElement:
+    content = _load_numpy(path)
+    return VolumeElement(_entry(content, "grain_id", path), _entry(content, "quaternion", path))
+
+
+def _from_npy(path: Path) -> VolumeElement:
+    field = _load_numpy(path)
+    if field.ndim != 4 or (field.shape[-1] != 4 and field.shape[0] != 3):
+        raise UserError(f"has shape {field.shape}", path, "Use (n, n, n, 4) quaternions or (3, n, n, n) Euler channels")
+    _check_cube(field.shape[:3] if field.shape[-1] == 4 else field.shape[1:], path)
+    if not np.isfinite(field).all():
+        raise UserError("holds NaN or infinite values", path, "Give every voxel an orientation")
+    if field.shape[-1] != 4:
+        channels = torch.from_numpy(np.moveaxis(field, 0, -1).astype(np.float64))
+        field = orientations.from_euler_channels(channels).numpy()
+    quaternion, grain_id = np.unique(field.reshape(-1, 4), axis=0, return_inverse=True)
+    return VolumeElement(grain_id.reshape(field.shape[:3]), quaternion)
+
+
+def _load_numpy(path: Path) -> Any:
+    """An array, or the dictionary of arrays of an .npz."""
+    try:
+        content = np.load(path, allow_pickle=False)
+        return content if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
+    except (OSError, ValueError, EOFError, KeyError, SyntaxError) as error:
+        raise UserError(f"cannot be read as numpy arrays ({_one_line(error)})", path, "Save plain arrays without objects") from None
+    except Exception as error:
+        if type(error).__name__ != "BadZipFile":
+            raise
+        raise UserError("is truncated or no .npz file", path, "Save it again with numpy.savez") from None
+
+
+def _entry(content: Any, key: str, path: Path) -> np.ndarray:
+    if isinstance(content, dict) and key in content:
+        return content[key]
+    what = "has no orientations" if key == "quaternion" else f"has no array {key!r}"
+    raise UserError(what, path, f"Save {key!r} in an .npz")
+
+
+def _read_pixels(path: Path) -> np.ndarray:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        import tifffile
+
+        return tifffile.imread(path)
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB") if image.mode in ("P", "RGBA", "CMYK") else image)
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _checked(element: VolumeElement, path: Path) -> VolumeElement:
+    grain_id, quaternion = np.asarray(element.grain_id), np.asarray(element.quaternion, float)
+    _check_cube(grain_id.shape, path)
+    _check_numbering(grain_id, len(quaternion), path)
+    if quaternion.ndim != 2 or quaternion.shape[1] != 4:
+        raise UserError(f"orientations of shape {quaternion.shape}, not (grains, 4)", path, "Use quaternions (w, x, y, z)")
+    norm = np.linalg.norm(quaternion, axis=1)
+    if not np.isfinite(norm).all():
+        raise UserError(f"the orientation of grain {int(np.flatnonzero(~np.isfinite(norm))[0])} is NaN or infinite", path)
+    if np.abs(norm - 1).max() > 1e-3:
+        raise UserError(f"a quaternion has length {norm[np.abs(norm - 1).argmax()]:.3g}, not 1", path, "Normalise them")
+    quaternion = orientations.standardize(torch.from_numpy(quaternion / norm[:, None])).float().numpy()
+    return VolumeElement(grain_id.astype(np.int64), quaternion)
+
+
+def _check_cube(shape: tuple[int, ...], path: Path) -> None:
+    if len(shape) != 3 or len(set(shape)) != 1:
+        raise UserError(f"has voxels of shape {tuple(shape)}", path, "A volume element is a cube of n x n x n voxels")
+
+
+def _check_numbering(grain_id: np.ndarray, grains: int, path: Path) -> None:
+    if grain_id.dtype.kind not in "iu":
+        raise UserError(f"grain numbers of type {grain_id.dtype}", path, "Save them as integers")
+    found = np.unique(grain_id)
+    missing = np.setdiff1d(np.arange(found[-1] + 1), found)
+    if found[0] < 0 or len(missing):
+        skipped = found[0] if found[0] < 0 else missing[0]
+        raise UserError(f"grain numbers skip: {skipped} does not fit 0 to G - 1", path, "Number grains from 0 without gaps")
+    if len(found) != grains:
+        raise UserError(f"{len(found)} grains but {grains} orientations", path, "Give each grain one orientation")
+
+
+def _refuse_pickle(path: Path) -> None:
+    if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle"):
+        raise UserError("is a pickle, which could run any code when opened", path, "Convert it to .npy or .npz where you trust it")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
