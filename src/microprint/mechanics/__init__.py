@@ -1,0 +1,1 @@
+"""Mechanics: spectral elasticity and crystal plasticity of periodic volume elements."""

@@ -70,7 +70,7 @@ class Law:
     max_iterations : after which a voxel counts as not converged.
     """
 
-    def __init__(self, material: Material, tolerance: float = 1e-5, max_iterations: int = 60):
+    def __init__(self, material: Material, tolerance: float = 1e-4, max_iterations: int = 60):
         self.material, self.tolerance, self.max_iterations = material, tolerance, max_iterations
         self.slips, self.systems = material.slips, len(material.schmid)
         self.stiffness = mandel_from_voigt(material.stiffness)
@@ -80,21 +80,27 @@ class Law:
         self.resolve = mandel(schmid.permute(1, 2, 0)).T.contiguous()
         self.dyads = (self.resolve.T[:, None] * self.resolve.T[None]).flatten(0, 1)
         self.exponent = _scalar_if_equal(material.exponent)
-        self._hardening_drivers()
+        self.rate_0 = material.rate_0[:, None]
+        self._couplings()
 
-    def _hardening_drivers(self) -> None:
-        """Split the interactions into few drivers q = V dgamma: systems that are hardened alike share one."""
+    def _couplings(self) -> None:
+        """Constant matrices of the hardening.
+
+        Systems that are hardened alike share a driver q_k = (V dgamma)_k: dxi_s = rate_s q_a(s) + h_0_tw-tw q_b(s).
+        With few drivers, xi is eliminated from Newton's equations by small matrices.
+        """
         m, slips, twins = self.material, self.slips, self.material.twins
-        by_slip = torch.cat([m.h_sl_sl, m.h_tw_sl])
-        by_slip = torch.cat([by_slip, by_slip.new_zeros(slips + twins, twins)], 1)
-        by_twin = torch.cat([m.h_tw_tw.new_zeros(twins, slips), m.h_tw_tw], 1)
-        rows, place = torch.unique(torch.cat([by_slip, by_twin]), dim=0, return_inverse=True)
-        select = torch.nn.functional.one_hot(place, len(rows)).to(rows)
-        self.drivers = rows
-        self.select_slip = select[:self.systems, :, None]
-        self.select_twin = torch.cat([select.new_zeros(slips, len(rows)), select[self.systems:]])[:, :, None]
-        # dxi_twin by twins; slip systems have no such part.
-        self.h_0_tw_tw = torch.cat([m.h_0.new_zeros(slips), m.h_0_tw_tw])[:, None]
+        new = m.schmid.new_zeros
+        self.by_slip = torch.cat([torch.cat([m.h_sl_sl, m.h_tw_sl]), new(slips + twins, twins)], 1)
+        self.by_twin = torch.cat([new(twins, slips), m.h_tw_tw], 1)
+        self.drivers, place = torch.unique(torch.cat([self.by_slip, self.by_twin]), dim=0, return_inverse=True)
+        hardens = torch.nn.functional.one_hot(place, len(self.drivers)).to(self.drivers)
+        slip_first, twin_first = hardens[:self.systems], hardens[self.systems:] * m.h_0_tw_tw[:, None]
+        self.slip_first, self.twin_first = slip_first, twin_first
+        weights = torch.cat([self.resolve, self.drivers.T], 1)           # (systems, 6 + drivers)
+        self.leak_by_slip = _outer(weights, slip_first)
+        self.leak_by_twin = _outer(weights[slips:], twin_first)
+        self.drive_by_stress = _outer(self.drivers.T, self.resolve)
 
     def initial(self, voxels: int) -> tuple[Tensor, Tensor]:
         """Resistances and accumulated shears (systems, N) before any load."""
@@ -130,56 +136,69 @@ class Law:
 
     def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor,
                  coupled: Tensor) -> Local:
-        """One capped Newton step on S and xi together, xi eliminated (its drivers q are few)."""
-        slips = self.slips
-        ratio = self.resolve @ stress / xi
-        ratio[slips:].clamp_(min=0.0)
-        increment, slope = self._shear(ratio, xi, gamma_0, dt)
-        softening = slope * ratio.abs()                                   # -d|dgamma| / dxi
-        signed = ratio.sign()
+        """One capped Newton step on S and xi together, xi eliminated.
 
-        flow = self._flow(signed * increment)
+        Where the guess is not close yet (`coupled` is false), S moves at fixed xi, and once it has settled xi follows
+        by a fixed-point step.
+        """
+        ratio = self.resolve @ stress / xi
+        ratio[self.slips:].clamp_(min=0.0)
+        size, sign = ratio.abs(), ratio.sign()
+        increment, slope = self._shear(size, xi, gamma_0, dt)
+        flow = self._flow(sign * increment)
         strain = mandel(product(flow.transpose(0, 1), product(cauchy_green, flow)))
         strain[:3] -= 1.0
         residual = self.compliance @ stress - 0.5 * strain
 
-        gain, drift, damping = self._hardening(xi, increment, xi_0, gamma_0)
-        leak = coupled * softening * damping                                        # |d|dgamma| / dxi| / (1 - dH/dxi . h dgamma)
-        lag = leak * drift
-        leaking = leak[:, None] * gain                                    # (systems, drivers, N)
-        into_strain = torch.einsum("si,srn->irn", self.resolve, signed[:, None] * leaking)
-        from_stress = torch.einsum("ks,si,sn->kin", self.drivers, self.resolve, slope * signed)
-        drive = torch.einsum("ks,srn->krn", self.drivers, leaking)
-        drive.diagonal().add_(1.0)
-        loop = _invert(drive)
-
+        rate, drift, damping = self._hardening(xi, increment, xi_0, gamma_0)
+        leak = slope * size * (coupled * damping)                         # |d|dgamma| / dxi|, hardening accounted for
+        into_strain, loop = self._loop(leak, rate, sign)
+        from_stress = (self.drive_by_stress @ (slope * sign)).unflatten(0, (-1, 6))
         back = product(into_strain, loop)
         jacobian = (self.dyads @ slope).unflatten(0, (6, 6)) + self.compliance[:, :, None] - product(back, from_stress)
         tangent = inverse(jacobian)
+        lag = leak * drift
         lagged = self.drivers @ lag
-        step = -apply(tangent, residual + self.resolve.T @ (signed * lag) - apply(back, lagged))
+        step = -apply(tangent, residual + self.resolve.T @ (sign * lag) - apply(back, lagged))
         q = apply(loop, apply(from_stress, step) + lagged)
+
         change = self.resolve @ step / xi
-        settled = self._largest(ratio, change) < SETTLED
-        xi_step = (apply(gain, q) - drift) * torch.where(coupled, damping, settled)
-        error = (xi_step / xi).abs().amax(0) if self.systems else torch.zeros_like(settled)
-        change -= ratio * xi_step / xi
-        scale = self._cap(ratio, change)
-        converged = (coupled | settled) & (scale == 1.0) & (self._largest(ratio, change) < self.tolerance) & (error < self.tolerance)
+        settled = _largest(change) < SETTLED
+        hardening = rate * (self.slip_first @ q)
+        hardening[self.slips:] += self.twin_first @ q
+        xi_step = (hardening - drift) * torch.where(coupled, damping, settled)
+        relative = xi_step / xi
+        change = change - ratio * relative
+        error, largest = _largest(relative), _largest(change)
+        scale = self._cap(ratio, change, largest)
+        converged = (coupled | settled) & (scale == 1.0) & (torch.maximum(largest, error) < self.tolerance)
         return Local(stress + scale * step, xi + scale * xi_step, increment, flow, tangent, settled & (error < COUPLE_BELOW), converged)
 
-    def _shear(self, ratio: Tensor, xi: Tensor, gamma_0: Tensor, dt: float) -> tuple[Tensor, Tensor]:
-        """Shear of the step and its derivative by tau (systems, N)."""
-        m, slips, size = self.material, self.slips, ratio.abs()
-        power = size.pow(self.exponent - 1) * (dt * m.rate_0[:, None])
+    def _loop(self, leak: Tensor, rate: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
+        """How drivers act back: on the strain (6, drivers, N), and the inverse of 1 + their action on themselves."""
+        by_slip = leak * rate
+        drivers = len(self.drivers)
+        strain = self.leak_by_slip[:6 * drivers] @ (by_slip * sign)
+        drive = self.leak_by_slip[6 * drivers:] @ by_slip
+        if self.material.twins:
+            strain += self.leak_by_twin[:6 * drivers] @ (leak * sign)[self.slips:]
+            drive += self.leak_by_twin[6 * drivers:] @ leak[self.slips:]
+        drive = drive.unflatten(0, (drivers, drivers))
+        drive.diagonal().add_(1.0)
+        return strain.unflatten(0, (6, drivers)), _invert(drive)
+
+    def _shear(self, size: Tensor, xi: Tensor, gamma_0: Tensor, dt: float) -> tuple[Tensor, Tensor]:
+        """Shear of the step and its derivative by |tau| (systems, N) at |tau / xi| = size."""
+        slips = self.slips
+        power = _power(size, self.exponent - 1) * (dt * self.rate_0)
         increment = power * size
-        if m.twins:
-            # f at the end of the step, of which the twins' rates depend linearly, is known in closed form.
-            share = 1.0 / m.gamma_char[:, None]
+        if self.material.twins:
+            # f at the end of the step, on which the twins' rates depend linearly, is known in closed form.
+            share = 1.0 / self.material.gamma_char[:, None]
             rest = (1.0 - (gamma_0[slips:] * share).sum(0)) / (1.0 + (increment[slips:] * share).sum(0))
             increment[slips:] *= rest
             power[slips:] *= rest
-        return increment, power * self.exponent / xi
+        return increment, power.mul_(self.exponent).div_(xi)
 
     def _flow(self, shear: Tensor) -> Tensor:
         """X of the signed shears."""
@@ -188,26 +207,28 @@ class Law:
         return x
 
     def _hardening(self, xi: Tensor, increment: Tensor, xi_0: Tensor, gamma_0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Linearised hardening: dxi = damping (gain dq - drift).
+        """Hardening at xi and its linearisation (systems, N).
 
-        Returns gain (systems, drivers, N), drift = xi - xi_0 - gain q (systems, N) and damping (systems, N).
+        Returns rate (see `_couplings`), drift = xi - xi_0 - dxi, and damping = 1 / (1 - d(dxi)/dxi).
         """
         m, slips = self.material, self.slips
         gamma = gamma_0 + increment
-        twinned = (gamma[slips:] / m.gamma_char[:, None]).sum(0).clamp(min=0.0)
-        saturation = m.xi_inf[:, None] + m.f_sat[:, None] * twinned.sqrt()
+        saturation = m.xi_inf[:, None].expand(-1, xi.shape[1])
+        if m.twins:
+            saturation = saturation + m.f_sat[:, None] * (gamma[slips:] / m.gamma_char[:, None]).sum(0).clamp(min=0.0).sqrt()
         y = 1.0 - xi[:slips] / saturation
         exponent = m.hardening_exponent[:, None]
-        modulus = m.h_0[:, None] * y.sign() * y.abs().pow(exponent)
+        modulus = m.h_0[:, None] * y.sign() * _power(y.abs(), exponent)
         rate = torch.cat([modulus, m.h_0_tw_sl[:, None] * gamma[:slips].sum(0)])
-        gain = rate[:, None] * self.select_slip + self.h_0_tw_tw[:, None] * self.select_twin
-        q = self.drivers @ increment
-        drift = xi - xi_0 - apply(gain, q)
-        drift[:slips] -= m.h_sl_tw @ increment[slips:]
+        shear = self.by_slip @ increment
+        drift = xi - xi_0 - rate * shear
         damping = torch.ones_like(xi)
         # d(modulus)/dxi = -modulus a / (y xi_s)
-        damping[:slips] = 1.0 / (1.0 + exponent * modulus / (y * saturation) * (m.h_sl_sl @ increment[:slips]))
-        return gain, drift, damping
+        damping[:slips] += exponent * modulus / (y * saturation) * shear[:slips]
+        if m.twins:
+            drift[slips:] -= m.h_0_tw_tw[:, None] * (self.by_twin @ increment)
+            drift[:slips] -= m.h_sl_tw @ increment[slips:]
+        return rate, drift, damping.reciprocal_()
 
     def _admissible(self, stress: Tensor, xi: Tensor) -> Tensor:
         """A guess of S, shortened where it would make a system run away."""
@@ -217,20 +238,22 @@ class Law:
         ratio[:self.slips].abs_()
         return stress * (RATIO_CAP / ratio.amax(0).clamp(min=RATIO_CAP))
 
-    def _largest(self, ratio: Tensor, change: Tensor) -> Tensor:
-        """Largest change of tau / xi among the systems (N,); a twin's sense that cannot act does not count."""
-        moved = ratio + change
-        moved[self.slips:].clamp_(min=0.0)
-        return (moved - ratio).abs().amax(0) if self.systems else torch.zeros_like(ratio.sum(0))
-
-    def _cap(self, ratio: Tensor, change: Tensor) -> Tensor:
+    def _cap(self, ratio: Tensor, change: Tensor, largest: Tensor) -> Tensor:
         """Largest allowed fraction of the step (N,)."""
-        if not self.systems:
-            return torch.ones_like(ratio.sum(0))
-        limit = RATIO_CAP * ratio.abs().clamp(min=1.0)
-        target = ratio + change
-        target[self.slips:].clamp_(min=0.0)
-        return torch.where(target.abs() > limit, (limit - ratio * change.sign()) / change.abs(), 1.0).amin(0)
+        if not (largest > RATIO_CAP - 1.0).any():
+            return torch.ones_like(largest)
+        room = RATIO_CAP * ratio.abs().clamp(min=1.0) - ratio * change.sign()
+        return (room / change.abs()).amin(0).clamp(max=1.0)
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix (i k, systems) of the products a_si b_sk."""
+    return (a[:, :, None] * b[:, None]).flatten(1).T.contiguous()
+
+
+def _largest(values: Tensor) -> Tensor:
+    """Largest magnitude (N,) among the systems, of which there may be none."""
+    return values.abs().amax(0) if len(values) else values.sum(0)
 
 
 def _scalar_if_equal(values: Tensor) -> Tensor | float:
@@ -239,8 +262,21 @@ def _scalar_if_equal(values: Tensor) -> Tensor | float:
     return values[:, None]
 
 
+def _power(base: Tensor, exponent: Tensor | float) -> Tensor:
+    """Power of a base >= 0; torch's own is several times slower."""
+    if isinstance(exponent, Tensor) or exponent != int(exponent) or not 1 <= exponent <= 64:
+        return torch.exp(exponent * torch.log(base))
+    result, square, bits = None, base, int(exponent)
+    while bits:
+        if bits & 1:
+            result = square if result is None else result * square
+        bits >>= 1
+        square = square * square if bits else square
+    return result
+
+
 def _invert(matrix: Tensor) -> Tensor:
-    """Inverse of (k, k, N); with pivoting where it is not close to the identity by its size."""
+    """Inverse of (k, k, N); with pivoting where latent hardening may make it far from definite."""
     if len(matrix) <= 3:
         return inverse(matrix)
     return torch.linalg.inv(matrix.permute(2, 0, 1)).permute(1, 2, 0)

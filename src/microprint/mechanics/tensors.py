@@ -64,7 +64,7 @@ def inverse(matrix: Tensor) -> Tensor:
         row = work[k] * pivot
         column = work[:, k].clone()
         column[k] = 0.0
-        work -= column[:, None] * row[None]
+        work.addcmul_(column[:, None], row[None], value=-1.0)
         work[:, k] = -column * pivot
         work[k] = row
         work[k, k] = pivot

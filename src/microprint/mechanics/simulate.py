@@ -1,0 +1,185 @@
+"""Stress-strain response of polycrystalline volume elements: the public door to the crystal-plasticity solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microprint.errors import UserError
+from microprint.mechanics.crystal_plasticity import Numerics, Solver, State
+from microprint.mechanics.load import LoadStep, check_load, uniaxial_tension
+from microprint.mechanics.materials import Material, load_material
+from microprint.mechanics.phenopowerlaw import Law
+from microprint.mechanics.spectral import PeriodicCell, Scheme
+from microprint.mechanics.tensors import determinant, from_mandel, product
+from microprint.orientations import to_matrix
+
+
+@dataclass(frozen=True)
+class CPResult:
+    """Response of B volume elements at T times, the undeformed state first. Volume averages; nan after a failure.
+
+    Attributes
+    ----------
+    time : (T,) s.
+    F, P, cauchy : (B, T, 3, 3); stresses in Pa.
+    gamma_sl, xi_sl : (B, T, slip systems) accumulated shear, resistance in Pa.   gamma_tw, xi_tw : of the twin systems.
+    converged : (B,) bool.   reason : B texts, empty where converged.
+    evaluations, linear, cutbacks : (B,) evaluations of the law, iterations of conjugate gradients, halved steps.
+    cauchy_field : (B, nx, ny, nz, 3, 3) Pa at the end, if asked for.
+    """
+
+    time: Tensor
+    F: Tensor
+    P: Tensor
+    cauchy: Tensor
+    gamma_sl: Tensor
+    gamma_tw: Tensor
+    xi_sl: Tensor
+    xi_tw: Tensor
+    converged: Tensor
+    reason: tuple[str, ...]
+    evaluations: Tensor
+    linear: Tensor
+    cutbacks: Tensor
+    cauchy_field: Tensor | None = None
+
+    @staticmethod
+    def join(parts: Sequence[CPResult]) -> CPResult:
+        """One result of several batches under the same load."""
+        def one(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            if name == "time" or values[0] is None:
+                return values[0]
+            return torch.cat(values) if isinstance(values[0], Tensor) else sum(values, ())
+        return CPResult(**{f.name: one(f.name) for f in fields(CPResult)})
+
+
+def simulate_cp(grain_ids: Tensor | np.ndarray, quaternions: Tensor | np.ndarray, material: str | Path | Mapping | Material = "Mg",
+                load: Sequence[LoadStep] | None = None, *, scheme: Scheme = "fourier", size: Sequence[float] | None = None,
+                numerics: Numerics = Numerics(), fields: bool = False, chunk_voxels: int | None = None,
+                device: torch.device | str = "cpu") -> CPResult:
+    """Simulate the deformation of volume elements by crystal plasticity.
+
+    Parameters
+    ----------
+    grain_ids : (B, nx, ny, nz) or (nx, ny, nz) integers, 0 to the element's number of grains - 1, none left out.
+    quaternions : (B, G, 4) or (G, 4) orientations (w, x, y, z), DAMASK's convention; rows beyond the grains are nan.
+    material : name of a material of the package (``"Mg"``, ``"Cu"``), a DAMASK material file, its content, or a Material.
+    load : steps of the load path; by default tension along x to 0.01 at 1e-3 /s in 20 increments.
+    scheme, size : discretisation (see `spectral`) and edge lengths of the cell.
+    fields : also return the Cauchy stress of every voxel at the end.
+    chunk_voxels : voxels simulated at once, which bounds the memory (about 8 kB each).
+
+    Returns
+    -------
+    CPResult; an element that does not converge has its reason there, and disturbs no other.
+
+    Raises
+    ------
+    UserError
+        For ids that skip or lack an orientation, nan, an unusable material or load.
+    """
+    ids, quats = _batched(grain_ids, quaternions)
+    material, steps = load_material(material).to(device), check_load(uniaxial_tension() if load is None else load)
+    grains = check_polycrystals(ids, quats)
+    chunk_voxels = chunk_voxels or (8192 if torch.device(device).type == "cpu" else 2**20)
+    chunk = max(1, chunk_voxels // ids[0].numel())
+    solve = _Simulation(PeriodicCell(ids.shape[1:], scheme, size, device=device), Law(material), steps, numerics, fields)
+    return CPResult.join([solve(ids[i:i + chunk], quats[i:i + chunk], grains[i:i + chunk]) for i in range(0, len(ids), chunk)])
+
+
+def check_polycrystals(grain_ids: Tensor, quaternions: Tensor) -> Tensor:
+    """Number of grains (B,) of each element; `UserError` if ids and orientations do not fit together."""
+    counts = []
+    for number, (ids, quats) in enumerate(zip(grain_ids, quaternions)):
+        where = f"volume element {number}"
+        present = torch.unique(ids)
+        count = len(present)
+        if present[0] != 0 or present[-1] != count - 1:
+            missing = sorted(set(range(int(present[-1]) + 1)) - set(present.tolist()))
+            raise UserError(f"grain ids skip {missing[0]}" if missing else f"grain ids start at {int(present[0])}", where,
+                            "Number the grains 0, 1, 2, ... without gaps")
+        if count > len(quats):
+            raise UserError(f"{count} grains but {len(quats)} orientations", where, "Give one quaternion for each grain")
+        norm = quats[:count].norm(dim=-1)
+        if not torch.isfinite(norm).all():
+            raise UserError(f"the orientation of grain {int((~torch.isfinite(norm)).nonzero()[0])} is not finite", where,
+                            "Give one quaternion for each grain")
+        if (norm - 1).abs().max() > 1e-3:
+            raise UserError(f"the quaternion of grain {int((norm - 1).abs().argmax())} has norm {float(norm[(norm - 1).abs().argmax()]):.4g}",
+                            where, "Give unit quaternions")
+        counts.append(count)
+    return torch.tensor(counts)
+
+
+def _batched(grain_ids: Tensor | np.ndarray, quaternions: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
+    if not isinstance(grain_ids, Tensor):
+        grain_ids = np.asarray(grain_ids)
+        if grain_ids.dtype.kind not in "iu":
+            raise UserError(f"grain ids are of type {grain_ids.dtype}", "grain_ids", "Give integers")
+        grain_ids = torch.from_numpy(grain_ids.astype(np.int64))
+    if grain_ids.dtype.is_floating_point or grain_ids.dtype.is_complex:
+        raise UserError(f"grain ids are of type {grain_ids.dtype}", "grain_ids", "Give integers")
+    quaternions = torch.as_tensor(quaternions, dtype=torch.float64)
+    ids = grain_ids.to(torch.int64).reshape(-1, *grain_ids.shape[-3:]) if grain_ids.ndim in (3, 4) else None
+    quats = quaternions.reshape(-1, *quaternions.shape[-2:]) if quaternions.ndim in (2, 3) else None
+    if ids is None or quats is None or quats.shape[-1] != 4 or len(ids) != len(quats) or ids.numel() == 0:
+        raise UserError(f"grain ids of shape {tuple(grain_ids.shape)} and quaternions of shape {tuple(quaternions.shape)} do not fit",
+                        "simulate_cp", "Give (B, nx, ny, nz) and (B, G, 4)")
+    return ids, quats
+
+
+@dataclass(frozen=True)
+class _Simulation:
+    cell: PeriodicCell
+    law: Law
+    load: tuple[LoadStep, ...]
+    numerics: Numerics
+    fields: bool
+
+    def __call__(self, ids: Tensor, quaternions: Tensor, grains: Tensor) -> CPResult:
+        matrices = to_matrix(torch.nn.functional.normalize(torch.nan_to_num(quaternions), dim=-1))
+        voxels = torch.stack([m[i.flatten()] for m, i in zip(matrices, ids)])
+        solver = Solver(self.cell, self.law, voxels.permute(2, 3, 0, 1).contiguous().to(self.cell.device), self.numerics)
+        rows: list[dict[str, Tensor]] = []
+        times: list[float] = []
+
+        def record(state: State, time: float) -> None:
+            failed = torch.tensor([bool(reason) for reason in solver.reason])
+            rows.append({name: _gap(value.cpu(), failed) for name, value in self._averages(state).items()})
+            times.append(time)
+
+        solver.run(self.load, record)
+        series = {name: torch.stack([row[name] for row in rows], 1) for name in rows[0]}
+        field = self._cauchy(solver.state).permute(2, 3, 0, 1).unflatten(1, self.cell.shape).cpu() if self.fields else None
+        return CPResult(torch.tensor(times, dtype=torch.float64), **series, converged=torch.tensor([not r for r in solver.reason]),
+                        reason=tuple(solver.reason), cauchy_field=field, **vars(solver.statistics))
+
+    def _stress(self, state: State) -> tuple[Tensor, Tensor]:
+        F = state.F_mean + self.cell.gradient(state.u)
+        push = product(product(F, state.F_p_inverse), from_mandel(state.S))
+        return F, product(push, state.F_p_inverse.transpose(0, 1))
+
+    def _cauchy(self, state: State) -> Tensor:
+        F, P = self._stress(state)
+        return product(P, F.transpose(0, 1)) / determinant(F)
+
+    def _averages(self, state: State) -> dict[str, Tensor]:
+        slips = self.law.slips
+        tensors = {"F": state.F_mean[..., 0], "P": self._stress(state)[1].mean(-1), "cauchy": self._cauchy(state).mean(-1)}
+        gamma, xi = state.gamma.mean(-1).T, state.xi.mean(-1).T
+        return {**{name: value.permute(2, 0, 1) for name, value in tensors.items()},
+                "gamma_sl": gamma[:, :slips], "gamma_tw": gamma[:, slips:], "xi_sl": xi[:, :slips], "xi_tw": xi[:, slips:]}
+
+
+def _gap(values: Tensor, failed: Tensor) -> Tensor:
+    values = values.clone()
+    values[failed] = torch.nan
+    return values
