@@ -212,9 +212,30 @@ class LatentAnalysis:
 
 @dataclass(frozen=True)
 class CrystalPlasticity:
-    """Uniaxial tension of the volume elements (notebook 05). Owner to fill in."""
+    """Uniaxial tension of the hexagonal volume elements by crystal plasticity (notebook 05).
 
-    edge: Positive = 8
+    Attributes
+    ----------
+    material : one of the package's (``Mg``, ``Cu``) or a DAMASK material file.
+    edge : voxels along each edge; volume elements of `polycrystals.edge` are sampled at regular distances.
+    axis : of the load.
+    strain : F - 1 along it at the end; negative for compression.
+    rate : of F in 1/s.
+    increments : equal time steps; curves have one point more.
+    scheme : discretisation, ``fourier`` (as DAMASK) or ``rotated``.
+    solver : this package's, or DAMASK's grid solver where one is installed.
+    chunk : volume elements simulated and saved at once.
+    """
+
+    material: str = "Mg"
+    edge: Annotated[int, Between(2, 256)] = 8
+    axis: Literal["x", "y", "z"] = "x"
+    strain: Annotated[float, Between(-0.2, 0.2)] = 0.01
+    rate: Annotated[float, Between(1e-9, 1e3)] = 1e-3
+    increments: Positive = 20
+    scheme: Literal["fourier", "rotated"] = "fourier"
+    solver: Literal["spectral", "damask"] = "spectral"
+    chunk: Positive = 16
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ All similarities are 1 for equal images and fall as the images differ. (The publ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from math import factorial, pi
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from microprint.errors import UserError
+from microprint.networks.texture_vae import READOUT_LAYERS, read_out
 from microprint.networks.vgg import VGG19
 
 DISTS_LAYERS = ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4")
@@ -214,6 +215,22 @@ def correlations(latent: ArrayLike, descriptors: dict[str, ArrayLike]) -> np.nda
     return np.stack([standard(values) @ z / len(z) for values in descriptors.values()])
 
 
+@torch.no_grad()
+def plain_features(vgg: VGG19, images: Tensor, readout: str, chunk: int = 16) -> Tensor:
+    """Features (N, k) of untrained-for-the-purpose VGG19 for images (N, 1, h, w): what TextureVAE's encoder reads."""
+    layers = READOUT_LAYERS[readout]
+    return torch.cat([read_out(vgg(part, layers), readout) for part in images.split(chunk)])
+
+
+def counted_features(images: Tensor) -> Tensor:
+    """Three numbers (N, 3) that need no network: share of dark pixels, and of steps between dark and bright to the
+    right and downwards (phase boundary per length), for images (N, 1, h, w).
+    """
+    dark = (images[:, 0] < 0.5).float()
+    steps = [(dark - dark.roll(1, axis)).abs().mean((1, 2)) for axis in (1, 2)]
+    return torch.stack([dark.mean((1, 2)), *steps], 1)
+
+
 def regressor(kind: str):
     """Standardised regression: ``mean``, ``ridge`` (penalty by cross-validation) or ``svr`` (radial kernel, as S3)."""
     from sklearn.compose import TransformedTargetRegressor
@@ -271,6 +288,9 @@ def partners(groups: ArrayLike, index: Sequence[int], same: bool, generator: np.
     return np.array([generator.choice(numbers[((groups == groups[i]) == same) & (numbers != i)]) for i in index])
 
 
-def average_over(pairs: Callable[[slice], Tensor], count: int, chunk: int = 16) -> float:
-    """Mean of a similarity over many pairs, a chunk at a time so that memory stays bounded."""
-    return float(torch.cat([pairs(slice(i, i + chunk)) for i in range(0, count, chunk)]).mean())
+def similarities(vgg: VGG19, x: Tensor, y: Tensor, chunk: int = 16) -> dict[str, float]:
+    """Mean over pairs of images (N, 1, h, w) of ``dists``, ``stsim2`` (similarities) and ``mse`` (a distance)."""
+    pairs = list(zip(x.split(chunk), y.split(chunk)))
+    values = {"dists": [dists(vgg, a, b) for a, b in pairs], "stsim2": [stsim2(a, b) for a, b in pairs],
+              "mse": [mean_squared(a, b) for a, b in pairs]}
+    return {name: torch.cat(parts).mean().item() for name, parts in values.items()}

@@ -21,15 +21,15 @@ READOUT_LAYERS = {"last_maps": ("pool5",), "channel_means": STYLE_LAYERS}
 class TextureVAE(nn.Module):
     """Frozen VGG19 with trained mean and log-variance layers, a convolutional decoder, and the style loss.
 
-    As VGG19 is frozen and no image is augmented, what it makes of an image never changes: `read_out` and `grams` of
-    the images are computed once, and an epoch runs VGG19 on decoded images only.
+    As VGG19 is frozen and no image is augmented, what it makes of an image never changes: `read_out` and Gram
+    matrices of the images are computed once, and an epoch runs VGG19 on decoded images only.
 
     Parameters
     ----------
     vgg : frozen VGG19; its weights are no part of the model's state.
     layers : layers of the style loss.
     readout : what of VGG19 the trained layers see, see `read_out`.
-    edge : edge of the square images, pixels, a multiple of 16 (of 32 with readout ``last_maps``).
+    edge : edge of the square images, pixels, a multiple of 16.
     latent_dim : size d of the latent vector.
     width : channels of the decoder's first block; halved from block to block.
     kl_weight : weight of the Kullback-Leibler term beside the style loss.
@@ -47,6 +47,10 @@ class TextureVAE(nn.Module):
         self.mean = nn.Linear(features, latent_dim)
         self.log_variance = nn.Linear(features, latent_dim)
         self.decoder = Decoder(latent_dim, edge, width)
+        # A random projection of the features with little noise: the decoder sees which image is which from the start.
+        nn.init.normal_(self.mean.weight)
+        nn.init.zeros_(self.log_variance.weight)
+        nn.init.constant_(self.log_variance.bias, -4.0)
 
     def standardise(self, features: Tensor, brightness: float) -> None:
         """Scale the encoder's inputs by the training features (N, k); let the untrained decoder draw flat grey."""
@@ -69,7 +73,7 @@ class TextureVAE(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Posterior means (B, d) of images (B, 1, edge, edge) in [0, 1]."""
-        return self.posterior(read_out(self.vgg, images, self.readout))[0]
+        return self.posterior(read_out(self.vgg(images, READOUT_LAYERS[self.readout]), self.readout))[0]
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (B, 1, edge, edge) in [0, 1] of latent vectors (B, d)."""
@@ -77,8 +81,8 @@ class TextureVAE(nn.Module):
 
     def style(self, images: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Weighted style loss (B,) of images against Gram matrices: S3, eq. (2), with ``w_l`` = `layer_weights`."""
-        found = grams(self.vgg, images, self.layers)
-        terms = [(found[name] - targets[name]).square().mean((1, 2)) / 4 for name in self.layers]
+        maps = self.vgg(images, self.layers)
+        terms = [(gram(maps[name]) - targets[name]).square().mean((1, 2)) / 4 for name in self.layers]
         return torch.stack(terms, 1) @ self.layer_weights
 
     def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
@@ -128,22 +132,17 @@ def block(inputs: int, outputs: int) -> nn.Sequential:
                          nn.GroupNorm(4, outputs), nn.LeakyReLU(SLOPE))
 
 
-def read_out(vgg: VGG19, images: Tensor, readout: str) -> Tensor:
-    """What the trained layers of the encoder see of images (B, 1, h, w): (B, `readout_size`).
+def read_out(maps: Mapping[str, Tensor], readout: str) -> Tensor:
+    """What the trained layers of the encoder see of VGG19's maps (B, C, h, w) by layer: (B, `readout_size`).
 
     ``last_maps`` flattens VGG19's last maps, as S3 seems to do: a feature then stands for a place in the image.
     ``channel_means`` averages the maps of five layers over the image: a texture has no places.
     """
-    maps = vgg(images, READOUT_LAYERS[readout]).values()
-    return torch.cat([m.flatten(1) if readout == "last_maps" else m.mean((2, 3)) for m in maps], 1)
+    chosen = [maps[name] for name in READOUT_LAYERS[readout]]
+    return torch.cat([m.flatten(1) if readout == "last_maps" else m.mean((2, 3)) for m in chosen], 1)
 
 
 def readout_size(readout: str, edge: int) -> int:
     """Number of features of `read_out` for square images."""
     positions = (edge // 32) ** 2 if readout == "last_maps" else 1
     return positions * sum(CHANNELS[name] for name in READOUT_LAYERS[readout])
-
-
-def grams(vgg: VGG19, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Gram matrices (B, C, C) of images by layer, divided by the number of positions."""
-    return {name: gram(maps) for name, maps in vgg(images, layers).items()}

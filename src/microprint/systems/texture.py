@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,8 +15,8 @@ from torch.nn import functional as F
 from microprint import store
 from microprint.compute import Job, choose_device, step
 from microprint.errors import UserError
-from microprint.networks.texture_vae import TextureVAE, grams, read_out
-from microprint.networks.vgg import VGG19, check_layers
+from microprint.networks.texture_vae import READOUT_LAYERS, TextureVAE, read_out
+from microprint.networks.vgg import VGG19, check_layers, gram
 from microprint.training import Schedule, fit, seeded
 
 CHUNK = 16  # images that go through VGG19 together
@@ -127,10 +126,14 @@ class FrozenViews:
     @torch.no_grad()
     def __init__(self, model: TextureVAE, patches: Tensor, device: torch.device):
         self.device = device
-        chunks = [chunk.to(device) for chunk in patches.split(CHUNK)]
-        self.features = torch.cat([read_out(model.vgg, chunk, model.readout) for chunk in chunks])
-        views = [{k: g.half().cpu() for k, g in grams(model.vgg, chunk, model.layers).items()} for chunk in chunks]
-        self.grams = {name: torch.cat([view[name] for view in views]) for name in model.layers}
+        layers = {*READOUT_LAYERS[model.readout], *model.layers}
+        features, targets = [], []
+        for chunk in patches.split(CHUNK):
+            maps = model.vgg(chunk.to(device), layers)
+            features.append(read_out(maps, model.readout))
+            targets.append([gram(maps[name]).half().cpu() for name in model.layers])
+        self.features = torch.cat(features)
+        self.grams = {name: torch.cat(g) for name, g in zip(model.layers, zip(*targets))}
 
     def __len__(self) -> int:
         return len(self.features)
@@ -145,7 +148,8 @@ class FrozenViews:
 def train_texture_vae(job: Job) -> None:
     """Train TextureVAE on the micrographs; the test images are left out, a tenth of the other patches validates."""
     settings = job.params.texture_vae
-    check_edge(settings.edge, settings.readout)
+    if settings.edge % 16:
+        raise UserError(f"texture_vae.edge = {settings.edge}", remedy="Choose a multiple of 16")
     check_layers(settings.layers)
     with job.open("micrographs.h5") as file:
         images, sample = check_images(file["image"][:], file.filename), file["sample"][:]
@@ -164,13 +168,6 @@ def train_texture_vae(job: Job) -> None:
     job.save_model("texture_fingerprint.safetensors", model.state_dict(),
                    {"kind": "texture_fingerprint", "model": sizes, "pixels": images.shape[-1],
                     "split": {name: index.tolist() for name, index in split.items()}, "history": history})
-
-
-def check_edge(edge: int, readout: str) -> None:
-    """Raise `UserError` for an edge that the decoder cannot double its way up to."""
-    step_size = 32 if readout == "last_maps" else 16
-    if edge % step_size:
-        raise UserError(f"texture_vae.edge = {edge} with readout {readout}", remedy=f"Choose a multiple of {step_size}")
 
 
 def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -198,10 +195,3 @@ def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str
     validating = np.arange(len(others)) % 10 == 9 if len(others) >= 10 else np.arange(len(others)) == len(others) - 1
     return {"train": others[~validating], "validation": others[validating],
             "test": np.flatnonzero(np.isin(sample, test_samples))}
-
-
-def image_names(file: h5py.File) -> list[str]:
-    """Names of the data sets of micrographs.h5 with one number a patch that describe it, the parent's index aside."""
-    count = len(file["image"])
-    return [name for name, data in file.items() if isinstance(data, h5py.Dataset) and data.shape == (count,)
-            and name != "sample" and np.issubdtype(data.dtype, np.floating)]
