@@ -176,7 +176,8 @@ def render(particles: list[Particle], shape: tuple[int, int]) -> np.ndarray:
             if (low < high).all():
                 window = tuple(slice(a, b) for a, b in zip(low, high))
                 pixels = np.stack(np.mgrid[window], -1)
-                graphite[window] |= _in_nodule(pixels, particle) if len(piece) == 1 else _in_capsule(pixels, *piece, particle.radius)
+                nodule = len(piece) == 1
+                graphite[window] |= _in_nodule(pixels, particle) if nodule else _in_capsule(pixels, *piece, particle.radius)
     return graphite
 
 

@@ -95,15 +95,24 @@ def _read_polycrystals(folder: Path, symmetry: str) -> Iterator[dict[str, np.nda
         element = readers.read_volume_element(path)
         edge = edge or len(element.grain_id)
         if len(element.grain_id) != edge:
-            raise UserError(f"has an edge of {len(element.grain_id)} voxels, unlike {edge} of its set", path, "Use one size in a set")
+            raise UserError(f"has an edge of {len(element.grain_id)} voxels, unlike {edge} before it", path, "Use one size")
         if len(element.quaternion) > np.iinfo(np.uint16).max:
-            raise UserError(f"has {len(element.quaternion)} grains", path, "65535 is the most; cut the volume into smaller ones")
+            raise UserError(f"has {len(element.quaternion)} grains", path, "65535 is the most; cut it into smaller ones")
         reduced = orientations.reduce(torch.from_numpy(element.quaternion), symmetry).numpy()
         yield _polycrystal_arrays(element.grain_id[None], reduced[None], np.array([len(reduced)]))
 
 
 def _polycrystal_arrays(grain_id: np.ndarray, quaternion: np.ndarray, grains: np.ndarray) -> dict[str, np.ndarray]:
-    return {"grain_id": grain_id.astype(np.uint16), "quaternion": quaternion.astype(np.float32), "grains": grains.astype(np.int32)}
+    kinds = {"grain_id": np.uint16, "quaternion": np.float32, "grains": np.int32}
+    return {name: array.astype(kind) for (name, kind), array in zip(kinds.items(), (grain_id, quaternion, grains))}
+
+
+def load_set(file: h5py.File, path: str, most: int | None = None) -> polycrystal.VolumeElements:
+    """The first `most` VEs (or all) of the set ``symmetry/name`` of polycrystals.h5; raises `UserError` if it has none."""
+    if path not in file:
+        raise UserError(f"has no set {path}", file.filename, "Run notebook 01 again")
+    arrays = (file[path][name][:most] for name in ("grain_id", "quaternion", "grains"))
+    return polycrystal.VolumeElements(*(torch.from_numpy(array.astype(kind)) for array, kind in zip(arrays, "ifi")))
 
 
 @step(reads=("composites",), outputs=("composites.h5",))
@@ -113,7 +122,8 @@ def generate_composites(job: Job) -> None:
     with job.create("composites.h5", kind="composites") as file:
         file.attrs.update(axes="[x, y, z]", phase="1 is the stiff phase", source=settings.source)
         if settings.source == SYNTHETIC:
-            _append_all(file, job.progress(_filtered(job), "composites", total=len(_chunk_ranges(settings.count, settings.edge**3))))
+            total = len(_chunk_ranges(settings.count, settings.edge**3))
+            _append_all(file, job.progress(_filtered(job), "composites", total=total))
         else:
             paths = readers.list_files(settings.source, (".npy", ".npz"))
             _append_all(file, job.progress(_read_composites(paths), "composites", total=len(paths)))
@@ -165,8 +175,11 @@ def generate_micrographs(job: Job) -> None:
     strength) and, under ``samples/image``, the image itself in 8 bits.
     """
     settings = job.params.micrographs
-    images = _drawn(job) if settings.source == SYNTHETIC else _read_images(settings.source)
-    total = len(cast_iron.CASTINGS) if settings.source == SYNTHETIC else len(readers.list_files(settings.source, readers.IMAGE_SUFFIXES))
+    if settings.source == SYNTHETIC:
+        images, total = _drawn(job), len(cast_iron.CASTINGS)
+    else:
+        paths = readers.list_files(settings.source, readers.IMAGE_SUFFIXES)
+        images, total = _read_images(paths), len(paths)
     with job.create("micrographs.h5", kind="micrographs") as file:
         file.attrs.update(pixel_m=cast_iron.PIXEL_M, source=settings.source, image="grey values in 0 to 1, [row, column]")
         samples = file.create_group("samples/image")
@@ -182,7 +195,8 @@ def generate_micrographs(job: Job) -> None:
 def _patches(image: Image, number: int, edge: int, stride: int) -> dict[str, np.ndarray]:
     corners = cast_iron.patch_corners(image.pixels.shape, edge, stride)
     if len(corners) == 0:
-        raise UserError(f"measures {image.pixels.shape} pixels, less than a patch of {edge}", image.name, "Lower micrographs.edge")
+        size = " x ".join(map(str, image.pixels.shape))
+        raise UserError(f"{size} pixels are less than a patch of {edge}", image.name, "Lower micrographs.edge")
     patches = np.stack([image.pixels[r : r + edge, c : c + edge] for r, c in corners]).astype(np.float32)
     labels = {name: np.full(len(corners), image.labels[name]) for name in LABELS}
     return {"image": patches, "sample": np.full(len(corners), number), "position": corners, **labels}
@@ -198,9 +212,9 @@ def _drawn(job: Job) -> Iterator[Image]:
         yield Image(name, made.image, labels | strengths, made.descriptors, casting.tested)
 
 
-def _read_images(folder: str) -> Iterator[Image]:
-    labels = readers.read_labels(folder)
-    for path in readers.list_files(folder, readers.IMAGE_SUFFIXES):
+def _read_images(paths: list[Path]) -> Iterator[Image]:
+    labels = readers.read_labels(paths[0].parent)
+    for path in paths:
         known = dict(zip(LABELS, labels.get(path.name, dict.fromkeys(readers.LABEL_UNITS, np.nan)).values()))
         yield Image(str(path), readers.read_micrograph(path), known, {}, not np.isnan(known["yield_strength"]))
 

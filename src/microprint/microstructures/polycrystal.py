@@ -69,6 +69,10 @@ class VolumeElements(NamedTuple):
     quaternion: Tensor
     grains: Tensor
 
+    def field(self) -> Tensor:
+        """Orientations of all voxels, (B, n, n, n, 4)."""
+        return orientations.expand(self.grain_id, self.quaternion).movedim(1, -1)
+
 
 def generate(
     count: int,

@@ -102,7 +102,8 @@ def read_labels(folder: str | Path) -> dict[str, dict[str, float]]:
         rows = list(csv.DictReader(file))
     unknown = set().union(*(row.keys() for row in rows)) - {"file", *LABEL_UNITS}
     if unknown or not all(row.get("file") for row in rows):
-        raise UserError(f"columns {sorted(map(str, unknown))} besides 'file'", path, f"Use file and any of {', '.join(LABEL_UNITS)}")
+        names = ", ".join(("file", *LABEL_UNITS))
+        raise UserError(f"no column 'file', or unknown columns {sorted(map(str, unknown))}", path, f"Columns: {names}")
     try:
         return {row["file"]: {key: scale * float(row.get(key) or "nan") for key, scale in LABEL_UNITS.items()} for row in rows}
     except ValueError as error:
@@ -131,7 +132,7 @@ def _from_dream3d(path: Path) -> VolumeElement:
     try:
         grid, material = damask.GeomGrid.load_DREAM3D(path), damask.ConfigMaterial.load_DREAM3D(path)
     except KeyError as error:
-        raise UserError(f"has no orientations ({_one_line(error)})", path, "Export cell-wise 'EulerAngles' and 'Phases'") from None
+        raise UserError(f"has no orientations ({_one_line(error)})", path, "Export 'EulerAngles' and 'Phases'") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"cannot be read as DREAM.3D ({_one_line(error)})", path, "Save it by DREAM.3D 6 or NX") from None
     return VolumeElement(grid.material, _material_orientations(material, path))
@@ -146,7 +147,7 @@ def _from_vti(path: Path) -> VolumeElement:
     try:
         grid = damask.GeomGrid.load(path)
     except Exception as error:  # VTK's reader and damask's checks raise many kinds
-        raise UserError(f"cannot be read as DAMASK's .vti ({_one_line(error)})", path, "Save it with damask.GeomGrid.save") from None
+        raise UserError(f"cannot be read as DAMASK's .vti ({_one_line(error)})", path, "Save it with damask") from None
     return VolumeElement(grid.material, _material_orientations(damask.ConfigMaterial.load(beside), beside))
 
 
@@ -183,7 +184,7 @@ def _load_numpy(path: Path) -> Any:
         content = np.load(path, allow_pickle=False)
         return content if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
     except (OSError, ValueError, EOFError, KeyError, SyntaxError) as error:
-        raise UserError(f"cannot be read as numpy arrays ({_one_line(error)})", path, "Save plain arrays without objects") from None
+        raise UserError(f"cannot be read as numpy arrays ({_one_line(error)})", path, "Save plain arrays, no objects") from None
     except Exception as error:
         if type(error).__name__ != "BadZipFile":
             raise
@@ -245,7 +246,7 @@ def _check_numbering(grain_id: np.ndarray, grains: int, path: Path) -> None:
 
 def _refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle"):
-        raise UserError("is a pickle, which could run any code when opened", path, "Convert it to .npy or .npz where you trust it")
+        raise UserError("is a pickle, which could run any code when opened", path, "Convert it to .npz where you trust it")
 
 
 def _one_line(error: Exception) -> str:
