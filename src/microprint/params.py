@@ -160,7 +160,7 @@ class FingerprintVAE:
 
     Attributes
     ----------
-    latent_dim : numbers in a fingerprint (S1 chose 256); ours takes multiples of 64.
+    latent_dim : numbers in a fingerprint (S1 chose 256).
     paper_depth : residual blocks of S1's network (its Table 3).
     paper_width : channels of its first layer.
     paper_hidden : size of the dense layers beside the latent space.
@@ -173,6 +173,7 @@ class FingerprintVAE:
     ours_blocks : residual blocks at each resolution below the full one.
     ours_epochs, ours_epochs_hexagonal : passes over the cubic and the hexagonal training set.
     ours_batch_size, ours_learning_rate : of Adam with cosine decay.
+    evaluated : volume elements of each set in the tables.
     """
 
     latent_dim: Positive = 256
@@ -192,6 +193,7 @@ class FingerprintVAE:
     ours_epochs_hexagonal: Positive = 5
     ours_batch_size: Positive = 8
     ours_learning_rate: Rate = 2e-3
+    evaluated: Positive = 6
 
 
 @dataclass(frozen=True)
@@ -240,16 +242,77 @@ class CrystalPlasticity:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """Fingerprint to stress-strain curve (notebook 06). Owner to fill in."""
+    """Fingerprint to stress-strain curve (notebook 06).
 
-    epochs: Positive = 100
+    Attributes
+    ----------
+    modes : principal components of the curves that our Gaussian processes predict.
+    points : inducing points of a Gaussian process; with as many training samples or fewer it is exact.
+    paper_hidden : size of the hidden layer of S1's network.
+    paper_epochs, paper_batch_size : passes over the training set, samples a step.
+    paper_learning_rate, paper_weight_decay : of Adam.
+    """
+
+    modes: Positive = 4
+    points: Positive = 1000
+    paper_hidden: Positive = 512
+    paper_epochs: Positive = 400
+    paper_batch_size: Positive = 128
+    paper_learning_rate: Rate = 1e-3
+    paper_weight_decay: Rate = 1e-5
 
 
 @dataclass(frozen=True)
 class VAERegression:
-    """S2's forward and inverse model (notebook 07). Owner to fill in."""
+    """S2's forward and inverse model (notebook 07).
 
+    Attributes
+    ----------
+    properties : components of the stiffness that are learnt, of C11, C22, C33, C12, C13, C23.
+    latent_dim : numbers in a latent vector.
+    components : of the mixture prior.
+    width : channels of the first convolution; S2: 16.
+    hidden : size of the first dense layer; S2: 2048.
+    reconstruction : style loss on slices, or two-point statistics of the volume.
+    style_layers : of VGG19; S2 does not say which.
+    slices_per_axis : slices of each volume in the style loss; S2 takes all.
+    augment : turn, mirror and shift the training volumes.
+    normalise_style : divide the reconstruction loss by its value for unrelated volumes.
+    regression_multiplier, kl_multiplier : bring the terms of the loss to one scale.
+    regression_weight, kl_weight : importance of the terms.
+    epochs, cnn_epochs : passes over the training set, of VAE-regression and of the forward-only CNN.
+    batch_size, learning_rate, decay : of Adam.
+    patience : epochs without a better validation loss before training stops; null: never.
+    prior_steps : training of the generator alone at the end; S2 has none.
+    targets_gpa : wanted C11, GPa.
+    refine_steps : of the search in latent space with the regressor.
+    refine_evaluations : simulations a design in the search for its volume fraction.
+    """
+
+    properties: tuple[Literal["C11", "C22", "C33", "C12", "C13", "C23"], ...] = ("C11",)
     latent_dim: Positive = 16
+    components: Positive = 2
+    width: Positive = 8
+    hidden: Positive = 256
+    reconstruction: Literal["style", "two_point"] = "style"
+    style_layers: tuple[str, ...] = ("conv1_1", "pool1")
+    slices_per_axis: Positive = 1
+    augment: bool = True
+    normalise_style: bool = True
+    regression_multiplier: Rate = 1.0
+    kl_multiplier: Rate = 0.001
+    regression_weight: Rate = 1.0
+    kl_weight: Rate = 1.0
+    epochs: Positive = 12
+    cnn_epochs: Positive = 15
+    batch_size: Positive = 8
+    learning_rate: Rate = 4e-3
+    decay: Literal["constant", "cosine"] = "cosine"
+    patience: int | None = None
+    prior_steps: Count = 1000
+    targets_gpa: tuple[Rate, ...] = (10.0, 20.0, 30.0, 40.0, 60.0)
+    refine_steps: Count = 30
+    refine_evaluations: Positive = 3
 
 
 @dataclass(frozen=True)

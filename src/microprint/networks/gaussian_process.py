@@ -1,0 +1,115 @@
+"""Gaussian-process regression: the right tool where a hundred samples have to do.
+
+Rasmussen & Williams, "Gaussian processes for machine learning", 2006; with more samples than `points` the
+deterministic training conditional (projected process) of its section 8.3.4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+JITTER = 1e-6  # of the kernel's diagonal, relative
+LIKELIHOOD_POINTS = 1000  # samples on which the kernel's parameters are fitted
+
+
+class GaussianProcess:
+    """Scalar regression on k standardised features, with kernel
+
+    ``a^2 x.y / k + b^2 exp(-|x - y|^2 / (2 l^2 k))`` and noise s^2: a straight line and a smooth rest.
+
+    Attributes
+    ----------
+    state : tensors that define a fitted process, for saving.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor]):
+        self.state = dict(state)
+
+    @classmethod
+    def fit(cls, x: Tensor, y: Tensor, generator: torch.Generator, points: int = 1000, steps: int = 150) -> GaussianProcess:
+        """Fit kernel parameters by the marginal likelihood, then condition on all samples.
+
+        Parameters
+        ----------
+        x : (N, k) features.
+        y : (N,) values.
+        generator : chooses the points, where there are more samples.
+        points : inducing points at most; with N or more the process is exact.
+        steps : of Adam on the likelihood.
+        """
+        x, y = x.double(), y.double()
+        scales = {"x_mean": x.mean(0), "x_std": spread(x), "y_mean": y.mean(), "y_std": spread(y[:, None])[0]}
+        u, v = (x - scales["x_mean"]) / scales["x_std"], (y - scales["y_mean"]) / scales["y_std"]
+        order = torch.randperm(len(u), generator=generator).to(u.device)
+        chosen = order[:LIKELIHOOD_POINTS]
+        log_scales = maximise_likelihood(u[chosen], v[chosen], steps)
+        return cls({**scales, "log_scales": log_scales, **condition(u, v, u[order[:points]], log_scales)})
+
+    def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, noise included, (B,) each, at features (B, k)."""
+        s = self.state
+        u = (x.to(s["x_mean"]) - s["x_mean"]) / s["x_std"]
+        near = solve(s["cholesky"], kernel(s["points"], u, s["log_scales"]))
+        far = solve(s["posterior_cholesky"], near)
+        noise = (2 * s["log_scales"][3]).exp()
+        variance = prior_variance(u, s["log_scales"]) - near.square().sum(0) + noise * (1 + far.square().sum(0))
+        return s["y_mean"] + s["y_std"] * (far.T @ s["weights"]), s["y_std"] * variance.clamp_min(noise).sqrt()
+
+
+def spread(x: Tensor) -> Tensor:
+    """Standard deviation (k,) of columns (N, k), one for constant columns."""
+    deviation = x.std(0, correction=0)
+    return torch.where(deviation > 1e-12, deviation, torch.ones_like(deviation))
+
+
+def kernel(x: Tensor, y: Tensor, log_scales: Tensor) -> Tensor:
+    """Covariance (N, M) of features (N, k) and (M, k); log of a, b, l, s."""
+    linear, smooth, length, _ = (2 * log_scales).exp()
+    size = x.shape[1]
+    # Not torch.cdist: its square root has no gradient at zero distance.
+    distance = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
+    return linear * x @ y.T / size + smooth * (-distance.clamp_min(0) / (2 * length * size)).exp()
+
+
+def prior_variance(x: Tensor, log_scales: Tensor) -> Tensor:
+    """Diagonal (N,) of `kernel(x, x)`."""
+    linear, smooth = (2 * log_scales[:2]).exp()
+    return linear * x.square().mean(1) + smooth
+
+
+def maximise_likelihood(x: Tensor, y: Tensor, steps: int) -> Tensor:
+    """Log of a, b, l, s with the largest marginal likelihood of values (N,) at features (N, k)."""
+    log_scales = torch.tensor([0.0, 0.0, 0.0, -1.5], dtype=x.dtype, device=x.device, requires_grad=True)
+    optimiser = torch.optim.Adam([log_scales], lr=0.05)
+    identity = torch.eye(len(x), dtype=x.dtype, device=x.device)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        covariance = kernel(x, x, log_scales) + ((2 * log_scales[3]).exp() + JITTER) * identity
+        factor = torch.linalg.cholesky(covariance)
+        misfit = solve(factor, y[:, None]).square().sum() / 2 + factor.diagonal().log().sum()
+        # A broad log-normal prior keeps every scale within reach where few samples say little.
+        (misfit + (log_scales / 3).square().sum() / 2).backward()
+        optimiser.step()
+        log_scales.data[3].clamp_(min=math.log(1e-3))
+    return log_scales.detach()
+
+
+def condition(x: Tensor, y: Tensor, points: Tensor, log_scales: Tensor) -> dict[str, Tensor]:
+    """Factors that predict at new features from all samples, through inducing points (M, k)."""
+    noise = (2 * log_scales[3]).exp()
+    identity = torch.eye(len(points), dtype=x.dtype, device=x.device)
+    scale = prior_variance(points, log_scales).mean()
+    factor = torch.linalg.cholesky(kernel(points, points, log_scales) + JITTER * scale * identity)
+    projected = solve(factor, kernel(points, x, log_scales))
+    posterior = torch.linalg.cholesky(noise * identity + projected @ projected.T)
+    return {"points": points, "cholesky": factor, "posterior_cholesky": posterior,
+            "weights": solve(posterior, (projected @ y)[:, None])[:, 0]}
+
+
+def solve(factor: Tensor, right: Tensor) -> Tensor:
+    """Solution of L X = R for a lower triangular L."""
+    return torch.linalg.solve_triangular(factor, right, upper=False)

@@ -1,0 +1,346 @@
+"""Inverse design of two-phase composites by VAE-regression (S2): the public class, and the steps that train it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microprint import store
+from microprint.analysis.inverse import binarise
+from microprint.compute import Job, choose_device, step
+from microprint.errors import UserError
+from microprint.networks.vae_regression import (
+    PRIORS,
+    CNN3D,
+    Mixture,
+    Objective,
+    SliceStyle,
+    TwoPointLoss,
+    VAERegression,
+    Weights,
+    refit_prior,
+    sample,
+)
+from microprint.networks.vgg import VGG19, check_layers
+from microprint.params import VAERegression as Settings
+from microprint.systems.stiffness import components, label_stiffness, permute_axes
+from microprint.training import Schedule, fit, seeded
+
+__all__ = ["Designs", "InverseDesign", "label_stiffness", "train_forward_cnn", "train_inverse_design"]
+
+BATCH = 16  # volumes that go through a trained network together
+PRIOR_VIEWS = 4  # of each training volume, turned and shifted anew, that the generator is trained on at the end
+
+
+class LogScale:
+    """Properties to standardised logarithms and back: errors are then relative, and predictions positive.
+
+    Parameters
+    ----------
+    mean, std : of the natural logarithm of each property (in Pa) over the training set.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
+
+    @classmethod
+    def of(cls, properties: Tensor) -> LogScale:
+        """Scale of a training set (N, p), Pa."""
+        logs = properties.double().log()
+        return cls(logs.mean(0).tolist(), logs.std(0).clamp_min(1e-6).tolist())
+
+    def forward(self, properties: Tensor) -> Tensor:
+        """Standardised (B, p), float32, of properties in Pa."""
+        mean, std = self.mean.to(properties.device), self.std.to(properties.device)
+        return (properties.float().log() - mean) / std
+
+    def inverse(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Median and standard deviation (log-normal, first order) in Pa of standardised Gaussians (B, p)."""
+        std = self.std.to(mean.device)
+        median = (mean * std + self.mean.to(mean.device)).exp()
+        return median, median * std * (log_variance / 2).exp()
+
+
+class CompositeSamples:
+    """Composites and their properties, for `microprint.training.fit`.
+
+    Parameters
+    ----------
+    phase : (N, n, n, n) uint8, on the training device.
+    stiffness : (N, 6, 6) Pa, Voigt, on the training device.
+    names : properties.
+    scale : of the properties.
+    augment : turn, mirror and shift each volume at random: the composites are periodic and their phases isotropic, so
+        the stiffness of the result is known.
+    """
+
+    def __init__(self, phase: Tensor, stiffness: Tensor, names: Sequence[str], scale: LogScale, augment: bool):
+        self.phase, self.stiffness, self.names, self.scale, self.augment = phase, stiffness, names, scale, augment
+
+    def __len__(self) -> int:
+        return len(self.phase)
+
+    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """``phase`` (B, 1, n, n, n) float and ``property`` (B, p) standardised."""
+        index = index.to(self.phase.device)
+        phase, stiffness = self.phase[index], self.stiffness[index]
+        if self.augment:
+            numbers = torch.rand(len(index), 9, generator=generator, device=generator.device).cpu()
+            moved = [move(*one) for one in zip(phase, stiffness, numbers)]
+            phase, stiffness = (torch.stack(part) for part in zip(*moved))
+        return {"phase": phase[:, None].float(), "property": self.scale.forward(components(stiffness, self.names))}
+
+
+def move(phase: Tensor, stiffness: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """A volume (n, n, n) and its stiffness (6, 6) after the permutation, mirrors and shift that 9 numbers in [0, 1) choose.
+
+    A mirror changes the sign of couplings between normal and shear components alone, which no property is.
+    """
+    axes = numbers[:3].argsort().tolist()
+    mirrored = [axis for axis in range(3) if numbers[3 + axis] < 0.5]
+    shift = (numbers[6:] * phase.shape[0]).long().tolist()
+    return phase.permute(*axes).flip(mirrored).roll(shift, (0, 1, 2)), permute_axes(stiffness, axes)
+
+
+class Designs(NamedTuple):
+    """Proposals for one target.
+
+    Attributes
+    ----------
+    designs : (count, n, n, n) uint8 phase ids, 1 the hard phase.
+    probability : (count,) weight of the prior's component that a design comes from.
+    predicted : (count, p) properties that the regressor expects of the designs, Pa.
+    """
+
+    designs: Tensor
+    probability: Tensor
+    predicted: Tensor
+
+
+class InverseDesign:
+    """Composites of wanted stiffness, and the stiffness of composites.
+
+    Parameters
+    ----------
+    model : trained network.
+    config : ``model`` (its sizes), ``properties`` (names), ``log_mean`` and ``log_std`` (of the properties), and what
+        training left on record.
+
+    Examples
+    --------
+    >>> design = InverseDesign.load("inverse_design_mixture.safetensors")     # doctest: +SKIP
+    >>> phase_ids, probability, predicted = design.propose(35e9, count=2)     # doctest: +SKIP
+    """
+
+    def __init__(self, model: VAERegression, config: Mapping[str, Any]):
+        self.model, self.config = model.eval(), dict(config)
+        self.scale = LogScale(config["log_mean"], config["log_std"])
+        self.edge, self.properties = config["model"]["edge"], tuple(config["properties"])
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> InverseDesign:
+        """Read a trained model; raises `UserError` if the file is missing, damaged or another model."""
+        state, metadata = store.load_tensors(path)
+        config = metadata.get("config", {})
+        if config.get("kind") != "inverse_design":
+            raise UserError("is no inverse-design model", path, "Train one in notebook 07")
+        model = VAERegression(**config["model"])
+        model.load_state_dict(state)
+        return cls(model.to(choose_device(device)), config)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and configuration."""
+        store.save_tensors(path, self.model.state_dict(), {"config": self.config})
+
+    @torch.no_grad()
+    def predict(self, phase_ids: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+        """Properties of composites, with the regressor's own standard deviation.
+
+        Parameters
+        ----------
+        phase_ids : (B, n, n, n) of 0 and 1, of the edge trained on.
+
+        Returns
+        -------
+        median, std : (B, p) Pa.
+
+        Raises
+        ------
+        UserError
+            For another shape or other ids.
+        """
+        parts = [self.model.posteriors(x)[2:] for x in self._volumes(phase_ids).split(BATCH)]
+        median, std = self.scale.inverse(*(torch.cat(part) for part in zip(*parts)))
+        return median.cpu(), std.cpu()
+
+    @torch.no_grad()
+    def encode(self, phase_ids: np.ndarray | Tensor) -> Tensor:
+        """Posterior means (B, d) of z for composites as `predict` takes them."""
+        return torch.cat([self.model.posteriors(x)[0] for x in self._volumes(phase_ids).split(BATCH)]).cpu()
+
+    @torch.no_grad()
+    def prior(self, target: float | Sequence[float] | np.ndarray | Tensor) -> Mixture:
+        """Conditional prior p(z | c) of one target (p,), Pa; raises `UserError` unless it is positive and of p entries."""
+        target = torch.as_tensor(target, dtype=torch.float32).reshape(1, -1)
+        if target.shape[1] != len(self.properties) or not (target > 0).all() or not target.isfinite().all():
+            raise UserError(f"target {target[0].tolist()} for {', '.join(self.properties)}", "inverse design",
+                            "Give one positive number in Pa for each property")
+        return self.model.generator(self.scale.forward(target).to(self._device))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Fields (B, n, n, n) in (0, 1) of latent vectors (B, d); `binarise` makes phase ids of them."""
+        return torch.cat([self.model.decoder(part.to(self._device))[:, 0] for part in z.split(BATCH)]).cpu()
+
+    def latents(self, target: float | Sequence[float] | np.ndarray | Tensor, count: int,
+                generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Latent vectors (count, d) for a target and the weights (count,) of their components.
+
+        First the components' means, the likeliest component first, as S2 does; what goes beyond them is sampled.
+        """
+        if count < 1:
+            raise UserError(f"count = {count}", "inverse design", "Ask for one design at least")
+        prior = Mixture(*(part[0].cpu() for part in self.prior(target)))
+        order = prior.log_weight.argsort(descending=True)
+        beyond = max(0, count - len(order))
+        generator = generator or torch.Generator().manual_seed(0)
+        drawn = torch.multinomial(prior.log_weight.exp(), max(beyond, 1), True, generator=generator)[:beyond]
+        z = torch.cat([prior.mean[order], sample(prior.mean[drawn], prior.log_variance[drawn], generator)])[:count]
+        return z, prior.log_weight.exp()[torch.cat([order, drawn])][:count]
+
+    def propose(self, target: float | Sequence[float] | np.ndarray | Tensor, count: int,
+                generator: torch.Generator | None = None) -> Designs:
+        """Composites that should have the target properties.
+
+        Parameters
+        ----------
+        target : wanted properties (p,), Pa, in the order of `properties`; one number where there is one property.
+        count : number of designs: first the means of the prior's components, then samples of it.
+        generator : of the samples.
+
+        Raises
+        ------
+        UserError
+            For a target of the wrong size, not positive or not finite, or a count below one.
+        """
+        z, probability = self.latents(target, count, generator)
+        designs = binarise(self.decode(z))
+        return Designs(designs, probability, self.predict(designs)[0])
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _volumes(self, phase_ids: np.ndarray | Tensor) -> Tensor:
+        """Network input (B, 1, n, n, n) of checked phase ids."""
+        ids = torch.as_tensor(phase_ids)
+        if ids.ndim != 4 or set(ids.shape[1:]) != {self.edge} or not len(ids):
+            raise UserError(f"phase ids of shape {tuple(ids.shape)}", "inverse design",
+                            f"Give volumes of the edge trained on: (B, {self.edge}, {self.edge}, {self.edge})")
+        if not ((ids == 0) | (ids == 1)).all():
+            raise UserError(f"phase ids from {ids.min()} to {ids.max()}", "inverse design", "Write 0 (soft) and 1 (hard)")
+        return ids[:, None].to(self._device, torch.float32)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+@step(reads=("vae_regression",), inputs=("composites.h5", "stiffness.h5", "splits.json"),
+      outputs=("inverse_design_{prior}.safetensors",))
+def train_inverse_design(job: Job, *, prior: str) -> None:
+    """Train VAE-regression with a Gaussian or a mixture prior."""
+    if prior not in PRIORS:
+        raise UserError(f"no prior is called {prior}", remedy=f"Choose among {', '.join(PRIORS)}")
+    settings = job.params.vae_regression
+    samples, scale = _samples(job, settings)
+    sizes = {"edge": samples["train"].phase.shape[-1], "properties": len(settings.properties), "prior": prior,
+             "components": settings.components, "latent_dim": settings.latent_dim, "width": settings.width,
+             "hidden": settings.hidden}
+    with seeded(job.seed(f"inverse design {prior}")):
+        model = VAERegression(**sizes)
+    reconstruction = _reconstruction(settings).to(job.device)
+    objective = Objective(model, reconstruction, _weights(job, settings, reconstruction, samples["train"]))
+    history = fit(objective, samples["train"], samples["validation"], _schedule(settings, settings.epochs),
+                  seed=job.seed(f"inverse design {prior}"), workdir=job.workdir, device=job.device, label=f"VAE-regression, {prior}")
+    divergence = _refit_prior(job, model, samples["train"], settings.prior_steps)
+    job.save_model(f"inverse_design_{prior}.safetensors", model.state_dict(),
+                   {"kind": "inverse_design", "model": sizes, "properties": list(settings.properties),
+                    "log_mean": scale.mean.tolist(), "log_std": scale.std.tolist(), "history": history,
+                    "prior_divergence": divergence})
+
+
+@step(reads=("vae_regression",), inputs=("composites.h5", "stiffness.h5", "splits.json"), outputs=("forward_cnn.safetensors",))
+def train_forward_cnn(job: Job) -> None:
+    """Train the forward-only 3D CNN, the same trunk and regressor with nothing else to learn."""
+    settings = job.params.vae_regression
+    samples, scale = _samples(job, settings)
+    sizes = {"edge": samples["train"].phase.shape[-1], "properties": len(settings.properties), "width": settings.width,
+             "hidden": settings.hidden}
+    with seeded(job.seed("forward CNN")):
+        model = CNN3D(**sizes)
+    history = fit(model, samples["train"], samples["validation"], _schedule(settings, settings.cnn_epochs),
+                  seed=job.seed("forward CNN"), workdir=job.workdir, device=job.device, label="3D CNN")
+    job.save_model("forward_cnn.safetensors", model.state_dict(),
+                   {"kind": "forward_cnn", "model": sizes, "properties": list(settings.properties),
+                    "log_mean": scale.mean.tolist(), "log_std": scale.std.tolist(), "history": history})
+
+
+@torch.no_grad()
+def predict_cnn(path: str | Path, phase_ids: Tensor) -> Tensor:
+    """Properties (B, p), Pa, that a trained forward-only CNN gives volumes (B, n, n, n)."""
+    state, metadata = store.load_tensors(path)
+    model = CNN3D(**metadata["config"]["model"])
+    model.load_state_dict(state)
+    standardised = torch.cat([model(x[:, None].float()) for x in phase_ids.split(BATCH)])
+    scale = LogScale(metadata["config"]["log_mean"], metadata["config"]["log_std"])
+    return scale.inverse(standardised, torch.zeros_like(standardised))[0]
+
+
+def _samples(job: Job, settings: Settings) -> tuple[dict[str, CompositeSamples], LogScale]:
+    """Training and validation samples, and the scale of the training properties."""
+    split = job.load_json("splits.json")["composites"]
+    with job.open("composites.h5") as composites, job.open("stiffness.h5", "stiffness") as labels:
+        phase, stiffness = torch.from_numpy(composites["phase"][:]), torch.from_numpy(labels["stiffness"][:]).float()
+    scale = LogScale.of(components(stiffness[split["train"]], settings.properties))
+    return {name: CompositeSamples(phase[split[name]].to(job.device), stiffness[split[name]].to(job.device),
+                                   settings.properties, scale, settings.augment and name == "train")
+            for name in ("train", "validation")}, scale
+
+
+def _schedule(settings: Settings, epochs: int) -> Schedule:
+    return Schedule(epochs=epochs, batch_size=settings.batch_size, learning_rate=settings.learning_rate,
+                    decay=settings.decay, patience=settings.patience)
+
+
+def _reconstruction(settings: Settings) -> SliceStyle | TwoPointLoss:
+    if settings.reconstruction == "two_point":
+        return TwoPointLoss()
+    check_layers(settings.style_layers)
+    return SliceStyle(VGG19.load(), settings.style_layers, settings.slices_per_axis)
+
+
+@torch.no_grad()
+def _weights(job: Job, settings: Settings, reconstruction: SliceStyle | TwoPointLoss, train: CompositeSamples) -> Weights:
+    """Factors of the loss; the reconstruction's is one over its mean between unrelated volumes of the training set."""
+    generator = job.generator("reconstruction scale", job.device)
+    volumes = train.phase[:2 * BATCH, None].float()
+    pairs = zip(volumes.split(BATCH), volumes.roll(1, 0).split(BATCH))
+    unrelated = torch.cat([reconstruction(x, y, generator) for x, y in pairs]).mean().item()
+    return Weights(1 / unrelated if settings.normalise_style and unrelated else 1.0,
+                   settings.regression_multiplier * settings.regression_weight, settings.kl_multiplier * settings.kl_weight)
+
+
+def _refit_prior(job: Job, model: VAERegression, train: CompositeSamples, steps: int) -> list[float]:
+    """Divergence before and after the generator's own training, nats, on `PRIOR_VIEWS` views of each volume."""
+    generator = job.generator("prior", job.device)
+    batches = [train.batch(part, generator) for _ in range(PRIOR_VIEWS) for part in torch.arange(len(train)).split(BATCH)]
+    with torch.no_grad():
+        posteriors = [model.posteriors(batch["phase"])[:2] for batch in batches]
+    mean, log_variance = (torch.cat(part) for part in zip(*posteriors))
+    history = refit_prior(model, mean, log_variance, torch.cat([batch["property"] for batch in batches]), steps)
+    return history[:1] + history[-1:]

@@ -1,0 +1,219 @@
+"""Surrogate of the crystal-plasticity simulation: from fingerprint to stress-strain curve (S1, and ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from microprint import store
+from microprint.compute import Job, step
+from microprint.errors import UserError
+from microprint.networks.curve_process import CurveProcess
+from microprint.networks.stress_net import StressMLP
+from microprint.params import Surrogate as Settings
+from microprint.systems.fingerprint import Fingerprint, VolumeElements, read_volume_elements
+from microprint.training import Schedule, fit, seeded
+
+VARIANTS = ("paper", "ours")
+SYMMETRY = "hexagonal"  # S1 simulates Mg
+PASSES = 20  # over the training set between two checkpoints of S1's network, whose epochs take a millisecond
+
+
+class Curves(NamedTuple):
+    """Simulated volume elements and their curves.
+
+    Attributes
+    ----------
+    elements : those whose simulation converged.
+    stress : (N, T) first Piola-Kirchhoff stress along the load axis, Pa.
+    strain : (T,) F_xx - 1.
+    left_out : number of volume elements without a converged curve.
+    """
+
+    elements: VolumeElements
+    stress: Tensor
+    strain: Tensor
+    left_out: int
+
+
+def read_curves(polycrystals: h5py.File, cp: h5py.File, name: str) -> Curves:
+    """Volume elements of a set and their P_xx; what did not converge is left out and counted.
+
+    Raises `UserError` if a set is missing or none of its simulations converged.
+    """
+    elements = read_volume_elements(polycrystals, SYMMETRY, name)
+    if name not in cp:
+        raise UserError(f"has no set {name}", cp.filename, "Run notebook 05 again")
+    converged = torch.from_numpy(cp[name]["converged"][:].astype(bool))
+    if not converged.any():
+        raise UserError(f"no simulation of the set {name} converged", cp.filename, "See the reasons in notebook 05")
+    stress = torch.from_numpy(cp[name]["P"][:, :, 0, 0])[converged]
+    strain = torch.from_numpy(cp[name]["F"][:, :, 0, 0])[converged][0] - 1
+    chosen = converged.nonzero()[:, 0]
+    return Curves(elements[chosen], stress, strain, int((~converged).sum()))
+
+
+# --- the public face -------------------------------------------------------------------------------------------------
+
+class StressSurrogate:
+    """Stress-strain curve of a volume element from its fingerprint, with an error bar.
+
+    Attributes
+    ----------
+    strain : (T,) strains along the load axis, F_xx - 1, at which stresses are predicted.
+    variant : "paper" (S1's network) or "ours" (Gaussian processes on pooled features).
+
+    Examples
+    --------
+    >>> surrogate = StressSurrogate.load("surrogate_ours_ours.safetensors")    # doctest: +SKIP
+    >>> mean, std = surrogate.predict(fingerprint.encode(grain_ids, quaternions))    # doctest: +SKIP
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], config: Mapping[str, Any]):
+        self.state, self.config = dict(state), dict(config)
+        self.variant, self.strain = config["variant"], torch.tensor(config["strain"], dtype=torch.float64)
+
+    @classmethod
+    def load(cls, path: str | Path) -> StressSurrogate:
+        """Read a surrogate; raises `UserError` if the file is missing, damaged or another model."""
+        state, metadata = store.load_tensors(path)
+        config = metadata.get("config", {})
+        if config.get("kind") != "surrogate":
+            raise UserError("is no surrogate", path, "Give a file that notebook 06 made")
+        return cls(state, config)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model and its configuration (safetensors)."""
+        store.save_tensors(path, self.state, {"config": self.config})
+
+    @torch.no_grad()
+    def predict(self, z: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray] | tuple[Tensor, Tensor]:
+        """Stress along the load axis at every strain.
+
+        Parameters
+        ----------
+        z : (B, 256) fingerprints, from the same fingerprint model that the surrogate was trained with.
+
+        Returns
+        -------
+        mean, std : (B, T) first Piola-Kirchhoff stress P_xx, Pa; arrays of the kind that went in.
+
+        Raises
+        ------
+        UserError
+            If z has another width or is not finite.
+        """
+        vectors = torch.as_tensor(z)
+        inputs = self.config["inputs"]
+        if vectors.ndim != 2 or vectors.shape[1] != inputs or not vectors.isfinite().all():
+            raise UserError(f"fingerprints of shape {tuple(vectors.shape)}", "z", f"Give finite numbers (B, {inputs})")
+        mean, std = self._predict(vectors)
+        return (mean, std) if isinstance(z, Tensor) else (mean.numpy(), std.numpy())
+
+    def _predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        if self.variant == "ours":
+            return CurveProcess(self.state).predict(pooled(z, self.config["latent_channels"]))
+        network = StressMLP(**self.config["network"])
+        network.load_state_dict({name: value for name, value in self.state.items() if name != "deviation"})
+        mean = network(z.float()).double()
+        return mean, self.state["deviation"].expand_as(mean)
+
+
+def pooled(z: Tensor, channels: int) -> Tensor:
+    """Features that do not depend on where a periodic volume element begins.
+
+    The fingerprint of a periodic network is a map of c channels on m^3 places; a shift of the volume element shifts the
+    map, and its mean stress stays. So do the means over all places of the channels and of their products.
+
+    Parameters
+    ----------
+    z : (B, c m^3), flattened maps.
+    channels : c; 0 for a fingerprint that is no map, which is returned as it is.
+
+    Returns
+    -------
+    (B, c + c (c + 1) / 2 + c (c + 1) (c + 2) / 6) means of products of one, two and three channels.
+    """
+    if not channels:
+        return z.double()
+    maps = z.double().unflatten(1, (channels, -1))
+    first = torch.arange(channels)
+    pairs = torch.combinations(first, 2, with_replacement=True).T
+    triples = torch.combinations(first, 3, with_replacement=True).T
+    products = (maps, maps[:, pairs[0]] * maps[:, pairs[1]], maps[:, triples[0]] * maps[:, triples[1]] * maps[:, triples[2]])
+    return torch.cat([product.mean(2) for product in products], 1)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+class CurveSamples:
+    """Fingerprints and curves, for `microprint.training.fit`; `passes` of them make an epoch."""
+
+    def __init__(self, z: Tensor, curve: Tensor, passes: int = 1):
+        self.z, self.curve, self.passes = z, curve, passes
+
+    def __len__(self) -> int:
+        return len(self.z) * self.passes
+
+    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """``z`` (B, d) and ``curve`` (B, T) Pa."""
+        place = (index % len(self.z)).to(self.z.device)
+        return {"z": self.z[place], "curve": self.curve[place]}
+
+
+@step(reads=("surrogate",), inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}_hexagonal.safetensors"),
+      outputs=("surrogate_{variant}_{fingerprint}.safetensors",))
+def train_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
+    """Train S1's network ("paper") or Gaussian processes ("ours") on the fingerprints of one fingerprint model."""
+    if variant not in VARIANTS:
+        raise UserError(f"no surrogate is called {variant}", remedy=f"Choose among {', '.join(VARIANTS)}")
+    encoder = Fingerprint.load(job.folder / f"fingerprint_{fingerprint}_{SYMMETRY}.safetensors").to(job.device)
+    with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
+        sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation")}
+    z = {name: encoder.encode(curves.elements.grain_id, curves.elements.quaternion).float() for name, curves in sets.items()}
+    stress = {name: curves.stress for name, curves in sets.items()}
+    config = {"kind": "surrogate", "variant": variant, "fingerprint": fingerprint, "strain": sets["train"].strain.tolist(),
+              "inputs": z["train"].shape[1], "left_out": {name: curves.left_out for name, curves in sets.items()}}
+    if variant == "paper":
+        model, more = _train_paper(job, z, stress)
+        tensors = _with_deviation(model, z["validation"], stress["validation"])
+    else:
+        more = {"latent_channels": encoder.config["network"].get("latent_channels", 0)}
+        tensors = _train_ours(job, {name: pooled(part, more["latent_channels"]) for name, part in z.items()}, stress).state
+    job.save_model(f"surrogate_{variant}_{fingerprint}.safetensors", tensors, config | more)
+
+
+@torch.no_grad()
+def _with_deviation(model: StressMLP, z: Tensor, stress: Tensor) -> dict[str, Tensor]:
+    """State of S1's network, which has no error bar of its own, with its root-mean-square error on the validation set."""
+    return {**model.state_dict(), "deviation": (model(z) - stress).square().mean(0).sqrt().double()}
+
+
+def _train_paper(job: Job, z: Mapping[str, Tensor], stress: Mapping[str, Tensor]) -> tuple[StressMLP, dict[str, Any]]:
+    settings: Settings = job.params.surrogate
+    sizes = {"inputs": z["train"].shape[1], "points": stress["train"].shape[1], "hidden": settings.paper_hidden}
+    seed = job.seed("surrogate paper")
+    with seeded(seed):
+        model = StressMLP(**sizes)
+    model.scale(stress["train"])
+    passes = min(PASSES, settings.paper_epochs)
+    schedule = Schedule(max(1, settings.paper_epochs // passes), settings.paper_batch_size, settings.paper_learning_rate,
+                        weight_decay=settings.paper_weight_decay)
+    samples = {name: CurveSamples(z[name].to(job.device), stress[name].float().to(job.device), passes if name == "train" else 1)
+               for name in z}
+    history = fit(model, samples["train"], samples["validation"], schedule, seed=seed, workdir=job.workdir, device=job.device,
+                  label="surrogate, as written")
+    return model.cpu(), {"network": sizes, "history": history}
+
+
+def _train_ours(job: Job, features: Mapping[str, Tensor], stress: Mapping[str, Tensor]) -> CurveProcess:
+    settings: Settings = job.params.surrogate
+    process = CurveProcess.fit(features["train"], stress["train"], settings.modes, job.generator("surrogate ours"), settings.points)
+    process.calibrate(features["validation"], stress["validation"])
+    return process
