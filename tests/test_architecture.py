@@ -81,6 +81,7 @@ def test_form_of_a_notebook(path):
     assert not any(isinstance(node, ast.ClassDef) for source in code for node in ast.walk(ast.parse(source)))
     for word in ("Question", "Inputs", "Outputs", "Hardware"):
         assert f"**{word}" in prose[0]
+    assert "TIME_" not in prose[0]
     for word in ("Findings", "Limits", "Next"):
         assert any(f"**{word}" in text for text in prose[-3:])
 

@@ -113,7 +113,9 @@ def test_a_study_records_metrics_and_headline(tmp_path):
         study.close("03", metrics={"04.a": 1}, headline=Headline("label", 1.0))
 
 
-def test_progress_in_a_batch_prints_tenths(capsys):
+def test_progress_in_a_batch_prints_few_lines(capsys, monkeypatch):
     assert list(compute.progress(range(100), "work")) == list(range(100))
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 11 and lines[-1].startswith("work: 100/100")
+    assert capsys.readouterr().out.splitlines() == ["work: 100/100, 0 s"]
+    monkeypatch.setattr(compute, "LINE_EVERY_S", 0.0)
+    list(compute.progress(iter(range(3)), "work", total=3))
+    assert len(capsys.readouterr().out.splitlines()) == 3

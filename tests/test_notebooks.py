@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from microprint import store
@@ -61,6 +62,14 @@ def test_the_report_shows_every_notebook(unbroken):
         (page,) = report.glob(f"{number}_*.html")
         text = page.read_text()
         assert "Provenance" in text and "Traceback" not in text
+
+
+def test_no_picture_is_shown_twice_and_no_warning_is_published(unbroken):
+    for path in (unbroken / "notebooks").glob("*.ipynb"):
+        outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+        pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+        assert len(pictures) == len(set(pictures)), path.name
+        assert [output.text for output in outputs if output.get("name") == "stderr"] == [], path.name
 
 
 def test_a_second_study_does_nothing(unbroken):

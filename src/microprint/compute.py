@@ -29,6 +29,8 @@ from microprint.errors import UserError
 from microprint.params import Params, as_dict, sections_from, validate
 
 PACKAGE = Path(__file__).parent
+# Seconds between two lines of progress in a batch run.
+LINE_EVERY_S = 15.0
 # Where `python -m microprint STEP` finds the steps.
 STEP_MODULES = ("microprint.microstructures.datasets", "microprint.mechanics.datasets", "microprint.systems.fingerprint",
                 "microprint.systems.surrogate", "microprint.systems.inverse_design", "microprint.systems.texture")
@@ -168,7 +170,7 @@ class Job:
         return tensors, metadata["config"]
 
     def progress(self, items: Iterable, label: str, total: int | None = None) -> Iterator:
-        """Iterate with a bar where a person watches, and a line at every tenth otherwise."""
+        """Iterate with a bar where a person watches, and now and then a line otherwise."""
         return progress(items, label, total)
 
 
@@ -218,19 +220,18 @@ def watched() -> bool:
 
 
 def progress(items: Iterable, label: str, total: int | None = None) -> Iterator:
-    """Iterate with a bar where a person watches, and a line at every tenth otherwise."""
+    """Iterate with a bar where a person watches, and now and then a line otherwise."""
     total = len(items) if total is None else total  # type: ignore[arg-type]
     if watched():
         from tqdm import tqdm
         yield from tqdm(items, desc=label, total=total)
         return
-    begin, printed = time.monotonic(), -1
-    for done, item in enumerate(items):
+    begin = printed = time.monotonic()
+    for done, item in enumerate(items, start=1):
         yield item
-        tenth = 10 * (done + 1) // max(total, 1)
-        if tenth > printed:
-            print(f"{label}: {done + 1}/{total}, {time.monotonic() - begin:.0f} s", flush=True)
-            printed = tenth
+        if done == total or time.monotonic() - printed > LINE_EVERY_S:
+            printed = time.monotonic()
+            print(f"{label}: {done}/{total}, {printed - begin:.0f} s", flush=True)
 
 
 # --- a run, as notebooks see it --------------------------------------------------------------------------------------
