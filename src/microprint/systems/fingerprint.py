@@ -6,7 +6,6 @@ as the authors' public code runs; `ours`, a periodic network on a symmetric embe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ VOXELS_AT_ONCE = 1 << 18  # bounds the memory of encoding and decoding
 
 
 @dataclass(frozen=True)
-class VolumeElements:
+class VolumeSet:
     """A set of volume elements of one size and symmetry.
 
     Attributes
@@ -59,15 +58,15 @@ class VolumeElements:
     def __len__(self) -> int:
         return len(self.grain_id)
 
-    def __getitem__(self, index: slice | Tensor) -> VolumeElements:
-        return VolumeElements(self.grain_id[index], self.quaternion[index], self.grains[index], self.symmetry)
+    def __getitem__(self, index: slice | Tensor) -> VolumeSet:
+        return VolumeSet(self.grain_id[index], self.quaternion[index], self.grains[index], self.symmetry)
 
     def orientations(self) -> Tensor:
         """Quaternion of every voxel, (N, n, n, n, 4)."""
         return expand(self.grain_id, self.quaternion).movedim(1, -1)
 
 
-def read_volume_elements(file: h5py.File, symmetry: str, name: str) -> VolumeElements:
+def read_volume_elements(file: h5py.File, symmetry: str, name: str) -> VolumeSet:
     """A set of `polycrystals.h5`; raises `UserError` where the file has no such set."""
     if f"{symmetry}/{name}" not in file:
         raise UserError(f"has no set {symmetry}/{name}", file.filename, "Run notebook 01 again")
@@ -77,7 +76,7 @@ def read_volume_elements(file: h5py.File, symmetry: str, name: str) -> VolumeEle
     identity = quaternion.new_tensor([1.0, 0.0, 0.0, 0.0])
     grain_id = torch.from_numpy(group["grain_id"][:].astype(np.int16))
     grains = torch.from_numpy(group["grains"][:].astype(np.int64))
-    return VolumeElements(grain_id, torch.where(padding, identity, quaternion), grains, symmetry)
+    return VolumeSet(grain_id, torch.where(padding, identity, quaternion), grains, symmetry)
 
 
 # --- representations of orientation ----------------------------------------------------------------------------------
@@ -91,10 +90,8 @@ def channels_of(quaternion: Tensor, symmetry: str, variant: str) -> Tensor:
 
 def orientations_of(channels: Tensor, symmetry: str, variant: str) -> Tensor:
     """Quaternions (..., 4) in the fundamental zone from a network's output: the inverse of `channels_of`."""
-    back: Callable[[Tensor], Tensor] = from_euler_channels
-    if variant == "ours":
-        return reduce(project(channels, symmetry), symmetry)
-    return reduce(back(channels), symmetry)
+    quaternion = project(channels, symmetry) if variant == "ours" else from_euler_channels(channels)
+    return reduce(quaternion, symmetry)
 
 
 class ChannelSamples:
@@ -108,7 +105,7 @@ class ChannelSamples:
         orientations. All three leave the distribution of equiaxed, randomly textured volume elements as it is.
     """
 
-    def __init__(self, elements: VolumeElements, variant: str, device: torch.device, augment: bool = False) -> None:
+    def __init__(self, elements: VolumeSet, variant: str, device: torch.device, augment: bool = False) -> None:
         self.grain_id = elements.grain_id.to(device)
         self.quaternion = elements.quaternion.to(device)
         self.symmetry, self.variant, self.augment = elements.symmetry, variant, augment
@@ -186,12 +183,12 @@ class Fingerprint:
         return self
 
     def encode(self, grain_ids: Array, quaternions: Array) -> Array:
-        """Fingerprints, the posterior means: (B, 256) at the edge length of training.
+        """Fingerprints, the posterior means: (B, d), d = 256 unless another size was trained.
 
         Parameters
         ----------
-        grain_ids : (B, n, n, n) integers, 0-based. `ours` takes any n that its halvings divide, and gives
-            (n / edge)^3 times as many numbers; the paper's network takes the training edge only.
+        grain_ids : (B, n, n, n) integers, 0-based. `ours` takes any n that its halvings divide; the paper's network takes
+            the training edge only.
         quaternions : (B, G, 4) orientation of each grain, (w, x, y, z), DAMASK's convention (passive, P = -1).
 
         Raises
@@ -202,7 +199,7 @@ class Fingerprint:
         return self.posterior(grain_ids, quaternions)[0]
 
     def posterior(self, grain_ids: Array, quaternions: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of the fingerprints' posterior, (B, 256) each; see `encode`."""
+        """Mean and standard deviation of the fingerprints' posterior, (B, d) each; see `encode`."""
         ids, q = torch.as_tensor(grain_ids), torch.as_tensor(quaternions)
         self._check_elements(ids, q)
         parts = [self._encode_chunk(i, p) for i, p in zip(*(x.split(_chunk(ids.shape[-1])) for x in (ids, q)), strict=True)]
@@ -222,30 +219,24 @@ class Fingerprint:
         Raises
         ------
         UserError
-            If the d numbers do not belong to a volume element of edge `n` (default: the edge of training).
+            If the fingerprints have another size, or the network cannot make an edge of `n` voxels (default: as trained).
         """
-        latent = torch.as_tensor(z)
-        self._check_fingerprints(latent, n := n or self.edge)
-        return _like(torch.cat([self._decode_chunk(part) for part in latent.split(_chunk(n))]), z)
+        latent, n = torch.as_tensor(z), n or self.edge
+        self._check_edge(n)
+        if latent.ndim != 2 or latent.shape[1] != self.latent_dim:
+            raise UserError(f"fingerprints of shape {tuple(latent.shape)}", "z", f"Give (B, {self.latent_dim})")
+        return _like(torch.cat([self._decode_chunk(part, n) for part in latent.split(_chunk(n))]), z)
 
     @torch.no_grad()
-    def _decode_chunk(self, z: Tensor) -> Tensor:
+    def _decode_chunk(self, z: Tensor, n: int) -> Tensor:
         z = z.float().to(next(self.network.parameters()).device)
-        if self.variant == "ours":
-            z = z.unflatten(1, self._latent_map(z.shape[1]))
-        channels = self.network.decode(z).movedim(1, -1)
-        return orientations_of(channels, self.symmetry, self.variant).cpu()
+        channels = self.network.decode(z, n) if self.variant == "ours" else self.network.decode(z)
+        return orientations_of(channels.movedim(1, -1), self.symmetry, self.variant).cpu()
 
-    def _latent_map(self, numbers: int) -> tuple[int, int, int, int]:
-        channels = self.config["network"]["latent_channels"]
-        return channels, *3 * (round((numbers / channels) ** (1 / 3)),)
-
-    def latent_dim(self, n: int) -> int:
-        """Numbers in the fingerprint of a volume element of edge `n`."""
-        network = self.config["network"]
-        if self.variant == "ours":
-            return network["latent_channels"] * (n // 2 ** network["levels"]) ** 3
-        return network["latent_dim"]
+    @property
+    def latent_dim(self) -> int:
+        """Numbers in a fingerprint."""
+        return self.config["network"]["latent_dim"]
 
     def _check_elements(self, grain_id: Tensor, quaternion: Tensor) -> None:
         n = grain_id.shape[-1]
@@ -268,12 +259,7 @@ class Fingerprint:
         fits = n % factor == 0 if self.variant == "ours" else n == self.edge
         if not fits:
             wanted = f"a multiple of {factor}" if self.variant == "ours" else f"{factor}"
-            raise UserError(f"volume elements of edge {n}", "grain_ids", f"This fingerprint takes {wanted} voxels")
-
-    def _check_fingerprints(self, z: Tensor, n: int) -> None:
-        self._check_edge(n)
-        if z.ndim != 2 or z.shape[1] != self.latent_dim(n):
-            raise UserError(f"fingerprints of shape {tuple(z.shape)}", "z", f"Give (B, {self.latent_dim(n)}) for edge {n}")
+            raise UserError(f"a volume element of edge {n}", "n", f"This fingerprint takes {wanted} voxels")
 
 
 def _chunk(edge: int) -> int:
@@ -295,6 +281,8 @@ def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
     config = configuration(settings, variant, symmetry, edge=train.grain_id.shape[-1])
     with seeded(job.seed(f"initial weights of fingerprint {variant} {symmetry}")):
         fingerprint = Fingerprint.build(config)
+    if variant == "ours":
+        fit_linear_code(fingerprint.network, train)
     history = fit(
         fingerprint.network,
         ChannelSamples(train, variant, job.device, augment=variant == "ours"),
@@ -309,13 +297,20 @@ def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
     job.save_model(name, fingerprint.network.state_dict(), config | {"history": history})
 
 
+def fit_linear_code(network: FingerprintNet, train: VolumeSet) -> None:
+    """Let the network begin as the best linear code of the training set."""
+    samples = ChannelSamples(train, "ours", torch.device("cpu"))
+    unused = torch.Generator()
+    network.code.fit(samples.batch(index, unused)["channels"] for index in torch.arange(len(train)).split(32))
+
+
 def configuration(settings: FingerprintVAE, variant: str, symmetry: str, edge: int) -> dict[str, Any]:
     """What `Fingerprint.build` needs, from the parameters and the data's edge length in voxels.
 
     Raises
     ------
     UserError
-        For an unknown variant, an edge that cannot be halved, or a latent size that no map of 4^3 voxels gives.
+        For an unknown variant, or an edge that cannot be halved.
     """
     if variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}", "train_fingerprint", f"Use one of {', '.join(VARIANTS)}")
@@ -333,11 +328,7 @@ def _papers(settings: FingerprintVAE, variant: str, edge: int) -> dict[str, Any]
 
 
 def _ours(settings: FingerprintVAE, symmetry: str, edge: int) -> dict[str, Any]:
-    if settings.latent_dim % 4**3:
-        nearest = max(round(settings.latent_dim / 64), 1) * 64
-        raise UserError(f"a latent map of 4^3 voxels cannot hold {settings.latent_dim} numbers", "vae.latent_dim",
-                        f"Use a multiple of 64, such as {nearest}")
-    return {"channels": EMBEDDING_SIZE[symmetry], "latent_channels": settings.latent_dim // 4**3,
+    return {"channels": EMBEDDING_SIZE[symmetry], "latent_dim": settings.latent_dim,
             "levels": (edge // 4).bit_length() - 1, "width": settings.ours_width, "blocks": settings.ours_blocks,
             "widest": settings.ours_widest}
 

@@ -1,0 +1,81 @@
+"""Every loss term against its definition, written out."""
+
+import math
+
+import pytest
+import torch
+
+from microprint.networks.losses import (
+    binary_cross_entropy,
+    gaussian_negative_log_likelihood,
+    kl_divergence,
+    sample_posterior,
+    spectral_loss,
+)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(1)
+
+
+def test_binary_cross_entropy(generator):
+    logits = torch.randn(2, 3, 2, 2, 2, generator=generator)
+    target = torch.rand(logits.shape, generator=generator)
+    terms = [
+        -t * math.log(1 / (1 + math.exp(-x))) - (1 - t) * math.log(1 - 1 / (1 + math.exp(-x)))
+        for x, t in zip(logits.flatten().tolist(), target.flatten().tolist(), strict=True)
+    ]
+    assert float(binary_cross_entropy(logits, target)) == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+
+
+def test_cross_entropy_is_least_at_the_target():
+    target = torch.full((5,), 0.3)
+    losses = [binary_cross_entropy(torch.logit(torch.full((5,), p)), target) for p in (0.2, 0.3, 0.4)]
+    assert losses[1] < min(losses[0], losses[2])
+
+
+def test_swapped_cross_entropy_is_linear_in_the_reconstruction(generator):
+    data, low, high = torch.rand(3, 50, generator=generator).unbind(0)
+    middle = binary_cross_entropy(data, (low + high) / 2)
+    ends = (binary_cross_entropy(data, low) + binary_cross_entropy(data, high)) / 2
+    assert middle == pytest.approx(float(ends), rel=1e-5)
+    assert binary_cross_entropy(data, torch.ones(50)) < binary_cross_entropy(data, data)
+
+
+def test_spectral_loss_is_the_summed_square_error(generator):
+    x, y = torch.rand(2, 4, 3, 6, 6, 6, generator=generator).unbind(0)
+    summed = (x - y).square().sum((-3, -2, -1)).mean()  # Parseval
+    assert float(spectral_loss(x, y)) == pytest.approx(float(summed), rel=1e-5)
+
+
+def test_kl_divergence_by_integration():
+    mean, deviation = 0.7, 0.4
+    z = torch.linspace(-6, 6, 200_001, dtype=torch.float64)
+    log_q = -0.5 * ((z - mean) / deviation) ** 2 - math.log(deviation)
+    density = torch.exp(log_q) / math.sqrt(2 * math.pi)
+    expected = torch.trapezoid(density * (log_q + 0.5 * z**2), z)
+    found = kl_divergence(torch.tensor(mean), torch.tensor(2 * math.log(deviation)))
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_gaussian_likelihood_at_its_best_variance(generator):
+    prediction, target = torch.randn(2, 1000, generator=generator, dtype=torch.float64).unbind(0)
+
+    def likelihood(variance):
+        terms = (prediction - target).square() / variance + math.log(2 * math.pi * variance)
+        return float(0.5 * terms.mean())
+
+    found = float(gaussian_negative_log_likelihood(prediction, target))
+    best = float((prediction - target).square().mean())
+    assert found == pytest.approx(likelihood(best), rel=1e-9)
+    assert found < min(likelihood(0.9 * best), likelihood(1.1 * best))
+
+
+def test_posterior_samples_have_the_posterior_moments(generator):
+    mean, log_variance = torch.full((20_000, 2), 3.0), torch.full((20_000, 2), -2.0)
+    z = sample_posterior(mean, log_variance, generator)
+    assert torch.allclose(z.mean(0), torch.tensor(3.0), atol=0.02)
+    assert torch.allclose(z.std(0), torch.tensor(math.exp(-1.0)), atol=0.01)
+    shared = sample_posterior(mean, log_variance, generator, shared=True)
+    assert torch.equal(shared[0], shared[-1])

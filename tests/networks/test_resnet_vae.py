@@ -1,0 +1,47 @@
+"""S1's network: size as published, shapes at every edge, and what the switches change."""
+
+import pytest
+import torch
+
+from microprint.networks.losses import binary_cross_entropy, spectral_loss
+from microprint.networks.resnet_vae import BLOCKS, ResNetVAE
+
+
+def small(**options):
+    torch.manual_seed(0)
+    return ResNetVAE(8, "resnet12", latent_dim=16, hidden=32, width=4, **options).eval()
+
+
+def test_resnet18_has_the_published_size():
+    with torch.device("meta"):
+        network = ResNetVAE(64, "resnet18")
+    dense = network.to_hidden[1].weight.numel()
+    assert dense == 2**28  # 268 million in each of two dense layers
+    assert round(sum(p.numel() for p in network.parameters()) / 1e6) == 606
+
+
+@pytest.mark.parametrize("edge", [4, 8, 16, 32])
+@pytest.mark.parametrize("depth", BLOCKS)
+def test_output_has_the_input_s_shape(edge, depth):
+    network = ResNetVAE(edge, depth, latent_dim=8, hidden=16, width=2).eval()
+    x = torch.rand(2, 3, edge, edge, edge)
+    mean, log_variance = network.encode(x)
+    assert mean.shape == log_variance.shape == (2, 8)
+    channels = network.decode(mean)
+    assert channels.shape == x.shape and 0 < channels.min() and channels.max() < 1
+
+
+def test_losses_as_written_and_as_coded():
+    x = torch.rand(3, 3, 8, 8, 8)
+    for coded in (False, True):
+        network = small(coded=coded, kl_weight=0.5)
+        losses = network.losses({"channels": x}, torch.Generator().manual_seed(2))
+        mean, log_variance = network.encode(x)
+        noise = torch.randn((1 if coded else 3, 16), generator=torch.Generator().manual_seed(2))
+        logits = network.logits(mean + torch.exp(log_variance / 2) * noise)
+        output = torch.sigmoid(logits)
+        entropy = binary_cross_entropy(x, output) if coded else binary_cross_entropy(logits, x)
+        assert losses["cross_entropy"] == pytest.approx(float(entropy))
+        assert losses["spectral"] == pytest.approx(float(spectral_loss(output, x)))
+        total = 0.999 * losses["cross_entropy"] + 0.001 * losses["spectral"] + 0.5 * losses["kl"]
+        assert float(losses["loss"]) == pytest.approx(float(total))
