@@ -189,8 +189,8 @@ class FingerprintVAE:
     ours_width: Positive = 16
     ours_widest: Positive = 128
     ours_blocks: Positive = 1
-    ours_epochs: Positive = 10
-    ours_epochs_hexagonal: Positive = 5
+    ours_epochs: Positive = 8
+    ours_epochs_hexagonal: Positive = 8
     ours_batch_size: Positive = 8
     ours_learning_rate: Rate = 2e-3
     evaluated: Positive = 6

@@ -28,7 +28,7 @@ class Numerics:
 
     Attributes
     ----------
-    equilibrium : rms of the stress that is out of balance, relative to the largest mean stress component.
+    equilibrium : rms of the stress that is out of balance, relative to the rms of the stress.
     boundary : deviation of a prescribed mean stress, relative likewise.
     newton_iterations : evaluations of the law in one increment, after which it is cut back.
     cutbacks : how often an increment may be halved.
@@ -119,6 +119,7 @@ class Solver:
         start = self.state.F_mean.new_zeros(3, 3)
         record(self.state, time)
         for step in load:
+            self.previous = None
             target = torch.tensor([[0.0 if isnan(x) else x for x in row] for row in step.P]).to(start)
             for increment in range(step.N):
                 ends = [torch.lerp(start, target, (increment + i) / step.N) for i in (0, 1)]
@@ -132,7 +133,6 @@ class Solver:
         running = torch.tensor([i for i, reason in enumerate(self.reason) if not reason], device=self.state.u.device, dtype=torch.int64)
         if len(running) == 0:
             return
-        before = replace(self.state)
         before = State(**{name: value.clone() for name, value in vars(self.state).items()})
         guess = None if self.previous is None else self.state.blend(self.previous[0], dt / self.previous[1])
         failed = self._advance(running, guess, boundary, dt)
@@ -147,11 +147,11 @@ class Solver:
             for element, reason in failed.items():
                 self.reason[element] = f"{reason} after {self.numerics.cutbacks} cutbacks"
             return
+        self.statistics.cutbacks[list(failed)] += 1
         for half in boundary.halves():
             alive = torch.tensor([i for i in failed if not self.reason[i]], device=self.state.u.device, dtype=torch.int64)
             if len(alive) == 0:
                 return
-            self.statistics.cutbacks[alive.cpu()] += 1
             self._cut_back(self._advance(alive, None, half, dt / 2), half, dt / 2, depth + 1)
 
     def _advance(self, elements: Tensor, guess: State | None, boundary: Boundary, dt: float) -> dict[int, str]:
@@ -254,7 +254,7 @@ class _Step:
 
     def _judge(self, P: Tensor) -> Tensor:
         mean = P.mean(-1)
-        scale = mean.abs().flatten(0, 1).amax(0)
+        scale = P.square().sum((0, 1)).mean(-1).sqrt()
         self.force = self.cell.divergence(P)
         short = self.boundary.P[:, :, None] - mean
         self.gap = torch.stack([sum(short[a, b] for a, b in {(i, j), (j, i)} if self.boundary.free[a][b]) * (1.0 if i == j else sqrt(0.5))

@@ -155,7 +155,7 @@ def conjugate_gradients(operator: Callable[[Tensor], Tensor], precondition: Call
     """
     x, residual = torch.zeros_like(force), force.clone()
     z = precondition(residual)
-    direction, rz = z, dot(residual, z)
+    direction, rz = z.clone(), dot(residual, z)
     target = rz * tolerance**2
     running = rz > 0
     used = torch.zeros_like(rz)

@@ -1,0 +1,94 @@
+"""Figures of mechanics: stress-strain curves, solver against solver, stress fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from microprint.plots import PALETTE
+
+
+def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, label: str, axes: Axes | None = None) -> Figure:
+    """Stress-strain curves coloured by a number of each volume element, with their mean.
+
+    Parameters
+    ----------
+    strain : (T,) percent.   stress : (N, T) MPa.
+    values : (N,) what colours a curve; `label` names it in the colour bar.
+    """
+    axes = axes or plt.subplots(figsize=(4.6, 3.2))[1]
+    norm = Normalize(values.min(), values.max())
+    for curve, value in zip(stress, values):
+        axes.plot(strain, curve, color=plt.cm.viridis(norm(value)), lw=0.7, alpha=0.8)
+    axes.plot(strain, stress.mean(0), color=PALETTE["reference"], lw=2, label=f"mean of {len(stress)}")
+    axes.figure.colorbar(plt.cm.ScalarMappable(norm), ax=axes, label=label)
+    axes.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None))
+    axes.legend(loc="lower right")
+    return axes.figure
+
+
+def against_reference(strain: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Our curves over a reference's, and the relative difference below.
+
+    Parameters
+    ----------
+    strain : (T,) percent.   curves : name to (ours, reference), (T,) MPa each.
+    """
+    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 4.6), sharex=True, height_ratios=(3, 2))
+    for (name, (ours, reference)), color in zip(curves.items(), PALETTE.values()):
+        above.plot(strain, reference, "o", color=color, ms=4, mfc="none")
+        above.plot(strain, ours, color=color, label=name)
+        below.semilogy(strain[1:], np.abs(ours[1:] / reference[1:] - 1).clip(1e-8), color=color)
+    above.plot([], [], "o", color="k", ms=4, mfc="none", label="DAMASK")
+    above.set(ylabel="mean stress $P_{xx}$ (MPa)", ylim=(0, None))
+    above.legend(ncols=2, fontsize=8)
+    below.axhline(5e-4, color="k", lw=0.8, ls=":")
+    below.set(xlabel="engineering strain (%)", ylabel="relative difference")
+    return figure
+
+
+def stress_slice(grain_ids: np.ndarray, field: np.ndarray, title: str, edge_um: float) -> Figure:
+    """Mid-plane z of a scalar stress field with its grain boundaries, and the field's histogram.
+
+    Parameters
+    ----------
+    grain_ids : (n, n, n).   field : (n, n, n) MPa.   edge_um : of the volume element.
+    """
+    n = len(grain_ids)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2), width_ratios=(1.1, 1))
+    extent = (0, edge_um, 0, edge_um)
+    image = left.imshow(field[:, :, n // 2].T, origin="lower", extent=extent, cmap="magma")
+    figure.colorbar(image, ax=left, label=f"{title} (MPa)")
+    _boundaries(left, grain_ids[:, :, n // 2], edge_um / n)
+    left.set(xlabel="x (µm), load", ylabel="y (µm)")
+    left.grid(False)
+    right.hist(field.ravel(), bins=40, color=PALETTE["ours"])
+    right.axvline(field.mean(), color="k", lw=1, label=f"mean {field.mean():.0f} MPa")
+    right.set(xlabel=f"{title} (MPa)", ylabel="voxels")
+    right.legend()
+    return figure
+
+
+def _boundaries(axes: Axes, ids: np.ndarray, voxel: float) -> None:
+    """White lines between voxels of different grains."""
+    i, j = np.nonzero(ids[1:] != ids[:-1])
+    axes.vlines((i + 1) * voxel, j * voxel, (j + 1) * voxel, color="w", lw=0.8)
+    i, j = np.nonzero(ids[:, 1:] != ids[:, :-1])
+    axes.hlines((j + 1) * voxel, i * voxel, (i + 1) * voxel, color="w", lw=0.8)
+
+
+def convergence(evaluations: np.ndarray, linear: np.ndarray, cutbacks: np.ndarray) -> Figure:
+    """Histograms (N,) of the solver's work for each volume element."""
+    figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.2), sharey=True)
+    labels: Sequence[str] = ("evaluations of the law", "linear iterations", "halved steps")
+    for axes, values, label in zip(panels, (evaluations, linear, cutbacks), labels):
+        low, high = int(values.min()), int(values.max())
+        axes.hist(values, bins=np.linspace(low - 0.5, high + 0.5, min(high - low + 1, 25) + 1), color=PALETTE["ours"])
+        axes.set(xlabel=f"{label} per VE")
+    panels[0].set_ylabel("volume elements")
+    return figure
