@@ -292,9 +292,9 @@ class VAERegression:
     properties: tuple[Literal["C11", "C22", "C33", "C12", "C13", "C23"], ...] = ("C11",)
     latent_dim: Positive = 16
     components: Positive = 2
-    width: Positive = 8
+    width: Positive = 4
     hidden: Positive = 256
-    reconstruction: Literal["style", "two_point"] = "style"
+    reconstruction: Literal["style", "two_point"] = "two_point"
     style_layers: tuple[str, ...] = ("conv1_1", "pool1")
     slices_per_axis: Positive = 1
     augment: bool = True
