@@ -118,7 +118,7 @@ table(rows, ["set", "VEs", "grains a VE", "asked for", "ESD / µm", "asked for",
 # %%
 asked = {name: edge_m * 1e6 / polycrystal.MORPHOLOGIES[key].edges
          for name, key in (("cubic/train", "equiaxed"), ("cubic/small", "small"), ("cubic/elongated", "elongated")) if name in sets}
-draw.size_distribution({name: diameter[name] / mean for name, mean in asked.items()}, polycrystal.SPREAD)
+draw.size_distribution({name: diameter[name] / mean for name, mean in asked.items()}, polycrystal.SPREAD);
 
 # %% [markdown]
 # The dashed line is the law that the volumes were drawn from; histograms follow it, within what voxels can resolve: a
@@ -129,7 +129,6 @@ draw.size_distribution({name: diameter[name] / mean for name, mean in asked.item
 shown = [n for n in ("cubic/train", "cubic/large", "cubic/small", "cubic/elongated", "cubic/brass", "cubic/goss") if n in sets]
 fields = [sets[name].field()[0].numpy() for name in shown]
 overview = draw.slices(fields, [name.split("/")[1] for name in shown], "cubic", edge_m=edge_m)
-overview
 
 # %%
 figure = plt.figure(figsize=(7, 3))
@@ -158,7 +157,7 @@ for place, name in zip(axes, components):
 
 # %%
 hexagonal = [n for n in ("hexagonal/train", "hexagonal/basal") if n in sets]
-draw.slices([sets[n].field()[0].numpy() for n in hexagonal], hexagonal, "hexagonal", edge_m=edge_m, axis="z")
+draw.slices([sets[n].field()[0].numpy() for n in hexagonal], hexagonal, "hexagonal", edge_m=edge_m, axis="z");
 
 # %% [markdown]
 # ## 2 Composites
@@ -172,7 +171,7 @@ study.do(datasets.generate_composites)
 with study.open("composites.h5", "composites") as file:
     widths, fraction = file["widths"][:], file["volume_fraction"][:]
     phase = file["phase"][:6]
-draw.phases(phase, [f"({w[0]:g}, {w[1]:g}, {w[2]:g})\nf = {f:.2f}" for w, f in zip(widths, fraction)])
+draw.phases(phase, [f"({w[0]:g}, {w[1]:g}, {w[2]:g})\nf = {f:.2f}" for w, f in zip(widths, fraction)]);
 
 # %%
 table([["volume fraction of the stiff phase", fraction.min(), fraction.mean(), fraction.max(), "0.26 to 0.75 in its figures"],
@@ -196,7 +195,7 @@ with study.open("micrographs.h5", "micrographs") as file:
     images = [data[:] for data in file["samples/image"].values()]
     patches, pixel_m = len(file["image"]), file.attrs["pixel_m"]
 labels = zip(samples["cooling_rate"], samples["magnesium"])
-draw.micrographs([image[:384, :512] for image in images], [f"{rate:.2g} K/s, {mg:.3f} % Mg" for rate, mg in labels], pixel_m)
+draw.micrographs([image[:384, :512] for image in images], [f"{rate:.2g} K/s, {mg:.3f} % Mg" for rate, mg in labels], pixel_m);
 
 # %%
 columns = [name for name in ("graphite_share", "particles_per_mm2", "nodularity", "aspect_ratio") if name in samples]

@@ -43,7 +43,6 @@ preprocessing = {
 }
 
 # %%
-import damask
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -73,10 +72,12 @@ settings = study.params.preprocessing
 # Both are checked against the `damask` library on random orientations.
 
 # %%
+import damask
+
 generator = study.generator("check")
 rows = []
 for symmetry in orientations.SYMMETRIES:
-    p, q = orientations.random((2, 2000), generator, torch.float64)
+    p, q = orientations.random((2, 500), generator, torch.float64)
     theirs = [damask.Orientation(rotation=r.numpy(), family=symmetry) for r in (p, q)]
     zone = np.abs(orientations.reduce(p, symmetry).numpy() - theirs[0].reduced.quaternion).max()
     angle = np.degrees(theirs[0].disorientation_angle(theirs[1]))
@@ -84,7 +85,7 @@ for symmetry in orientations.SYMMETRIES:
     rows.append([symmetry, len(orientations.symmetry_operators(symmetry)), zone, np.abs(ours - angle).max(), angle.mean(), angle.max()])
 checks = {row[0]: row for row in rows}
 table(rows, ["symmetry", "rotations", "largest difference in the FZ", "largest difference of θ / °", "mean θ / °", "largest θ / °"],
-      "Ours against damask: 2000 random pairs.")
+      "Ours against damask: 500 random pairs.")
 
 # %% [markdown]
 # ## 2 A baseline to remember
@@ -126,7 +127,6 @@ names = {"euler": ["φ₁ / 2π", "Φ / π", "φ₂ / 2π"], "quaternion": list(
 titles = {"euler": "Euler channels (S1)", "quaternion": "FZ quaternion", "embedding": "symmetric embedding"}
 channels = {titles[r]: (representation.REPRESENTATIONS[r](path, "cubic").numpy(), names[r]) for r in titles}
 overview = draw.jumps(channels, turned.numpy())
-overview
 
 # %% [markdown]
 # ## 4 How often does it jump?
@@ -149,7 +149,7 @@ table([[s, titles[r], share[s, r], changes[s, r].max().item(), published.get((s,
 # %%
 thresholds = np.geomspace(0.01, 1.0, 60)
 curves = {titles[r]: np.array([100 * (changes["cubic", r].numpy() > t).mean() for t in thresholds]) for r in titles}
-draw.shares(curves, thresholds, settings.jump)
+draw.shares(curves, thresholds, settings.jump);
 
 # %% [markdown]
 # The embedding's curve falls to nothing at the change that the angle itself causes, $\sqrt{20/3}\,\theta$ at most for cubic
@@ -184,6 +184,7 @@ with study.open("polycrystals.h5", "polycrystals") as file:
     elements, edge_m = datasets.load_set(file, name, 1), file[name].attrs["edge_m"]
 symmetry, section = name.split("/")[0], elements.field()[0, :, :, 0]
 figure, axes = plt.subplots(1, 3, figsize=(7, 2.4))
+axes[0].set_title(name)
 draw.show_section(axes[0], draw.ipf_colours(section.numpy(), symmetry), edge_m * 1e6)
 for place, values, title in ((axes[1], orientations.euler_channels(section)[..., 0], "φ₁ / 2π"),
                              (axes[2], orientations.embed(section, symmetry)[..., 0], "embedding, channel 1")):
@@ -191,7 +192,6 @@ for place, values, title in ((axes[1], orientations.euler_channels(section)[...,
     figure.colorbar(image, ax=place, shrink=0.8)
     place.set(title=title, xlabel="x / µm")
     place.grid(False)
-axes[0].set_title(name)
 
 # %% [markdown]
 # ## 6 Splits
@@ -212,7 +212,7 @@ table([[kind, *(len(splits[kind][part]) for part in parts), splits["hash"][kind]
 # - FZ and disorientation equal damask's to rounding.
 # - Euler angles and FZ quaternions jump for a share of near pairs that no network can learn away; the embedding never
 #   does. So the claim of S1 that respecting symmetry makes the loss discontinuous holds for its representation, not for all.
-# - A model that has learnt nothing scores 0.067 (cubic) and 0.148 (hexagonal) in S1's measure.
+# - A model that has learnt nothing scores about 0.067 (cubic) and 0.148 (hexagonal) in S1's measure.
 #
 # **Limits**
 #

@@ -8,7 +8,6 @@ tile space, as a spectral solver assumes.
 from __future__ import annotations
 
 import itertools
-import math
 from typing import NamedTuple
 
 import torch
@@ -51,17 +50,20 @@ def generate(
 
 
 def smooth(field: Tensor, widths: Tensor) -> Tensor:
-    """Periodic convolution of fields (N, n, n, n) with Gaussians of widths (N, 3) in voxels, by FFT.
-
-    The transform of a Gaussian of standard deviation s is exp(-2 (pi s f)^2), f in cycles a voxel; it is separable.
-    """
+    """Periodic convolution of fields (N, n, n, n) with Gaussians of widths (N, 3) in voxels, by FFT."""
     edge = field.shape[-1]
-    frequency = torch.fft.fftfreq(edge, device=field.device)
-    gain = torch.exp(-2 * (math.pi * widths[..., None] * frequency).square())  # (N, 3, n)
-    x, y, z = gain.unbind(1)
+    x, y, z = _gains(widths, edge).unbind(1)
     spectrum = torch.fft.rfftn(field, dim=(1, 2, 3))
     spectrum = spectrum * x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, : edge // 2 + 1]
     return torch.fft.irfftn(spectrum, s=field.shape[1:], dim=(1, 2, 3))
+
+
+def _gains(widths: Tensor, edge: int) -> Tensor:
+    """Transforms (N, 3, n) of Gaussians at the voxels, summed over periodic images, of sum 1. They are even, hence real."""
+    image = edge * torch.arange(-3, 4, device=widths.device)
+    offset = torch.arange(edge, device=widths.device)[:, None] + image
+    kernel = torch.exp(-0.5 * (offset / widths[..., None, None].clamp_min(1e-3)).square()).sum(-1)
+    return torch.fft.fft(kernel / kernel.sum(-1, keepdim=True)).real
 
 
 def cut(field: Tensor, fraction: Tensor) -> Tensor:

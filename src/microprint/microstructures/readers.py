@@ -82,7 +82,7 @@ def read_micrograph(path: str | Path) -> np.ndarray:
         raise UserError(f"cannot be read as an image ({_one_line(error)})", path, "Save it as PNG or TIFF") from None
     full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
     grey = pixels[..., :3].mean(-1) if pixels.ndim == 3 else pixels
-    if grey.ndim != 2:
+    if grey.ndim != 2 or grey.size == 0:
         raise UserError(f"is an array of shape {pixels.shape}, not one image", path, "Save single images")
     image = (grey / full).astype(np.float32)
     if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:

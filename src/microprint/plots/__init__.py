@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -13,6 +14,8 @@ PALETTE = {"ours": "#0072B2", "paper": "#D55E00", "coded": "#E69F00", "linear": 
 
 def style() -> None:
     """Set the one figure style of the study; called at the top of every notebook."""
+    # Where it finds no such variable damask switches matplotlib, on import, to a backend that shows nothing in a notebook.
+    os.environ.setdefault("DISPLAY", "")
     mpl.rcParams.update({
         "figure.dpi": 96, "savefig.dpi": 110, "figure.constrained_layout.use": True, "figure.figsize": (7.0, 3.2),
         "font.size": 9, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,

@@ -1,0 +1,148 @@
+"""The steps: artifacts of synthetic and of real microstructures, resuming, splits."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from microprint import orientations, store
+from microprint.compute import run_step
+from microprint.errors import UserError
+from microprint.microstructures import datasets
+from microprint.params import Composites, Micrographs, Params, Polycrystals
+
+POLYCRYSTALS = Polycrystals(edge=6, cubic_train=5, cubic_validation=2, cubic_test=2, hexagonal_train=2, hexagonal_validation=1,
+                            hexagonal_test=1, edge_cases=2)  # fmt: skip
+SMALL = Params(polycrystals=POLYCRYSTALS, composites=Composites(edge=7, count=10, widths=(0.5, 1.0)),
+               micrographs=Micrographs(rows=96, columns=128, edge=64, stride=32))  # fmt: skip
+
+
+def run(step, folder, **sections):
+    (path,) = run_step(step, dataclasses.replace(SMALL, **sections), folder, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("artifacts")
+    for step in (datasets.generate_polycrystals, datasets.generate_composites, datasets.generate_micrographs, datasets.split_sets):
+        run(step, folder)
+    return folder
+
+
+def test_polycrystals_hold_all_sets(artifacts):
+    with store.open_hdf5(artifacts / "polycrystals.h5", "polycrystals") as file:
+        assert set(file["cubic"]) == {"train", "validation", "test", "large", "small", "elongated", "brass", "copper", "cube", "goss"}
+        assert set(file["hexagonal"]) == {"train", "validation", "test", "basal"}
+        group = file["cubic/train"]
+        assert group["grain_id"].shape == (5, 6, 6, 6) and group["grain_id"].dtype == np.uint16
+        assert group.attrs["symmetry"] == "cubic" and group.attrs["edge_m"] == pytest.approx(2.77e-5) and "DAMASK" in group.attrs["convention"]
+        elements = datasets.load_set(file, "cubic/train", 3)
+        assert len(elements.grains) == 3
+        with pytest.raises(UserError, match="has no set cubic/fine"):
+            datasets.load_set(file, "cubic/fine")
+    for ids, q, grains in zip(*elements):
+        assert ids.max() + 1 == grains and q[:grains].isfinite().all() and q[grains:].isnan().all()
+        torch.testing.assert_close(orientations.reduce(q[:grains], "cubic"), q[:grains])
+
+
+def test_composites_and_micrographs_have_their_shapes_and_units(artifacts):
+    with store.open_hdf5(artifacts / "composites.h5", "composites") as file:
+        assert file["phase"].shape == (10, 7, 7, 7) and file["widths"].shape == (10, 3) and file["volume_fraction"].shape == (10,)
+        assert np.allclose(file["phase"][:].mean((1, 2, 3)), file["volume_fraction"][:])
+        assert len(np.unique(file["widths"][:8], axis=0)) >= 5
+    with store.open_hdf5(artifacts / "micrographs.h5", "micrographs") as file:
+        assert file["image"].shape == (12 * 6, 64, 64) and file["yield_strength"].attrs["unit"] == "Pa"
+        row, column = file["position"][7]
+        whole = file["samples/image"][f"{file['sample'][7]:03d}"][:]
+        np.testing.assert_allclose(file["image"][7], whole[row : row + 64, column : column + 64] / 255, atol=0.003)
+        assert file["samples/tested"][:].sum() == 6
+
+
+def test_splits_are_disjoint_complete_and_by_image(artifacts):
+    splits = store.load_json(artifacts / "splits.json")
+    sets = splits["composites"]
+    assert {name: len(index) for name, index in sets.items()} == {"train": 6, "validation": 2, "test": 2}
+    assert sorted(sum(sets.values(), [])) == list(range(10))
+    with store.open_hdf5(artifacts / "micrographs.h5") as file:
+        images = {name: set(file["sample"][:][index].tolist()) for name, index in splits["micrographs"].items()}
+    assert images["train"].isdisjoint(images["validation"] | images["test"]) and len(set().union(*images.values())) == 12
+    assert set(splits["hash"]) == {"composites", "micrographs", "micrograph_samples"}
+
+
+def test_a_killed_step_goes_on_from_its_chunks_to_the_same_result(tmp_path, artifacts, monkeypatch):
+    calls, generate = [], datasets.polycrystal.generate
+
+    def breaking(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return generate(*args, **kwargs)
+
+    monkeypatch.setattr(datasets.polycrystal, "generate", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        run(datasets.generate_polycrystals, tmp_path)
+    assert not (tmp_path / "polycrystals.h5").exists()
+    path = run(datasets.generate_polycrystals, tmp_path)
+    assert len(calls) == 4 + 14 - 3
+    with store.open_hdf5(path) as resumed, store.open_hdf5(artifacts / "polycrystals.h5") as unbroken:
+        for name in ("cubic/train", "hexagonal/basal"):
+            for key in ("grain_id", "quaternion", "grains"):
+                np.testing.assert_array_equal(resumed[name][key][:], unbroken[name][key][:])
+
+
+def test_chunks_of_different_widths_are_padded(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "_CHUNK_VOXELS", 6**3)
+    with store.open_hdf5(run(datasets.generate_polycrystals, tmp_path)) as file:
+        group = file["cubic/train"]
+        finite = np.isfinite(group["quaternion"][:]).all(-1).sum(1)
+        assert (finite == group["grains"][:]).all() and group["quaternion"].shape[1] == finite.max()
+
+
+def test_real_microstructures_are_read_from_folders(tmp_path):
+    rng = np.random.default_rng(0)
+    train, phases, images = (tmp_path / name for name in ("ve/cubic/train", "phases", "images"))
+    for folder in (train, phases, images):
+        folder.mkdir(parents=True)
+    for number in range(3):
+        q = rng.normal(size=(2 + number, 4))
+        ids = np.concatenate([np.arange(2 + number), rng.integers(0, 2 + number, 64 - 2 - number)]).reshape(4, 4, 4)
+        np.savez(train / f"{number}.npz", grain_id=ids, quaternion=q / np.linalg.norm(q, axis=1, keepdims=True))
+        np.save(phases / f"{number}.npy", rng.integers(0, 2, (4, 4, 4)))
+        Image.fromarray(rng.integers(0, 256, (40, 40 + number), np.uint8)).save(images / f"{number}.png")
+    (images / "labels.csv").write_text("file,yield_strength_MPa\n1.png,300\n")
+    with store.open_hdf5(run(datasets.generate_polycrystals, tmp_path, polycrystals=Polycrystals(source=str(tmp_path / "ve")))) as file:
+        assert list(file) == ["cubic"] and file["cubic/train/grains"][:].tolist() == [2, 3, 4]
+    with store.open_hdf5(run(datasets.generate_composites, tmp_path, composites=Composites(source=str(phases)))) as file:
+        assert file["phase"].shape == (3, 4, 4, 4) and np.isnan(file["widths"][:]).all()
+    micrographs = Micrographs(source=str(images), edge=32, stride=8)
+    with store.open_hdf5(run(datasets.generate_micrographs, tmp_path, micrographs=micrographs)) as file:
+        assert file["samples/tested"][:].tolist() == [False, True, False] and file["image"].shape == (12, 32, 32)
+        assert np.nanmax(file["yield_strength"][:]) == 300e6
+
+
+def test_faults_of_real_folders_are_told(tmp_path):
+    with pytest.raises(UserError, match="holds no folder such as cubic/train"):
+        run(datasets.generate_polycrystals, tmp_path, polycrystals=Polycrystals(source=str(tmp_path)))
+    train = tmp_path / "cubic" / "train"
+    train.mkdir(parents=True)
+    with pytest.raises(UserError, match="holds no file of format"):
+        run(datasets.generate_polycrystals, tmp_path, polycrystals=Polycrystals(source=str(tmp_path)))
+    for number, edge in enumerate((3, 4)):
+        np.savez(train / f"{number}.npz", grain_id=np.zeros((edge,) * 3, int), quaternion=np.eye(4)[:1])
+    with pytest.raises(UserError, match="1.npz: has an edge of 4 voxels, unlike 3"):
+        run(datasets.generate_polycrystals, tmp_path, polycrystals=Polycrystals(source=str(tmp_path)))
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="20 x 20 pixels are less than a patch of 128"):
+        run(datasets.generate_micrographs, tmp_path, micrographs=Micrographs(source=str(tmp_path)))
+
+
+def test_too_few_cannot_be_split(tmp_path):
+    run(datasets.generate_micrographs, tmp_path)
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", np.zeros((3, 3, 3), int))
+    run(datasets.generate_composites, tmp_path, composites=Composites(source=str(tmp_path)))
+    with pytest.raises(UserError, match="2 composites cannot be split in three"):
+        run(datasets.split_sets, tmp_path, composites=Composites(source=str(tmp_path)))
