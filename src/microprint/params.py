@@ -321,7 +321,7 @@ class TextureVAE:
 
     Attributes
     ----------
-    edge : pixels to which a patch's edge is reduced; a multiple of 16.
+    edge : pixels to which a patch's edge is reduced; a multiple of 16, 32 at least.
     readout : what the trained layers of the encoder see of VGG19: its last maps at every place, as S3, or the mean of
         each channel over the image.
     layers : VGG19 layers of the style loss.
@@ -334,7 +334,7 @@ class TextureVAE:
     pairs : pairs of patches behind every mean similarity.
     """
 
-    edge: Annotated[int, Between(16, 512)] = 48
+    edge: Annotated[int, Between(32, 512)] = 48
     readout: Literal["last_maps", "channel_means"] = "channel_means"
     layers: tuple[str, ...] = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
     layer_weights: Literal["equal", "variance"] = "variance"

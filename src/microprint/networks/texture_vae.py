@@ -29,7 +29,7 @@ class TextureVAE(nn.Module):
     vgg : frozen VGG19; its weights are no part of the model's state.
     layers : layers of the style loss.
     readout : what of VGG19 the trained layers see, see `read_out`.
-    edge : edge of the square images, pixels, a multiple of 16.
+    edge : edge of the square images, pixels, a multiple of 16; 32 at least, as periodic padding keeps a single place flat.
     latent_dim : size d of the latent vector.
     width : channels of the decoder's first block; halved from block to block.
     kl_weight : weight of the Kullback-Leibler term beside the style loss.

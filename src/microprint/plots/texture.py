@@ -22,7 +22,7 @@ def image_grid(images: ArrayLike, titles: Sequence[str] = (), columns: int = 6) 
     for axis, image in zip(axes.flat, images):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1)
     for axis, title in zip(axes.flat, titles):
-        axis.set_title(title, fontsize=8)
+        axis.set_title(title, fontsize=8, fontweight="normal")
     return figure
 
 
@@ -102,14 +102,15 @@ def parity(observed: ArrayLike, predicted: Mapping[str, ArrayLike], quantity: st
     Parameters
     ----------
     observed : (images,)
-    predicted : by label, (images,) each; colours in the palette's order.
+    predicted : by label, (images,) each, in the order trivial, linear, paper, ours.
     quantity : name and unit for the axes.
     """
     figure, axis = plt.subplots(figsize=(4.6, 3.8))
     ends = np.array([np.min(observed), np.max(observed)])
     axis.plot(ends, ends, color=PALETTE["reference"], linewidth=1)
-    for (label, values), marker in zip(predicted.items(), "o^sD"):
-        axis.plot(observed, values, marker, markersize=5, alpha=0.8, label=label)
+    colours = (PALETTE[name] for name in ("constant", "linear", "paper", "ours"))
+    for (label, values), marker, colour in zip(predicted.items(), "o^sD", colours):
+        axis.plot(observed, values, marker, color=colour, markersize=5, alpha=0.8, label=label)
     axis.set(xlabel=f"observed {quantity}", ylabel=f"predicted {quantity}", title="image held out")
     axis.legend()
     return figure

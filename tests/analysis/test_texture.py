@@ -1,0 +1,165 @@
+"""Texture similarities and property prediction, held to what defines them."""
+
+import numpy as np
+import pytest
+import torch
+from random_vgg import random_tensors
+
+from microprint import UserError
+from microprint.analysis import texture
+from microprint.networks.vgg import VGG19
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    return VGG19(random_tensors())
+
+
+def noise(count=2, edge=32, smooth=1, seed=0):
+    """Random textures of a given grain."""
+    images = torch.rand((count, 1, edge // smooth, edge // smooth), generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(images, scale_factor=smooth, mode="nearest")
+
+
+def similarity(name, vgg, x, y):
+    return texture.dists(vgg, x, y) if name == "dists" else texture.stsim2(x, y)
+
+
+@pytest.mark.parametrize("name", ["dists", "stsim2"])
+def test_an_image_is_like_itself_and_less_like_others(vgg, name):
+    x = noise(2, smooth=4)
+    own, other = similarity(name, vgg, x, x), similarity(name, vgg, x, noise(2, seed=1))
+    torch.testing.assert_close(own, torch.ones(2), rtol=0, atol=1e-5)
+    assert other.shape == (2,) and (other < own - 0.02).all()
+    torch.testing.assert_close(other, similarity(name, vgg, noise(2, seed=1), x))
+
+
+@pytest.mark.parametrize("name", ["dists", "stsim2"])
+def test_flat_grey_is_like_nothing(vgg, name):
+    x = noise(2, smooth=2)
+    flat = x.mean((2, 3), keepdim=True).expand_as(x)
+    assert (similarity(name, vgg, x, flat) < 0.7).all()
+    torch.testing.assert_close(similarity(name, vgg, flat, flat), torch.ones(2))
+
+
+def test_pixels_prefer_flat_grey_and_stsim_the_shifted_copy():
+    x = noise(2, smooth=4)
+    flat, shifted = x.mean((2, 3), keepdim=True).expand_as(x), x.roll((8, 8), (2, 3))
+    assert (texture.mean_squared(x, flat) < texture.mean_squared(x, shifted)).all()
+    torch.testing.assert_close(texture.stsim2(x, shifted), torch.ones(2))
+    assert (texture.stsim2(x, flat) < 0.7).all()
+
+
+def test_stsim_knows_direction():
+    stripes = (torch.arange(32) // 2 % 2).float().expand(32, 32)[None, None]
+    torch.testing.assert_close(texture.stsim2(stripes, stripes.roll(1, 3)), torch.ones(1))
+    assert texture.stsim2(stripes, stripes.mT).item() < 0.95
+
+
+def test_stsim_refuses_sizes_it_cannot_halve():
+    with pytest.raises(UserError, match="divisible by 8"):
+        texture.stsim2(torch.rand(1, 1, 20, 20), torch.rand(1, 1, 20, 20))
+    with pytest.raises(UserError, match="cannot be compared"):
+        texture.stsim2(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 16, 16))
+
+
+def test_the_pyramid_keeps_the_energy():
+    """Its bands tile the Fourier plane (a tight frame); a complex band holds its energy twice."""
+    images = noise(3, 64)[:, 0].double()
+    highpass, bands, lowpass = texture.steerable_pyramid(images)
+    power = [highpass.square().mean((1, 2)), lowpass.square().mean((1, 2))]
+    power += [band.abs().square().mean((1, 2)) / 2 for scale in bands for band in scale]
+    torch.testing.assert_close(sum(power), images.square().mean((1, 2)), rtol=0.02, atol=0)
+
+
+def test_the_pyramid_sees_frequency_and_direction():
+    """A wave of a quarter of the Nyquist frequency along x lies in the second scale, first orientation."""
+    wave = torch.cos(2 * torch.pi * torch.arange(64) / 8).expand(64, 64)[None].double()
+    _, bands, _ = texture.steerable_pyramid(wave)
+    power = torch.tensor([[band.abs().square().mean() for band in scale] for scale in bands])
+    assert divmod(int(power.argmax()), 4) == (1, 0) and power[1, 2] < 1e-10
+
+
+def test_structure_weighs_half_in_dists(vgg):
+    """Anticorrelated images of equal means and variances in one channel: l = 1, s = -1."""
+    x = noise(1)
+    terms = texture._structure_and_texture(x, 2 * x.mean() - x)
+    assert terms.item() == pytest.approx(0, abs=1e-4)
+
+
+def test_l2_pooling_of_a_constant_keeps_it():
+    pooled = texture.l2_pool(torch.full((1, 3, 8, 8), 2.0))
+    torch.testing.assert_close(pooled[..., 1:, 1:], torch.full((1, 3, 3, 3), 2.0))
+
+
+def test_similarities_are_means_over_all_pairs(vgg):
+    x, y = noise(5), noise(5, seed=1)
+    found = texture.similarities(vgg, x, y, chunk=2)
+    assert found["stsim2"] == pytest.approx(texture.stsim2(x, y).mean().item())
+    assert found["mse"] == pytest.approx((x - y).square().mean().item())
+
+
+def test_a_traversal_changes_one_component():
+    z = torch.tensor([1.0, 2.0, 3.0])
+    rows = texture.traverse(z, 1, (-4, 0, 4))
+    assert rows.tolist() == [[1, -4, 3], [1, 0, 3], [1, 4, 3]] and z.tolist() == [1, 2, 3]
+
+
+def test_correlations_are_pearson_s():
+    generator = np.random.default_rng(0)
+    z, size = generator.normal(size=(50, 3)), generator.normal(size=50)
+    found = texture.correlations(z, {"size": size, "constant": np.ones(50)})
+    np.testing.assert_allclose(found[0], [np.corrcoef(size, z[:, k])[0, 1] for k in range(3)])
+    np.testing.assert_array_equal(found[1], 0)
+
+
+def test_counted_features_of_stripes():
+    stripes = (torch.arange(16) // 4 % 2).float().expand(16, 16)[None, None]
+    np.testing.assert_allclose(texture.counted_features(stripes), [[0.5, 0, 0.25]])
+
+
+def grouped(images=6, each=5):
+    """Features that tell the image, labels that follow the first feature only."""
+    generator = np.random.default_rng(0)
+    groups = np.repeat(np.arange(images), each)
+    signal, mark = np.linspace(-1, 1, images), generator.normal(size=(images, 3))
+    features = np.column_stack([signal[groups], mark[groups]]) + 0.01 * generator.normal(size=(images * each, 4))
+    return features, 100 + 10 * signal[groups], groups
+
+
+def test_the_mean_of_the_others_is_the_trivial_baseline():
+    features, labels, groups = grouped()
+    predicted = texture.predict_unseen("mean", features, labels, groups)
+    np.testing.assert_allclose(predicted[groups == 0], labels[groups != 0].mean())
+
+
+def test_no_patch_of_the_held_out_image_is_seen():
+    """Labels that mean nothing: a split by patch finds them again, a split by image does not."""
+    features, _, groups = grouped()
+    labels = np.random.default_rng(1).normal(100, 10, 6)[groups]
+    by_patch = texture.predict_unseen("svr", features, labels, np.arange(len(groups)) % 5)
+    by_image = texture.predict_unseen("svr", features, labels, groups)
+    assert texture.mape(by_patch, labels) < 0.5 * texture.mape(by_image, labels)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "svr"])
+def test_a_signal_is_found(kind):
+    features, labels, groups = grouped()
+    predicted = texture.predict_unseen(kind, features[:, :1], labels, groups)
+    assert texture.mape(predicted, labels) < 0.6 * texture.mape(texture.predict_unseen("mean", features, labels, groups), labels)
+
+
+def test_one_image_cannot_be_held_out():
+    with pytest.raises(UserError, match="held out"):
+        texture.predict_unseen("mean", np.zeros((3, 1)), np.ones(3), np.zeros(3))
+
+
+def test_means_and_errors():
+    assert texture.mape([110, 90], [100, 100]) == pytest.approx(10)
+    assert texture.mean_by([2, 0, 2], [1.0, 5.0, 3.0]).tolist() == [5, 2]
+
+
+def test_partners_come_from_the_right_images():
+    groups, index = np.repeat([0, 1, 2], 4), np.arange(12)
+    same, other = (texture.partners(groups, index, same, np.random.default_rng(0)) for same in (True, False))
+    assert (groups[same] == groups).all() and (same != index).all() and (groups[other] != groups).all()
