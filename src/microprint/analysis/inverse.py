@@ -134,7 +134,8 @@ def refine_fraction(field: Tensor, target: float, evaluate: Callable[[Tensor], T
         If the target lies outside of what the phases can give.
     """
     if not ends[0] < target < ends[1]:
-        raise UserError(f"target {target:.3g} lies outside of the pure phases' {ends[0]:.3g} to {ends[1]:.3g}", "inverse design")
+        raise UserError(f"target {target:.3g} lies outside of the pure phases' {ends[0]:.3g} to {ends[1]:.3g}",
+                        "inverse design")
     goal = torch.tensor(target, dtype=torch.float64).log()
     count = len(field)
     low, high = torch.zeros(count, dtype=torch.float64), torch.ones(count, dtype=torch.float64)

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from microprint.networks.vgg import VGG19, style_loss
 
 SLOPE = 0.2  # of the leaky ReLU, S2 appendix A
+CONTRAST = 4.0  # standard deviation, about, of the logits of a new decoder's fields
+DECAY = 3  # of the weight of two-point statistics with distance: every octave of distances then weighs the same
 PRIORS = ("gaussian", "mixture")
 # A posterior of the property narrower than exp(-3) of its spread would only say how small the training set is.
 LOG_VARIANCE_FLOOR = -6.0
@@ -59,6 +61,13 @@ def kl_to_mixture(mean: Tensor, log_variance: Tensor, mixture: Mixture) -> Tenso
     """
     each = kl_gaussians(mean[:, None], log_variance[:, None], mixture.mean, mixture.log_variance)
     return -torch.logsumexp(mixture.log_weight - each, dim=1)
+
+
+def log_density(mixture: Mixture, z: Tensor) -> Tensor:
+    """Logarithm (B,) of the density of one mixture (or of B) at vectors (B, d)."""
+    distance = (z[:, None] - mixture.mean).square() * (-mixture.log_variance).exp()
+    each = -(distance + mixture.log_variance + math.log(2 * math.pi)).sum(-1) / 2
+    return torch.logsumexp(mixture.log_weight + each, dim=1)
 
 
 class GaussianPrior(nn.Module):
@@ -138,6 +147,10 @@ class Decoder(nn.Module):
         # Where the remainder is small, a wider kernel and a cut rim give the same size.
         cut = 1 if rest < 2 else 0
         self.last = nn.ConvTranspose3d(channels[-1], 1, rest + 1 + 2 * cut, padding=cut)
+        for layer in (*self.dense, *self.convolutions):
+            nn.init.kaiming_normal_(layer.weight, SLOPE)
+        # Statistics of a uniform field are a saddle point, so decoded fields have to begin with contrast.
+        nn.init.normal_(self.last.weight, std=CONTRAST / math.sqrt(channels[-1] * self.last.kernel_size[0] ** 3))
 
     def forward(self, z: Tensor) -> Tensor:
         for dense in self.dense:
@@ -187,7 +200,7 @@ class TwoPointLoss(nn.Module):
     """Squared difference of the two-point statistics: a reconstruction term in three dimensions that needs no VGG19.
 
     S2(r) = mean of x(s) x(s + r) over a periodic volume, for all vectors r by the FFT (Wiener-Khinchin). With the mean
-    of x beside it, S2(0) can only agree where the decoded field is 0 or 1. Short vectors weigh most: 1 / (1 + |r|)^2.
+    of x beside it, S2(0) can only agree where the decoded field is 0 or 1. Short vectors weigh most: 1 / (1 + |r|)^3.
     """
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -195,7 +208,7 @@ class TwoPointLoss(nn.Module):
         edge = x.shape[-1]
         place = torch.fft.fftfreq(edge, 1 / edge, device=x.device)
         distance = torch.linalg.vector_norm(torch.stack(torch.meshgrid(place, place, place, indexing="ij")), dim=0)
-        weight = (1 + distance) ** -2
+        weight = (1 + distance) ** -DECAY
         difference = (autocorrelation(x) - autocorrelation(y)).square() * weight / weight.sum()
         return difference.sum((1, 2, 3)) + (x - y).mean((1, 2, 3, 4)).square()
 

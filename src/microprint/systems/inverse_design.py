@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,18 +11,19 @@ import torch
 from torch import Tensor
 
 from microprint import store
-from microprint.analysis.inverse import binarise
+from microprint.analysis.inverse import binarise, refine_latent
 from microprint.compute import Job, choose_device, step
 from microprint.errors import UserError
 from microprint.networks.vae_regression import (
-    PRIORS,
     CNN3D,
+    PRIORS,
     Mixture,
     Objective,
     SliceStyle,
     TwoPointLoss,
     VAERegression,
     Weights,
+    log_density,
     refit_prior,
     sample,
 )
@@ -233,6 +233,21 @@ class InverseDesign:
         designs = binarise(self.decode(z))
         return Designs(designs, probability, self.predict(designs)[0])
 
+    def refine(self, z: Tensor, target: float | Sequence[float] | np.ndarray | Tensor, steps: int) -> Tensor:
+        """Move latent vectors (B, d) so that the regressor sees the target in what they decode to.
+
+        The gradient of ``|c(decode(z)) - c*|^2 - ln p(z | c*) / d`` is followed: the second term, per latent number, keeps
+        z where the conditional prior has been trained.
+        """
+        prior = self.prior(target)
+        wanted = self.scale.forward(torch.as_tensor(target, dtype=torch.float32).reshape(1, -1)).to(self._device)
+
+        def objective(z: Tensor) -> Tensor:
+            regressed = self.model.posteriors(self.model.decoder(z))[2]
+            return (regressed - wanted).square().sum(1) - log_density(prior, z) / z.shape[1]
+
+        return refine_latent(z.to(self._device), objective, steps).cpu()
+
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -266,7 +281,8 @@ def train_inverse_design(job: Job, *, prior: str) -> None:
     reconstruction = _reconstruction(settings).to(job.device)
     objective = Objective(model, reconstruction, _weights(job, settings, reconstruction, samples["train"]))
     history = fit(objective, samples["train"], samples["validation"], _schedule(settings, settings.epochs),
-                  seed=job.seed(f"inverse design {prior}"), workdir=job.workdir, device=job.device, label=f"VAE-regression, {prior}")
+                  seed=job.seed(f"inverse design {prior}"), workdir=job.workdir, device=job.device,
+                  label=f"VAE-regression, {prior}")
     divergence = _refit_prior(job, model, samples["train"], settings.prior_steps)
     job.save_model(f"inverse_design_{prior}.safetensors", model.state_dict(),
                    {"kind": "inverse_design", "model": sizes, "properties": list(settings.properties),

@@ -53,7 +53,8 @@ def simulate(phase_ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
 def entry(name: str) -> tuple[int, int]:
     """Row and column of a component such as "C11"; raises `UserError` for another name."""
     if len(name) != 3 or name[0] != "C" or not set(name[1:]) <= set("123"):
-        raise UserError(f"{name!r} is no labelled component of the stiffness", "vae_regression.properties", "Write C11, C12, ... C33")
+        raise UserError(f"{name!r} is no labelled component of the stiffness", "vae_regression.properties",
+                        "Write C11, C12, ... C33")
     return int(name[1]) - 1, int(name[2]) - 1
 
 

@@ -17,7 +17,7 @@ from microprint.errors import UserError
 from microprint.networks.curve_process import CurveProcess
 from microprint.networks.stress_net import StressMLP
 from microprint.params import Surrogate as Settings
-from microprint.systems.fingerprint import Fingerprint, VolumeElements, read_volume_elements
+from microprint.systems.fingerprint import Fingerprint, VolumeSet, read_volume_elements
 from microprint.training import Schedule, fit, seeded
 
 VARIANTS = ("paper", "ours")
@@ -36,7 +36,7 @@ class Curves(NamedTuple):
     left_out : number of volume elements without a converged curve.
     """
 
-    elements: VolumeElements
+    elements: VolumeSet
     stress: Tensor
     strain: Tensor
     left_out: int
@@ -214,6 +214,7 @@ def _train_paper(job: Job, z: Mapping[str, Tensor], stress: Mapping[str, Tensor]
 
 def _train_ours(job: Job, features: Mapping[str, Tensor], stress: Mapping[str, Tensor]) -> CurveProcess:
     settings: Settings = job.params.surrogate
-    process = CurveProcess.fit(features["train"], stress["train"], settings.modes, job.generator("surrogate ours"), settings.points)
+    generator = job.generator("surrogate ours")
+    process = CurveProcess.fit(features["train"], stress["train"], settings.modes, generator, settings.points)
     process.calibrate(features["validation"], stress["validation"])
     return process
