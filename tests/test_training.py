@@ -122,6 +122,8 @@ def test_best_weights_are_kept_and_patience_ends_the_run(tmp_path, capsys):
 def test_cosine_decay_ends_at_zero():
     schedule = Schedule(epochs=1, batch_size=1, learning_rate=2.0, decay="cosine")
     assert [schedule.rate(p) for p in (0, 0.5, 1)] == pytest.approx([2, 1, 0])
+    rising = Schedule(epochs=1, batch_size=1, learning_rate=2.0, warmup=0.5)
+    assert [rising.rate(p) for p in (0, 0.25, 1)] == pytest.approx([0, 1, 2])
 
 
 def test_global_generator_is_left_alone(tmp_path):

@@ -182,17 +182,17 @@ class FingerprintVAE:
     paper_hidden: Positive = 256
     paper_alpha: Share = 0.999
     paper_kl_weight: Rate = 0.0
-    paper_epochs: Positive = 10
+    paper_epochs: Positive = 8
     paper_batch_size: Positive = 8
     paper_learning_rate: Rate = 1e-3
     paper_weight_decay: Rate = 1e-4
     ours_width: Positive = 16
     ours_widest: Positive = 128
     ours_blocks: Positive = 1
-    ours_epochs: Positive = 8
+    ours_epochs: Positive = 6
     ours_epochs_hexagonal: Positive = 8
     ours_batch_size: Positive = 8
-    ours_learning_rate: Rate = 2e-3
+    ours_learning_rate: Rate = 1e-3
     evaluated: Positive = 6
 
 

@@ -54,6 +54,7 @@ class Schedule:
     weight_decay : L2 penalty, as Adam adds it to the gradient.
     amsgrad : use the AMSGrad variant of Adam.
     decay : constant, or cosine (to zero at the last step).
+    warmup : share of all steps over which the rate rises from zero.
     patience : stop after this many epochs without a better validation loss; None: never.
     gradient_clip : largest norm of the gradient; None: unlimited.
     precision : 32-true, or bf16-mixed on devices that have bfloat16.
@@ -65,15 +66,16 @@ class Schedule:
     weight_decay: float = 0.0
     amsgrad: bool = False
     decay: Literal["constant", "cosine"] = "constant"
+    warmup: float = 0.0
     patience: int | None = None
     gradient_clip: float | None = None
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def rate(self, progress: float) -> float:
         """Learning rate after a share `progress` in [0, 1] of all steps."""
-        if self.decay == "constant":
-            return self.learning_rate
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        rising = min(progress / self.warmup, 1.0) if self.warmup else 1.0
+        falling = 0.5 * (1 + math.cos(math.pi * progress)) if self.decay == "cosine" else 1.0
+        return self.learning_rate * rising * falling
 
 
 def fit(

@@ -337,6 +337,7 @@ def schedule_of(settings: FingerprintVAE, variant: str, symmetry: str) -> Schedu
     """S1's training schedule (Adam with AMSGrad, constant rate), or ours (cosine decay)."""
     if variant == "ours":
         epochs = settings.ours_epochs if symmetry == "cubic" else settings.ours_epochs_hexagonal
-        return Schedule(epochs, settings.ours_batch_size, settings.ours_learning_rate, decay="cosine", gradient_clip=1.0)
+        return Schedule(epochs, settings.ours_batch_size, settings.ours_learning_rate, decay="cosine", warmup=0.1,
+                        gradient_clip=1.0)
     return Schedule(settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate,
                     weight_decay=settings.paper_weight_decay, amsgrad=True)
