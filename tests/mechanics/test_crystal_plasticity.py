@@ -49,18 +49,17 @@ def test_slip_of_each_system_is_damasks(reference):
     assert np.abs(result.cauchy[0, -1].numpy() - cauchy).max() < 1e-3 * np.abs(cauchy).max()
 
 
-@pytest.mark.parametrize("material", ["Mg", "Cu"])
-def test_single_crystals_under_tension(reference, material):
+@pytest.mark.parametrize("material, chosen", [("Mg", slice(None)), ("Cu", slice(0, 1))])
+def test_single_crystals_under_tension(reference, material, chosen):
+    """Of Cu only the cube: latent hardening gives the others several solutions once the boundary condition is mixed."""
     group = reference[f"single_crystals/{material}/tension"]
-    quaternions = torch.from_numpy(group["quaternion"][:])[:, None]
-    result = simulate_cp(np.zeros((len(quaternions), 2, 2, 2), dtype=int), quaternions, material)
-    assert result.converged.all()
-    whole = (result.cutbacks == 0).numpy()
-    assert whole.any()
-    error = np.abs(result.P[:, 1:, 0, 0].numpy() / group["P"][:, 1:, 0, 0] - 1)[whole]
-    assert error.max() < 1e-4
-    slip = np.abs(result.gamma_sl[:, -1].numpy() - group["gamma_sl"][:, -1])[whole]
-    assert slip.max() < 1e-3 * group["gamma_sl"][:, -1].max()
+    quaternions = torch.from_numpy(group["quaternion"][chosen])[:, None]
+    result = simulate_cp(np.zeros((len(quaternions), 2, 2, 2), dtype=int), quaternions, material,
+                         numerics=Numerics(equilibrium=1e-6, boundary=1e-6))
+    assert result.converged.all() and (result.cutbacks == 0).all()
+    assert np.abs(result.P[:, 1:, 0, 0].numpy() / group["P"][chosen, 1:, 0, 0] - 1).max() < 1e-4
+    expected = group["gamma_sl"][chosen, -1]
+    assert np.abs(result.gamma_sl[:, -1].numpy() - expected).max() < 1e-3 * expected.max()
 
 
 def test_an_element_does_not_depend_on_its_batch():
@@ -132,14 +131,15 @@ def test_an_element_that_fails_has_its_reason_and_disturbs_none():
     assert torch.isnan(result.P[0, -1]).all() and torch.isfinite(result.P[1]).all()
 
 
-def test_cutbacks_reach_the_same_end(reference):
-    """Fewer iterations force halved steps; the curve agrees with finer steps to the order of the step."""
+def test_cutbacks_reach_the_same_end():
+    """Too few iterations for one large step force halved ones, which land where deliberately finer steps land."""
     ids, q = elements(1)
-    whole = simulate_cp(ids, q, load=SHORT)
-    halved = simulate_cp(ids, q, load=SHORT, numerics=Numerics(newton_iterations=3))
+    coarse = uniaxial_tension(strain=4e-3, increments=1)
+    halved = simulate_cp(ids, q, load=coarse, numerics=Numerics(newton_iterations=4))
+    finer = simulate_cp(ids, q, load=uniaxial_tension(strain=4e-3, increments=8))
     assert halved.converged.all() and halved.cutbacks.sum() > 0
-    torch.testing.assert_close(halved.P[0, -1, 0, 0], whole.P[0, -1, 0, 0], rtol=2e-2, atol=0)
-    torch.testing.assert_close(halved.F[0, -1, 0, 0], whole.F[0, -1, 0, 0])
+    torch.testing.assert_close(halved.F[0, -1, 0, 0], finer.F[0, -1, 0, 0])
+    torch.testing.assert_close(halved.P[0, -1, 0, 0], finer.P[0, -1, 0, 0], rtol=2e-2, atol=0)
 
 
 @pytest.mark.parametrize("spoil, text", [

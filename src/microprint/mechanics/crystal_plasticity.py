@@ -17,7 +17,7 @@ from torch import Tensor
 
 from microprint.mechanics.elasticity import isotropic_part
 from microprint.mechanics.load import LoadStep
-from microprint.mechanics.phenopowerlaw import Law, Local
+from microprint.mechanics.phenopowerlaw import Law
 from microprint.mechanics.spectral import PeriodicCell, conjugate_gradients
 from microprint.mechanics.tensors import VOIGT_PAIRS, from_mandel, mandel_rotation, product, quadratic
 
@@ -70,6 +70,10 @@ class State:
         """Overwrite some of the volume elements."""
         for name, value in vars(self).items():
             value.index_copy_(-2, index, getattr(part, name))
+
+    def where(self, choose: Tensor, other: State) -> State:
+        """This state where `choose` (B, 1), the other elsewhere."""
+        return State(**{name: torch.where(choose, value, getattr(other, name)) for name, value in vars(self).items()})
 
     def blend(self, other: State, ratio: float) -> State:
         """This state plus `ratio` times the way from the other to it: a guess of the next one."""
@@ -166,7 +170,7 @@ class Solver:
             finished = verdict != RUNNING
             if finished.any():
                 done = (verdict == CONVERGED).nonzero()[:, 0]
-                self.state.store(elements[done], step.result().select(done))
+                self.state.store(elements[done], step.new.select(done))
                 reasons |= {int(elements[i]): "the law did not converge" for i in (verdict == FAILED).nonzero()[:, 0]}
                 rest = (~finished).nonzero()[:, 0]
                 elements = elements[rest]
@@ -219,12 +223,17 @@ class Boundary:
 
 
 class _Step:
-    """Newton iterations of one time step for a shrinking set of volume elements."""
+    """Newton iterations of one time step for a shrinking set of volume elements.
+
+    A correction that made an element worse is halved from where the element stood before.
+    """
 
     def __init__(self, solver: Solver, old: State, new: State, boundary: Boundary, dt: float):
         self.solver, self.old, self.new, self.boundary, self.dt = solver, old, new, boundary, dt
         self.cell, self.law, self.numerics = solver.cell, solver.law, solver.numerics
-        self.local: Local | None = None
+        self.accepted, self.error = new, torch.full_like(old.F_mean[0, 0, :, 0], torch.inf)
+        self.correction = (torch.zeros_like(new.u), torch.zeros_like(new.F_mean))
+        self.coupled: Tensor | None = None
         # Free components in Mandel's order; a free shear of F moves sqrt(1/2) of Mandel's shear strain.
         free = [boundary.free[i][j] or boundary.free[j][i] for i, j in VOIGT_PAIRS]
         self.free = torch.tensor(free, dtype=torch.float64, device=old.u.device)[:, None]
@@ -232,49 +241,46 @@ class _Step:
     def select(self, index: Tensor) -> _Step:
         """The same iteration for some of the elements."""
         part = _Step(self.solver, self.old.select(index), self.new.select(index), self.boundary, self.dt)
-        voxels = self.old.S.shape[-1]
-        part.local = Local(**{name: value.unflatten(-1, (-1, voxels)).index_select(-2, index).flatten(-2)
-                              for name, value in vars(self.local).items()})
-        for name in ("F", "F_e", "force", "gap"):
-            setattr(part, name, getattr(self, name).index_select(-2 if name != "gap" else -1, index))
+        part.accepted, part.error, part.better = self.accepted.select(index), self.error[index], self.better[index]
+        part.correction = tuple(x.index_select(-2, index) for x in self.correction)
+        for name in ("F_e", "force", "coupled", "tangent"):
+            setattr(part, name, getattr(self, name).index_select(-2, index))
+        part.gap = self.gap[:, index]
         return part
 
     def evaluate(self) -> Tensor:
         """Law and residual at the present guess; verdict of each element (B,)."""
         new, old, batch = self.new, self.old, self.old.S.shape[-2:]
-        self.F = new.F_mean + self.cell.gradient(new.u)
-        trial = product(self.F, old.F_p_inverse).flatten(-2)
-        coupled = None if self.local is None else self.local.coupled
-        self.local = self.law.solve(trial, old.xi.flatten(-2), old.gamma.flatten(-2), self.dt, new.S.flatten(-2), new.xi.flatten(-2), coupled)
-        new.S, new.xi = self.local.stress.unflatten(-1, batch), self.local.xi.unflatten(-1, batch)
-        self.F_e = product(trial, self.local.plastic).unflatten(-1, batch)
-        new.F_p_inverse = product(old.F_p_inverse, self.local.plastic.unflatten(-1, batch))
+        trial = product(new.F_mean + self.cell.gradient(new.u), old.F_p_inverse).flatten(-2)
+        coupled = None if self.coupled is None else self.coupled.flatten()
+        local = self.law.solve(trial, old.xi.flatten(-2), old.gamma.flatten(-2), self.dt, new.S.flatten(-2), new.xi.flatten(-2), coupled)
+        self.F_e = product(trial, local.plastic).unflatten(-1, batch)
+        self.coupled, self.tangent = local.coupled.unflatten(-1, batch), local.tangent.unflatten(-1, batch)
+        self.new = State(new.u, new.F_mean, product(old.F_p_inverse, local.plastic.unflatten(-1, batch)), local.stress.unflatten(-1, batch),
+                         local.xi.unflatten(-1, batch), old.gamma + local.increment.unflatten(-1, batch))
+        return self._judge(local.converged.unflatten(-1, batch).all(-1))
+
+    def _judge(self, lawful: Tensor) -> Tensor:
+        new, free = self.new, self.boundary.free
         P = product(product(self.F_e, from_mandel(new.S)), new.F_p_inverse.transpose(0, 1))
-        return self._judge(P)
-
-    def _judge(self, P: Tensor) -> Tensor:
-        mean = P.mean(-1)
-        scale = P.square().sum((0, 1)).mean(-1).sqrt()
+        size = P.square().sum((0, 1)).mean(-1).sqrt()
         self.force = self.cell.divergence(P)
-        short = self.boundary.P[:, :, None] - mean
-        self.gap = torch.stack([sum(short[a, b] for a, b in {(i, j), (j, i)} if self.boundary.free[a][b]) * (1.0 if i == j else sqrt(0.5))
-                                + torch.zeros_like(scale) for i, j in VOIGT_PAIRS])
-        balanced = self.cell.projected_rms(self.force) <= self.numerics.equilibrium * scale
-        balanced &= self.gap.abs().amax(0) <= self.numerics.boundary * scale
-        lawful = self.local.converged.unflatten(-1, (len(scale), -1)).all(-1) & torch.isfinite(scale)
-        verdict = torch.where(balanced, CONVERGED, RUNNING)
-        return torch.where(lawful, verdict, FAILED)
-
-    def result(self) -> State:
-        """The state at the end of the step."""
-        new = self.new
-        return replace(new, gamma=self.old.gamma + self.local.increment.unflatten(-1, self.old.S.shape[-2:]))
+        short = self.boundary.P[:, :, None] - P.mean(-1)
+        zero = torch.zeros_like(size)
+        self.gap = torch.stack([sum((short[a, b] for a, b in {(i, j), (j, i)} if free[a][b]), zero) * (1.0 if i == j else sqrt(0.5))
+                                for i, j in VOIGT_PAIRS])
+        imbalance, gap = self.cell.projected_rms(self.force), self.gap.square().sum(0).sqrt()
+        error = (imbalance.square() + gap.square()).sqrt()
+        self.better = lawful & (error < self.error)
+        self.error = torch.where(self.better, error, self.error)
+        balanced = (imbalance <= self.numerics.equilibrium * size) & (gap <= self.numerics.boundary * size) & lawful
+        return torch.where(balanced, CONVERGED, torch.where(torch.isinf(self.error), FAILED, RUNNING))
 
     def correct(self) -> Tensor:
-        """Newton correction of u and the free means of F; returns the linear solver's iterations (B,)."""
+        """Next guess: a Newton correction, or half the last one; returns the linear solver's iterations (B,)."""
         cell, dtype = self.solver.linear_cell, self.numerics.linear_dtype
-        tangent = self.local.tangent.unflatten(-1, self.old.S.shape[-2:])
-        tangent = quadratic(mandel_rotation(self.F_e.to(dtype)), (0.5 * (tangent + tangent.transpose(0, 1))).to(dtype))
+        symmetric = (0.5 * (self.tangent + self.tangent.transpose(0, 1))).to(dtype)
+        tangent = quadratic(mandel_rotation(self.F_e.to(dtype)), symmetric)
         bulk, shear = isotropic_part(tangent.mean(-1))
         frequencies, free = cell.frequencies, self.free.to(dtype)
         reference = _isotropic_inverse(bulk, shear, self.free[:, 0].bool())
@@ -300,12 +306,15 @@ class _Step:
         return used.to(torch.int64)
 
     def _move(self, u: Tensor, mean: Tensor) -> None:
-        F = self.new.F_mean.clone()
+        F = torch.zeros_like(self.new.F_mean)
         for k, (i, j) in enumerate(VOIGT_PAIRS):
             for a, b in {(i, j), (j, i)}:
                 if self.boundary.free[a][b]:
-                    F[a, b, :, 0] += mean[k] * (1.0 if i == j else sqrt(2.0))
-        self.new = replace(self.new, u=self.new.u + u, F_mean=F)
+                    F[a, b, :, 0] = mean[k] * (1.0 if i == j else sqrt(2.0))
+        better = self.better[:, None]
+        self.accepted = self.new.where(better, self.accepted)
+        self.correction = tuple(torch.where(better, step, 0.5 * last) for step, last in zip((u, F), self.correction))
+        self.new = replace(self.accepted, u=self.accepted.u + self.correction[0], F_mean=self.accepted.F_mean + self.correction[1])
 
 
 def _pack(vector: Tensor) -> Tensor:

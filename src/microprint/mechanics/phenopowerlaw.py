@@ -43,7 +43,7 @@ class Local:
     ----------
     stress : S (6, N).   xi, increment : resistances and accumulated shear of the step (systems, N).
     plastic : X / det(X)^(1/3) (3, 3, N), with F_p^-1 = F_p0^-1 times it.
-    tangent : dS / dE (6, 6, N).   converged : (N,) bool.
+    tangent : dS / dE (6, 6, N).   coupled, converged : (N,) bool, close to and at the solution.
     """
 
     stress: Tensor
@@ -81,7 +81,8 @@ class Law:
         self.dyads = (self.resolve.T[:, None] * self.resolve.T[None]).flatten(0, 1)
         self.exponent = _scalar_if_equal(material.exponent)
         self.rate_0 = material.rate_0[:, None]
-        self._couplings()
+        if self.systems:
+            self._couplings()
 
     def _couplings(self) -> None:
         """Constant matrices of the hardening.
@@ -93,8 +94,9 @@ class Law:
         new = m.schmid.new_zeros
         self.by_slip = torch.cat([torch.cat([m.h_sl_sl, m.h_tw_sl]), new(slips + twins, twins)], 1)
         self.by_twin = torch.cat([new(twins, slips), m.h_tw_tw], 1)
-        self.drivers, place = torch.unique(torch.cat([self.by_slip, self.by_twin]), dim=0, return_inverse=True)
-        hardens = torch.nn.functional.one_hot(place, len(self.drivers)).to(self.drivers)
+        rows = torch.cat([self.by_slip, self.by_twin])
+        self.drivers, place = torch.unique(rows, dim=0, return_inverse=True)
+        hardens = (place[:, None] == torch.arange(len(self.drivers), device=place.device)).to(self.drivers)
         slip_first, twin_first = hardens[:self.systems], hardens[self.systems:] * m.h_0_tw_tw[:, None]
         self.slip_first, self.twin_first = slip_first, twin_first
         weights = torch.cat([self.resolve, self.drivers.T], 1)           # (systems, 6 + drivers)
@@ -120,6 +122,8 @@ class Law:
         coupled : voxels (N,) whose guess is known to be close.
         """
         cauchy_green = product(trial.transpose(0, 1), trial)
+        if not self.systems:
+            return self._elastic(cauchy_green, xi_0)
         inputs = (cauchy_green, xi_0, gamma_0)
         coupled = torch.zeros_like(stress[0], dtype=torch.bool) if coupled is None else coupled
         result = self._iterate(*inputs, dt, self._admissible(stress, xi), xi, coupled)
@@ -133,6 +137,15 @@ class Law:
             pending = pending[~part.converged]
         result.plastic = result.plastic / determinant(result.plastic).pow(1.0 / 3.0)
         return result
+
+    def _elastic(self, cauchy_green: Tensor, xi: Tensor) -> Local:
+        """The step of a material without slip systems."""
+        strain = mandel(cauchy_green)
+        strain[:3] -= 1.0
+        voxels = strain.shape[1]
+        identity = torch.eye(3, dtype=strain.dtype, device=strain.device)[:, :, None].repeat(1, 1, voxels)
+        done = torch.ones(voxels, dtype=torch.bool, device=strain.device)
+        return Local(self.stiffness @ (0.5 * strain), xi, xi, identity, self.stiffness[:, :, None].repeat(1, 1, voxels), done, done)
 
     def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor,
                  coupled: Tensor) -> Local:
@@ -232,8 +245,6 @@ class Law:
 
     def _admissible(self, stress: Tensor, xi: Tensor) -> Tensor:
         """A guess of S, shortened where it would make a system run away."""
-        if not self.systems:
-            return stress
         ratio = self.resolve @ stress / xi
         ratio[:self.slips].abs_()
         return stress * (RATIO_CAP / ratio.amax(0).clamp(min=RATIO_CAP))
@@ -252,12 +263,12 @@ def _outer(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _largest(values: Tensor) -> Tensor:
-    """Largest magnitude (N,) among the systems, of which there may be none."""
-    return values.abs().amax(0) if len(values) else values.sum(0)
+    """Largest magnitude (N,) among the systems."""
+    return values.abs().amax(0)
 
 
 def _scalar_if_equal(values: Tensor) -> Tensor | float:
-    if len(values) and (values == values[0]).all():
+    if len(values) and bool((values == values[0]).all()):
         return float(values[0])
     return values[:, None]
 
