@@ -26,8 +26,8 @@
 #
 # | profile | pairs of orientations | time on 2 cores |
 # | --- | ---: | ---: |
-# | quick | 20,000 | TIME_QUICK |
-# | laptop | 200,000 | TIME_LAPTOP |
+# | quick | 20,000 | 10 s |
+# | laptop | 200,000 | 12 s |
 #
 # After White et al. 2025, arXiv:2503.17427, here **S1**. Its fingerprints see Euler angles in the fundamental zone.
 

@@ -83,7 +83,7 @@ def colour_key(place: Axes, symmetry: str, axis: str = "x", pixels: int = 160) -
     place.imshow(colours, origin="lower", extent=(0, flat[:, 0].max(), 0, flat[:, 1].max()))
     for (x, y), (_, name), vertical in zip(flat, _TRIANGLE[symmetry], ("top", "top", "bottom")):
         place.annotate(name, (x, y), ha="center", va=vertical, fontsize=7, annotation_clip=False)
-    place.set_title(f"sample {axis}", fontsize=8)
+    place.set_title(f"sample {axis}", fontsize=8, pad=14)
     place.set_axis_off()
 
 
@@ -138,6 +138,7 @@ def pole_figure(place: Axes, quaternion: np.ndarray, symmetry: str, pole: Sequen
     place.add_patch(plt.Circle((0, 0), 1, fill=False, color=PALETTE["reference"], linewidth=0.8))
     place.set(title=title, xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal")
     place.set(xlabel="sample x", ylabel="sample y", xticks=[], yticks=[])
+    place.spines[:].set_visible(False)
     place.grid(False)
 
 
