@@ -1,0 +1,140 @@
+"""The same simulations by DAMASK's grid solver (https://damask-multiphysics.org), where one is installed.
+
+Files are written and read with the `damask` library; the solver runs as its own process, one volume element at a time.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microprint.errors import UserError
+from microprint.mechanics.load import LoadStep, check_load
+from microprint.mechanics.materials import Material
+from microprint.mechanics.simulate import CPResult, check_polycrystals
+
+EXECUTABLES = ("damask_grid", "DAMASK_grid")
+# Major version whose files and results these functions know.
+VERSION = 3
+EDGE_M = 2.77e-5
+_LOG_LINES = 12
+
+
+def find_solver() -> str:
+    """Path of DAMASK's grid solver; `UserError` if there is none or its version is another."""
+    path = next((found for name in EXECUTABLES if (found := shutil.which(name))), None)
+    if path is None:
+        raise UserError(f"neither {' nor '.join(EXECUTABLES)} is on the PATH", "cp.solver = damask",
+                        "Install DAMASK (conda: damask-grid), or use cp.solver = spectral")
+    banner = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=60)
+    version = re.search(r"version:?\s*v?(\d+)\.(\d+)", banner.stdout + banner.stderr, re.IGNORECASE)
+    if version is None or int(version[1]) != VERSION:
+        found = version[0] if version else "no version"
+        raise UserError(f"reports {found}", path, f"Install DAMASK {VERSION}.x, or use cp.solver = spectral")
+    return path
+
+
+def write_inputs(folder: Path, grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep],
+                 edge_m: float = EDGE_M) -> None:
+    """Write grid.vti, material.yaml and load.yaml of one volume element.
+
+    Parameters
+    ----------
+    grain_ids : (nx, ny, nz).   quaternions : (G, 4), without padding.
+    edge_m : edge along x in m; voxels are cubes.
+    """
+    import damask
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = grain_ids.cpu().numpy()
+    damask.GeomGrid(ids, size=edge_m * np.array(ids.shape) / ids.shape[0]).save(folder / "grid.vti")
+    config = damask.ConfigMaterial(phase={material.name: _phase(material)},
+                                   homogenization={"SX": {"N_constituents": 1, "mechanical": {"type": "pass"}}})
+    orientations = damask.Rotation.from_quaternion(quaternions.to(torch.float64).cpu().numpy(), accept_homomorph=True, normalize=True)
+    config.material_add(phase=material.name, O=orientations, homogenization="SX").save(folder / "material.yaml")
+    damask.YAML(solver={"mechanical": "spectral_basic"}, loadstep=[_load_step(step) for step in load]).save(folder / "load.yaml")
+
+
+def _phase(material: Material) -> dict[str, Any]:
+    phase = copy.deepcopy(dict(material.source[material.name]))
+    phase["mechanical"]["output"] = ["F", "P"]
+    if material.slips:
+        phase["mechanical"]["plastic"]["output"] = ["xi_sl", "gamma_sl"] + (["xi_tw", "gamma_tw"] if material.twins else [])
+    return phase
+
+
+def _load_step(step: LoadStep) -> dict[str, Any]:
+    def plain(matrix: Sequence[Sequence[float]]) -> list[list[Any]]:
+        return [["x" if isnan(value) else float(value) for value in row] for row in matrix]
+    return {"boundary_conditions": {"mechanical": {"dot_F": plain(step.dot_F), "P": plain(step.P)}},
+            "discretization": {"t": float(step.t), "N": step.N}, "f_out": 1}
+
+
+def simulate_with_damask(grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep], folder: Path) -> CPResult:
+    """`simulate_cp` by DAMASK; a run that fails has the last lines of its log as its reason.
+
+    Parameters are those of `simulate_cp`, (B, nx, ny, nz) and (B, G, 4); `folder` takes files that are removed again.
+    """
+    solver, steps = find_solver(), check_load(load)
+    grains = check_polycrystals(grain_ids, quaternions)
+    results = []
+    for ids, q, count in zip(grain_ids, quaternions, grains):
+        shutil.rmtree(folder, ignore_errors=True)
+        write_inputs(folder, ids, q[:count], material, steps)
+        results.append(_run(solver, folder, material, 1 + sum(step.N for step in steps)))
+    shutil.rmtree(folder, ignore_errors=True)
+    times = next((result.time for result in results if result.converged.all()), results[0].time)
+    return CPResult.join([CPResult(**{**vars(result), "time": times}) for result in results])
+
+
+def _run(solver: str, folder: Path, material: Material, times: int) -> CPResult:
+    command = [solver, "--geom", "grid.vti", "--load", "load.yaml", "--material", "material.yaml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    result = next(folder.glob("*.hdf5"), None)
+    if done.returncode or result is None:
+        log = " | ".join(line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()).split(" | ")
+        return _result({}, times, material, f"DAMASK ended with code {done.returncode}: {' | '.join(log[-_LOG_LINES:])}")
+    return _result(_averages(result, material), times, material, "")
+
+
+def _averages(path: Path, material: Material) -> dict[str, Tensor]:
+    """Volume averages (T, ...) of DAMASK's result file."""
+    import damask
+    result = damask.Result(path)
+    names = ["F", "P", "gamma_sl", "xi_sl"][:4 if material.slips else 2] + (["gamma_tw", "xi_tw"] if material.twins else [])
+    rows = []
+    for increment in result.increments:
+        fields = {name: np.asarray(_only(result.view(increments=increment).place(name))) for name in names}
+        F, P = fields["F"], fields["P"]
+        fields["cauchy"] = P @ np.swapaxes(F, -1, -2) / np.linalg.det(F)[:, None, None]
+        rows.append({name: torch.from_numpy(field.mean(0)).to(torch.float64) for name, field in fields.items()})
+    series = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    return {"time": torch.tensor(list(result.times), dtype=torch.float64), **series}
+
+
+def _only(value: Any) -> Any:
+    """The one array of the library's nested dictionaries: a volume element has one phase."""
+    while isinstance(value, dict):
+        [value] = value.values()
+    return value
+
+
+def _result(series: dict[str, Tensor], times: int, material: Material, reason: str) -> CPResult:
+    shapes = {"F": (3, 3), "P": (3, 3), "cauchy": (3, 3), "gamma_sl": (material.slips,), "xi_sl": (material.slips,),
+              "gamma_tw": (material.twins,), "xi_tw": (material.twins,)}
+    empty = {name: torch.full((times, *shape), torch.nan, dtype=torch.float64) for name, shape in shapes.items()}
+    if series and len(series["F"]) != times:
+        series, reason = {}, f"DAMASK wrote {len(series['F'])} of {times} states"
+    none = torch.zeros(1, dtype=torch.int64)
+    values = {name: series.get(name, empty[name])[None] for name in shapes}
+    return CPResult(time=series.get("time", torch.full((times,), torch.nan, dtype=torch.float64)), **values,
+                    converged=torch.tensor([not reason]), reason=(reason,), evaluations=none, linear=none, cutbacks=none)
