@@ -207,12 +207,21 @@ def traverse(z: Tensor, dimension: int, values: Sequence[float]) -> Tensor:
 
 
 def correlations(latent: ArrayLike, descriptors: dict[str, ArrayLike]) -> np.ndarray:
-    """Pearson correlation (D, d) of each descriptor (N,) with each latent component (N, d); 0 for a constant one."""
-    def standard(a):
-        a = np.asarray(a, float)
-        return (a - a.mean(0)) / np.where(a.std(0) > 0, a.std(0), np.inf)
-    z = standard(latent)
-    return np.stack([standard(values) @ z / len(z) for values in descriptors.values()])
+    """Pearson correlation (D, d) of each descriptor (N,) with each latent component (N, d).
+
+    Where a descriptor is not known (NaN) the patch does not count; a constant one is correlated with nothing.
+    """
+    latent = np.asarray(latent, float)
+    rows = []
+    for values in map(np.asarray, descriptors.values()):
+        known = np.isfinite(values)
+        rows.append(_standard(values[known]) @ _standard(latent[known]) / max(known.sum(), 1))
+    return np.stack(rows)
+
+
+def _standard(a: np.ndarray) -> np.ndarray:
+    spread = a.std(0)
+    return (a - a.mean(0)) / np.where(spread > 1e-12 * np.abs(a).max(initial=0), spread, np.inf)
 
 
 @torch.no_grad()
