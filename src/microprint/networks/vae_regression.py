@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from microprint.networks.vgg import VGG19, style_loss
 
 SLOPE = 0.2  # of the leaky ReLU, S2 appendix A
-CONTRAST = 4.0  # standard deviation, about, of the logits of a new decoder's fields
+CONTRAST = 8.0  # standard deviation, about, of the logits of a new decoder's fields
 DECAY = 3  # of the weight of two-point statistics with distance: every octave of distances then weighs the same
 PRIORS = ("gaussian", "mixture")
 # A posterior of the property narrower than exp(-3) of its spread would only say how small the training set is.

@@ -1,0 +1,87 @@
+"""Baselines against closed forms and brute force; refinement that always closes in."""
+
+import pytest
+import torch
+
+from microprint.analysis import inverse
+from microprint.errors import UserError
+from microprint.mechanics.elasticity import isotropic
+from microprint.systems.stiffness import phase_stiffnesses, simulate
+
+
+def volumes(count=3, edge=6, share=0.5):
+    return (torch.rand(count, edge, edge, edge, generator=torch.Generator().manual_seed(0)) < share).to(torch.uint8)
+
+
+def test_two_point_statistics_by_counting():
+    phase = volumes(2, 5)
+    found = inverse.two_point(phase, lags=(1, 3)).unflatten(1, (3, 2))
+    for axis in range(3):
+        for number, lag in enumerate((1, 3)):
+            pairs = 0
+            for place in torch.cartesian_prod(*[torch.arange(5)] * 3):
+                other = place.clone()
+                other[axis] = (other[axis] + lag) % 5
+                pairs += int(phase[1][tuple(place)]) * int(phase[1][tuple(other)])
+            assert found[1, axis, number].item() == pytest.approx(pairs / 125)
+
+
+def test_statistics_begin_with_the_volume_fraction():
+    phase = volumes()
+    assert inverse.statistics(phase).shape == (3, 13)
+    torch.testing.assert_close(inverse.statistics(phase)[:, 0], phase.double().mean((1, 2, 3)))
+
+
+def test_bounds_in_closed_form():
+    soft, hard = isotropic(2.4e9, 0.3), isotropic(120e9, 0.3)
+    share = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    found = inverse.bounds(share, torch.stack([soft, hard]))
+    # Equal Poisson's ratios: the phases' stiffnesses are proportional, and so are the averages.
+    torch.testing.assert_close(found["voigt"], (1 - share) * soft[0, 0] + share * hard[0, 0])
+    torch.testing.assert_close(found["reuss"], 1 / ((1 - share) / soft[0, 0] + share / hard[0, 0]))
+    torch.testing.assert_close(found["hill"], (found["voigt"] + found["reuss"]) / 2)
+    for name in ("hs_lower", "hs_upper"):
+        torch.testing.assert_close(found[name][[0, 2]], found["voigt"][[0, 2]], rtol=1e-6, atol=0)
+    assert found["reuss"][1] < found["hs_lower"][1] < found["hs_upper"][1] < found["voigt"][1]
+    off = inverse.bounds(share, torch.stack([soft, hard]), (0, 1))
+    assert off["hs_lower"][1] < off["hs_upper"][1]
+
+
+def test_simulated_stiffness_lies_between_the_rigorous_bounds():
+    phase = volumes(4)
+    c11 = simulate(phase)[:, 0, 0]
+    found = inverse.bounds(inverse.volume_fraction(phase), phase_stiffnesses())
+    assert (found["reuss"] < c11).all() and (c11 < found["voigt"]).all()
+
+
+def test_errors_by_hand():
+    predicted, observed = torch.tensor([1.0, 4.0]), torch.tensor([2.0, 4.0])
+    assert inverse.mape(predicted, observed) == pytest.approx(25)
+    assert inverse.mean_normalised_mape(predicted, observed) == pytest.approx(100 * 0.5 / 3)
+    assert inverse.r2(observed, observed) == 1 and inverse.r2(observed.mean().expand(2), observed) == pytest.approx(0)
+
+
+def test_binarise_keeps_the_mean_and_nests():
+    field = torch.rand(2, 6, 6, 6, generator=torch.Generator().manual_seed(1))
+    assert (inverse.volume_fraction(inverse.binarise(field)) - field.double().mean((1, 2, 3))).abs().max() < 1 / 216
+    less, more = (inverse.binarise(field, torch.full((2,), share)) for share in (0.3, 0.6))
+    assert (less <= more).all()
+
+
+@pytest.mark.parametrize("target", [5e9, 20e9, 100e9])
+def test_refinement_meets_any_target(target):
+    field = torch.rand(2, 6, 6, 6, generator=torch.Generator().manual_seed(1))
+    ends = phase_stiffnesses()[:, 0, 0].tolist()
+    phase, value = inverse.refine_fraction(field, target, lambda ids: simulate(ids)[:, 0, 0], ends, evaluations=8)
+    assert ((value - target).abs() < 0.04 * target).all()
+    torch.testing.assert_close(simulate(phase)[:, 0, 0], value)
+
+
+def test_impossible_target_is_refused():
+    with pytest.raises(UserError, match="pure phases"):
+        inverse.refine_fraction(torch.rand(1, 4, 4, 4), 1e12, lambda ids: ids, (1e9, 1e11), 2)
+
+
+def test_latent_search_keeps_the_best():
+    found = inverse.refine_latent(torch.tensor([[2.0], [0.1]]), lambda z: (z[:, 0] - 1).square(), steps=80, learning_rate=0.05)
+    torch.testing.assert_close(found, torch.ones(2, 1), atol=0.05, rtol=0)

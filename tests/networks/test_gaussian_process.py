@@ -1,0 +1,57 @@
+"""Gaussian processes: against scikit-learn's, with inducing points, on curves; exactly as saved."""
+
+import pytest
+import torch
+
+from microprint.networks.curve_process import CurveProcess
+from microprint.networks.gaussian_process import GaussianProcess, condition, kernel, prior_variance
+
+
+def data(count=60, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    y = 2 * x[:, 0] + torch.sin(2 * x[:, 1]) + 5
+    return x, y + 0.05 * torch.randn(count, generator=generator, dtype=torch.float64), generator
+
+
+def test_prediction_is_the_textbook_s():
+    """Rasmussen & Williams, eqs. (2.25) and (2.26)."""
+    x, y, _ = data(20)
+    scales = torch.tensor([0.1, -0.2, 0.3, -2.0], dtype=torch.float64)
+    at = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    noise = (2 * scales[3]).exp()
+    covariance = kernel(x, x, scales) + noise * torch.eye(20)
+    cross = kernel(at, x, scales)
+    mean = cross @ torch.linalg.solve(covariance, y)
+    variance = prior_variance(at, scales) - (cross * torch.linalg.solve(covariance, cross.T).T).sum(1) + noise
+    state = {"x_mean": torch.zeros(3), "x_std": torch.ones(3), "y_mean": torch.zeros(()), "y_std": torch.ones(()), "log_scales": scales}
+    state = {key: value.double() for key, value in state.items()} | condition(x, y, x, scales)
+    found = GaussianProcess(state).predict(at)
+    torch.testing.assert_close(found[0], mean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found[1], variance.sqrt(), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("points", [1000, 80])
+def test_learns_a_smooth_function_and_its_noise(points):
+    x, y, generator = data(150)
+    process = GaussianProcess.fit(x[:100], y[:100], generator, points=points)
+    mean, std = process.predict(x[100:])
+    assert (mean - y[100:]).abs().mean() < 0.15
+    assert 0.8 <= ((mean - y[100:]).abs() < 1.645 * std).double().mean() <= 1.0
+
+
+def test_constant_features_and_values_do_no_harm():
+    process = GaussianProcess.fit(torch.ones(5, 2), torch.full((5,), 3.0), torch.Generator())
+    mean, std = process.predict(torch.ones(2, 2))
+    torch.testing.assert_close(mean, torch.full((2,), 3.0, dtype=torch.float64))
+    assert std.isfinite().all()
+
+
+def test_curves_with_error_bars():
+    x, y, generator = data(120)
+    curve = torch.linspace(0, 1, 11, dtype=torch.float64) * y[:, None]
+    process = CurveProcess.fit(x[:80], curve[:80], modes=3, generator=generator)
+    process.calibrate(x[80:100], curve[80:100])
+    mean, std = CurveProcess(process.state).predict(x[100:])
+    assert mean.shape == std.shape == (20, 11) and (mean[:, 0] == 0).all() and (std[:, 0] == 0).all()
+    assert ((mean - curve[100:]).abs()[:, 1:] < 2.6 * std[:, 1:]).double().mean() > 0.8
