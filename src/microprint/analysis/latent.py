@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,6 +86,21 @@ def spectral_clusters(points: Tensor, count: int, neighbours: int, seed: int) ->
         # A graph in several pieces is what well separated clusters look like.
         warnings.filterwarnings("ignore", message="Graph is not fully connected")
         return torch.from_numpy(method.fit_predict(points.double().numpy())).long()
+
+
+def cluster_classes(sets: Sequence[Tensor], neighbours: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Class (N,) and cluster (N,) of the points of several sets (N_i, m), clustered together into as many clusters as sets."""
+    classes = torch.cat([torch.full((len(points),), number) for number, points in enumerate(sets)])
+    return classes, spectral_clusters(torch.cat(list(sets)), len(sets), neighbours, seed)
+
+
+def log_power(z: Tensor) -> Tensor:
+    """Logarithm of the squares of fingerprints (N, d).
+
+    Random orientations give every number of a fingerprint a random sign; grain size and shape only show in how large it
+    tends to be. The small constant keeps a number near zero from outweighing all others.
+    """
+    return torch.log(z.square() + 0.01 * z.square().mean())
 
 
 def confusion(labels: Tensor, clusters: Tensor, count: int) -> Tensor:
