@@ -2,8 +2,15 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
-#     text_representation: {extension: .py, format_name: percent}
-#   kernelspec: {display_name: Python 3, language: python, name: python3}
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
 # ---
 
 # %% [markdown]
@@ -100,7 +107,7 @@ P_ours = crystals.P[:, :, 0, 0].numpy()
 strain = 100 * (crystals.F[0, :, 0, 0].numpy() - 1)
 curves = {name.replace("_", " "): (ours / 1e6, theirs / 1e6) for name, ours, theirs in zip(names, P_ours, P_damask)}
 crystal_error = np.abs(P_ours[:, 1:] / P_damask[:, 1:] - 1).max()
-draw.against_reference(strain, curves).suptitle("Single crystals of Mg: lines ours, circles DAMASK");
+_ = draw.against_reference(strain, curves).suptitle("Single crystals of Mg: lines ours, circles DAMASK")
 
 # %% [markdown]
 # The five curves differ by more than a factor of two: with its c axis along the load a crystal cannot use basal
@@ -123,7 +130,7 @@ seconds = time.perf_counter() - begin
 curves = {name: (ours / 1e6, case[2] / 1e6) for (name, case), ours in zip(cases.items(), elements.P[:, :, 0, 0].numpy())}
 errors = {name: np.abs(ours[1:] / theirs[1:] - 1).max() for name, (ours, theirs) in curves.items()}
 figure = draw.against_reference(strain, curves)
-figure.suptitle("Volume elements of $8^3$ voxels and 40 grains");
+_ = figure.suptitle("Volume elements of $8^3$ voxels and 40 grains")
 
 # %%
 rows = [[name, curves[name][1][-1], curves[name][0][-1], f"{error:.1e}"] for name, error in errors.items()]
@@ -143,7 +150,6 @@ with study.open("cp.h5", kind="cp") as file:
     sets = {name: {key: file[name][key][:] for key in ("F", "P", "converged", "evaluations", "linear", "cutbacks", "gamma_sl", "gamma_tw")}
             for name in SETS}
     reasons = Counter(reason.decode() for name in SETS for reason in file[name]["reason"][:] if reason)
-    rate_per_s = [file.attrs["rate_per_s"], file.attrs["edge"]]
 
 # %%
 along = "xyz".index(cp["axis"])
@@ -157,7 +163,7 @@ table([[name, len(s["converged"]), int(s["converged"].sum()), int(s["cutbacks"].
       f"Convergence. Reasons of failure: {dict(reasons) or 'none failed'}. S1: 48,401 of 50,000 converged (96.8 %).")
 
 # %%
-draw.convergence(everything["evaluations"], everything["linear"], everything["cutbacks"]);
+_ = draw.convergence(everything["evaluations"], everything["linear"], everything["cutbacks"])
 
 # %% [markdown]
 # ## What makes one VE stronger than another?
@@ -176,13 +182,9 @@ c_squared = torch.cat([x.square().flatten(1).mean(1) for x in c]).numpy()[good]
 curves_figure = draw.curve_family(strain, stress, c_squared, "volume mean of $c^2$")
 
 # %%
-def line(values, target):
-    return 1 - np.var(target - np.polyval(np.polyfit(values, target, 1), values)) / np.var(target)
-
-
 steps = [max(1, round(share * (len(strain) - 1))) for share in (0.1, 0.5, 1.0)]
 table([[f"{strain[i] / 100:.4f}", len(stress), stress[:, i].mean(), stress[:, i].std(ddof=1), 100 * stress[:, i].std(ddof=1) / stress[:, i].mean(),
-        stress[:, i].min(), stress[:, i].max(), line(c_squared, stress[:, i])] for i in steps],
+        stress[:, i].min(), stress[:, i].max(), np.corrcoef(c_squared, stress[:, i])[0, 1] ** 2] for i in steps],
       ["strain", "VEs", "mean (MPa)", "sd (MPa)", "sd/mean (%)", "least (MPa)", "greatest (MPa)", "$R^2$ of a line in $c^2$"],
       "Spread from VE to VE. The standard deviation is the error of the trivial baseline: a surrogate that always says the mean.")
 
@@ -196,11 +198,10 @@ table([[f"{strain[i] / 100:.4f}", len(stress), stress[:, i].mean(), stress[:, i]
 
 # %%
 ids, quaternions = (x[:1] for x in coarse[0])
-begin = time.perf_counter()
 one = simulate_cp(ids, quaternions, cp["material"], uniaxial_tension(cp["axis"], cp["rate"], cp["strain"], cp["increments"]),
                   scheme=cp["scheme"], fields=True, device=study.device)
 field = one.cauchy_field[0, ..., along, along].numpy() / 1e6
-draw.stress_slice(ids[0].numpy(), field, rf"Cauchy stress $\sigma_{{{2 * cp['axis']}}}$", edge_um);
+_ = draw.stress_slice(ids[0].numpy(), field, rf"Cauchy stress $\sigma_{{{2 * cp['axis']}}}$", edge_um)
 
 # %%
 shear = {"slip": everything["gamma_sl"][good][:, -1], "twinning": everything["gamma_tw"][good][:, -1]}

@@ -25,14 +25,22 @@ def elements(count=2, edge=4, grains=6, seed=0):
 def case(reference, name, increments):
     group = reference[f"volume_elements/{name}"]
     rate = 1e-3
-    result = simulate_cp(group["grain_id"][:], group["quaternion"][:], group.attrs["material"],
-                         uniaxial_tension(strain=5e-4 * increments, rate=rate, increments=increments))
-    return result, group["F"][:increments + 1], group["P"][:increments + 1]
+    result = simulate_cp(
+        group["grain_id"][:],
+        group["quaternion"][:],
+        group.attrs["material"],
+        uniaxial_tension(strain=5e-4 * increments, rate=rate, increments=increments),
+    )
+    return result, group["F"][: increments + 1], group["P"][: increments + 1]
 
 
 @pytest.mark.parametrize("name, increments", [("Mg random 101", 20), ("Mg basal 3000", 8)])
 def test_mean_stress_is_damasks(reference, name, increments):
-    name = name if name in reference["volume_elements"] else next(n for n in reference["volume_elements"] if n.startswith("Mg basal"))
+    name = (
+        name
+        if name in reference["volume_elements"]
+        else next(n for n in reference["volume_elements"] if n.startswith("Mg basal"))
+    )
     result, F, P = case(reference, name, increments)
     assert result.converged.all() and (result.cutbacks == 0).all()
     error = np.abs(result.P[0, 1:, 0, 0].numpy() / P[1:, 0, 0] - 1)
@@ -54,8 +62,12 @@ def test_single_crystals_under_tension(reference, material, chosen):
     """Of Cu only the cube: latent hardening gives the others several solutions once the boundary condition is mixed."""
     group = reference[f"single_crystals/{material}/tension"]
     quaternions = torch.from_numpy(group["quaternion"][chosen])[:, None]
-    result = simulate_cp(np.zeros((len(quaternions), 2, 2, 2), dtype=int), quaternions, material,
-                         numerics=Numerics(equilibrium=1e-6, boundary=1e-6))
+    result = simulate_cp(
+        np.zeros((len(quaternions), 2, 2, 2), dtype=int),
+        quaternions,
+        material,
+        numerics=Numerics(equilibrium=1e-6, boundary=1e-6),
+    )
     assert result.converged.all() and (result.cutbacks == 0).all()
     assert np.abs(result.P[:, 1:, 0, 0].numpy() / group["P"][chosen, 1:, 0, 0] - 1).max() < 1e-4
     expected = group["gamma_sl"][chosen, -1]
@@ -98,15 +110,24 @@ def test_turning_a_cube_and_its_load_changes_nothing():
     # v_new = R v_old, a quarter turn about z; x becomes y.
     R = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
     turned = orientations.from_matrix(orientations.to_matrix(q) @ R.T)
-    along_y = simulate_cp(torch.rot90(ids, 1, (1, 2)), turned, load=uniaxial_tension("y", strain=2e-3, increments=4),
-                          numerics=Numerics(equilibrium=1e-6, boundary=1e-7))
+    along_y = simulate_cp(
+        torch.rot90(ids, 1, (1, 2)),
+        turned,
+        load=uniaxial_tension("y", strain=2e-3, increments=4),
+        numerics=Numerics(equilibrium=1e-6, boundary=1e-7),
+    )
     torch.testing.assert_close(along_y.P[0, :, 1, 1], along_x.P[0, :, 0, 0], rtol=1e-5, atol=1.0)
 
 
 def test_unloading_and_a_free_shear():
     """A second step with another boundary condition: all but F_yx, F_zx, F_zy free of stress."""
     ids, q = elements(1)
-    free = LoadStep(dot_F=[[NAN, NAN, NAN], [0.0, NAN, NAN], [0.0, 0.0, NAN]], P=[[0.0, 0.0, 0.0], [NAN, 0.0, 0.0], [NAN, NAN, 0.0]], t=1.0, N=2)
+    free = LoadStep(
+        dot_F=[[NAN, NAN, NAN], [0.0, NAN, NAN], [0.0, 0.0, NAN]],
+        P=[[0.0, 0.0, 0.0], [NAN, 0.0, 0.0], [NAN, NAN, 0.0]],
+        t=1.0,
+        N=2,
+    )
     result = simulate_cp(ids, q, load=(*SHORT, free))
     assert result.converged.all()
     peak = result.P[0, 4, 0, 0]
@@ -123,7 +144,7 @@ def test_a_flat_cell_and_an_odd_grid():
 
 def test_an_element_that_fails_has_its_reason_and_disturbs_none():
     ids, q = elements(2)
-    q[1] = q[1, :1]                                                       # a single crystal needs fewer iterations
+    q[1] = q[1, :1]  # a single crystal needs fewer iterations
     tight = Numerics(newton_iterations=3, cutbacks=0)
     result = simulate_cp(ids, q, load=SHORT, numerics=tight)
     assert result.converged.tolist() == [False, True]
@@ -142,23 +163,41 @@ def test_cutbacks_reach_the_same_end():
     torch.testing.assert_close(halved.P[0, -1, 0, 0], finer.P[0, -1, 0, 0], rtol=2e-2, atol=0)
 
 
-@pytest.mark.parametrize("spoil, text", [
-    (lambda ids, q: (ids * 2, q), "skip 1"), (lambda ids, q: (ids + 1, q), "start at 1|skip 0"), (lambda ids, q: (ids, q[:, :5]), "6 grains but 5 orientations"),
-    (lambda ids, q: (ids, q.clone().index_fill_(1, torch.tensor([3]), NAN)), "grain 3 is not finite"), (lambda ids, q: (ids, 2 * q), "norm 2"),
-    (lambda ids, q: (ids.double(), q), "float64"), (lambda ids, q: (ids, q[..., :3]), "do not fit"), (lambda ids, q: (ids.numpy() * 1.0, q), "float64"),
-])
+@pytest.mark.parametrize(
+    "spoil, text",
+    [
+        (lambda ids, q: (ids * 2, q), "skip 1"),
+        (lambda ids, q: (ids + 1, q), "start at 1|skip 0"),
+        (lambda ids, q: (ids, q[:, :5]), "6 grains but 5 orientations"),
+        (lambda ids, q: (ids, q.clone().index_fill_(1, torch.tensor([3]), NAN)), "grain 3 is not finite"),
+        (lambda ids, q: (ids, 2 * q), "norm 2"),
+        (lambda ids, q: (ids.double(), q), "float64"),
+        (lambda ids, q: (ids, q[..., :3]), "do not fit"),
+        (lambda ids, q: (ids.numpy() * 1.0, q), "float64"),
+    ],
+)
 def test_unusable_elements_are_refused(spoil, text):
     with pytest.raises(UserError, match=text):
         simulate_cp(*spoil(*elements(1)))
 
 
-@pytest.mark.parametrize("change, text", [
-    (dict(P=[[0.0, NAN, NAN], [NAN, 0.0, NAN], [NAN, NAN, 0.0]]), "xx has both"), (dict(P=[[NAN] * 3] * 3), "yy has neither"),
-    (dict(t=0.0), "no duration"), (dict(dot_F=[[1.0]]), "not 3 x 3"), (dict(dot_F=[[math.inf, 0, 0], [0, NAN, 0], [0, 0, NAN]]), "not finite"),
-    (dict(dot_F=[[1e-3, NAN, 0], [NAN, NAN, 0], [0, 0, NAN]], P=[[NAN, 0, NAN], [0, 0, NAN], [NAN, NAN, 0]]), "rotation free"),
-])
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        (dict(P=[[0.0, NAN, NAN], [NAN, 0.0, NAN], [NAN, NAN, 0.0]]), "xx has both"),
+        (dict(P=[[NAN] * 3] * 3), "yy has neither"),
+        (dict(t=0.0), "no duration"),
+        (dict(dot_F=[[1.0]]), "not 3 x 3"),
+        (dict(dot_F=[[math.inf, 0, 0], [0, NAN, 0], [0, 0, NAN]]), "not finite"),
+        (
+            dict(dot_F=[[1e-3, NAN, 0], [NAN, NAN, 0], [0, 0, NAN]], P=[[NAN, 0, NAN], [0, 0, NAN], [NAN, NAN, 0]]),
+            "rotation free",
+        ),
+    ],
+)
 def test_unusable_loads_are_refused(change, text):
     from dataclasses import replace
+
     with pytest.raises(UserError, match=text):
         simulate_cp(*elements(1), load=[replace(SHORT[0], **change)])
     with pytest.raises(UserError, match="no step"):

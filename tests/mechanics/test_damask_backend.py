@@ -45,7 +45,11 @@ def test_input_files_hold_the_reference_case(reference, tmp_path):
     assert plastic["xi_0_sl"] == [10e6, 55e6, 60e6, 0.0, 60e6] and plastic["N_tw"] == [6, 0, 6]
     load = yaml.safe_load((tmp_path / "load.yaml").read_text())
     mechanical = load["loadstep"][0]["boundary_conditions"]["mechanical"]
-    assert mechanical["dot_F"] == [[0.001, 0, 0], [0, "x", 0], [0, 0, "x"]] and mechanical["P"] == [["x"] * 3, ["x", 0, "x"], ["x", "x", 0]]
+    assert mechanical["dot_F"] == [[0.001, 0, 0], [0, "x", 0], [0, 0, "x"]] and mechanical["P"] == [
+        ["x"] * 3,
+        ["x", 0, "x"],
+        ["x", "x", 0],
+    ]
     assert load["loadstep"][0]["discretization"] == {"t": 10.0, "N": 20} and load["solver"] == {"mechanical": "spectral_basic"}
 
 

@@ -65,7 +65,7 @@ def test_a_broken_step_resumes_to_the_same_result(folder, monkeypatch):
 
 def test_sampling_numbers_the_grains_anew():
     ids = torch.zeros(1, 4, 4, 4, dtype=torch.int64)
-    ids[0, 1, 1, 1], ids[0, 2] = 1, 2                                    # grain 1 lies between the sampled voxels
+    ids[0, 1, 1, 1], ids[0, 2] = 1, 2  # grain 1 lies between the sampled voxels
     q = orientations.random((1, 3), torch.Generator().manual_seed(0))
     coarse, quats = datasets.sample(ids, q, 2)
     assert coarse.unique().tolist() == [0, 1] and (coarse[0, 1] == 1).all()

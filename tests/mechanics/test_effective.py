@@ -16,12 +16,17 @@ PHASES = torch.stack([elasticity.isotropic(2.4e9, 0.3), elasticity.isotropic(120
 def laminate(stiffnesses, fractions):
     """Closed form for layers normal to x: xx, xz, xy stresses and the other strains are the same in all layers."""
     n, t = [0, 4, 5], [1, 2, 3]
+
     def blocks(c):
         return c[n][:, n], c[n][:, t], c[t][:, t]
+
     flexibility = sum(f * torch.linalg.inv(blocks(c)[0]) for f, c in zip(fractions, stiffnesses))
     normal = torch.linalg.inv(flexibility)
     mixed = normal @ sum(f * torch.linalg.inv(blocks(c)[0]) @ blocks(c)[1] for f, c in zip(fractions, stiffnesses))
-    rest = sum(f * (blocks(c)[2] - blocks(c)[1].T @ torch.linalg.inv(blocks(c)[0]) @ blocks(c)[1]) for f, c in zip(fractions, stiffnesses))
+    rest = sum(
+        f * (blocks(c)[2] - blocks(c)[1].T @ torch.linalg.inv(blocks(c)[0]) @ blocks(c)[1])
+        for f, c in zip(fractions, stiffnesses)
+    )
     result = torch.zeros(6, 6, dtype=torch.float64)
     n, t = torch.tensor(n), torch.tensor(t)
     result[n[:, None], n], result[n[:, None], t], result[t[:, None], n] = normal, mixed, mixed.T
@@ -38,7 +43,9 @@ def test_laminate_has_its_closed_form(turn):
     stiffnesses = PHASES
     if turn:
         q = orientations.random(2, torch.Generator().manual_seed(1), dtype=torch.float64)
-        stiffnesses = elasticity.rotate(elasticity.hexagonal(59.5e9, 25.6e9, 21.5e9, 61.7e9, 16.5e9), orientations.to_matrix(q).mT)
+        stiffnesses = elasticity.rotate(
+            elasticity.hexagonal(59.5e9, 25.6e9, 21.5e9, 61.7e9, 16.5e9), orientations.to_matrix(q).mT
+        )
     ids = torch.zeros(1, 8, 3, 4, dtype=torch.long)
     ids[:, 2:5] = 1
     expected = laminate(elasticity.voigt_from_mandel(elasticity.mandel_from_voigt(stiffnesses)), [5 / 8, 3 / 8])
@@ -103,16 +110,23 @@ def test_dilute_sphere_is_eshelbys(modulus):
 def test_error_falls_with_resolution():
     """One geometry of 3^3 blocks at three resolutions: the differences shrink at least like h^0.7."""
     blocks = random_composite(3, shape=(3, 3, 3))
-    values = [float(effective_stiffness(blocks.repeat_interleave(r, 1).repeat_interleave(r, 2).repeat_interleave(r, 3), PHASES)[0, 0, 0])
-              for r in (2, 4, 8)]
+    values = [
+        float(
+            effective_stiffness(blocks.repeat_interleave(r, 1).repeat_interleave(r, 2).repeat_interleave(r, 3), PHASES)[0, 0, 0]
+        )
+        for r in (2, 4, 8)
+    ]
     assert abs(values[2] - values[1]) < 0.62 * abs(values[1] - values[0])
 
 
-@pytest.mark.parametrize("ids, stiffnesses, text", [
-    (np.full((3, 3, 3), 2), PHASES, "phase 2 has no stiffness"),
-    (np.zeros((3, 3), dtype=int), PHASES, "do not fit"),
-    (np.zeros((3, 3, 3), dtype=int), -PHASES, "not symmetric positive definite"),
-])
+@pytest.mark.parametrize(
+    "ids, stiffnesses, text",
+    [
+        (np.full((3, 3, 3), 2), PHASES, "phase 2 has no stiffness"),
+        (np.zeros((3, 3), dtype=int), PHASES, "do not fit"),
+        (np.zeros((3, 3, 3), dtype=int), -PHASES, "not symmetric positive definite"),
+    ],
+)
 def test_bad_input_is_refused(ids, stiffnesses, text):
     with pytest.raises(UserError, match=text):
         effective_stiffness(ids, stiffnesses)

@@ -14,7 +14,9 @@ def test_isotropic_is_cubic_without_anisotropy_and_does_not_turn():
     lame, shear = 120e9 * 0.3 / (1.3 * 0.4), 120e9 / 2.6
     torch.testing.assert_close(stiffness, elasticity.cubic(lame + 2 * shear, lame, shear))
     q = orientations.random(4, torch.Generator().manual_seed(0), dtype=torch.float64)
-    torch.testing.assert_close(elasticity.rotate(stiffness, orientations.to_matrix(q)), stiffness.expand(4, 6, 6), rtol=1e-9, atol=1.0)
+    torch.testing.assert_close(
+        elasticity.rotate(stiffness, orientations.to_matrix(q)), stiffness.expand(4, 6, 6), rtol=1e-9, atol=1.0
+    )
 
 
 def test_hexagonal_is_isotropic_about_c():

@@ -48,14 +48,23 @@ def test_reads_a_file_and_a_whole_damask_configuration(tmp_path):
     assert load_material(iron).schmid.shape == (12, 3, 3)
 
 
-@pytest.mark.parametrize("keys, value, text", [
-    (("elastic", "C_11"), None, "C_11 is missing"), (("elastic", "C_44"), -1.0, "C_44 = -1.0 is not positive"),
-    (("elastic", "C_12"), 1e12, "not positive definite"), (("plastic", "xi_0_sl"), None, "xi_0_sl is missing"),
-    (("plastic", "n_sl"), [-20], r"n_sl\[0\] = -20 is not positive"), (("plastic", "xi_inf_sl"), [float("nan")], "not a number"),
-    (("plastic", "xi_0_sl"), ["1e6"], "not a number"), (("plastic", "a_sl"), [1.0, 2.0], "a_sl has 2 values"),
-    (("plastic", "N_sl"), [13], "N_sl"), (("plastic", "type"), "isotropic", "isotropic"), (("plastic", "h_sl-sl"), None, "h_sl-sl is missing"),
-    (("plastic", "h_sl-sl"), [1, 1, 5, 1, 1, 2, 1], "two glissile"),
-])
+@pytest.mark.parametrize(
+    "keys, value, text",
+    [
+        (("elastic", "C_11"), None, "C_11 is missing"),
+        (("elastic", "C_44"), -1.0, "C_44 = -1.0 is not positive"),
+        (("elastic", "C_12"), 1e12, "not positive definite"),
+        (("plastic", "xi_0_sl"), None, "xi_0_sl is missing"),
+        (("plastic", "n_sl"), [-20], r"n_sl\[0\] = -20 is not positive"),
+        (("plastic", "xi_inf_sl"), [float("nan")], "not a number"),
+        (("plastic", "xi_0_sl"), ["1e6"], "not a number"),
+        (("plastic", "a_sl"), [1.0, 2.0], "a_sl has 2 values"),
+        (("plastic", "N_sl"), [13], "N_sl"),
+        (("plastic", "type"), "isotropic", "isotropic"),
+        (("plastic", "h_sl-sl"), None, "h_sl-sl is missing"),
+        (("plastic", "h_sl-sl"), [1, 1, 5, 1, 1, 2, 1], "two glissile"),
+    ],
+)
 def test_an_unusable_parameter_is_named(keys, value, text):
     content = copy.deepcopy(dict(load_material("Cu").source))
     section, key = keys

@@ -57,6 +57,7 @@ def test_tangent_is_the_derivative(material):
     middle = solve(F)
     trial = product(F, M.transpose(0, 1))
     from microprint.mechanics.tensors import apply, mandel
+
     strain = mandel(product(trial.transpose(0, 1), product(probe, M.transpose(0, 1)).expand(3, 3, 6)))
     predicted = apply(middle.tangent, strain)
     assert ((difference - predicted).norm(dim=0) / difference.norm(dim=0)).max() < 0.03
@@ -76,9 +77,10 @@ def test_twinning_acts_in_one_sense_only():
 def test_turning_crystal_and_load_together_turns_the_stress():
     generator = torch.Generator().manual_seed(5)
     q, turn = (orientations.random(3, generator, dtype=torch.float64) for _ in range(2))
-    R = orientations.to_matrix(turn)                                     # v_new = R v_old
-    F = torch.eye(3, dtype=torch.float64) + torch.linspace(0, 1, 4, dtype=torch.float64)[:, None, None, None] * 4e-3 * torch.randn(
-        1, 3, 3, 3, generator=generator, dtype=torch.float64)
+    R = orientations.to_matrix(turn)  # v_new = R v_old
+    F = torch.eye(3, dtype=torch.float64) + torch.linspace(0, 1, 4, dtype=torch.float64)[
+        :, None, None, None
+    ] * 4e-3 * torch.randn(1, 3, 3, 3, generator=generator, dtype=torch.float64)
     plain, _ = march("Mg", F, q, 1.0)
     turned, _ = march("Mg", R @ F @ R.mT, orientations.from_matrix(orientations.to_matrix(q) @ R.mT), 1.0)
     expected = torch.einsum("nij,tjkn,nlk->tiln", R, plain, R)

@@ -78,6 +78,8 @@ def test_conjugate_gradients_solve_each_system_and_stop():
     matrices = matrices @ matrices.mT + torch.eye(5, dtype=torch.float64)
     force = torch.randn(1, 3, 5, generator=generator, dtype=torch.float64)
     force[:, 2] = 0.0
-    x, used = conjugate_gradients(lambda v: torch.einsum("bij,cbj->cbi", matrices, v), lambda r: r, force, lambda a, b: (a * b).sum((0, 2)), 1e-10, 50)
+    x, used = conjugate_gradients(
+        lambda v: torch.einsum("bij,cbj->cbi", matrices, v), lambda r: r, force, lambda a, b: (a * b).sum((0, 2)), 1e-10, 50
+    )
     torch.testing.assert_close(x[0], torch.linalg.solve(matrices, force[0]))
     assert used[2] == 0 and used.max() <= 7

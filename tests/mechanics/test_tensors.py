@@ -36,4 +36,6 @@ def test_mandel_rotation_turns_tensors():
     turned = tensors.product(tensors.product(rotation, e), rotation.transpose(0, 1))
     matrix = tensors.mandel_rotation(rotation)
     torch.testing.assert_close(tensors.apply(matrix, tensors.mandel(e)), tensors.mandel(turned))
-    torch.testing.assert_close(last(tensors.product(matrix, matrix.transpose(0, 1))), torch.eye(6, dtype=torch.float64).expand(5, 6, 6))
+    torch.testing.assert_close(
+        last(tensors.product(matrix, matrix.transpose(0, 1))), torch.eye(6, dtype=torch.float64).expand(5, 6, 6)
+    )

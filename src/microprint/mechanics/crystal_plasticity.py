@@ -114,8 +114,14 @@ class Solver:
         new = orientation.new_zeros
         xi, gamma = (x.unflatten(-1, (batch, voxels)) for x in self.law.initial(batch * voxels))
         identity = torch.eye(3, dtype=orientation.dtype, device=orientation.device)[:, :, None, None]
-        return State(new(3, batch, self.cell.frequencies), identity.repeat(1, 1, batch, 1), orientation.transpose(0, 1).contiguous(),
-                     new(6, batch, voxels), xi, gamma)
+        return State(
+            new(3, batch, self.cell.frequencies),
+            identity.repeat(1, 1, batch, 1),
+            orientation.transpose(0, 1).contiguous(),
+            new(6, batch, voxels),
+            xi,
+            gamma,
+        )
 
     def run(self, load: Sequence[LoadStep], record: Callable[[State, float], None]) -> None:
         """Apply a load path; `record(state, time)` is called at its start and after every increment."""
@@ -134,7 +140,9 @@ class Solver:
             start = target
 
     def _increment(self, boundary: Boundary, dt: float) -> None:
-        running = torch.tensor([i for i, reason in enumerate(self.reason) if not reason], device=self.state.u.device, dtype=torch.int64)
+        running = torch.tensor(
+            [i for i, reason in enumerate(self.reason) if not reason], device=self.state.u.device, dtype=torch.int64
+        )
         if len(running) == 0:
             return
         before = State(**{name: value.clone() for name, value in vars(self.state).items()})
@@ -253,11 +261,19 @@ class _Step:
         new, old, batch = self.new, self.old, self.old.S.shape[-2:]
         trial = product(new.F_mean + self.cell.gradient(new.u), old.F_p_inverse).flatten(-2)
         coupled = None if self.coupled is None else self.coupled.flatten()
-        local = self.law.solve(trial, old.xi.flatten(-2), old.gamma.flatten(-2), self.dt, new.S.flatten(-2), new.xi.flatten(-2), coupled)
+        local = self.law.solve(
+            trial, old.xi.flatten(-2), old.gamma.flatten(-2), self.dt, new.S.flatten(-2), new.xi.flatten(-2), coupled
+        )
         self.F_e = product(trial, local.plastic).unflatten(-1, batch)
         self.coupled, self.tangent = local.coupled.unflatten(-1, batch), local.tangent.unflatten(-1, batch)
-        self.new = State(new.u, new.F_mean, product(old.F_p_inverse, local.plastic.unflatten(-1, batch)), local.stress.unflatten(-1, batch),
-                         local.xi.unflatten(-1, batch), old.gamma + local.increment.unflatten(-1, batch))
+        self.new = State(
+            new.u,
+            new.F_mean,
+            product(old.F_p_inverse, local.plastic.unflatten(-1, batch)),
+            local.stress.unflatten(-1, batch),
+            local.xi.unflatten(-1, batch),
+            old.gamma + local.increment.unflatten(-1, batch),
+        )
         return self._judge(local.converged.unflatten(-1, batch).all(-1))
 
     def _judge(self, lawful: Tensor) -> Tensor:
@@ -267,8 +283,12 @@ class _Step:
         self.force = self.cell.divergence(P)
         short = self.boundary.P[:, :, None] - P.mean(-1)
         zero = torch.zeros_like(size)
-        self.gap = torch.stack([sum((short[a, b] for a, b in {(i, j), (j, i)} if free[a][b]), zero) * (1.0 if i == j else sqrt(0.5))
-                                for i, j in VOIGT_PAIRS])
+        self.gap = torch.stack(
+            [
+                sum((short[a, b] for a, b in {(i, j), (j, i)} if free[a][b]), zero) * (1.0 if i == j else sqrt(0.5))
+                for i, j in VOIGT_PAIRS
+            ]
+        )
         imbalance, gap = self.cell.projected_rms(self.force), self.gap.square().sum(0).sqrt()
         error = (imbalance.square() + gap.square()).sqrt()
         self.better = lawful & (error < self.error)
@@ -299,8 +319,14 @@ class _Step:
         weight = torch.cat([cell.weight, cell.weight.new_ones(2)])
         size = self.force.abs().amax((0, 2)).clamp(min=1.0)
         rhs = torch.cat([-self.force / size[:, None], _pack(self.gap / size)], -1).to(dtype)
-        x, used = conjugate_gradients(operator, precondition, rhs, lambda a, b: (a * b * weight).sum((0, 2)),
-                                      self.numerics.forcing, self.numerics.linear_iterations)
+        x, used = conjugate_gradients(
+            operator,
+            precondition,
+            rhs,
+            lambda a, b: (a * b * weight).sum((0, 2)),
+            self.numerics.forcing,
+            self.numerics.linear_iterations,
+        )
         x = x.to(self.force.dtype) * size[:, None]
         self._move(x[..., :frequencies], _unpack(x[..., frequencies:]))
         return used.to(torch.int64)
@@ -314,7 +340,9 @@ class _Step:
         better = self.better[:, None]
         self.accepted = self.new.where(better, self.accepted)
         self.correction = tuple(torch.where(better, step, 0.5 * last) for step, last in zip((u, F), self.correction))
-        self.new = replace(self.accepted, u=self.accepted.u + self.correction[0], F_mean=self.accepted.F_mean + self.correction[1])
+        self.new = replace(
+            self.accepted, u=self.accepted.u + self.correction[0], F_mean=self.accepted.F_mean + self.correction[1]
+        )
 
 
 def _pack(vector: Tensor) -> Tensor:

@@ -34,8 +34,11 @@ def find_solver() -> str:
     """Path of DAMASK's grid solver; `UserError` if there is none or its version is another."""
     path = next((found for name in EXECUTABLES if (found := shutil.which(name))), None)
     if path is None:
-        raise UserError(f"neither {' nor '.join(EXECUTABLES)} is on the PATH", "cp.solver = damask",
-                        "Install DAMASK (conda: damask-grid), or use cp.solver = spectral")
+        raise UserError(
+            f"neither {' nor '.join(EXECUTABLES)} is on the PATH",
+            "cp.solver = damask",
+            "Install DAMASK (conda: damask-grid), or use cp.solver = spectral",
+        )
     banner = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=60)
     version = re.search(r"version:?\s*v?(\d+)\.(\d+)", banner.stdout + banner.stderr, re.IGNORECASE)
     if version is None or int(version[1]) != VERSION:
@@ -44,8 +47,9 @@ def find_solver() -> str:
     return path
 
 
-def write_inputs(folder: Path, grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep],
-                 edge_m: float = EDGE_M) -> None:
+def write_inputs(
+    folder: Path, grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep], edge_m: float = EDGE_M
+) -> None:
     """Write grid.vti, material.yaml and load.yaml of one volume element.
 
     Parameters
@@ -54,14 +58,20 @@ def write_inputs(folder: Path, grain_ids: Tensor, quaternions: Tensor, material:
     edge_m : edge along x in m; voxels are cubes.
     """
     import damask
+
     folder.mkdir(parents=True, exist_ok=True)
     ids = grain_ids.cpu().numpy()
     damask.GeomGrid(ids, size=edge_m * np.array(ids.shape) / ids.shape[0]).save(folder / "grid.vti")
-    config = damask.ConfigMaterial(phase={material.name: _phase(material)},
-                                   homogenization={"SX": {"N_constituents": 1, "mechanical": {"type": "pass"}}})
-    orientations = damask.Rotation.from_quaternion(quaternions.to(torch.float64).cpu().numpy(), accept_homomorph=True, normalize=True)
+    config = damask.ConfigMaterial(
+        phase={material.name: _phase(material)}, homogenization={"SX": {"N_constituents": 1, "mechanical": {"type": "pass"}}}
+    )
+    orientations = damask.Rotation.from_quaternion(
+        quaternions.to(torch.float64).cpu().numpy(), accept_homomorph=True, normalize=True
+    )
     config.material_add(phase=material.name, O=orientations, homogenization="SX").save(folder / "material.yaml")
-    damask.YAML(solver={"mechanical": "spectral_basic"}, loadstep=[_load_step(step) for step in load]).save(folder / "load.yaml")
+    damask.YAML(solver={"mechanical": "spectral_basic"}, loadstep=[_load_step(step) for step in load]).save(
+        folder / "load.yaml"
+    )
 
 
 def _phase(material: Material) -> dict[str, Any]:
@@ -75,11 +85,17 @@ def _phase(material: Material) -> dict[str, Any]:
 def _load_step(step: LoadStep) -> dict[str, Any]:
     def plain(matrix: Sequence[Sequence[float]]) -> list[list[Any]]:
         return [["x" if isnan(value) else float(value) for value in row] for row in matrix]
-    return {"boundary_conditions": {"mechanical": {"dot_F": plain(step.dot_F), "P": plain(step.P)}},
-            "discretization": {"t": float(step.t), "N": step.N}, "f_out": 1}
+
+    return {
+        "boundary_conditions": {"mechanical": {"dot_F": plain(step.dot_F), "P": plain(step.P)}},
+        "discretization": {"t": float(step.t), "N": step.N},
+        "f_out": 1,
+    }
 
 
-def simulate_with_damask(grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep], folder: Path) -> CPResult:
+def simulate_with_damask(
+    grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep], folder: Path
+) -> CPResult:
     """`simulate_cp` by DAMASK; a run that fails has the last lines of its log as its reason.
 
     Parameters are those of `simulate_cp`, (B, nx, ny, nz) and (B, G, 4); `folder` takes files that are removed again.
@@ -109,8 +125,9 @@ def _run(solver: str, folder: Path, material: Material, times: int) -> CPResult:
 def _averages(path: Path, material: Material) -> dict[str, Tensor]:
     """Volume averages (T, ...) of DAMASK's result file."""
     import damask
+
     result = damask.Result(path)
-    names = ["F", "P", "gamma_sl", "xi_sl"][:4 if material.slips else 2] + (["gamma_tw", "xi_tw"] if material.twins else [])
+    names = ["F", "P", "gamma_sl", "xi_sl"][: 4 if material.slips else 2] + (["gamma_tw", "xi_tw"] if material.twins else [])
     rows = []
     for increment in result.increments:
         fields = {name: np.asarray(_only(result.view(increments=increment).place(name))) for name in names}
@@ -129,12 +146,26 @@ def _only(value: Any) -> Any:
 
 
 def _result(series: dict[str, Tensor], times: int, material: Material, reason: str) -> CPResult:
-    shapes = {"F": (3, 3), "P": (3, 3), "cauchy": (3, 3), "gamma_sl": (material.slips,), "xi_sl": (material.slips,),
-              "gamma_tw": (material.twins,), "xi_tw": (material.twins,)}
+    shapes = {
+        "F": (3, 3),
+        "P": (3, 3),
+        "cauchy": (3, 3),
+        "gamma_sl": (material.slips,),
+        "xi_sl": (material.slips,),
+        "gamma_tw": (material.twins,),
+        "xi_tw": (material.twins,),
+    }
     empty = {name: torch.full((times, *shape), torch.nan, dtype=torch.float64) for name, shape in shapes.items()}
     if series and len(series["F"]) != times:
         series, reason = {}, f"DAMASK wrote {len(series['F'])} of {times} states"
     none = torch.zeros(1, dtype=torch.int64)
     values = {name: series.get(name, empty[name])[None] for name in shapes}
-    return CPResult(time=series.get("time", torch.full((times,), torch.nan, dtype=torch.float64)), **values,
-                    converged=torch.tensor([not reason]), reason=(reason,), evaluations=none, linear=none, cutbacks=none)
+    return CPResult(
+        time=series.get("time", torch.full((times,), torch.nan, dtype=torch.float64)),
+        **values,
+        converged=torch.tensor([not reason]),
+        reason=(reason,),
+        evaluations=none,
+        linear=none,
+        cutbacks=none,
+    )

@@ -31,9 +31,16 @@ def simulate_cp_dataset(job: Job) -> None:
     """
     settings = job.params.cp
     with job.open("polycrystals.h5") as source, job.create("cp.h5", kind="cp") as target:
-        target.attrs.update(material=settings.material, axis=settings.axis, strain=settings.strain, rate_per_s=settings.rate,
-                            edge=settings.edge, scheme=settings.scheme, solver=settings.solver,
-                            axes="volume averages [element, time, ...]; the first time is the undeformed state")
+        target.attrs.update(
+            material=settings.material,
+            axis=settings.axis,
+            strain=settings.strain,
+            rate_per_s=settings.rate,
+            edge=settings.edge,
+            scheme=settings.scheme,
+            solver=settings.solver,
+            axes="volume averages [element, time, ...]; the first time is the undeformed state",
+        )
         chunks = [(name, start) for name in SETS for start in range(0, len(_set(source, name)["grain_id"]), settings.chunk)]
         results: dict[str, list[CPResult]] = {name: [] for name in SETS}
         for name, start in job.progress(chunks, "crystal plasticity"):
@@ -53,8 +60,11 @@ def _chunk(job: Job, group: h5py.Group, name: str, start: int) -> CPResult:
     settings, path = job.params.cp, job.workdir / f"{name}-{start:06d}.npz"
     if not path.is_file():
         index = slice(start, start + settings.chunk)
-        ids, quaternions = sample(torch.from_numpy(group["grain_id"][index].astype(np.int64)),
-                                  torch.from_numpy(group["quaternion"][index]), settings.edge)
+        ids, quaternions = sample(
+            torch.from_numpy(group["grain_id"][index].astype(np.int64)),
+            torch.from_numpy(group["quaternion"][index]),
+            settings.edge,
+        )
         result = _simulate(settings, ids, quaternions, job)
         arrays = {f.name: np.asarray(getattr(result, f.name)) for f in fields(CPResult) if getattr(result, f.name) is not None}
         with store.atomic(path) as temporary, open(temporary, "wb") as file:
@@ -69,6 +79,7 @@ def _simulate(settings: CrystalPlasticity, ids: Tensor, quaternions: Tensor, job
     load = uniaxial_tension(settings.axis, settings.rate, settings.strain, settings.increments)
     if settings.solver == "damask":
         from microprint.mechanics.damask_backend import simulate_with_damask
+
         return simulate_with_damask(ids, quaternions, material, load, job.workdir / "damask")
     return simulate_cp(ids, quaternions, material, load, scheme=settings.scheme, device=job.device)
 
@@ -88,14 +99,17 @@ def sample(grain_ids: Tensor, quaternions: Tensor, edge: int) -> tuple[Tensor, T
     """
     stride, rest = divmod(grain_ids.shape[-1], edge)
     if stride > 1 and rest:
-        raise UserError(f"cp.edge = {edge} does not divide the edge {grain_ids.shape[-1]} of the volume elements", "parameters",
-                        "Choose a divisor")
+        raise UserError(
+            f"cp.edge = {edge} does not divide the edge {grain_ids.shape[-1]} of the volume elements",
+            "parameters",
+            "Choose a divisor",
+        )
     stride = max(stride, 1)
     coarse = grain_ids[:, ::stride, ::stride, ::stride]
     ids, quats = coarse.clone(), torch.full_like(quaternions, torch.nan)
     for i, element in enumerate(coarse):
         present, ids[i] = torch.unique(element, return_inverse=True)
-        quats[i, :len(present)] = quaternions[i, present]
+        quats[i, : len(present)] = quaternions[i, present]
     return ids, quats
 
 

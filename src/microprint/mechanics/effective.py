@@ -22,10 +22,19 @@ ALL_CASES = (0, 1, 2, 3, 4, 5)
 _FEW_PHASES = 4
 
 
-def effective_stiffness(phase_ids: Tensor | np.ndarray, stiffnesses: Tensor | np.ndarray, *, cases: Sequence[int] = ALL_CASES,
-                        scheme: Scheme = "rotated", size: Sequence[float] | None = None, tolerance: float = 1e-3,
-                        max_iterations: int = 500, dtype: torch.dtype = torch.float64, chunk_voxels: int | None = None,
-                        device: torch.device | str = "cpu") -> Tensor:
+def effective_stiffness(
+    phase_ids: Tensor | np.ndarray,
+    stiffnesses: Tensor | np.ndarray,
+    *,
+    cases: Sequence[int] = ALL_CASES,
+    scheme: Scheme = "rotated",
+    size: Sequence[float] | None = None,
+    tolerance: float = 1e-3,
+    max_iterations: int = 500,
+    dtype: torch.dtype = torch.float64,
+    chunk_voxels: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Effective stiffness of volume elements.
 
     Parameters
@@ -51,26 +60,52 @@ def effective_stiffness(phase_ids: Tensor | np.ndarray, stiffnesses: Tensor | np
     chunk_voxels = chunk_voxels or (2**17 if torch.device(device).type == "cpu" else 2**24)
     chunk = max(1, chunk_voxels // (phases[0].numel() * len(cases)))
     cell = PeriodicCell(phases.shape[1:], scheme, size, dtype, device)
-    parts = [_solve(cell, phases[i:i + chunk].to(device), matrices[i:i + chunk].to(device), tuple(cases), tolerance, max_iterations, i)
-             for i in range(0, len(phases), chunk)]
+    parts = [
+        _solve(
+            cell,
+            phases[i : i + chunk].to(device),
+            matrices[i : i + chunk].to(device),
+            tuple(cases),
+            tolerance,
+            max_iterations,
+            i,
+        )
+        for i in range(0, len(phases), chunk)
+    ]
     return torch.cat(parts)
 
 
-def _solve(cell: PeriodicCell, phases: Tensor, matrices: Tensor, cases: tuple[int, ...], tolerance: float, max_iterations: int,
-           first: int) -> Tensor:
+def _solve(
+    cell: PeriodicCell,
+    phases: Tensor,
+    matrices: Tensor,
+    cases: tuple[int, ...],
+    tolerance: float,
+    max_iterations: int,
+    first: int,
+) -> Tensor:
     """Effective stiffness (B, 6, 6), float64, of one chunk; matrices are Mandel's (B, phases, 6, 6)."""
     batch, count = len(phases), len(cases)
     scale = matrices.abs().amax((1, 2, 3))
     stress_of = _stress((matrices / scale[:, None, None, None]).to(cell.dtype), phases.flatten(1), count)
-    mean = torch.eye(6, dtype=cell.dtype, device=cell.device)[:, list(cases)].repeat(1, batch)    # (6, B cases)
+    mean = torch.eye(6, dtype=cell.dtype, device=cell.device)[:, list(cases)].repeat(1, batch)  # (6, B cases)
     bulk, shear = _reference(matrices / scale[:, None, None, None], phases.flatten(1))
     bulk, shear = (m.to(cell.dtype).repeat_interleave(count) for m in (bulk, shear))
     force, _ = cell.strain_adjoint(stress_of(mean[:, :, None].expand(-1, -1, phases[0].numel())))
-    u, used = conjugate_gradients(lambda x: cell.strain_adjoint(stress_of(cell.strain(x)))[0], lambda f: cell.green(f, bulk, shear), -force,
-                                  lambda a, b: (a * b * cell.weight).sum((0, 2)), tolerance, max_iterations)
+    u, used = conjugate_gradients(
+        lambda x: cell.strain_adjoint(stress_of(cell.strain(x)))[0],
+        lambda f: cell.green(f, bulk, shear),
+        -force,
+        lambda a, b: (a * b * cell.weight).sum((0, 2)),
+        tolerance,
+        max_iterations,
+    )
     if (used >= max_iterations).any():
-        raise UserError(f"no equilibrium after {max_iterations} iterations", f"volume element {first + int(used.argmax()) // count}",
-                        "Raise tolerance or max_iterations, or use the rotated scheme")
+        raise UserError(
+            f"no equilibrium after {max_iterations} iterations",
+            f"volume element {first + int(used.argmax()) // count}",
+            "Raise tolerance or max_iterations, or use the rotated scheme",
+        )
     strain = (cell.strain(u) + mean[:, :, None]).unflatten(1, (batch, count))
     stress = stress_of(strain.flatten(1, 2)).unflatten(1, (batch, count))
     energy = torch.einsum("ibkv,iblv->bkl", strain, stress).to(torch.float64) / phases[0].numel()
@@ -94,7 +129,7 @@ def _stress(matrices: Tensor, phases: Tensor, cases: int) -> Callable[[Tensor], 
             return stress
 
         return by_phase
-    field = torch.stack([m[p] for m, p in zip(matrices, phases)]).permute(2, 3, 0, 1)             # (6, 6, B, V)
+    field = torch.stack([m[p] for m, p in zip(matrices, phases)]).permute(2, 3, 0, 1)  # (6, 6, B, V)
 
     def by_voxel(strain: Tensor) -> Tensor:
         parts = strain.unflatten(1, (batch, cases))
@@ -110,18 +145,29 @@ def _reference(matrices: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _checked(phase_ids: Tensor | np.ndarray, stiffnesses: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
-    ids = torch.as_tensor(phase_ids if isinstance(phase_ids, Tensor) else np.asarray(phase_ids).astype(np.int64)).to(torch.int64)
+    ids = torch.as_tensor(phase_ids if isinstance(phase_ids, Tensor) else np.asarray(phase_ids).astype(np.int64)).to(
+        torch.int64
+    )
     voigt = torch.as_tensor(stiffnesses, dtype=torch.float64)
     if ids.ndim not in (3, 4) or voigt.ndim not in (3, 4) or voigt.shape[-2:] != (6, 6) or ids.numel() == 0:
-        raise UserError(f"phase ids of shape {tuple(ids.shape)} and stiffnesses of shape {tuple(voigt.shape)} do not fit",
-                        "effective_stiffness", "Give (B, nx, ny, nz) and (phases, 6, 6)")
+        raise UserError(
+            f"phase ids of shape {tuple(ids.shape)} and stiffnesses of shape {tuple(voigt.shape)} do not fit",
+            "effective_stiffness",
+            "Give (B, nx, ny, nz) and (phases, 6, 6)",
+        )
     ids = ids.reshape(-1, *ids.shape[-3:])
     voigt = voigt.expand(len(ids), *voigt.shape[-3:])
     if ids.min() < 0 or ids.max() >= voigt.shape[1]:
-        raise UserError(f"phase {int(ids.max() if ids.max() >= voigt.shape[1] else ids.min())} has no stiffness", "effective_stiffness",
-                        f"Number the phases 0 to {voigt.shape[1] - 1}")
+        raise UserError(
+            f"phase {int(ids.max() if ids.max() >= voigt.shape[1] else ids.min())} has no stiffness",
+            "effective_stiffness",
+            f"Number the phases 0 to {voigt.shape[1] - 1}",
+        )
     matrices = mandel_from_voigt(voigt)
-    if not torch.isfinite(matrices).all() or (matrices - matrices.transpose(-1, -2)).abs().max() > 1e-6 * matrices.abs().max() \
-            or torch.linalg.eigvalsh(matrices).amin() <= 0:
+    if (
+        not torch.isfinite(matrices).all()
+        or (matrices - matrices.transpose(-1, -2)).abs().max() > 1e-6 * matrices.abs().max()
+        or torch.linalg.eigvalsh(matrices).amin() <= 0
+    ):
         raise UserError("a stiffness is not symmetric positive definite", "effective_stiffness", "Check the elastic constants")
     return ids, matrices

@@ -40,7 +40,9 @@ def cubic(c11: float, c12: float, c44: float) -> Tensor:
 
 def hexagonal(c11: float, c12: float, c13: float, c33: float, c44: float, c66: float | None = None) -> Tensor:
     """Hexagonal stiffness (6, 6), Voigt, c axis along z; C66 = (C11 - C12) / 2 unless given."""
-    stiffness = torch.diag(torch.tensor([c11, c11, c33, c44, c44, (c11 - c12) / 2 if c66 is None else c66], dtype=torch.float64))
+    stiffness = torch.diag(
+        torch.tensor([c11, c11, c33, c44, c44, (c11 - c12) / 2 if c66 is None else c66], dtype=torch.float64)
+    )
     for i, j, value in ((0, 1, c12), (0, 2, c13), (1, 2, c13)):
         stiffness[i, j] = stiffness[j, i] = value
     return stiffness
@@ -93,7 +95,9 @@ def reuss_average(stiffnesses: Tensor, fractions: Tensor) -> Tensor:
     return torch.linalg.inv(voigt_average(torch.linalg.inv(stiffnesses), fractions))
 
 
-def hashin_shtrikman(bulk: Sequence[float], shear: Sequence[float], fraction: float) -> tuple[tuple[float, float], tuple[float, float]]:
+def hashin_shtrikman(
+    bulk: Sequence[float], shear: Sequence[float], fraction: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
     """Bounds of an isotropic mixture of two isotropic phases.
 
     Hashin & Shtrikman, J. Mech. Phys. Solids 11 (1963) 127-140.
@@ -107,6 +111,7 @@ def hashin_shtrikman(bulk: Sequence[float], shear: Sequence[float], fraction: fl
     -------
     (lower, upper) bulk modulus, (lower, upper) shear modulus
     """
+
     def estimate(host: int) -> tuple[float, float]:
         guest, share = 1 - host, fraction if host == 0 else 1 - fraction
         k, g = bulk[host], shear[host]

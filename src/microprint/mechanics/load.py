@@ -80,5 +80,8 @@ def _check_component(step: LoadStep, i: int, j: int, where: str) -> None:
     if not (isfinite(rate) or isfinite(stress)):
         raise UserError(f"component {name} is not finite", where)
     if i != j and isnan(rate) and isnan(step.dot_F[j][i]):
-        raise UserError(f"stress is prescribed for {name} and for its transpose, which leaves a rotation free", where,
-                        "Prescribe dot_F for one of the two")
+        raise UserError(
+            f"stress is prescribed for {name} and for its transpose, which leaves a rotation free",
+            where,
+            "Prescribe dot_F for one of the two",
+        )

@@ -97,9 +97,9 @@ class Law:
         rows = torch.cat([self.by_slip, self.by_twin])
         self.drivers, place = torch.unique(rows, dim=0, return_inverse=True)
         hardens = (place[:, None] == torch.arange(len(self.drivers), device=place.device)).to(self.drivers)
-        slip_first, twin_first = hardens[:self.systems], hardens[self.systems:] * m.h_0_tw_tw[:, None]
+        slip_first, twin_first = hardens[: self.systems], hardens[self.systems :] * m.h_0_tw_tw[:, None]
         self.slip_first, self.twin_first = slip_first, twin_first
-        weights = torch.cat([self.resolve, self.drivers.T], 1)           # (systems, 6 + drivers)
+        weights = torch.cat([self.resolve, self.drivers.T], 1)  # (systems, 6 + drivers)
         self.leak_by_slip = _outer(weights, slip_first)
         self.leak_by_twin = _outer(weights[slips:], twin_first)
         self.drive_by_stress = _outer(self.drivers.T, self.resolve)
@@ -109,8 +109,9 @@ class Law:
         xi = self.material.xi_0[:, None].expand(-1, voxels).clone()
         return xi, torch.zeros_like(xi)
 
-    def solve(self, trial: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor,
-              coupled: Tensor | None = None) -> Local:
+    def solve(
+        self, trial: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor, coupled: Tensor | None = None
+    ) -> Local:
         """One backward-Euler step of N voxels.
 
         Parameters
@@ -131,8 +132,13 @@ class Law:
         for _ in range(1, self.max_iterations):
             if len(pending) == 0:
                 break
-            part = self._iterate(*(x[..., pending] for x in inputs), dt, result.stress[..., pending], result.xi[..., pending],
-                                 result.coupled[pending])
+            part = self._iterate(
+                *(x[..., pending] for x in inputs),
+                dt,
+                result.stress[..., pending],
+                result.xi[..., pending],
+                result.coupled[pending],
+            )
             result.scatter(pending, part)
             pending = pending[~part.converged]
         result.plastic = result.plastic / determinant(result.plastic).pow(1.0 / 3.0)
@@ -145,17 +151,20 @@ class Law:
         voxels = strain.shape[1]
         identity = torch.eye(3, dtype=strain.dtype, device=strain.device)[:, :, None].repeat(1, 1, voxels)
         done = torch.ones(voxels, dtype=torch.bool, device=strain.device)
-        return Local(self.stiffness @ (0.5 * strain), xi, xi, identity, self.stiffness[:, :, None].repeat(1, 1, voxels), done, done)
+        return Local(
+            self.stiffness @ (0.5 * strain), xi, xi, identity, self.stiffness[:, :, None].repeat(1, 1, voxels), done, done
+        )
 
-    def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor,
-                 coupled: Tensor) -> Local:
+    def _iterate(
+        self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor, coupled: Tensor
+    ) -> Local:
         """One capped Newton step on S and xi together, xi eliminated.
 
         Where the guess is not close yet (`coupled` is false), S moves at fixed xi, and once it has settled xi follows
         by a fixed-point step.
         """
         ratio = self.resolve @ stress / xi
-        ratio[self.slips:].clamp_(min=0.0)
+        ratio[self.slips :].clamp_(min=0.0)
         size, sign = ratio.abs(), ratio.sign()
         increment, slope = self._shear(size, xi, gamma_0, dt)
         flow = self._flow(sign * increment)
@@ -164,7 +173,7 @@ class Law:
         residual = self.compliance @ stress - 0.5 * strain
 
         rate, drift, damping = self._hardening(xi, increment, xi_0, gamma_0)
-        leak = slope * size * (coupled * damping)                         # |d|dgamma| / dxi|, hardening accounted for
+        leak = slope * size * (coupled * damping)  # |d|dgamma| / dxi|, hardening accounted for
         into_strain, loop = self._loop(leak, rate, sign)
         from_stress = (self.drive_by_stress @ (slope * sign)).unflatten(0, (-1, 6))
         back = product(into_strain, loop)
@@ -178,24 +187,26 @@ class Law:
         change = self.resolve @ step / xi
         settled = _largest(change) < SETTLED
         hardening = rate * (self.slip_first @ q)
-        hardening[self.slips:] += self.twin_first @ q
+        hardening[self.slips :] += self.twin_first @ q
         xi_step = (hardening - drift) * torch.where(coupled, damping, settled)
         relative = xi_step / xi
         change = change - ratio * relative
         error, largest = _largest(relative), _largest(change)
         scale = self._cap(ratio, change, largest)
         converged = (coupled | settled) & (scale == 1.0) & (torch.maximum(largest, error) < self.tolerance)
-        return Local(stress + scale * step, xi + scale * xi_step, increment, flow, tangent, settled & (error < COUPLE_BELOW), converged)
+        return Local(
+            stress + scale * step, xi + scale * xi_step, increment, flow, tangent, settled & (error < COUPLE_BELOW), converged
+        )
 
     def _loop(self, leak: Tensor, rate: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
         """How drivers act back: on the strain (6, drivers, N), and the inverse of 1 + their action on themselves."""
         by_slip = leak * rate
         drivers = len(self.drivers)
-        strain = self.leak_by_slip[:6 * drivers] @ (by_slip * sign)
-        drive = self.leak_by_slip[6 * drivers:] @ by_slip
+        strain = self.leak_by_slip[: 6 * drivers] @ (by_slip * sign)
+        drive = self.leak_by_slip[6 * drivers :] @ by_slip
         if self.material.twins:
-            strain += self.leak_by_twin[:6 * drivers] @ (leak * sign)[self.slips:]
-            drive += self.leak_by_twin[6 * drivers:] @ leak[self.slips:]
+            strain += self.leak_by_twin[: 6 * drivers] @ (leak * sign)[self.slips :]
+            drive += self.leak_by_twin[6 * drivers :] @ leak[self.slips :]
         drive = drive.unflatten(0, (drivers, drivers))
         drive.diagonal().add_(1.0)
         return strain.unflatten(0, (6, drivers)), _invert(drive)
@@ -246,7 +257,7 @@ class Law:
     def _admissible(self, stress: Tensor, xi: Tensor) -> Tensor:
         """A guess of S, shortened where it would make a system run away."""
         ratio = self.resolve @ stress / xi
-        ratio[:self.slips].abs_()
+        ratio[: self.slips].abs_()
         return stress * (RATIO_CAP / ratio.amax(0).clamp(min=RATIO_CAP))
 
     def _cap(self, ratio: Tensor, change: Tensor, largest: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from microprint.mechanics.spectral import PeriodicCell, Scheme
 from microprint.mechanics.tensors import determinant, from_mandel, product
 from microprint.orientations import to_matrix
 
+DEFAULT = Numerics()
+
 
 @dataclass(frozen=True)
 class CPResult:
@@ -53,18 +55,29 @@ class CPResult:
     @staticmethod
     def join(parts: Sequence[CPResult]) -> CPResult:
         """One result of several batches under the same load."""
+
         def one(name: str) -> Any:
             values = [getattr(part, name) for part in parts]
             if name == "time" or values[0] is None:
                 return values[0]
             return torch.cat(values) if isinstance(values[0], Tensor) else sum(values, ())
+
         return CPResult(**{f.name: one(f.name) for f in fields(CPResult)})
 
 
-def simulate_cp(grain_ids: Tensor | np.ndarray, quaternions: Tensor | np.ndarray, material: str | Path | Mapping | Material = "Mg",
-                load: Sequence[LoadStep] | None = None, *, scheme: Scheme = "fourier", size: Sequence[float] | None = None,
-                numerics: Numerics = Numerics(), fields: bool = False, chunk_voxels: int | None = None,
-                device: torch.device | str = "cpu") -> CPResult:
+def simulate_cp(
+    grain_ids: Tensor | np.ndarray,
+    quaternions: Tensor | np.ndarray,
+    material: str | Path | Mapping | Material = "Mg",
+    load: Sequence[LoadStep] | None = None,
+    *,
+    scheme: Scheme = "fourier",
+    size: Sequence[float] | None = None,
+    numerics: Numerics = DEFAULT,
+    fields: bool = False,
+    chunk_voxels: int | None = None,
+    device: torch.device | str = "cpu",
+) -> CPResult:
     """Simulate the deformation of volume elements by crystal plasticity.
 
     Parameters
@@ -92,7 +105,9 @@ def simulate_cp(grain_ids: Tensor | np.ndarray, quaternions: Tensor | np.ndarray
     chunk_voxels = chunk_voxels or (8192 if torch.device(device).type == "cpu" else 2**20)
     chunk = max(1, chunk_voxels // ids[0].numel())
     solve = _Simulation(PeriodicCell(ids.shape[1:], scheme, size, device=device), Law(material), steps, numerics, fields)
-    return CPResult.join([solve(ids[i:i + chunk], quats[i:i + chunk], grains[i:i + chunk]) for i in range(0, len(ids), chunk)])
+    return CPResult.join(
+        [solve(ids[i : i + chunk], quats[i : i + chunk], grains[i : i + chunk]) for i in range(0, len(ids), chunk)]
+    )
 
 
 def check_polycrystals(grain_ids: Tensor, quaternions: Tensor) -> Tensor:
@@ -104,17 +119,23 @@ def check_polycrystals(grain_ids: Tensor, quaternions: Tensor) -> Tensor:
         count = len(present)
         if present[0] != 0 or present[-1] != count - 1:
             missing = sorted(set(range(int(present[-1]) + 1)) - set(present.tolist()))
-            raise UserError(f"grain ids skip {missing[0]}" if missing else f"grain ids start at {int(present[0])}", where,
-                            "Number the grains 0, 1, 2, ... without gaps")
+            raise UserError(
+                f"grain ids skip {missing[0]}" if missing else f"grain ids start at {int(present[0])}",
+                where,
+                "Number the grains 0, 1, 2, ... without gaps",
+            )
         if count > len(quats):
             raise UserError(f"{count} grains but {len(quats)} orientations", where, "Give one quaternion for each grain")
         norm = quats[:count].norm(dim=-1)
         if not torch.isfinite(norm).all():
-            raise UserError(f"the orientation of grain {int((~torch.isfinite(norm)).nonzero()[0])} is not finite", where,
-                            "Give one quaternion for each grain")
-        if (norm - 1).abs().max() > 1e-3:
-            raise UserError(f"the quaternion of grain {int((norm - 1).abs().argmax())} has norm {float(norm[(norm - 1).abs().argmax()]):.4g}",
-                            where, "Give unit quaternions")
+            raise UserError(
+                f"the orientation of grain {int((~torch.isfinite(norm)).nonzero()[0])} is not finite",
+                where,
+                "Give one quaternion for each grain",
+            )
+        worst = int((norm - 1).abs().argmax())
+        if abs(norm[worst] - 1) > 1e-3:
+            raise UserError(f"the quaternion of grain {worst} has norm {norm[worst]:.4g}", where, "Give unit quaternions")
         counts.append(count)
     return torch.tensor(counts)
 
@@ -131,8 +152,11 @@ def _batched(grain_ids: Tensor | np.ndarray, quaternions: Tensor | np.ndarray) -
     ids = grain_ids.to(torch.int64).reshape(-1, *grain_ids.shape[-3:]) if grain_ids.ndim in (3, 4) else None
     quats = quaternions.reshape(-1, *quaternions.shape[-2:]) if quaternions.ndim in (2, 3) else None
     if ids is None or quats is None or quats.shape[-1] != 4 or len(ids) != len(quats) or ids.numel() == 0:
-        raise UserError(f"grain ids of shape {tuple(grain_ids.shape)} and quaternions of shape {tuple(quaternions.shape)} do not fit",
-                        "simulate_cp", "Give (B, nx, ny, nz) and (B, G, 4)")
+        raise UserError(
+            f"grain ids of shape {tuple(grain_ids.shape)} and quaternions of shape {tuple(quaternions.shape)} do not fit",
+            "simulate_cp",
+            "Give (B, nx, ny, nz) and (B, G, 4)",
+        )
     return ids, quats
 
 
@@ -159,8 +183,14 @@ class _Simulation:
         solver.run(self.load, record)
         series = {name: torch.stack([row[name] for row in rows], 1) for name in rows[0]}
         field = self._cauchy(solver.state).permute(2, 3, 0, 1).unflatten(1, self.cell.shape).cpu() if self.fields else None
-        return CPResult(torch.tensor(times, dtype=torch.float64), **series, converged=torch.tensor([not r for r in solver.reason]),
-                        reason=tuple(solver.reason), cauchy_field=field, **vars(solver.statistics))
+        return CPResult(
+            torch.tensor(times, dtype=torch.float64),
+            **series,
+            converged=torch.tensor([not r for r in solver.reason]),
+            reason=tuple(solver.reason),
+            cauchy_field=field,
+            **vars(solver.statistics),
+        )
 
     def _stress(self, state: State) -> tuple[Tensor, Tensor]:
         F = state.F_mean + self.cell.gradient(state.u)
@@ -175,8 +205,13 @@ class _Simulation:
         slips = self.law.slips
         tensors = {"F": state.F_mean[..., 0], "P": self._stress(state)[1].mean(-1), "cauchy": self._cauchy(state).mean(-1)}
         gamma, xi = state.gamma.mean(-1).T, state.xi.mean(-1).T
-        return {**{name: value.permute(2, 0, 1) for name, value in tensors.items()},
-                "gamma_sl": gamma[:, :slips], "gamma_tw": gamma[:, slips:], "xi_sl": xi[:, :slips], "xi_tw": xi[:, slips:]}
+        return {
+            **{name: value.permute(2, 0, 1) for name, value in tensors.items()},
+            "gamma_sl": gamma[:, :slips],
+            "gamma_tw": gamma[:, slips:],
+            "xi_sl": xi[:, :slips],
+            "xi_tw": xi[:, slips:],
+        }
 
 
 def _gap(values: Tensor, failed: Tensor) -> Tensor:

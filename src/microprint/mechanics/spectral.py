@@ -33,8 +33,14 @@ class PeriodicCell:
     size : edge lengths of the cell; proportional to `shape` (cubic voxels) by default.
     """
 
-    def __init__(self, shape: Sequence[int], scheme: Scheme, size: Sequence[float] | None = None,
-                 dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        scheme: Scheme,
+        size: Sequence[float] | None = None,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ):
         self.shape, self.dtype, self.device = tuple(shape), dtype, torch.device(device)
         self.scheme, self.size = scheme, tuple(size or shape)
         # Lengths in units of the mean edge keep wave numbers near one, whatever the unit of `size`.
@@ -87,8 +93,13 @@ class PeriodicCell:
         s, (tx, ty, tz) = self.to_fourier(stress), self.t
         mean = s[:, :, 0].clone()
         yz, xz, xy = s[3:].mul_(sqrt(0.5))
-        return torch.stack([(s[0] * tx).addcmul_(xy, ty).addcmul_(xz, tz), (xy * tx).addcmul_(s[1], ty).addcmul_(yz, tz),
-                            (xz * tx).addcmul_(yz, ty).addcmul_(s[2], tz)]), mean
+        return torch.stack(
+            [
+                (s[0] * tx).addcmul_(xy, ty).addcmul_(xz, tz),
+                (xy * tx).addcmul_(s[1], ty).addcmul_(yz, tz),
+                (xz * tx).addcmul_(yz, ty).addcmul_(s[2], tz),
+            ]
+        ), mean
 
     def green(self, force: Tensor, bulk: Tensor, shear: Tensor) -> Tensor:
         """Displacement (3, B, K) of an isotropic reference medium under a force f (3, B, K).
@@ -137,8 +148,14 @@ def _multiplicity(shape: Sequence[int]) -> Tensor:
     return count
 
 
-def conjugate_gradients(operator: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], force: Tensor,
-                        dot: Callable[[Tensor, Tensor], Tensor], tolerance: float | Tensor, max_iterations: int) -> tuple[Tensor, Tensor]:
+def conjugate_gradients(
+    operator: Callable[[Tensor], Tensor],
+    precondition: Callable[[Tensor], Tensor],
+    force: Tensor,
+    dot: Callable[[Tensor, Tensor], Tensor],
+    tolerance: float | Tensor,
+    max_iterations: int,
+) -> tuple[Tensor, Tensor]:
     """Preconditioned conjugate gradients for many systems A x = force at once.
 
     Parameters

@@ -37,7 +37,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product over the first two axes of (m, k, ...) and (k, n, ...)."""
     result = a[:, 0:1] * b[0:1]
     for k in range(1, a.shape[1]):
-        result = result.addcmul_(a[:, k:k + 1], b[k:k + 1])
+        result = result.addcmul_(a[:, k : k + 1], b[k : k + 1])
     return result
 
 
@@ -48,9 +48,11 @@ def apply(matrix: Tensor, vector: Tensor) -> Tensor:
 
 def determinant(m: Tensor) -> Tensor:
     """Determinant of (3, 3, ...)."""
-    return (m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
-            - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
-            + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]))
+    return (
+        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
+        - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
+        + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
+    )
 
 
 def inverse(matrix: Tensor) -> Tensor:
@@ -77,8 +79,8 @@ def mandel_rotation(rotation: Tensor) -> Tensor:
     For a rotation R, Q is orthogonal; for any other matrix the same formula gives the push-forward.
     """
     columns = []
-    for j, (k, l) in enumerate(VOIGT_PAIRS):
-        outer = rotation[:, k, None] * rotation[None, :, l]
+    for j, (a, b) in enumerate(VOIGT_PAIRS):
+        outer = rotation[:, a, None] * rotation[None, :, b]
         columns.append(mandel(outer * (1.0 if j < 3 else sqrt(2.0))))
     return torch.stack(columns, dim=1)
 

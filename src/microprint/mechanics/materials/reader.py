@@ -84,8 +84,10 @@ def load_material(source: str | Path | Mapping[str, Any] | Material) -> Material
     try:
         return parse_material(yaml.safe_load(path.read_text()), path.name)
     except OSError:
-        raise UserError(f"no material is called {str(source)!r} and no such file can be read",
-                        remedy=f"Give a DAMASK material file, or one of {', '.join(sorted(shipped))}") from None
+        raise UserError(
+            f"no material is called {str(source)!r} and no such file can be read",
+            remedy=f"Give a DAMASK material file, or one of {', '.join(sorted(shipped))}",
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"is not valid YAML ({' '.join(str(error).split())})", path) from None
 
@@ -121,16 +123,29 @@ class _Reader:
         slip, twin = (lambda key, **k: self.per_system(key, "slip", **k)), (lambda key, **k: self.per_system(key, "twin", **k))
         schmid = [slip_systems.schmid_tensors(self.lattice, mode, self.counts[mode], self.c_over_a) for mode in self.counts]
         return Material(
-            name=str(self.name), lattice=self.lattice, c_over_a=self.c_over_a, stiffness=self.stiffness(), slips=slips, twins=twins,
-            schmid=torch.cat(schmid), xi_0=torch.cat([slip("xi_0_sl"), twin("xi_0_tw")]),
-            rate_0=torch.cat([slip("dot_gamma_0_sl"), twin("dot_gamma_0_tw")]), exponent=torch.cat([slip("n_sl"), twin("n_tw")]),
-            xi_inf=slip("xi_inf_sl"), hardening_exponent=slip("a_sl"), h_0=slip("h_0_sl-sl", zero=True),
+            name=str(self.name),
+            lattice=self.lattice,
+            c_over_a=self.c_over_a,
+            stiffness=self.stiffness(),
+            slips=slips,
+            twins=twins,
+            schmid=torch.cat(schmid),
+            xi_0=torch.cat([slip("xi_0_sl"), twin("xi_0_tw")]),
+            rate_0=torch.cat([slip("dot_gamma_0_sl"), twin("dot_gamma_0_tw")]),
+            exponent=torch.cat([slip("n_sl"), twin("n_tw")]),
+            xi_inf=slip("xi_inf_sl"),
+            hardening_exponent=slip("a_sl"),
+            h_0=slip("h_0_sl-sl", zero=True),
             f_sat=slip("f_sat_sl-tw", zero=True) if twins else torch.zeros(slips, dtype=torch.float64),
-            h_0_tw_tw=twin("h_0_tw-tw", zero=True), h_0_tw_sl=twin("h_0_tw-sl", zero=True),
+            h_0_tw_tw=twin("h_0_tw-tw", zero=True),
+            h_0_tw_sl=twin("h_0_tw-sl", zero=True),
             gamma_char=slip_systems.twinning_shear(n_tw, self.c_over_a),
-            h_sl_sl=self.interaction("h_sl-sl", slips, slips), h_sl_tw=self.interaction("h_sl-tw", slips, twins),
-            h_tw_sl=self.interaction("h_tw-sl", twins, slips), h_tw_tw=self.interaction("h_tw-tw", twins, twins),
-            source={self.name: self.phase})
+            h_sl_sl=self.interaction("h_sl-sl", slips, slips),
+            h_sl_tw=self.interaction("h_sl-tw", slips, twins),
+            h_tw_sl=self.interaction("h_tw-sl", twins, slips),
+            h_tw_tw=self.interaction("h_tw-tw", twins, twins),
+            source={self.name: self.phase},
+        )
 
     def stiffness(self) -> Tensor:
         constants = [self.number(self.elastic, key) for key in _ELASTIC[self.lattice]]
@@ -143,9 +158,14 @@ class _Reader:
         key, known = ("N_sl", slip_systems.SLIP) if mode == "slip" else ("N_tw", slip_systems.TWIN)
         counts = self.plastic.get(key, [])
         limits = [family.count("/") for family in known[self.lattice]]
-        if not isinstance(counts, list) or len(counts) > len(limits) or any(
-                not isinstance(n, int) or not 0 <= n <= most for n, most in zip(counts, limits)):
-            raise self.refuse(f"{key} = {counts} is out of range", f"{self.lattice} has {limits} systems in its {mode} families")
+        if (
+            not isinstance(counts, list)
+            or len(counts) > len(limits)
+            or any(not isinstance(n, int) or not 0 <= n <= most for n, most in zip(counts, limits))
+        ):
+            raise self.refuse(
+                f"{key} = {counts} is out of range", f"{self.lattice} has {limits} systems in its {mode} families"
+            )
         return counts
 
     def per_system(self, key: str, mode: str, zero: bool = False) -> Tensor:
@@ -169,7 +189,9 @@ class _Reader:
 
     def check(self, key: str, value: Any, zero: bool) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise self.refuse(f"{key} = {value!r} is not a number", "In YAML a number with an exponent needs a dot and a sign: 1.0e+6")
+            raise self.refuse(
+                f"{key} = {value!r} is not a number", "In YAML a number with an exponent needs a dot and a sign: 1.0e+6"
+            )
         if value < 0 or (value == 0 and not zero):
             raise self.refuse(f"{key} = {value} is not {'zero or ' if zero else ''}positive")
 
@@ -183,7 +205,9 @@ class _Reader:
             return self._cf(key, values)
         active = {float(v) for v in values if v >= 0}
         if len(active) != 1:
-            raise self.refuse(f"{key} = {sorted(active)} differs among {self.lattice} systems, which is not supported", "Use one value")
+            raise self.refuse(
+                f"{key} = {sorted(active)} differs among {self.lattice} systems, which is not supported", "Use one value"
+            )
         return torch.full((rows, columns), active.pop(), dtype=torch.float64)
 
     def _cf(self, key: str, values: Sequence[float]) -> Tensor:
