@@ -57,8 +57,6 @@ vae = {
 }
 
 # %%
-import torch
-
 from microprint.analysis.reconstruction import errors_of, reconstructions
 from microprint.compute import Headline, open_run
 from microprint.plots import latent as draw
@@ -220,6 +218,8 @@ study.close("03", metrics=metrics, headline=headline, figure=figure)
 
 # %% [markdown]
 # **Findings**
+# - Compare *ours* with *linear*: the difference is what learning added to the linear start. At a small profile it is nothing; the
+#   linear code is already a better fingerprint than S1's network is there.
 # - Judge every number against two baselines: the constant, which already scores about 0.07, and the linear code, which costs no
 #   training at all. The published 0.03 lies between them.
 # - S1's raw measure punishes jumps across the fundamental zone: compare the two first columns of a model.
@@ -227,6 +227,7 @@ study.close("03", metrics=metrics, headline=headline, figure=figure)
 # - The grain list shows what 252 well-chosen numbers can do on tessellations, and how they fail where there are more than 42 grains.
 #
 # **Limits**
+# - The linear code is a plateau for our network: it takes long training to leave it. The grain list says how much is to be gained.
 # - S1's network is trained here at a small width on few VEs; its published error cannot be expected from it.
 # - Small grains are below what 256 numbers can hold for any of these codes.
 #
