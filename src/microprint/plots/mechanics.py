@@ -65,7 +65,7 @@ def stress_slice(grain_ids: np.ndarray, field: np.ndarray, title: str, edge_um: 
     image = left.imshow(field[:, :, n // 2].T, origin="lower", extent=extent, cmap="magma")
     figure.colorbar(image, ax=left, label=f"{title} (MPa)")
     _boundaries(left, grain_ids[:, :, n // 2], edge_um / n)
-    left.set(xlabel="x (µm), load", ylabel="y (µm)")
+    left.set(xlabel="x (µm)", ylabel="y (µm)")
     left.grid(False)
     right.hist(field.ravel(), bins=40, color=PALETTE["ours"])
     right.axvline(field.mean(), color="k", lw=1, label=f"mean {field.mean():.0f} MPa")
