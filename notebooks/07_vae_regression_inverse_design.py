@@ -40,7 +40,7 @@ vae_regression = {
     "properties": ["C11"], "latent_dim": 16, "components": 2, "width": 4, "hidden": 256, "reconstruction": "two_point",
     "style_layers": ["conv1_1", "pool1"], "slices_per_axis": 1, "augment": True, "normalise_style": True,
     "regression_multiplier": 1.0, "kl_multiplier": 0.001, "regression_weight": 1.0, "kl_weight": 1.0,
-    "epochs": 12, "cnn_epochs": 15, "batch_size": 8, "learning_rate": 4e-3, "decay": "cosine", "patience": None,
+    "epochs": 30, "cnn_epochs": 15, "batch_size": 8, "learning_rate": 4e-3, "decay": "cosine", "patience": None,
     "prior_steps": 1000, "targets_gpa": [10.0, 20.0, 30.0, 40.0, 60.0], "refine_steps": 30, "refine_evaluations": 3,
 }
 
@@ -54,7 +54,7 @@ from microprint.networks.gaussian_process import GaussianProcess
 from microprint.plots import design as draw
 from microprint.plots import style, table
 from microprint.systems.inverse_design import InverseDesign, predict_cnn, train_forward_cnn, train_inverse_design
-from microprint.systems.stiffness import label_stiffness, phase_stiffnesses, simulate
+from microprint.systems.stiffness import label_stiffness, phase_stiffnesses, simulate_c11
 
 style()
 study = open_run(run=run, compute=compute, vae_regression=vae_regression)
@@ -182,7 +182,7 @@ count = {"gaussian": 1, "mixture": vae_regression["components"]}
 latents = {name: [model.latents(float(t), count[name]) for t in targets] for name, model in models.items()}
 fields = {name: [models[name].decode(z) for z, _ in found] for name, found in latents.items()}
 designs = {name: [inverse.binarise(field) for field in found] for name, found in fields.items()}
-achieved = {name: torch.stack([simulate(ids)[:, 0, 0] for ids in found]) for name, found in designs.items()}
+achieved = {name: torch.stack([simulate_c11(ids) for ids in found]) for name, found in designs.items()}
 weights = torch.stack([weight for _, weight in latents["mixture"]])
 nearest = c11[train][(c11[train].log() - targets.log()[:, None]).abs().argmin(1)][:, None]
 typical = c11[train].median().expand(len(targets), 1)
@@ -209,8 +209,8 @@ ends = phase_stiffnesses()[:, 0, 0].tolist()
 refined, searched = {}, {}
 for name, model in models.items():
     z = [model.refine(found[0], float(t), vae_regression["refine_steps"]) for found, t in zip(latents[name], targets)]
-    searched[name] = torch.stack([simulate(inverse.binarise(model.decode(v)))[:, 0, 0] for v in z])
-    results = [inverse.refine_fraction(field, float(t), lambda ids: simulate(ids)[:, 0, 0], ends, vae_regression["refine_evaluations"])
+    searched[name] = torch.stack([simulate_c11(inverse.binarise(model.decode(v))) for v in z])
+    results = [inverse.refine_fraction(field, float(t), simulate_c11, ends, vae_regression["refine_evaluations"])
                for field, t in zip(fields[name], targets)]
     refined[name] = torch.stack([value for _, value in results])
 

@@ -256,7 +256,7 @@ class Surrogate:
     modes: Positive = 4
     points: Positive = 1000
     paper_hidden: Positive = 512
-    paper_epochs: Positive = 400
+    paper_epochs: Positive = 200
     paper_batch_size: Positive = 128
     paper_learning_rate: Rate = 1e-3
     paper_weight_decay: Rate = 1e-5
@@ -303,7 +303,7 @@ class VAERegression:
     kl_multiplier: Rate = 0.001
     regression_weight: Rate = 1.0
     kl_weight: Rate = 1.0
-    epochs: Positive = 12
+    epochs: Positive = 30
     cnn_epochs: Positive = 15
     batch_size: Positive = 8
     learning_rate: Rate = 4e-3
@@ -404,12 +404,17 @@ def validate(sections: Mapping[str, Any], where: object = "parameters") -> Param
 
 def as_dict(params: Params) -> dict[str, Any]:
     """Nested plain dictionary of the parameters, as YAML and JSON hold them."""
-    return dataclasses.asdict(params)
+    return _plain(dataclasses.asdict(params))
 
 
 def sections_from(params: Params, names: tuple[str, ...]) -> dict[str, Any]:
     """Plain dictionaries of some sections."""
-    return {name: dataclasses.asdict(getattr(params, name)) for name in names}
+    return {name: _plain(dataclasses.asdict(getattr(params, name))) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    """Lists for tuples, as YAML, JSON and papermill write them."""
+    return json.loads(json.dumps(value))
 
 
 def _read(path: Path) -> dict[str, Any]:

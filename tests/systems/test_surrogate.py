@@ -112,6 +112,15 @@ def test_straight_line_and_coverage():
     assert stress.coverage(torch.zeros(20_000), torch.ones(20_000), noise) == pytest.approx(0.9, abs=0.01)
 
 
+def test_ridge_resists_more_features_than_samples():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(90, 40, generator=generator)
+    y = x[:, :1].double() + 0.3 * torch.randn(90, 1, generator=generator)
+    found = stress.ridge(x[:40], y[:40], x[60:], (x[40:60], y[40:60]))
+    unbounded = stress.straight_line(x[:40], y[:40], x[60:])
+    assert (found - y[60:]).square().mean() < min((unbounded - y[60:]).square().mean(), y[60:].square().mean())
+
+
 def test_taylor_is_exact_for_a_single_crystal_and_too_stiff_for_many():
     ids, quaternion = volume_elements(1, edge=4, grains=6)
     load = uniaxial_tension(strain=0.01, increments=5)

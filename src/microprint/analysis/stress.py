@@ -43,6 +43,28 @@ def straight_line(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
     return ones[1] @ torch.linalg.lstsq(ones[0], y.double(), driver="gelsd").solution
 
 
+def ridge(x: Tensor, y: Tensor, at: Tensor, validation: tuple[Tensor, Tensor]) -> Tensor:
+    """Ridge regression for more features than samples, its penalty chosen on validation data.
+
+    Parameters
+    ----------
+    x, y : (N, k) and (N, T) to fit.
+    at : (B, k) where to predict.
+    validation : features and values.
+
+    Returns
+    -------
+    (B, T)
+    """
+    shift, scale, mean = x.double().mean(0), x.double().std(0).clamp_min(1e-12), y.double().mean(0)
+    u, known, new = (((part.double() - shift) / scale) for part in (x, validation[0], at))
+    gram, identity = u @ u.T, torch.eye(len(u), dtype=torch.float64)
+    penalties = (10.0**power * len(u) for power in range(-3, 6))
+    fits = [torch.linalg.solve(gram + penalty * identity, y.double() - mean) for penalty in penalties]
+    errors = [(known @ u.T @ fit + mean - validation[1]).square().mean() for fit in fits]
+    return new @ u.T @ fits[int(torch.stack(errors).argmin())] + mean
+
+
 class UniformCell(PeriodicCell):
     """A cell without fluctuations: every material point has the mean deformation gradient, as Taylor (1938) assumes."""
 

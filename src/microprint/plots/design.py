@@ -68,17 +68,14 @@ def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6
 
 
 def _cube(axis: Axes, volume: np.ndarray) -> None:
-    """The faces at the largest x, y and z as sheared images."""
-    n = volume.shape[0]
-    right, left, up = np.array([0.866, 0.5]), np.array([-0.866, 0.5]), np.array([0.0, 1.0])
-    grid = np.linspace(0, 1, n + 1)
-    # Each face: its origin and two edges in the plane of the drawing, its image, its shade.
-    faces = ((up, -left * 0 + left, right, volume[:, ::-1, -1].T[::-1].T, 0.0), (np.zeros(2), left, up, volume[-1], 0.12),
-             (np.zeros(2), right, up, volume[:, -1], 0.24))
-    for origin, first, second, image, shade in faces:
-        points = origin + grid[:, None, None] * first + grid[None, :, None] * second
-        axis.pcolormesh(points[..., 0], points[..., 1], 1 - image * (0.85 - shade / 2) - shade, cmap="gray", vmin=0, vmax=1,
-                        rasterized=True)
+    """The faces at the largest x, y and z as sheared images: x points to the lower left, y to the lower right, z up."""
+    x, y, z = np.array([-0.866, -0.5]), np.array([0.866, -0.5]), np.array([0.0, 1.0])
+    faces = ((z, x, y, volume[:, :, -1], 1.0), (x, y, z, volume[-1], 0.85), (y, x, z, volume[:, -1], 0.7))
+    steps = np.linspace(0, 1, len(volume) + 1)
+    for origin, first, second, image, light in faces:
+        points = origin + steps[:, None, None] * first + steps[None, :, None] * second
+        shade = light * (1 - 0.85 * image)
+        axis.pcolormesh(points[..., 0], points[..., 1], shade, cmap="gray", vmin=0, vmax=1, rasterized=True)
     axis.set_aspect("equal")
 
 
@@ -104,7 +101,8 @@ def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray
     """Simulated curves (k, T) in MPa, and predicted ones with their 90 % interval, one panel each."""
     figure, axes = plt.subplots(1, len(simulated), figsize=(2.4 * len(simulated), 2.5), sharex=True, sharey=True, squeeze=False)
     for axis, truth, line, width in zip(axes[0], simulated, mean, 1.645 * std):
-        axis.fill_between(100 * strain, line - width, line + width, color=PALETTE["light"], alpha=0.4, lw=0, label="90 % interval")
+        axis.fill_between(100 * strain, line - width, line + width, color=PALETTE["light"], alpha=0.4, lw=0,
+                          label="90 % interval")
         axis.plot(100 * strain, line, color=PALETTE["ours"], label="surrogate")
         axis.plot(100 * strain, truth, color=PALETTE["reference"], lw=1, ls="--", label="simulation")
         axis.set(xlabel="strain (%)")
