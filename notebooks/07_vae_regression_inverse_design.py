@@ -194,7 +194,7 @@ draw.mixture_path(targets.numpy() / GPA, weights.numpy(), shares.numpy(), "C11 (
 # %%
 chosen = [(i, k) for i in (0, len(targets) // 2, len(targets) - 1) for k in range(count["mixture"])]
 draw.cubes([designs["mixture"][i][k].numpy() for i, k in chosen],
-           [f"target {targets[i] / GPA:.0f}, component {k + 1}\nsimulated {achieved['mixture'][i, k] / GPA:.0f} GPa" for i, k in chosen])
+           [f"target {targets[i] / GPA:.0f} GPa, no. {k + 1}\nsimulated {achieved['mixture'][i, k] / GPA:.0f} GPa" for i, k in chosen])
 
 # %% [markdown]
 # ## Refinement

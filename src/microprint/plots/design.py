@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -29,7 +30,8 @@ def parity(models: Parity, quantity: str, colours: Mapping[str, str] = {}) -> Fi
     for axis, (name, (simulated, predicted)) in zip(axes[0], models.items()):
         axis.plot(ends, ends, color=PALETTE["reference"], lw=0.8)
         axis.plot(simulated, predicted, "o", ms=3, alpha=0.7, color=PALETTE[colours.get(name, "ours")])
-        axis.set(title=name, xlabel=f"simulated {quantity}")
+        axis.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=8)
+        axis.set(xlabel=f"simulated {quantity}")
     axes[0, 0].set_ylabel(f"predicted {quantity}")
     return figure
 
@@ -58,12 +60,12 @@ def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6
     """Three faces of two-phase volumes (n, n, n), the hard phase dark, in an isometric view from (1, 1, 1)."""
     rows = -(-len(volumes) // columns)
     figure, axes = plt.subplots(rows, min(columns, len(volumes)), squeeze=False,
-                                figsize=(1.35 * min(columns, len(volumes)), 1.6 * rows))
+                                figsize=(1.5 * min(columns, len(volumes)), 1.75 * rows))
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, volume, title in zip(axes.flat, volumes, titles):
         _cube(axis, np.asarray(volume, float))
-        axis.set_title(title, fontsize=7)
+        axis.set_title(title, fontsize=6.5)
     return figure
 
 
@@ -80,16 +82,16 @@ def _cube(axis: Axes, volume: np.ndarray) -> None:
 
 
 def mixture_path(target: np.ndarray, weight: np.ndarray, fraction: np.ndarray, quantity: str) -> Figure:
-    """What the components of the prior do along the targets: their weights, and the volume fraction of their designs.
+    """What the components of the prior offer along the targets: their weights, and the volume fraction of their designs.
 
     Parameters
     ----------
-    target : (T,); weight, fraction : (T, K).
+    target : (T,); weight, fraction : (T, K), at each target the likeliest component first.
     """
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.6))
     for k in range(weight.shape[1]):
         colour = [PALETTE["ours"], PALETTE["paper"], PALETTE["linear"]][k % 3]
-        axes[0].plot(target, weight[:, k], "o-", ms=3, color=colour, label=f"component {k + 1}")
+        axes[0].plot(target, weight[:, k], "o-", ms=3, color=colour, label=("likeliest", "second", "third")[k] if k < 3 else None)
         axes[1].plot(target, 100 * fraction[:, k], "o-", ms=3, color=colour)
     axes[0].set(xlabel=f"target {quantity}", ylabel="probability", ylim=(-0.03, 1.03))
     axes[1].set(xlabel=f"target {quantity}", ylabel="hard phase of the design (%)")
