@@ -38,7 +38,8 @@ def main() -> int:
         if options.dry_run:
             show_plan(run, options)
             return 0
-        return execute(run, options)
+        with run.alone():
+            return execute(run, options)
     except UserError as error:
         console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2
@@ -144,7 +145,8 @@ def sweep(options: argparse.Namespace) -> int:
     codes = []
     for _, run in runs:
         branch(base.folder, run.folder)
-        codes.append(execute(run, options))
+        with run.alone():
+            codes.append(execute(run, options))
     table = Table("notebook", "headline", *(suffix for suffix, _ in runs), title="sweep")
     for number, notebook in base.notebooks.items():
         headlines = [run.results(number).get("headline", {}) for _, run in runs]

@@ -95,6 +95,14 @@ def test_execution_failure_and_recovery(tmp_path, params, capsys):
     assert store.load_json(mended.collect_metrics()) == {"01.x": 2026.0}
 
 
+def test_two_processes_do_not_work_in_one_run(tmp_path, params):
+    first, second = (Run(params, {}) for _ in range(2))
+    with first.alone(), pytest.raises(UserError, match="another process works in this run"), second.alone():
+        pass
+    with second.alone():
+        pass
+
+
 def test_sweeps():
     assert sweep_points({"a": ["1", "2"], "b": ["x"]}) == [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]
     assert literal("3/4") == "3_4" and literals("a = {'x': 1}\nb = 2") == {"a": {"x": 1}, "b": 2}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import itertools
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -194,7 +196,8 @@ class Run:
                 tee = Tee(log, sys.stdout, prefix=f"  {number} | ")
                 papermill.execute_notebook(
                     notebook.path, output, parameters=sections_from(self.params, notebook.sections), kernel_name="python3",
-                    progress_bar=False, stdout_file=tee, stderr_file=tee, cwd=notebook.path.parent, autosave_cell_every=30)
+                    progress_bar=False, stdout_file=tee, stderr_file=tee, cwd=notebook.path.parent, autosave_cell_every=30,
+                    extra_arguments=["--log-level=ERROR"])
             status = "done"
         except PapermillExecutionError as error:
             message = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
@@ -207,6 +210,17 @@ class Run:
             raise store.storage_error(error, output) from error
         finally:
             self._mark(number, status=status, key=self.key(number), seconds=round(time.monotonic() - begin, 1))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the run's folder; raises `UserError` if another process works in it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError("another process works in this run", self.folder, "Wait for it, or choose another --name") from None
+            yield
 
     def _mark(self, number: str, **facts: Any) -> None:
         store.save_json(self.folder / "state.json", self.state | {number: facts | {"at": store.now()}})
@@ -245,7 +259,7 @@ def sweep_points(sweeps: Mapping[str, Iterable[str]]) -> list[dict[str, str]]:
 def branch(base: Path, target: Path) -> None:
     """Start a run from what another one has: artifacts are replaced whole, never changed, so links are enough."""
     if base.is_dir() and not target.exists():
-        shutil.copytree(base, target, copy_function=_link, ignore=shutil.ignore_patterns(".work", "run.log", "report"))
+        shutil.copytree(base, target, copy_function=_link, ignore=shutil.ignore_patterns(".work", ".lock", "run.log", "report"))
 
 
 def _link(source: str, target: str) -> None:
