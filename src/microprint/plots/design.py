@@ -91,7 +91,8 @@ def mixture_path(target: np.ndarray, weight: np.ndarray, fraction: np.ndarray, q
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.6))
     for k in range(weight.shape[1]):
         colour = [PALETTE["ours"], PALETTE["paper"], PALETTE["linear"]][k % 3]
-        axes[0].plot(target, weight[:, k], "o-", ms=3, color=colour, label=("likeliest", "second", "third")[k] if k < 3 else None)
+        axes[0].plot(target, weight[:, k], "o-", ms=3, color=colour,
+                     label=("likeliest", "second", "third")[k] if k < 3 else None)
         axes[1].plot(target, 100 * fraction[:, k], "o-", ms=3, color=colour)
     axes[0].set(xlabel=f"target {quantity}", ylabel="probability", ylim=(-0.03, 1.03))
     axes[1].set(xlabel=f"target {quantity}", ylabel="hard phase of the design (%)")
