@@ -39,8 +39,8 @@ compute = {"engine": "local", "device": "auto"}
 vae_regression = {
     "properties": ["C11"], "latent_dim": 16, "components": 2, "width": 4, "hidden": 256, "reconstruction": "two_point",
     "style_layers": ["conv1_1", "pool1"], "slices_per_axis": 1, "augment": True, "normalise_style": True,
-    "regression_multiplier": 1.0, "kl_multiplier": 0.001, "regression_weight": 1.0, "kl_weight": 1.0,
-    "epochs": 30, "cnn_epochs": 15, "batch_size": 8, "learning_rate": 4e-3, "decay": "cosine", "patience": None,
+    "regression_multiplier": 1.0, "kl_multiplier": 0.001, "regression_weight": 3.0, "kl_weight": 1.0,
+    "epochs": 24, "cnn_epochs": 15, "batch_size": 8, "learning_rate": 4e-3, "decay": "cosine", "patience": None,
     "prior_steps": 1000, "targets_gpa": [10.0, 20.0, 30.0, 40.0, 60.0], "refine_steps": 30, "refine_evaluations": 3,
 }
 
@@ -244,7 +244,7 @@ print(tuple(proposal.designs.shape), proposal.probability.numpy().round(2), (pro
 
 # %% [markdown]
 # **Findings**. Compare the first table's rows: thirteen interpretable numbers and a Gaussian process set the bar that a deep
-# model has to pass, and with few composites it does not. Compare the second table's: how far a proposal straight from the
+# model has to pass. Compare the second table's: how far a proposal straight from the
 # prior is from its target, what the regressor's gradient changes, and that a handful of simulations along a monotone path
 # settles the rest. Looking up the nearest composite of the training set is a strong baseline for a single property; a
 # generative model earns its place where the wanted combination is not in the data.

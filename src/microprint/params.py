@@ -301,9 +301,9 @@ class VAERegression:
     normalise_style: bool = True
     regression_multiplier: Rate = 1.0
     kl_multiplier: Rate = 0.001
-    regression_weight: Rate = 1.0
+    regression_weight: Rate = 3.0
     kl_weight: Rate = 1.0
-    epochs: Positive = 30
+    epochs: Positive = 24
     cnn_epochs: Positive = 15
     batch_size: Positive = 8
     learning_rate: Rate = 4e-3
