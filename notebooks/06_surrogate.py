@@ -81,7 +81,7 @@ for name, curves in sets.items():
 at = (strain - 0.01).abs().argmin().item()
 spread = train.stress[:, at].std().item()
 print(f"P_xx at {strain[at]:.3f}: mean {train.stress[:, at].mean() / MPA:.1f} MPa, standard deviation {spread / MPA:.2f} MPa")
-draw.family(strain.numpy(), train.stress.numpy() / MPA, test.stress.numpy() / MPA)
+draw.family(strain.numpy(), train.stress.numpy() / MPA, test.stress.numpy() / MPA);
 
 # %% [markdown]
 # ## Answers without a fingerprint
@@ -100,7 +100,7 @@ predicted["taylor"] = stress.taylor(test.elements.grain_id, test.elements.quater
 taylor_seconds = (time.perf_counter() - begin) / len(test.stress)
 
 # %%
-draw.texture_plane(coefficients["train"].numpy(), train.stress[:, at].numpy() / MPA)
+draw.texture_plane(coefficients["train"].numpy(), train.stress[:, at].numpy() / MPA);
 
 # %% [markdown]
 # ## S1's network
@@ -127,7 +127,7 @@ for variant, model in models.items():
     predicted[variant], deviation[variant] = model.predict(z["test"])
 
 # %%
-draw.loss(models["paper"].config["history"], "S1's network: scaled squared error")
+draw.loss(models["paper"].config["history"], "S1's network: scaled squared error");
 
 # %% [markdown]
 # ## Who is right?
@@ -160,7 +160,7 @@ figure = draw.parity({label[n]: (test.stress[:, at].numpy() / MPA, predicted[n][
 coverage = {variant: stress.coverage(predicted[variant][:, 1:], deviation[variant][:, 1:], test.stress[:, 1:]) for variant in models}
 print(", ".join(f"{label[variant]}: {100 * share:.0f} % inside" for variant, share in coverage.items()))
 few = torch.linspace(0, len(test.stress) - 1, min(4, len(test.stress))).long()
-draw.curves_with_band(strain.numpy(), test.stress[few].numpy() / MPA, predicted["ours"][few].numpy() / MPA, deviation["ours"][few].numpy() / MPA)
+draw.curves_with_band(strain.numpy(), test.stress[few].numpy() / MPA, predicted["ours"][few].numpy() / MPA, deviation["ours"][few].numpy() / MPA);
 
 # %% [markdown]
 # ## Speed

@@ -90,11 +90,11 @@ print(f"{len(phase)} composites of {phase.shape[1]}³ voxels: {len(train)} to tr
 # %%
 axis_share = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
 limits = inverse.bounds(axis_share, phase_stiffnesses())
-draw.bounds(fraction, c11 / GPA, axis_share, {name: value / GPA for name, value in limits.items()})
+draw.bounds(fraction, c11 / GPA, axis_share, {name: value / GPA for name, value in limits.items()});
 
 # %%
 order = c11.argsort()[torch.linspace(0, len(c11) - 1, 6).round().long()]
-draw.cubes(phase[order].numpy(), [f"C11 = {c11[i] / GPA:.0f} GPa\n{100 * fraction[i]:.0f} % hard" for i in order])
+draw.cubes(phase[order].numpy(), [f"C11 = {c11[i] / GPA:.0f} GPa\n{100 * fraction[i]:.0f} % hard" for i in order]);
 
 # %% [markdown]
 # ## Thirteen numbers
@@ -138,7 +138,7 @@ forward["cnn"] = predict_cnn(study.path("forward_cnn.safetensors"), phase[test])
 for prior in ("gaussian", "mixture"):
     study.do(train_inverse_design, prior=prior)
 models = {prior: InverseDesign.load(study.path(f"inverse_design_{prior}.safetensors")) for prior in ("gaussian", "mixture")}
-draw.training({name: model.config["history"] for name, model in models.items()})
+draw.training({name: model.config["history"] for name, model in models.items()});
 
 # %%
 median, std = models["mixture"].predict(phase[test])
@@ -164,7 +164,7 @@ table([[label[name], errors[name], inverse.mape(value, c11[test]), inverse.r2(va
 
 # %%
 shown = {label[name]: (c11[test].numpy() / GPA, forward[name].numpy() / GPA) for name in ("bounds", "two_point", "vae_regression")}
-draw.parity(shown, "C11 (GPa)", dict(zip(shown, ("constant", "linear", "ours"))))
+draw.parity(shown, "C11 (GPa)", dict(zip(shown, ("constant", "linear", "ours"))));
 
 # %% [markdown]
 # ## Backward: composites on demand
@@ -189,12 +189,12 @@ typical = c11[train].median().expand(len(targets), 1)
 
 # %%
 shares = torch.stack([inverse.volume_fraction(ids) for ids in designs["mixture"]])
-draw.mixture_path(targets.numpy() / GPA, weights.numpy(), shares.numpy(), "C11 (GPa)")
+draw.mixture_path(targets.numpy() / GPA, weights.numpy(), shares.numpy(), "C11 (GPa)");
 
 # %%
 chosen = [(i, k) for i in (0, len(targets) // 2, len(targets) - 1) for k in range(count["mixture"])]
 draw.cubes([designs["mixture"][i][k].numpy() for i, k in chosen],
-           [f"target {targets[i] / GPA:.0f} GPa, no. {k + 1}\nsimulated {achieved['mixture'][i, k] / GPA:.0f} GPa" for i, k in chosen])
+           [f"target {targets[i] / GPA:.0f} GPa, no. {k + 1}\nsimulated {achieved['mixture'][i, k] / GPA:.0f} GPa" for i, k in chosen]);
 
 # %% [markdown]
 # ## Refinement
