@@ -138,3 +138,13 @@ def test_training_step(variant, tmp_path):
         with pytest.raises(UserError, match="no set hexagonal/train"):
             read_volume_elements(file, "hexagonal", "train")
     assert made.encode(read.grain_id, read.quaternion).shape == (4, 32)
+
+
+def test_averages_are_the_texture():
+    """Before training, the numbers of infinite wavelength are the volume averages of the embedding, scaled."""
+    made, e = fingerprint("ours"), elements()
+    code, places = made.network.code, made.averages
+    texture = orientations.embed(e.orientations(), "cubic").mean((1, 2, 3))
+    expected = texture[:, code.channel[places]] / code.scale[places]
+    assert len(places) > 0 and torch.allclose(made.encode(e.grain_id, e.quaternion)[:, places], expected, atol=1e-4)
+    assert fingerprint("paper").averages == []

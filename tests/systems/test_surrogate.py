@@ -13,7 +13,7 @@ from microprint.mechanics.simulate import simulate_cp
 from microprint.params import validate
 from microprint.store import create_hdf5, open_hdf5, save_tensors
 from microprint.systems.fingerprint import Fingerprint, configuration
-from microprint.systems.surrogate import StressSurrogate, pooled, read_curves, train_surrogate
+from microprint.systems.surrogate import StressSurrogate, read_curves, train_surrogate
 
 PARAMS = validate({"compute": {"device": "cpu"}, "vae": {"ours_width": 4, "ours_widest": 8},
                    "surrogate": {"paper_epochs": 4, "paper_hidden": 8}})
@@ -86,14 +86,6 @@ def test_other_files_and_variants_are_refused(folder):
         StressSurrogate.load(folder / "fingerprint_ours_hexagonal.safetensors")
     with pytest.raises(UserError, match="theirs"):
         train_surrogate.function(Job(train_surrogate, PARAMS, folder, {}, "k"), variant="theirs", fingerprint="ours")
-
-
-def test_pooled_features_forget_where_a_volume_begins():
-    z = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    found = pooled(z.flatten(1), 3)
-    torch.testing.assert_close(found, pooled(z.roll((1, 2, 3), (2, 3, 4)).flatten(1), 3))
-    torch.testing.assert_close(found[:, 4], (z[:, 0] * z[:, 1]).mean((1, 2, 3)).double())
-    assert found.shape == (2, 3 + 6 + 10) and torch.equal(pooled(z.flatten(1), 0), z.flatten(1).double())
 
 
 def test_texture_coefficients_of_known_c_axes():

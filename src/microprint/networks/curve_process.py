@@ -1,4 +1,4 @@
-"""Curves from fingerprints by Gaussian processes: a few modes of the curves, each a smooth function of pooled features."""
+"""Curves from fingerprints by Gaussian processes: a few modes of the curves, each a smooth function of a few features."""
 
 from __future__ import annotations
 

@@ -234,6 +234,13 @@ class Fingerprint:
         return orientations_of(channels.movedim(1, -1), self.symmetry, self.variant).cpu()
 
     @property
+    def averages(self) -> list[int]:
+        """Places in a fingerprint that hold volume averages of the embedding, which are the texture; none in S1's."""
+        if not isinstance(self.network, FingerprintNet):
+            return []
+        return (self.network.code.frequency == 0).all(1).nonzero()[:, 0].tolist()
+
+    @property
     def latent_dim(self) -> int:
         """Numbers in a fingerprint."""
         return self.config["network"]["latent_dim"]

@@ -67,7 +67,7 @@ class StressSurrogate:
     Attributes
     ----------
     strain : (T,) strains along the load axis, F_xx - 1, at which stresses are predicted.
-    variant : "paper" (S1's network) or "ours" (Gaussian processes on pooled features).
+    variant : "paper" (S1's network) or "ours" (Gaussian processes on the numbers that hold volume averages).
 
     Examples
     --------
@@ -118,36 +118,11 @@ class StressSurrogate:
 
     def _predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
         if self.variant == "ours":
-            return CurveProcess(self.state).predict(pooled(z, self.config["latent_channels"]))
+            return CurveProcess(self.state).predict(z[:, self.config["features"]].double())
         network = StressMLP(**self.config["network"])
         network.load_state_dict({name: value for name, value in self.state.items() if name != "deviation"})
         mean = network(z.float()).double()
         return mean, self.state["deviation"].expand_as(mean)
-
-
-def pooled(z: Tensor, channels: int) -> Tensor:
-    """Features that do not depend on where a periodic volume element begins.
-
-    The fingerprint of a periodic network is a map of c channels on m^3 places; a shift of the volume element shifts the
-    map, and its mean stress stays. So do the means over all places of the channels and of their products.
-
-    Parameters
-    ----------
-    z : (B, c m^3), flattened maps.
-    channels : c; 0 for a fingerprint that is no map, which is returned as it is.
-
-    Returns
-    -------
-    (B, c + c (c + 1) / 2 + c (c + 1) (c + 2) / 6) means of products of one, two and three channels.
-    """
-    if not channels:
-        return z.double()
-    maps = z.double().unflatten(1, (channels, -1))
-    first = torch.arange(channels)
-    pairs = torch.combinations(first, 2, with_replacement=True).T
-    triples = torch.combinations(first, 3, with_replacement=True).T
-    products = (maps, maps[:, pairs[0]] * maps[:, pairs[1]], maps[:, triples[0]] * maps[:, triples[1]] * maps[:, triples[2]])
-    return torch.cat([product.mean(2) for product in products], 1)
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -184,8 +159,8 @@ def train_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
         model, more = _train_paper(job, z, stress)
         tensors = _with_deviation(model, z["validation"], stress["validation"])
     else:
-        more = {"latent_channels": encoder.config["network"].get("latent_channels", 0)}
-        tensors = _train_ours(job, {name: pooled(part, more["latent_channels"]) for name, part in z.items()}, stress).state
+        more = {"features": encoder.averages or list(range(config["inputs"]))}
+        tensors = _train_ours(job, {name: part[:, more["features"]].double() for name, part in z.items()}, stress).state
     job.save_model(f"surrogate_{variant}_{fingerprint}.safetensors", tensors, config | more)
 
 
