@@ -7,7 +7,7 @@ from toys import write_toys
 
 from microprint import store
 from microprint.params import validate
-from microprint.report import with_mathml, write_report
+from microprint.report import Formulas, write_report
 from microprint.study import NEEDS, Run
 
 
@@ -22,7 +22,7 @@ def test_report_of_a_partial_run(run):
     page = write_report(run)
     index = page.read_text()
     assert index.count("<article>") == len(NEEDS) and index.count('class="status not-run"') == len(NEEDS) - 1
-    assert "does <math" in index
+    assert "Does <math" in index
     notebook = (page.parent / "01_toy.html").read_text()
     assert "<math" in notebook and "Provenance" in notebook
     for text in (index, notebook):
@@ -36,4 +36,7 @@ def test_report_of_a_partial_run(run):
     ("energy $E = mc^2$ and $$\\sum_i x_i$$", 2), ("costs 5$ or 6$ a piece", 0), ("`$HOME/$USER`", 0),
     ("```\n$a$\n```", 0), ("$\\mathbf{P} = \\mathbf{F}_\\mathrm{e} \\mathbf{S}$", 1)])
 def test_mathematics_becomes_mathml(text, count):
-    assert with_mathml(text).count("<math") == count
+    formulas = Formulas()
+    marked = formulas.take_out(text)
+    assert len(formulas.mathml) == marked.count("@@math") == count
+    assert formulas.put_back(marked).count("<math") == count and (count or marked == text)

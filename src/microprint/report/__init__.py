@@ -57,37 +57,48 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
 
 def _question(markdown: str) -> str:
     found = re.search(r"\*\*Question\*\*\W*(.+?)(?=\n\s*\n|\n\*\*|\Z)", markdown, re.S)
-    return with_mathml(" ".join(found[1].split())) if found else ""
+    if not found:
+        return ""
+    formulas, text = Formulas(), " ".join(found[1].split())
+    return formulas.put_back(formulas.take_out(text[0].upper() + text[1:]))
 
 
 def _write_page(entry: dict[str, Any], entries: list[dict[str, Any]], target: Path) -> None:
     notebook = nbformat.read(entry["executed"], as_version=4)
+    formulas = Formulas()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = with_mathml(cell.source)
+            cell.source = formulas.take_out(cell.source)
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            if "text/markdown" in data:
+                data["text/markdown"] = formulas.take_out(data["text/markdown"])
     body, _ = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True,
                            exclude_output_prompt=True).from_notebook_node(notebook)
-    page = _render("page.html.j2", entry=entry, entries=entries, body=with_mathml_in_outputs(body),
+    page = _render("page.html.j2", entry=entry, entries=entries, body=formulas.put_back(body),
                    highlighting=HtmlFormatter().get_style_defs(".highlight"))
     _save(target / f"{entry['name']}.html", page)
 
 
-def with_mathml(markdown: str) -> str:
-    """Markdown whose TeX is turned into MathML, which browsers draw without a script."""
-    def convert(found: re.Match) -> str:
+class Formulas:
+    """TeX formulas on their way round the Markdown renderer, to come back as MathML, which browsers draw without a script."""
+
+    def __init__(self):
+        self.mathml: list[str] = []
+
+    def take_out(self, markdown: str) -> str:
+        """Markdown with a mark in the place of each formula."""
+        return MATH.sub(self._mark, markdown)
+
+    def put_back(self, html: str) -> str:
+        """HTML with MathML in the place of each mark."""
+        return re.sub(r"@@math(\d+)@@", lambda found: self.mathml[int(found[1])], html)
+
+    def _mark(self, found: re.Match) -> str:
         if found["code"]:
             return found["code"]
-        kind, tex = ("block", found["block"]) if found["block"] else ("inline", found["inline"])
-        mathml = latex2mathml.converter.convert(" ".join(tex.split()), display=kind)
-        return f"\n\n<div class=\"equation\">{mathml}</div>\n\n" if kind == "block" else mathml
-    return MATH.sub(convert, markdown)
-
-
-def with_mathml_in_outputs(html: str) -> str:
-    """The same for TeX in rendered Markdown outputs (table heads and captions)."""
-    def convert(found: re.Match) -> str:
-        return found[1] + with_mathml(found[2]) + found[3]
-    return re.sub(r'(<div class="output_markdown[^>]*>)(.*?)(</div>)', convert, html, flags=re.S)
+        tex, display = (found["block"], "block") if found["block"] else (found["inline"], "inline")
+        self.mathml.append(latex2mathml.converter.convert(" ".join(tex.split()), display=display))
+        return f"@@math{len(self.mathml) - 1}@@"
 
 
 def _render(template: str, **context: Any) -> str:
