@@ -27,8 +27,8 @@
 #
 # | profile | passes over the data (S1, ours cubic, ours hexagonal) | time on 2 cores |
 # | --- | ---: | ---: |
-# | quick | 8, 6, 8 | TIME_QUICK |
-# | laptop | 7, 12, 10 | TIME_LAPTOP |
+# | quick | 8, 6, 8 | 2 min |
+# | laptop | 7, 7, 7 | TIME_LAPTOP |
 #
 # After White et al. 2025, arXiv:2503.17427, here **S1**.
 
@@ -221,7 +221,7 @@ study.close("03", metrics=metrics, headline=headline, figure=figure)
 # - Compare *ours* with *linear*: the difference is what learning added to the linear start. At a small profile it is nothing; the
 #   linear code is already a better fingerprint than S1's network is there.
 # - Judge every number against two baselines: the constant, which already scores about 0.07, and the linear code, which costs no
-#   training at all. The published 0.03 lies between them.
+#   training at all. The published 0.03 is a raw measure, so it belongs beside the second column.
 # - S1's raw measure punishes jumps across the fundamental zone: compare the two first columns of a model.
 # - The swapped cross-entropy does not reconstruct; what "as coded" learns it learns from the spectral term.
 # - The grain list shows what 252 well-chosen numbers can do on tessellations, and how they fail where there are more than 42 grains.

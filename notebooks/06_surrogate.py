@@ -26,7 +26,7 @@
 #
 # | profile | time on 2 cores |
 # | --- | ---: |
-# | quick | TIME_QUICK |
+# | quick | 29 s |
 # | laptop | TIME_LAPTOP |
 #
 # After White et al. (2025), *3D variational autoencoder for fingerprinting microstructure volume elements*, here **S1**:

@@ -28,7 +28,7 @@
 #
 # | profile | patches | edge | time on 2 cores |
 # | --- | ---: | ---: | ---: |
-# | quick | 144 | 48 | TIME_QUICK |
+# | quick | 144 | 48 | 1 min |
 # | laptop | 756 | 64 | TIME_LAPTOP |
 #
 # After Sardeshmukh, Reddy, Gautham & Bhattacharyya (2021), *TextureVAE*, here **S3**. Their images are not public, so

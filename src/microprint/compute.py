@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import shutil
@@ -91,6 +92,13 @@ class Step:
     def name(self) -> str:
         return self.function.__name__
 
+    def check(self, arguments: Mapping[str, str]) -> None:
+        """Raise `UserError` unless the arguments are those that the step takes."""
+        wanted = list(inspect.signature(self.function).parameters)[1:]
+        if sorted(wanted) != sorted(arguments):
+            raise UserError(f"step {self.name} got the arguments {', '.join(arguments) or 'none'}",
+                            remedy=f"Give {', '.join(f'{name}=...' for name in wanted) or 'none'}")
+
     def key(self, params: Params, folder: Path, arguments: Mapping[str, str]) -> str:
         """Content key: source, parameters, seed and inputs."""
         inputs = [store.provenance_of(folder / name.format(**arguments))["key"] for name in self.inputs]
@@ -111,7 +119,8 @@ def step(*, reads: tuple[str, ...] = (), inputs: tuple[str, ...] = (), outputs: 
 
 def find_step(name: str) -> Step:
     """A step by its name; raises `UserError` naming the known ones."""
-    steps = {s.name: s for module in STEP_MODULES for s in vars(importlib.import_module(module)).values() if isinstance(s, Step)}
+    found = (value for module in STEP_MODULES for value in vars(importlib.import_module(module)).values())
+    steps = {value.name: value for value in found if isinstance(value, Step)}
     if name not in steps:
         raise UserError(f"no step is called {name}", remedy=f"Steps: {', '.join(sorted(steps))}")
     return steps[name]
@@ -179,6 +188,7 @@ def run_step(step: Step, params: Params, folder: Path, arguments: Mapping[str, s
 
     Raises `UserError` if an input is missing or damaged; what the step had finished before a failure is kept.
     """
+    step.check(arguments)
     outputs = [folder / name.format(**arguments) for name in step.outputs]
     key = step.key(params, folder, arguments)
     if all(path.is_file() and _key_of(path) == key for path in outputs):
@@ -341,6 +351,6 @@ def _show_provenance(study: Study):
     from IPython.display import Markdown
     facts = store.environment()
     packages = ", ".join(f"{name} {found}" for name, found in facts["packages"].items() if found)
-    commit = f"{facts['commit'][:10]}{' (with uncommitted changes)' if facts['dirty'] else ''}" if facts["commit"] else "not in a git checkout"
-    return Markdown(f"**Provenance** · {store.now()} · commit {commit} · Python {facts['python']}, {packages} · "
+    changes = " with uncommitted changes" if facts["dirty"] else ""
+    return Markdown(f"**Provenance** · {store.now()} · commit {(facts['commit'] or 'none')[:10]}{changes} · Python {facts['python']}, {packages} · "
                     f"{facts['machine']}, device {study.device} · run `{study.params.run.name}`, seed {study.params.run.seed}")

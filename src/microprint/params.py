@@ -294,7 +294,7 @@ class VAERegression:
     components: Positive = 2
     width: Positive = 4
     hidden: Positive = 256
-    reconstruction: Literal["style", "two_point"] = "two_point"
+    reconstruction: Literal["style", "two_point"] = "style"
     style_layers: tuple[str, ...] = ("conv1_1", "pool1")
     slices_per_axis: Positive = 1
     augment: bool = True

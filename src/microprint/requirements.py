@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from microprint.mechanics.datasets import SETS
 from microprint.microstructures.cast_iron import patch_corners
 from microprint.microstructures.datasets import polycrystal_sets
 from microprint.networks.vae_regression import VAERegression
@@ -36,9 +37,10 @@ def _data(params: Params) -> Iterator[tuple[str, str]]:
 
 def _simulations(params: Params) -> Iterator[tuple[str, str]]:
     cp = params.cp
-    elements = sum(s.count for s in polycrystal_sets(params.polycrystals) if s.symmetry == "hexagonal" and s.name != "basal")
-    updates = elements * cp.edge**3 * cp.increments
-    yield "crystal-plasticity simulations (05)", f"{elements:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments"
+    sets = {s.name: s.count for s in polycrystal_sets(params.polycrystals) if s.symmetry == "hexagonal"}
+    elements = sum(sets[name] for name in SETS)
+    updates = f"{elements * cp.edge**3 * cp.increments:.2g} voxel increments"
+    yield "crystal-plasticity simulations (05)", f"{elements:,} of {cp.edge}³ in {cp.increments} increments: {updates}"
     yield "elastic load cases (07)", f"{6 * params.composites.count:,} on {params.composites.edge}³ voxels"
 
 
@@ -49,8 +51,8 @@ def _networks(params: Params) -> Iterator[tuple[str, str]]:
             config = configuration(params.vae, variant, symmetry, params.polycrystals.edge)
             yield f"fingerprint, {variant}, {symmetry} (03)", weight(Fingerprint.build(config).network)
         s = params.vae_regression
-        model = VAERegression(edge=params.composites.edge, properties=len(s.properties), prior="mixture", components=s.components,
-                              latent_dim=s.latent_dim, width=s.width, hidden=s.hidden)
+        model = VAERegression(edge=params.composites.edge, properties=len(s.properties), prior="mixture",
+                              components=s.components, latent_dim=s.latent_dim, width=s.width, hidden=s.hidden)
         yield "VAE-regression (07)", weight(model)
 
 

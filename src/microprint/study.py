@@ -219,7 +219,8 @@ class Run:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError("another process works in this run", self.folder, "Wait for it, or choose another --name") from None
+                raise UserError("another process works in this run", self.folder,
+                                "Wait for it, or choose another --name") from None
             yield
 
     def _mark(self, number: str, **facts: Any) -> None:
