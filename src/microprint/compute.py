@@ -97,7 +97,7 @@ class Step:
         wanted = list(inspect.signature(self.function).parameters)[1:]
         if sorted(wanted) != sorted(arguments):
             raise UserError(f"step {self.name} got the arguments {', '.join(arguments) or 'none'}",
-                            remedy=f"Give {', '.join(f'{name}=...' for name in wanted) or 'none'}")
+                            remedy=f"Its arguments are: {', '.join(wanted) or 'none'}")
 
     def key(self, params: Params, folder: Path, arguments: Mapping[str, str]) -> str:
         """Content key: source, parameters, seed and inputs."""
@@ -352,5 +352,6 @@ def _show_provenance(study: Study):
     facts = store.environment()
     packages = ", ".join(f"{name} {found}" for name, found in facts["packages"].items() if found)
     changes = " with uncommitted changes" if facts["dirty"] else ""
-    return Markdown(f"**Provenance** · {store.now()} · commit {(facts['commit'] or 'none')[:10]}{changes} · Python {facts['python']}, {packages} · "
+    commit = (facts["commit"] or "none")[:10] + changes
+    return Markdown(f"**Provenance** · {store.now()} · commit {commit} · Python {facts['python']}, {packages} · "
                     f"{facts['machine']}, device {study.device} · run `{study.params.run.name}`, seed {study.params.run.seed}")
