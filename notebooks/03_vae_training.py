@@ -91,7 +91,7 @@ table([[name, len(s), f"{float(s.grains.float().mean()):.0f}"] for name, s in cu
 # posterior. With $\epsilon$ from a normal distribution the decoder gets
 #
 # $$ z = \mu + \epsilon\, e^{\frac12 \ln \sigma^2}, \qquad
-#    L = \alpha\, \mathrm{BCE}(\hat x, x) + (1 - \alpha)\, \overline{|\mathcal F \hat x - \mathcal F x|^2}, \qquad \alpha = 0.999 . $$
+#    L = \alpha\, \mathrm{BCE}(\hat x, x) + (1 - \alpha)\, \left\langle |\mathcal F \hat x - \mathcal F x|^2 \right\rangle, \qquad \alpha = 0.999 . $$
 #
 # Two things are worth knowing. By Parseval's theorem the second, "spectral" term is the sum of squared errors of a VE: it
 # prefers no wavelength. And nothing in $L$ keeps the posterior near the prior: a VAE without a KL term is free to shrink
@@ -130,7 +130,7 @@ curves = learning_curves({"paper": paper.history, "coded": coded.history},
 # 3. **Evidence lower bound**. The likelihood is normal with the best variance, so its term is $\frac12 \ln$ of the mean squared
 #    error, and no weight has to be chosen between it and the KL divergence; the width of the posterior is learnt:
 #
-# $$ L = \tfrac12 \ln \left( 2 \pi e\, \overline{(e - \hat e)^2} \right) + \tfrac{1}{N} \mathrm{KL}\left( q(z|x) \,\|\, N(0, 1) \right) $$
+# $$ L = \tfrac12 \ln \left( 2 \pi e\, \langle (e - \hat e)^2 \rangle \right) + \tfrac{1}{N} \mathrm{KL}\left( q(z|x) \,\|\, N(0, 1) \right) $$
 #
 # 4. **Fresh data**. At every visit a training VE gets a random shift, turned or mirrored axes and new random orientations, none
 #    of which changes the distribution that VEs are drawn from.

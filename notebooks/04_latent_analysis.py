@@ -95,7 +95,7 @@ for model, found in z.items():
     variance = found["train"].var(0).sort(descending=True).values
     right.semilogy(range(1, len(variance) + 1), variance.clamp_min(1e-8), color=draw.PALETTE[model], label=model)
 right.axhline(space.ACTIVE_VARIANCE, color="0.5", lw=0.8)
-right.set(xlabel="latent number, by variance", ylabel="variance of the posterior mean")
+right.set(xlabel="latent number, by variance", ylabel="variance of the posterior mean");
 
 # %%
 rows = [[model, space.active_units(z[model]["train"]), components[model].needed(0.95)] for model in models]

@@ -40,3 +40,10 @@ def test_mathematics_becomes_mathml(text, count):
     marked = formulas.take_out(text)
     assert len(formulas.mathml) == marked.count("@@math") == count
     assert formulas.put_back(marked).count("<math") == count and (count or marked == text)
+
+
+def test_formulas_in_headings_leave_their_anchors_alone():
+    formulas = Formulas()
+    marked = formulas.take_out("what $C_{11}$ says")
+    html = formulas.put_back(f'<h2 id="{marked}">{marked}<a href="#{marked}">x</a></h2>')
+    assert html.count("<math") == 1 and 'id="what  says"' in html

@@ -25,8 +25,9 @@ def learning_curve(ax: Axes, history: Sequence[Mapping[str, float]], term: str =
         name = f"{label}, {part}" if label else part
         ax.plot(epochs, values, line, color=color, label=name, marker="." if len(epochs) < 15 else "")
     ax.set_xlabel("epoch")
-    if all(row.get(f"{part}_{term}", 0) > 0 for row in history for part in ("train", "validation")):
-        ax.set_yscale("log")
+    # What has been drawn so far must show: a bound in nats can be negative.
+    positive = all(np.nanmin(line.get_ydata()) > 0 for line in ax.lines)
+    ax.set_yscale("log" if positive else "linear")
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], terms: Mapping[str, str]) -> Figure:

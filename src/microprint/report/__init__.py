@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 # Code is set apart so that dollar signs in it are not taken for mathematics.
 MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$\n]+?)\$(?![\w$])", re.S)
+MARK = re.compile(r"@@math(\d+)@@")
 
 
 def write_report(run: Run) -> Path:
@@ -72,8 +73,9 @@ def _write_page(entry: dict[str, Any], entries: list[dict[str, Any]], target: Pa
         for data in (output.get("data", {}) for output in cell.get("outputs", [])):
             if "text/markdown" in data:
                 data["text/markdown"] = formulas.take_out(data["text/markdown"])
-    body, _ = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True,
-                           exclude_output_prompt=True).from_notebook_node(notebook)
+    exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
+    body, _ = exporter.from_notebook_node(notebook)
     page = _render("page.html.j2", entry=entry, entries=entries, body=formulas.put_back(body),
                    highlighting=HtmlFormatter().get_style_defs(".highlight"))
     _save(target / f"{entry['name']}.html", page)
@@ -90,8 +92,9 @@ class Formulas:
         return MATH.sub(self._mark, markdown)
 
     def put_back(self, html: str) -> str:
-        """HTML with MathML in the place of each mark."""
-        return re.sub(r"@@math(\d+)@@", lambda found: self.mathml[int(found[1])], html)
+        """HTML with MathML in the place of each mark, but for the anchors of headings, which lose theirs."""
+        html = re.sub(r'(?<=id=")[^"]*(?=")|(?<=href="#)[^"]*(?=")', lambda found: MARK.sub("", found[0]), html)
+        return MARK.sub(lambda found: self.mathml[int(found[1])], html)
 
     def _mark(self, found: re.Match) -> str:
         if found["code"]:
