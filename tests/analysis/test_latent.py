@@ -67,3 +67,14 @@ def test_linear_probe_reads_a_linear_target_and_no_noise(generator):
     assert space.linear_probe(z, z @ weights + 3, z_test, z_test @ weights + 3) > 0.9999
     noise, other = torch.randn(2, 300, 1, generator=generator)
     assert abs(space.linear_probe(z, noise, z_test, other)) < 0.1
+
+
+def test_collapsed_fingerprints_can_be_analysed():
+    """A model without information gives equal fingerprints: no component, no cluster, no error."""
+    z = torch.zeros(12, 8)
+    assert space.log_power(z).isfinite().all()
+    components = space.PrincipalComponents.fit(space.log_power(z))
+    assert components.project(z, 2).isfinite().all()
+    labels, clusters = space.cluster_classes([z[:6, :2], z[6:, :2]], 3, 0)
+    assert space.clustering_accuracy(labels, clusters) >= 0.5
+

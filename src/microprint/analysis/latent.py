@@ -98,9 +98,11 @@ def log_power(z: Tensor) -> Tensor:
     """Logarithm of the squares of fingerprints (N, d).
 
     Random orientations give every number of a fingerprint a random sign; grain size and shape only show in how large it
-    tends to be. The small constant keeps a number near zero from outweighing all others.
+    tends to be. The small constant keeps a number near zero from outweighing all others; fingerprints of a collapsed
+    model, all zero, have a finite logarithm, too.
     """
-    return torch.log(z.square() + 0.01 * z.square().mean())
+    power = z.square()
+    return (power + 0.01 * power.mean()).clamp_min(torch.finfo(z.dtype).tiny).log()
 
 
 def confusion(labels: Tensor, clusters: Tensor, count: int) -> Tensor:
