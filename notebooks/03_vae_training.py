@@ -28,7 +28,7 @@
 # | profile | passes over the data (S1, ours cubic, ours hexagonal) | time on 2 cores |
 # | --- | ---: | ---: |
 # | quick | 8, 6, 8 | 2 min |
-# | laptop | 7, 7, 7 | TIME_LAPTOP |
+# | laptop | 7, 7, 7 | 15 min |
 #
 # After White et al. 2025, arXiv:2503.17427, here **S1**.
 

@@ -27,7 +27,7 @@
 # | profile | training VEs | VEs in each edge case | time on 2 cores |
 # | --- | ---: | ---: | ---: |
 # | quick | 256 | 16 | 17 s |
-# | laptop | 2000 | 40 | TIME_LAPTOP |
+# | laptop | 2000 | 40 | 20 s |
 #
 # After White et al. 2025, arXiv:2503.17427, section 3.3, here **S1**.
 

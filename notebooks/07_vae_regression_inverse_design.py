@@ -28,7 +28,7 @@
 # | profile | composites | edge | time on 2 cores |
 # | --- | ---: | ---: | ---: |
 # | quick | 120 | 27 | 1.5 min |
-# | laptop | 600 | 27 | TIME_LAPTOP |
+# | laptop | 600 | 27 | 6 min |
 #
 # After Sardeshmukh et al. (2024), *Material microstructure design using VAE-regression with multimodal prior*, here **S2**:
 # 8,900 composites of 51³ voxels, labelled by finite elements. Published numbers stand beside ours as orientation.

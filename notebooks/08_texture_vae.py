@@ -29,7 +29,7 @@
 # | profile | patches | edge | time on 2 cores |
 # | --- | ---: | ---: | ---: |
 # | quick | 144 | 48 | 1 min |
-# | laptop | 756 | 64 | TIME_LAPTOP |
+# | laptop | 756 | 64 | 7 min |
 #
 # After Sardeshmukh, Reddy, Gautham & Bhattacharyya (2021), *TextureVAE*, here **S3**. Their images are not public, so
 # every number below belongs to synthetic ones, and published numbers stand beside as orientation, not as a contest.
