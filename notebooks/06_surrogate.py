@@ -27,7 +27,7 @@
 # | profile | time on 2 cores |
 # | --- | ---: |
 # | quick | 29 s |
-# | laptop | 1 min |
+# | laptop | 2 min |
 #
 # After White et al. (2025), *3D variational autoencoder for fingerprinting microstructure volume elements*, here **S1**:
 # 40,000 training simulations at 64³ voxels. Published numbers stand beside ours as orientation.
