@@ -252,7 +252,9 @@ print(tuple(proposal.designs.shape), proposal.probability.numpy().round(2), (pro
 # %% [markdown]
 # **Limits**. Far fewer and smaller composites than S2's, and far fewer training steps. The Gaussian prior is linear in the
 # property, as S2 has it, the mixture is not, so their difference is not due to the number of modes alone. The error bar of
-# the regressor is trained, not calibrated. S2 trains on style statistics; see `params/paper.yml` for its values.
+# the regressor is trained, not calibrated. A style loss on few slices and the first layers of VGG19 ties the decoder's volume
+# fraction down only loosely, so proposals straight from the prior miss by far more than S2's 16 %; `two_point` holds it
+# directly. S2 takes all slices; see `params/paper.yml` for its values.
 
 # %% [markdown]
 # **Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.

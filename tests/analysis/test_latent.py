@@ -77,4 +77,5 @@ def test_collapsed_fingerprints_can_be_analysed():
     assert components.project(z, 2).isfinite().all()
     labels, clusters = space.cluster_classes([z[:6, :2], z[6:, :2]], 3, 0)
     assert space.clustering_accuracy(labels, clusters) >= 0.5
-
+    target = torch.randn(12, 1, generator=torch.Generator().manual_seed(0))
+    assert space.linear_probe(z, target, z, target) == pytest.approx(0)

@@ -143,13 +143,17 @@ def linear_probe(z: Tensor, target: Tensor, z_test: Tensor, target_test: Tensor)
     u, s, v = torch.linalg.svd(z.double() - mean, full_matrices=False)
     rotated = u.T @ (target.double() - centre)
 
+    def shrunk(ridge: float) -> Tensor:
+        # The smallest number stands in for the penalty of fingerprints that are all equal.
+        return s / (s**2 + (ridge * s[0] ** 2).clamp_min(torch.finfo(s.dtype).tiny))
+
     def validation_error(ridge: float) -> float:
-        gain = s**2 / (s**2 + ridge * s[0] ** 2)
+        gain = s * shrunk(ridge)
         residual = (target.double() - centre) - u @ (gain[:, None] * rotated)
         return float(residual.square().mean() / (1 - (gain.sum() + 1) / len(z)).square().clamp_min(1e-12))
 
     ridge = min(RIDGES, key=validation_error)
-    weights = v.T @ ((s / (s**2 + ridge * s[0] ** 2))[:, None] * rotated)
+    weights = v.T @ (shrunk(ridge)[:, None] * rotated)
     predicted = (z_test.double() - mean) @ weights + centre
     truth = target_test.double()
     return float(1 - (predicted - truth).square().sum() / (truth - truth.mean(0)).square().sum())
