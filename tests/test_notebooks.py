@@ -61,7 +61,7 @@ def test_the_report_shows_every_notebook(unbroken):
         assert (report / f"{number}.png").is_file()
         (page,) = report.glob(f"{number}_*.html")
         text = page.read_text()
-        assert "Provenance" in text and "Traceback" not in text
+        assert "Provenance" in text and "Traceback (most recent" not in text
 
 
 def test_no_picture_is_shown_twice_and_no_warning_is_published(unbroken):

@@ -77,7 +77,9 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path):
         "train(pathlib.Path(sys.argv[1]), delay=0.1)\n"
     )
     here = os.path.dirname(__file__)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # The same bits need the same number of threads; a Dask cluster of another test leaves its own in the environment.
+    threads = str(torch.get_num_threads())
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     process = subprocess.Popen(
         [sys.executable, "-c", script, tmp_path / "killed", here],
         stdout=subprocess.PIPE, text=True, env=environment,
