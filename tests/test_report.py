@@ -29,6 +29,7 @@ def test_report_of_a_partial_run(run):
         assert not re.search(r'(src|href)="(https?:)?//', text)
         for link in re.findall(r'href="([^"#]+)"', text):
             assert (page.parent / link).is_file() or link == "metrics.json"
+    assert '"input_path": "01_toy.ipynb"' in (page.parent / "01_toy.ipynb").read_text()
     assert store.load_json(page.parent / "params.json")["run"]["name"] == "t"
 
 

@@ -32,8 +32,9 @@ def write_report(run: Run) -> Path:
     entries = list(_entries(run))
     for entry in entries:
         if entry["executed"]:
-            shutil.copy2(entry["executed"], target)
-            _write_page(entry, entries, target)
+            notebook = _without_paths(nbformat.read(entry["executed"], as_version=4))
+            _save(target / entry["executed"].name, nbformat.writes(notebook) + "\n")
+            _write_page(notebook, entry, entries, target)
         if entry["picture"]:
             shutil.copy2(entry["picture"], target / f"{entry['number']}.png")
     for name in ("metrics.json", "params.json"):
@@ -64,8 +65,14 @@ def _question(markdown: str) -> str:
     return formulas.put_back(formulas.take_out(text[0].upper() + text[1:]))
 
 
-def _write_page(entry: dict[str, Any], entries: list[dict[str, Any]], target: Path) -> None:
-    notebook = nbformat.read(entry["executed"], as_version=4)
+def _without_paths(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Executed notebook without the folders of the machine that papermill noted in it: it is for others to read."""
+    facts = notebook.metadata.get("papermill", {})
+    facts.update({key: Path(facts[key]).name for key in ("input_path", "output_path") if facts.get(key)})
+    return notebook
+
+
+def _write_page(notebook: nbformat.NotebookNode, entry: dict[str, Any], entries: list[dict[str, Any]], target: Path) -> None:
     formulas = Formulas()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
