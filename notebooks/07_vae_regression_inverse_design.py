@@ -131,8 +131,9 @@ forward["cnn"] = predict_cnn(study.path("forward_cnn.safetensors"), phase[test])
 # +\underbrace{w_k\,\mathbb E_{q(c|x)}D_\text{KL}\big(q(z|x)\,\|\,p(z|c)\big)}_\text{prior} .$$
 #
 # As no two composites agree voxel by voxel, $\mathcal L_\text{rec}$ compares statistics: S2 the Gram matrices of VGG19 on slices
-# along all three axes, and so do we, on a few slices drawn anew at every visit and on the first layers, which cost least.
-# (`reconstruction: two_point` compares two-point statistics of the whole volume instead, without VGG19.)
+# along all three axes (`reconstruction: style`), or two-point statistics of the whole volume (`two_point`). On the laptop
+# profile's data a style loss on one slice an axis left the latent vector all but unused in 20 passes, and every target got
+# the same design; so that profile compares two-point statistics.
 
 # %%
 for prior in ("gaussian", "mixture"):
@@ -174,7 +175,7 @@ draw.parity(shown, "C11 (GPa)", dict(zip(shown, ("constant", "linear", "ours")))
 # With one Gaussian the prior has to average over all morphologies that reach $c$. With two it can keep two families apart;
 # the divergence from a posterior to the mixture is bounded (Hershey and Olsen) by
 #
-# $$D_\text{KL}\Big(q\,\Big\|\,\sum_k\pi_k p_k\Big)\le-\ln\sum_k\pi_k\,e^{-D_\text{KL}(q\|p_k)} .$$
+# $$D_\text{KL}\left(q\,\|\,\sum_k\pi_k p_k\right)\le-\ln\sum_k\pi_k\,e^{-D_\text{KL}(q\|p_k)} .$$
 
 # %%
 targets = torch.tensor(vae_regression["targets_gpa"], dtype=torch.float64) * GPA
@@ -252,9 +253,7 @@ print(tuple(proposal.designs.shape), proposal.probability.numpy().round(2), (pro
 # %% [markdown]
 # **Limits**. Far fewer and smaller composites than S2's, and far fewer training steps. The Gaussian prior is linear in the
 # property, as S2 has it, the mixture is not, so their difference is not due to the number of modes alone. The error bar of
-# the regressor is trained, not calibrated. A style loss on few slices and the first layers of VGG19 ties the decoder's volume
-# fraction down only loosely, so proposals straight from the prior miss by far more than S2's 16 %; `two_point` holds it
-# directly. S2 takes all slices; see `params/paper.yml` for its values.
+# the regressor is trained, not calibrated. S2's style loss, on all slices, needs far more steps; `params/paper.yml` has its values.
 
 # %% [markdown]
 # **Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.
