@@ -71,7 +71,7 @@ def pairs(settings: list[str]) -> dict[str, str]:
 
 
 def open_run(options: argparse.Namespace, overrides: dict[str, str]) -> Run:
-    """Checked run; its name is the option's, the file's own `run.name`, or the file's stem."""
+    """Checked run; its name is the option's or the file's own `run.name`."""
     checked = parameters.load(options.params, overrides)
     if options.name:
         checked = dataclasses.replace(checked, run=dataclasses.replace(checked.run, name=options.name))

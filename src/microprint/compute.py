@@ -126,6 +126,11 @@ def find_step(name: str) -> Step:
     return steps[name]
 
 
+def stream_seed(params: Params, label: str) -> int:
+    """Seed of one stream of random numbers, from the run's seed and the stream's label."""
+    return int(digest(params.run.seed, label), 16) % 2**63
+
+
 class Job:
     """What a running step sees: its parameters, inputs, outputs, device and a folder to resume from.
 
@@ -147,7 +152,7 @@ class Job:
 
     def seed(self, label: str) -> int:
         """Seed of one stream of random numbers, from the run's seed and the stream's label."""
-        return int(digest(self.params.run.seed, label), 16) % 2**63
+        return stream_seed(self.params, label)
 
     def generator(self, label: str, device: str | torch.device = "cpu") -> torch.Generator:
         """Random generator of one stream, on a device."""
@@ -172,11 +177,6 @@ class Job:
     def save_model(self, name: str, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:
         """Output model: weights, and what is needed to build it again."""
         store.save_tensors(self.folder / name, state, {"config": config, "provenance": self.provenance})
-
-    def load_model(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Input model: weights and configuration."""
-        tensors, metadata = store.load_tensors(self.folder / name)
-        return tensors, metadata["config"]
 
     def progress(self, items: Iterable, label: str, total: int | None = None) -> Iterator:
         """Iterate with a bar where a person watches, and now and then a line otherwise."""
@@ -293,7 +293,7 @@ class Study:
 
     def generator(self, label: str) -> torch.Generator:
         """Random generator of one stream of the notebook, from the run's seed."""
-        return torch.Generator().manual_seed(int(digest(self.params.run.seed, label), 16) % 2**63)
+        return torch.Generator().manual_seed(stream_seed(self.params, label))
 
     def close(self, notebook: str, *, metrics: Mapping[str, float], headline: Headline, figure=None):
         """Record a notebook's metrics, headline and picture for the report, and show its provenance.

@@ -53,10 +53,6 @@ class ReconstructionError:
             "within_5_deg": float((angle < 5).float().mean()),
         }
 
-    def of_each(self) -> Tensor:
-        """Mean disorientation of each volume element in degrees, (N,)."""
-        return self.angle.flatten(1).mean(1)
-
 
 def reconstruction_error(predicted: Tensor, elements: VolumeSet) -> ReconstructionError:
     """Compare reconstructed orientations (N, n, n, n, 4) with the volume elements they stand for.

@@ -28,11 +28,6 @@ def from_mandel(vector: Tensor) -> Tensor:
     return torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz]).reshape(3, 3, *vector.shape[1:])
 
 
-def mandel_basis(dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> Tensor:
-    """The six orthonormal symmetric tensors (6, 3, 3) that Mandel's components multiply."""
-    return from_mandel(torch.eye(6, dtype=dtype, device=device)).permute(2, 0, 1)
-
-
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product over the first two axes of (m, k, ...) and (k, n, ...)."""
     result = a[:, 0:1] * b[0:1]
