@@ -1,6 +1,7 @@
 """Artifacts are whole or absent, carry their provenance, and say what is wrong with them."""
 
 import errno
+import errno
 import json
 
 import h5py
@@ -93,6 +94,14 @@ def test_a_full_disk_inside_hdf5_is_told(tmp_path, little_room, compression):
         for row in range(len(data)):
             data[row] = np.random.default_rng(row).random(1000)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("work", [lambda disk: disk.write(bytes(200_000)), lambda disk: disk.truncate(200_000)])
+def test_no_error_of_the_disk_reaches_hdf5(tmp_path, little_room, work):
+    """HDF5 goes on calling with the exception pending, and then finds no attribute where it looks for one."""
+    with store._Disk(tmp_path / "a", "w+") as disk:
+        work(disk)
+        assert disk.error.errno == errno.EFBIG
 
 
 def test_environment_names_versions():

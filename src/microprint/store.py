@@ -73,18 +73,29 @@ def create_hdf5(path: str | Path, kind: str, provenance: Mapping[str, Any]) -> I
 
 
 class _Disk(io.FileIO):
-    """File for HDF5 that keeps its first error to itself: HDF5 crashes the process where a full disk stops its flush."""
+    """File for HDF5 that keeps its first error to itself: HDF5 goes on calling after one, and may crash the process."""
 
     error: OSError | None = None
 
     def write(self, data) -> int:
         rest = memoryview(data).cast("B")
-        try:
+        with self._keeping():
             while rest and not self.error:
                 rest = rest[super().write(rest):]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._keeping():
+            if not self.error:
+                super().truncate(size)
+        return size or 0
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self.error = error
-        return len(data)
 
 
 def save_json(path: str | Path, content: Mapping[str, Any]) -> None:
