@@ -1,7 +1,6 @@
 """Artifacts are whole or absent, carry their provenance, and say what is wrong with them."""
 
 import errno
-import errno
 import json
 
 import h5py
