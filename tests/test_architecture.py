@@ -13,7 +13,7 @@ from microprint.params import Params, as_dict
 from microprint.study import NEEDS, literals, load_notebooks
 
 PACKAGE = Path(__file__).parents[1] / "src" / "microprint"
-FLOORS = {"errors": 0, "params": 0, "store": 0, "compute": 0, "cluster": 0, "orientations": 1, "microstructures": 2, "mechanics": 2,
+FLOORS = {"errors": 0, "params": 0, "store": 0, "compute": 0, "chunks": 0, "cluster": 0, "orientations": 1, "microstructures": 2, "mechanics": 2,
           "networks": 3, "training": 3, "analysis": 4, "systems": 4, "plots": 5, "report": 5, "study": 6, "requirements": 6}
 SCRIPTS = sorted((PACKAGE.parents[1] / "notebooks").glob("*.py"))
 

@@ -13,7 +13,8 @@ from toys import HEADER, TOY, write_toys
 
 from microprint import store
 from microprint.errors import UserError
-from microprint.params import validate
+from microprint.params import load, validate
+from microprint.requirements import requirements
 from microprint.study import NEEDS, Run, branch, literal, literals, load_notebooks, sweep_points
 
 REPOSITORY = Path(__file__).parents[1]
@@ -131,6 +132,13 @@ def test_list_and_dry_run_start_nothing(tmp_path):
     planned = command("--dry-run", "--params", "params/paper.yml", "--set", f"run.root={tmp_path}")
     assert planned.returncode == 0 and "would run 08_texture_vae" in planned.stdout and "GiB" in planned.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_requirements_state_simulations_and_their_time():
+    needed = dict(requirements(load(REPOSITORY / "params" / "paper.yml")))
+    assert "50,000 of 64³" in needed["crystal-plasticity simulations (05)"]
+    assert needed["crystal-plasticity simulations (05)"].endswith("days on two cores")
+    assert needed["elastic load cases (07)"].startswith("53,400 on 51³ voxels, about")
 
 
 def test_an_interrupted_study_says_so_and_keeps_its_state(tmp_path):

@@ -1,7 +1,8 @@
 """Heavy work as steps: from parameters and input artifacts to output artifacts, in this process or on a Dask worker.
 
 A step is a function decorated with `step`. Its key is a hash of the source it runs on, the parameters it reads and
-the keys of its inputs; where its artifacts already carry that key, it is not run again.
+the keys of its inputs; where its artifacts already carry that key, it is not run again. A training step goes to a
+worker as a whole; a data set is assembled in this process, and only its chunks go to workers (`microprint.chunks`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,6 +88,7 @@ class Step:
     reads: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    chunked: bool
 
     @property
     def name(self) -> str:
@@ -106,15 +108,17 @@ class Step:
                       source_digest([self.function.__module__]))
 
 
-def step(*, reads: tuple[str, ...] = (), inputs: tuple[str, ...] = (), outputs: tuple[str, ...]):
+def step(*, reads: tuple[str, ...] = (), inputs: tuple[str, ...] = (), outputs: tuple[str, ...], chunked: bool = False):
     """Declare a function ``f(job, **arguments)`` a step.
 
     Parameters
     ----------
     reads : sections of the parameters that its result depends on.
     inputs, outputs : artifact names; ``{argument}`` in them is filled from the keyword arguments.
+    chunked : it computes a data set with `microprint.chunks`, which sends the chunks to the workers of a cluster; the
+        step itself always runs in the calling process.
     """
-    return lambda function: Step(function, reads, inputs, outputs)
+    return lambda function: Step(function, reads, inputs, outputs, chunked)
 
 
 def find_step(name: str) -> Step:
@@ -146,9 +150,16 @@ class Job:
         self.device = choose_device(params.compute.device)
         self.workdir = folder / ".work" / "-".join((step.name, *arguments.values(), key))
         self.workdir.mkdir(parents=True, exist_ok=True)
-        self.provenance = {"key": key, "step": step.name, "arguments": dict(arguments), "seed": params.run.seed,
-                           "params": sections_from(params, step.reads), "device": str(self.device),
-                           "created": store.now(), **store.environment()}
+        self.key, self._begin = key, time.monotonic()
+        farmed = step.chunked and params.compute.engine == "dask"
+        self._facts = {"key": key, "step": step.name, "arguments": dict(arguments), "seed": params.run.seed,
+                       "params": sections_from(params, step.reads), "device": "Dask workers" if farmed else str(self.device),
+                       "created": store.now(), **store.environment()}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made an artifact, with the seconds that it took up to now; a resumed step counts from where it resumed."""
+        return self._facts | {"seconds": round(time.monotonic() - self._begin, 1)}
 
     def seed(self, label: str) -> int:
         """Seed of one stream of random numbers, from the run's seed and the stream's label."""
@@ -162,9 +173,12 @@ class Job:
         """Input artifact, checked, open for reading."""
         return store.open_hdf5(self.folder / name, kind)
 
-    def create(self, name: str, kind: str) -> AbstractContextManager[h5py.File]:
+    @contextmanager
+    def create(self, name: str, kind: str) -> Iterator[h5py.File]:
         """Output artifact, written atomically, with its provenance."""
-        return store.create_hdf5(self.folder / name, kind, self.provenance)
+        with store.create_hdf5(self.folder / name, kind, self.provenance) as file:
+            yield file
+            file.attrs["provenance"] = json.dumps(self.provenance)  # once more: the seconds end here
 
     def save_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Output artifact of numbers."""
@@ -226,22 +240,66 @@ def choose_device(name: str) -> torch.device:
 
 def watched() -> bool:
     """Whether a person looks on: a terminal, or a notebook that the runner did not start."""
-    return sys.stderr.isatty() or ("ipykernel" in sys.modules and "MICROPRINT_BATCH" not in os.environ)
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return sys.stderr.isatty() or (hasattr(shell, "kernel") and "MICROPRINT_BATCH" not in os.environ)
 
 
 def progress(items: Iterable, label: str, total: int | None = None) -> Iterator:
     """Iterate with a bar where a person watches, and now and then a line otherwise."""
-    total = len(items) if total is None else total  # type: ignore[arg-type]
-    if watched():
-        from tqdm import tqdm
-        yield from tqdm(items, desc=label, total=total)
-        return
-    begin = printed = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        if done == total or time.monotonic() - printed > LINE_EVERY_S:
-            printed = time.monotonic()
-            print(f"{label}: {done}/{total}, {printed - begin:.0f} s", flush=True)
+    with Progress(label, len(items) if total is None else total) as shown:  # type: ignore[arg-type]
+        for item in items:
+            yield item
+            shown.add()
+
+
+class Progress:
+    """How far some work has come: a bar where a person watches, and now and then a line otherwise.
+
+    Parameters
+    ----------
+    label, unit : what is done, and what is counted.
+    total : how many there are.
+    done : how many an earlier process has done; they count neither for the speed nor for the time left.
+    """
+
+    def __init__(self, label: str, total: int, unit: str = "", done: int = 0):
+        self.label, self.total, self.unit, self.done, self.found = label, total, unit, done, done
+        self.begin = self.printed = time.monotonic()
+        self.bar = None
+        if watched():
+            from tqdm import tqdm
+            self.bar = tqdm(desc=label, total=total, initial=done, unit=f" {unit or 'steps'}")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *failure) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def add(self, count: int = 1) -> None:
+        """Say that `count` more are done."""
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(count)
+        elif self.done >= self.total or time.monotonic() - self.printed > LINE_EVERY_S:
+            self.printed = time.monotonic()
+            print(self._line(self.printed - self.begin), flush=True)
+
+    def _line(self, seconds: float) -> str:
+        rate = (self.done - self.found) / max(seconds, 1e-9)
+        line = f"{self.label}: {self.done}/{self.total} {self.unit}".rstrip() + f", {seconds:.0f} s"
+        if self.unit:
+            line += f", {rate:.3g} {self.unit}/s"
+        return line if self.done >= self.total else f"{line}, about {duration((self.total - self.done) / rate)} left"
+
+
+def duration(seconds: float) -> str:
+    """A span of time in the unit that suits it."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.0f} s"
 
 
 # --- a run, as notebooks see it --------------------------------------------------------------------------------------
@@ -272,15 +330,19 @@ class Study:
         self.artifacts = self.folder / "artifacts"
         self.device = choose_device(params.compute.device)
         self._used: dict[str, str] = {}
+        self._seconds: dict[str, float] = {}
 
     def do(self, step: Step, **arguments: str) -> list[Path]:
         """Run a step where `compute.engine` says, or find its artifacts there already; return their paths."""
-        if self.params.compute.engine == "local":
+        if step.chunked or self.params.compute.engine == "local":
             paths = run_step(step, self.params, self.artifacts, arguments)
         else:
             from microprint.cluster import submit
             paths = submit(step.name, self.params, self.artifacts, arguments)
-        self._used |= {path.name: store.provenance_of(path)["key"] for path in paths}
+        made = {path.name: store.provenance_of(path) for path in paths}
+        self._used |= {name: provenance["key"] for name, provenance in made.items()}
+        # The outputs of a step are written one after the other: the last one knows how long all of them took.
+        self._seconds[" ".join((step.name, *arguments.values()))] = max(p.get("seconds", 0.0) for p in made.values())
         return paths
 
     def open(self, name: str, kind: str | None = None) -> h5py.File:
@@ -310,8 +372,9 @@ class Study:
         import resource
         results = self.folder / "results"
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
-        store.save_json(results / f"{notebook}.json", {"metrics": {k: float(v) for k, v in metrics.items()},
-                                                       "headline": vars(headline), "artifacts": self._used, "peak_mib": peak})
+        store.save_json(results / f"{notebook}.json", {
+            "metrics": {k: float(v) for k, v in metrics.items()}, "headline": vars(headline), "artifacts": self._used,
+            "steps_seconds": self._seconds, "peak_mib": peak})
         if figure is not None:
             with store.atomic(results / f"{notebook}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")

@@ -62,11 +62,14 @@ class Compute:
     engine : in this process, or on a Dask cluster.
     device : torch device; `auto` takes a GPU where there is one.
     scheduler : address of a Dask scheduler, `local` (a cluster on this machine) or `slurm` (through dask-jobqueue).
+    workers : chunks of a data set computed at once in this process, workers of a local cluster, or jobs of SLURM; null:
+        one for each core of this machine, one if it has a GPU, one job.
     """
 
     engine: Literal["local", "dask"] = "local"
     device: str = "auto"
     scheduler: str = "local"
+    workers: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -263,12 +266,29 @@ class Surrogate:
 
 
 @dataclass(frozen=True)
+class Elasticity:
+    """Effective stiffness of the composites, the labels of notebook 07.
+
+    Attributes
+    ----------
+    cases : mean strains that are simulated: the three normal ones, which give C11, C22, C33, C12, C13 and C23, or all
+        six, which give every component for twice the work.
+    tolerance : of the out-of-balance forces, relative to those of a uniform strain.
+    chunk_voxels : voxels of the composites simulated and saved at once.
+    """
+
+    cases: Literal["normal", "all"] = "normal"
+    tolerance: Annotated[float, Between(1e-8, 0.1)] = 1e-3
+    chunk_voxels: Positive = 400_000
+
+
+@dataclass(frozen=True)
 class VAERegression:
     """S2's forward and inverse model (notebook 07).
 
     Attributes
     ----------
-    properties : components of the stiffness that are learnt, of C11, C22, C33, C12, C13, C23.
+    properties : components of the stiffness that are learnt; the last three need `elasticity.cases: all`.
     latent_dim : numbers in a latent vector.
     components : of the mixture prior.
     width : channels of the first convolution; S2: 16.
@@ -289,7 +309,7 @@ class VAERegression:
     refine_evaluations : simulations a design in the search for its volume fraction.
     """
 
-    properties: tuple[Literal["C11", "C22", "C33", "C12", "C13", "C23"], ...] = ("C11",)
+    properties: tuple[Literal["C11", "C22", "C33", "C12", "C13", "C23", "C44", "C55", "C66"], ...] = ("C11",)
     latent_dim: Positive = 16
     components: Positive = 2
     width: Positive = 4
@@ -362,6 +382,7 @@ class Params:
     latent: LatentAnalysis = field(default_factory=LatentAnalysis)
     cp: CrystalPlasticity = field(default_factory=CrystalPlasticity)
     surrogate: Surrogate = field(default_factory=Surrogate)
+    elasticity: Elasticity = field(default_factory=Elasticity)
     vae_regression: VAERegression = field(default_factory=VAERegression)
     texture_vae: TextureVAE = field(default_factory=TextureVAE)
 

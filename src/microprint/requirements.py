@@ -1,4 +1,4 @@
-"""What a parameter file would need, said before anything is run: data, bytes, simulations, network parameters."""
+"""What a parameter file would need, said before anything is run: data, bytes, simulations and their time, networks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from microprint.compute import duration
 from microprint.mechanics.datasets import SETS
 from microprint.microstructures.cast_iron import patch_corners
 from microprint.microstructures.datasets import polycrystal_sets
 from microprint.networks.vae_regression import VAERegression
 from microprint.params import Params
 from microprint.systems.fingerprint import Fingerprint, configuration
+from microprint.systems.stiffness import CASES
 
 CASTINGS = 12
 # Bytes that training with Adam holds for each parameter: weight, gradient, two moments, all in float32.
 TRAINING_BYTES = 16
+# Seconds that two cores take, one chunk each: measured at 16 and 32 voxels an edge (magnesium, the defaults of `cp`), and
+# at 51 (the defaults of `elasticity`). More load steps at larger strain, other materials and GPUs have times of their own.
+CP_SECONDS = 2e-5  # a voxel and increment
+ELASTIC_SECONDS = 3.5e-6  # a voxel and load case
 
 
 def requirements(params: Params) -> list[tuple[str, str]]:
@@ -39,9 +45,13 @@ def _simulations(params: Params) -> Iterator[tuple[str, str]]:
     cp = params.cp
     sets = {s.name: s.count for s in polycrystal_sets(params.polycrystals) if s.symmetry == "hexagonal"}
     elements = sum(sets[name] for name in SETS)
-    updates = f"{elements * cp.edge**3 * cp.increments:.2g} voxel increments"
-    yield "crystal-plasticity simulations (05)", f"{elements:,} of {cp.edge}³ in {cp.increments} increments: {updates}"
-    yield "elastic load cases (07)", f"{6 * params.composites.count:,} on {params.composites.edge}³ voxels"
+    updates = elements * cp.edge**3 * cp.increments
+    time = f"about {duration(CP_SECONDS * updates)} on two cores"
+    yield "crystal-plasticity simulations (05)", (
+        f"{elements:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments, {time}")
+    cases, edge = len(CASES[params.elasticity.cases]) * params.composites.count, params.composites.edge
+    time = f"about {duration(ELASTIC_SECONDS * cases * edge**3)} on two cores"
+    yield "elastic load cases (07)", f"{cases:,} on {edge}³ voxels, {time}"
 
 
 def _networks(params: Params) -> Iterator[tuple[str, str]]:

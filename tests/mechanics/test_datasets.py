@@ -1,5 +1,7 @@
 """The data set step: what it writes, how it resumes, how it samples."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -9,9 +11,9 @@ from microprint import orientations, store
 from microprint.compute import run_step
 from microprint.errors import UserError
 from microprint.mechanics import datasets
-from microprint.params import CrystalPlasticity, Params
+from microprint.params import Compute, CrystalPlasticity, Params
 
-PARAMS = Params(cp=CrystalPlasticity(edge=4, increments=3, strain=1e-3, chunk=2))
+PARAMS = Params(cp=CrystalPlasticity(edge=4, increments=3, strain=1e-3, chunk=2), compute=Compute(device="cpu", workers=1))
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def test_writes_every_set_with_units(folder):
         assert np.allclose(file["train/F"][:, -1, 0, 0], 1.001) and file["train/P"][:, -1, 0, 0].min() > 1e7
 
 
-def test_a_broken_step_resumes_to_the_same_result(folder, monkeypatch):
+def test_a_broken_step_resumes_to_the_same_result(folder, monkeypatch, capsys):
     [path] = run_step(datasets.simulate_cp_dataset, PARAMS, folder, {})
     whole = content(path)
     path.unlink()
@@ -49,18 +51,49 @@ def test_a_broken_step_resumes_to_the_same_result(folder, monkeypatch):
 
     def breaks(*arguments, **keywords):
         calls.append(len(arguments[0]))
-        if len(calls) == 3:
-            raise KeyboardInterrupt
+        if len(calls) >= 3:
+            raise RuntimeError
         return simulate(*arguments, **keywords)
 
     monkeypatch.setattr(datasets, "simulate_cp", breaks)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RuntimeError):
         run_step(datasets.simulate_cp_dataset, PARAMS, folder, {})
     assert not path.exists()
+    monkeypatch.undo()
     run_step(datasets.simulate_cp_dataset, PARAMS, folder, {})
-    assert calls == [2, 1, 1, 1, 1]
+    assert "3 of 5 VEs are there already" in capsys.readouterr().out
     for name, values in content(path).items():
         np.testing.assert_array_equal(values, whole[name])
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+def test_every_engine_gives_the_same_bits(folder, engine):
+    [path] = run_step(datasets.simulate_cp_dataset, PARAMS, folder, {})
+    expected = content(path)
+    path.unlink()
+    several = dataclasses.replace(PARAMS, compute=Compute(engine=engine, device="cpu", workers=2))
+    run_step(datasets.simulate_cp_dataset, several, folder, {})
+    for name, values in content(path).items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_what_does_not_converge_is_kept_with_its_reason(folder, monkeypatch):
+    simulate = datasets.simulate_cp
+
+    def fails(ids, *arguments, **keywords):
+        result = simulate(ids, *arguments, **keywords)
+        return dataclasses.replace(
+            result,
+            P=torch.full_like(result.P, torch.nan),
+            converged=torch.zeros(len(ids), dtype=bool),
+            reason=("no equilibrium",) * len(ids),
+        )
+
+    monkeypatch.setattr(datasets, "simulate_cp", fails)
+    [path] = run_step(datasets.simulate_cp_dataset, PARAMS, folder, {})
+    with store.open_hdf5(path, "cp") as file:
+        assert not file["train/converged"][:].any() and np.isnan(file["train/P"][:]).all()
+        assert file["train/reason"].asstr()[:].tolist() == ["no equilibrium"] * 3
 
 
 def test_sampling_numbers_the_grains_anew():

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from microprint import orientations
+from microprint.errors import UserError
 from microprint.mechanics import elasticity
+from microprint.mechanics.materials import load_material
 
 
 def test_isotropic_is_cubic_without_anisotropy_and_does_not_turn():
@@ -48,4 +50,19 @@ def test_hashin_shtrikman_lie_between_voigt_and_reuss():
     # Christensen's Mechanics of Composite Materials: a dilute, infinitely soft guest lowers K by the factor 1 - c (1 + 3K/4G).
     (low, _), _ = elasticity.hashin_shtrikman((1e-12, 1.0), (1e-12, 0.5), 1 - 1e-6)
     (_, high), _ = elasticity.hashin_shtrikman((1e-12, 1.0), (1e-12, 0.5), 1 - 1e-6)
+    assert elasticity.hashin_shtrikman((2.0, 2.0), (1.0, 1.0), 0.3) == ((2.0, 2.0), (1.0, 1.0))
     assert high == pytest.approx(1 - 1e-6 * (1 + 3 / (4 * 0.5)), rel=1e-9) and math.isfinite(low)
+
+
+@pytest.mark.parametrize("modulus, ratio", [(math.nan, 0.3), (1e9, math.nan), (1e9, 0.5), (-1e9, 0.3), (math.inf, 0.3)])
+def test_constants_of_no_solid_are_refused(modulus, ratio):
+    with pytest.raises(UserError, match="no stable solid"):
+        elasticity.isotropic(modulus, ratio)
+
+
+def test_every_matrix_is_symmetric_positive_definite_and_stays_so_when_turned():
+    q = orientations.random(5, torch.Generator().manual_seed(1), dtype=torch.float64)
+    for name in ("Mg", "Cu"):
+        stiffness = elasticity.rotate(load_material(name).stiffness, orientations.to_matrix(q))
+        torch.testing.assert_close(stiffness, stiffness.mT, rtol=0, atol=1e-3)
+        assert torch.linalg.eigvalsh(elasticity.mandel_from_voigt(stiffness)).amin() > 0

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from microprint.errors import UserError
-from microprint.mechanics import slip_systems
+from microprint.mechanics import interactions, slip_systems
 from microprint.mechanics.materials import load_material, parse_material
 
 
@@ -28,6 +28,75 @@ def test_every_direction_lies_in_its_plane(lattice, mode):
     assert len(direction) == sum(counts) and (direction * normal).sum(1).abs().max() < 1e-12
     unique = torch.unique((direction[:, :, None] * normal[:, None]).round(decimals=9).flatten(1), dim=0)
     assert len(unique) == sum(counts)
+
+
+# Pairs of kinds that DAMASK's tables do not tell apart by geometry (see `interactions`).
+BLURRED = {"cF": {5: 6}, "cI": {21: 22}, "hP": {64: 65}}
+
+
+@pytest.mark.parametrize("lattice", ["cF", "cI", "hP"])
+def test_a_kind_of_interaction_is_a_geometric_relation(lattice):
+    """Between two families, the angles of directions and normals decide it, whatever the pair's place in the table."""
+    sizes = slip_systems.sizes(lattice, "slip")
+    families = torch.tensor(slip_systems.families_of(sizes))
+    direction, normal = slip_systems.directions_and_normals(lattice, "slip", sizes, 1.6235)
+    angles = torch.stack([(a @ b.T).abs() for a in (direction, normal) for b in (direction, normal)], -1).round(decimals=6)
+    kinds, found = interactions.kinds(lattice, "slip", "slip"), {}
+    for i, row in enumerate(kinds.tolist()):
+        for j, kind in enumerate(row):
+            relation = (int(families[i]), int(families[j]), *angles[i, j].tolist())
+            found.setdefault(relation, set()).add(BLURRED[lattice].get(kind, kind))
+    assert all(len(kinds) == 1 for kinds in found.values())
+    assert kinds.unique().tolist() == list(range(1, int(kinds.max()) + 1))
+
+
+def test_reactions_of_cubic_systems():
+    """Self, coplanar, collinear and Hirth are what their names say; a Lomer lock can glide in neither plane."""
+    direction, normal = slip_systems.directions_and_normals("cF", "slip", [12])
+    kinds = interactions.kinds("cF", "slip", "slip")[:12, :12]
+    same_plane, same_line = (normal @ normal.T).abs() > 0.999, (direction @ direction.T).abs() > 0.999
+    leaves = (direction @ normal.T).abs() > 1e-9
+    expected = {
+        1: same_plane & same_line,
+        2: same_plane & ~same_line,
+        3: same_line & ~same_plane,
+        4: (direction @ direction.T).abs() < 1e-9,
+        7: leaves & leaves.T & ((direction @ direction.T - 0.5).abs().minimum((direction @ direction.T + 0.5).abs()) < 1e-9),
+    }
+    for kind, pairs in expected.items():
+        assert torch.equal(kinds == kind, pairs)
+
+
+@pytest.mark.parametrize(
+    "key, modes", [("sl-sl", "slip slip"), ("sl-tw", "slip twin"), ("tw-sl", "twin slip"), ("tw-tw", "twin twin")]
+)
+def test_kinds_among_hp_systems_are_those_of_damasks_magnesium(key, modes):
+    """Its lists hold -1 at the kinds that its active families do not need."""
+    plastic = load_material("Mg").source["Mg"]["mechanical"]["plastic"]
+    counts = {"slip": plastic["N_sl"], "twin": [*plastic["N_tw"], 0]}
+    rows, columns = (
+        torch.tensor([counts[mode][family] > 0 for family in slip_systems.families_of(slip_systems.sizes("hP", mode))])
+        for mode in modes.split()
+    )
+    needed = interactions.kinds("hP", *modes.split())[rows][:, columns].unique().tolist()
+    assert needed == [kind for kind, value in enumerate(plastic[f"h_{key}"], 1) if value > 0]
+
+
+def test_every_entry_of_a_list_reaches_its_pairs():
+    """Distinct values for slip in two hP families and twins in one come out by kind."""
+    content = copy.deepcopy(dict(load_material("Mg").source))
+    plastic = content["Mg"]["mechanical"]["plastic"]
+    for key in ("h_sl-sl", "h_sl-tw", "h_tw-sl", "h_tw-tw"):
+        plastic[key] = [1.0 + 0.01 * kind for kind in range(1, 70)]
+    material = parse_material(content, "x.yaml")
+    assert material.h_sl_sl[0, :6].tolist() == [1.01, 1.02, 1.02, 1.03, 1.04, 1.04]
+    assert material.h_sl_sl[3, 0] == 1.07 and material.h_sl_sl[17, 17] == 1.57
+    assert material.h_sl_tw[3, 0] == 1.05 and material.h_sl_tw[3, 6] == 1.07 and material.h_tw_sl[6, 3] == 1.07
+    assert material.h_tw_tw[0, [0, 1, 6]].tolist() == [1.01, 1.02, 1.07] and material.h_tw_tw[6, [0, 6, 7]].tolist() == [
+        1.12,
+        1.09,
+        1.1,
+    ]
 
 
 def test_parameters_belong_to_their_family():
@@ -62,7 +131,12 @@ def test_reads_a_file_and_a_whole_damask_configuration(tmp_path):
         (("plastic", "N_sl"), [13], "N_sl"),
         (("plastic", "type"), "isotropic", "isotropic"),
         (("plastic", "h_sl-sl"), None, "h_sl-sl is missing"),
-        (("plastic", "h_sl-sl"), [1, 1, 5, 1, 1, 2, 1], "two glissile"),
+        (("plastic", "h_sl-sl"), [1, 1, 5, 1, 1, 1], "h_sl-sl has 6 values.*needs 7"),
+        (("plastic", "h_sl-sl"), [1, 1, -1, 1, 1, 1, 1], r"h_sl-sl\[2\] = -1 is not"),
+        (("plastic", "h_sl-sl"), [1, 1, 1, 1, float("nan"), 1, 1], r"h_sl-sl\[4\] = nan is not a number"),
+        (("elastic", "C_11"), float("nan"), "C_11 = nan is not a number"),
+        (("plastic", "dot_gamma_0_sl"), [0.0], r"dot_gamma_0_sl\[0\] = 0.0 is not positive"),
+        (("plastic", "h_0_sl-sl"), [-1.0], r"h_0_sl-sl\[0\] = -1.0 is not zero or positive"),
     ],
 )
 def test_an_unusable_parameter_is_named(keys, value, text):

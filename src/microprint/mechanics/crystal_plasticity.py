@@ -9,17 +9,19 @@ J. Comput. Phys. 229 (2010) 8065-8071; Lucarini & Segurado, Comput. Mech. 63 (20
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from math import isnan, sqrt
 
 import torch
 from torch import Tensor
 
+from microprint.mechanics.anderson import Anderson
 from microprint.mechanics.elasticity import isotropic_part
 from microprint.mechanics.load import LoadStep
-from microprint.mechanics.phenopowerlaw import Law
+from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
 from microprint.mechanics.spectral import PeriodicCell, conjugate_gradients
-from microprint.mechanics.tensors import VOIGT_PAIRS, from_mandel, mandel_rotation, product, quadratic
+from microprint.mechanics.tensors import VOIGT_PAIRS, mandel_rotation, quadratic
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,14 @@ class Numerics:
     newton_iterations : evaluations of the law in one increment, after which it is cut back.
     cutbacks : how often an increment may be halved.
     forcing, linear_iterations : relative tolerance and limit of conjugate gradients.
-    linear_dtype : precision of the linear solve; the residual is always in float64.
     """
 
     equilibrium: float = 2e-4
     boundary: float = 1e-4
-    newton_iterations: int = 30
+    newton_iterations: int = 60
     cutbacks: int = 4
     forcing: float = 0.05
     linear_iterations: int = 60
-    linear_dtype: torch.dtype = torch.float32
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Solver:
 
     def __init__(self, cell: PeriodicCell, law: Law, orientation: Tensor, numerics: Numerics):
         self.cell, self.law, self.numerics = cell, law, numerics
-        self.linear_cell = cell.to(numerics.linear_dtype)
+        self.linear_cell = cell.to(TANGENT_DTYPE)
         batch, voxels = orientation.shape[2:]
         self.state = self._undeformed(orientation)
         self.previous: tuple[State, float] | None = None
@@ -170,7 +170,7 @@ class Solver:
         """One step of some volume elements; stores those that converge, returns the others with the reason."""
         old = self.state.select(elements)
         new = boundary.apply(old if guess is None else guess.select(elements), old, elements)
-        step = _Step(self, old, new, boundary, dt)
+        step = _Step(self, old, new, boundary, dt, extrapolated=guess is not None)
         reasons = {}
         for iteration in range(self.numerics.newton_iterations):
             verdict = step.evaluate()
@@ -191,6 +191,10 @@ class Solver:
 
 
 RUNNING, CONVERGED, FAILED = 0, 1, 2
+# Strong latent hardening (Cu) gives a time step several solutions. An accelerated fixed-point iteration with the elastic
+# stiffness finds the one next to the elastic prediction, DAMASK's; Newton's method takes over where the error, relative
+# to the stress, is below this, and gives back after so many steps in vain.
+NEAR, PATIENCE = 0.1, 3
 
 
 @dataclass(frozen=True)
@@ -231,27 +235,35 @@ class Boundary:
 
 
 class _Step:
-    """Newton iterations of one time step for a shrinking set of volume elements.
+    """Iterations of one time step for a shrinking set of volume elements.
 
-    A correction that made an element worse is halved from where the element stood before.
+    Elements with an extrapolated guess start with Newton's method, others with Anderson's. A Newton step that made an
+    element worse is halved from where the element stood before, a few times; Anderson's are taken as they are.
     """
 
-    def __init__(self, solver: Solver, old: State, new: State, boundary: Boundary, dt: float):
+    def __init__(self, solver: Solver, old: State, new: State, boundary: Boundary, dt: float, extrapolated: bool):
         self.solver, self.old, self.new, self.boundary, self.dt = solver, old, new, boundary, dt
         self.cell, self.law, self.numerics = solver.cell, solver.law, solver.numerics
         self.accepted, self.error = new, torch.full_like(old.F_mean[0, 0, :, 0], torch.inf)
-        self.correction = (torch.zeros_like(new.u), torch.zeros_like(new.F_mean))
-        self.coupled: Tensor | None = None
+        self.newton = torch.full_like(self.error, extrapolated, dtype=torch.bool)
+        self.near, self.rejected = torch.full_like(self.error, NEAR), torch.zeros_like(self.error)
+        self.coupled = torch.zeros_like(old.S[0], dtype=torch.bool)
         # Free components in Mandel's order; a free shear of F moves sqrt(1/2) of Mandel's shear strain.
         free = [boundary.free[i][j] or boundary.free[j][i] for i, j in VOIGT_PAIRS]
         self.free = torch.tensor(free, dtype=torch.float64, device=old.u.device)[:, None]
+        # A step is one vector (3, B, K + 2): the spectrum of u, then the mean strain (see `_pack`).
+        self.step = new.u.new_zeros(3, len(self.error), self.cell.frequencies + 2)
+        size = torch.cat([self.cell.t2[0] * self.cell.weight, self.cell.weight.new_ones(2)])
+        self.anderson = Anderson(lambda a, b: (a * b * size).sum((0, 2)))
 
     def select(self, index: Tensor) -> _Step:
         """The same iteration for some of the elements."""
-        part = _Step(self.solver, self.old.select(index), self.new.select(index), self.boundary, self.dt)
-        part.accepted, part.error, part.better = self.accepted.select(index), self.error[index], self.better[index]
-        part.correction = tuple(x.index_select(-2, index) for x in self.correction)
-        for name in ("F_e", "force", "coupled", "tangent"):
+        part = copy(self)
+        for name in ("old", "new", "accepted", "anderson"):
+            setattr(part, name, getattr(self, name).select(index))
+        for name in ("error", "newton", "near", "rejected", "better"):
+            setattr(part, name, getattr(self, name)[index])
+        for name in ("step", "force", "coupled", "tangent"):
             setattr(part, name, getattr(self, name).index_select(-2, index))
         part.gap = self.gap[:, index]
         return part
@@ -259,26 +271,19 @@ class _Step:
     def evaluate(self) -> Tensor:
         """Law and residual at the present guess; verdict of each element (B,)."""
         new, old, batch = self.new, self.old, self.old.S.shape[-2:]
-        trial = product(new.F_mean + self.cell.gradient(new.u), old.F_p_inverse).flatten(-2)
-        coupled = None if self.coupled is None else self.coupled.flatten()
-        local = self.law.solve(
-            trial, old.xi.flatten(-2), old.gamma.flatten(-2), self.dt, new.S.flatten(-2), new.xi.flatten(-2), coupled
-        )
-        self.F_e = product(trial, local.plastic).unflatten(-1, batch)
-        self.coupled, self.tangent = local.coupled.unflatten(-1, batch), local.tangent.unflatten(-1, batch)
-        self.new = State(
-            new.u,
-            new.F_mean,
-            product(old.F_p_inverse, local.plastic.unflatten(-1, batch)),
-            local.stress.unflatten(-1, batch),
-            local.xi.unflatten(-1, batch),
-            old.gamma + local.increment.unflatten(-1, batch),
-        )
-        return self._judge(local.converged.unflatten(-1, batch).all(-1))
+        F = new.F_mean + self.cell.gradient(new.u)
+        # Far from the solution, the resistances' guess is the step's beginning: that too keeps to the solution next to it.
+        close = self.newton[:, None]
+        guess = torch.where(close, new.xi, old.xi)
+        flat = (x.flatten(-2) for x in (F, old.F_p_inverse, old.xi, old.gamma))
+        answer = self.law.respond(*flat, self.dt, new.S.flatten(-2), guess.flatten(-2), (self.coupled & close).flatten())
+        grid = {name: value.unflatten(-1, batch) for name, value in vars(answer).items()}
+        self.coupled, self.tangent = grid["coupled"], grid["tangent"]
+        self.new = State(new.u, new.F_mean, grid["F_p_inverse"], grid["stress"], grid["xi"], grid["gamma"])
+        return self._judge(grid["P"], grid["converged"].all(-1))
 
-    def _judge(self, lawful: Tensor) -> Tensor:
-        new, free = self.new, self.boundary.free
-        P = product(product(self.F_e, from_mandel(new.S)), new.F_p_inverse.transpose(0, 1))
+    def _judge(self, P: Tensor, lawful: Tensor) -> Tensor:
+        free = self.boundary.free
         size = P.square().sum((0, 1)).mean(-1).sqrt()
         self.force = self.cell.divergence(P)
         short = self.boundary.P[:, :, None] - P.mean(-1)
@@ -291,16 +296,37 @@ class _Step:
         )
         imbalance, gap = self.cell.projected_rms(self.force), self.gap.square().sum(0).sqrt()
         error = (imbalance.square() + gap.square()).sqrt()
-        self.better = lawful & (error < self.error)
+        self.better = lawful & (~self.newton | (error < self.error))
         self.error = torch.where(self.better, error, self.error)
+        self._choose(error / size)
         balanced = (imbalance <= self.numerics.equilibrium * size) & (gap <= self.numerics.boundary * size) & lawful
         return torch.where(balanced, CONVERGED, torch.where(torch.isinf(self.error), FAILED, RUNNING))
 
+    def _choose(self, error: Tensor) -> None:
+        """Newton's or Anderson's method for each element, at an error relative to the stress (B,)."""
+        self.rejected = torch.where(self.better, 0.0, self.rejected + 1)
+        vain = self.newton & (self.rejected >= PATIENCE)
+        self.near = torch.where(vain, 0.1 * self.near, self.near)
+        self.fallen = vain
+        self.newton = (self.newton & ~vain) | (~self.newton & self.better & (error < self.near))
+
     def correct(self) -> Tensor:
-        """Next guess: a Newton correction, or half the last one; returns the linear solver's iterations (B,)."""
-        cell, dtype = self.solver.linear_cell, self.numerics.linear_dtype
-        symmetric = (0.5 * (self.tangent + self.tangent.transpose(0, 1))).to(dtype)
-        tangent = quadratic(mandel_rotation(self.F_e.to(dtype)), symmetric)
+        """Next guess; returns the linear solver's iterations (B,)."""
+        x, used = self._linearised()
+        was = self.better & ~self.newton
+        if not self.newton.all():
+            x = torch.where(self.newton[:, None], x, self.anderson.step(x, self.step, was))
+        # Elements that Newton's method left in the lurch stand still once, for a residual where they stood before.
+        repeat = torch.where(self.fallen[:, None], 0.0, 0.5 * self.step)
+        self.accepted = self.new.where(self.better[:, None], self.accepted)
+        self.step = torch.where(self.better[:, None], x, repeat)
+        u, F = self.step[..., : self.cell.frequencies], self._mean_F(_unpack(self.step[..., self.cell.frequencies :]))
+        self.new = replace(self.accepted, u=self.accepted.u + u, F_mean=self.accepted.F_mean + F)
+        return used
+
+    def _linearised(self) -> tuple[Tensor, Tensor]:
+        """Solution of the linearised cell (3, B, K + 2) and the iterations that it took (B,)."""
+        cell, tangent, dtype = self.solver.linear_cell, self._search_tangent(), TANGENT_DTYPE
         bulk, shear = isotropic_part(tangent.mean(-1))
         frequencies, free = cell.frequencies, self.free.to(dtype)
         reference = _isotropic_inverse(bulk, shear, self.free[:, 0].bool())
@@ -327,22 +353,24 @@ class _Step:
             self.numerics.forcing,
             self.numerics.linear_iterations,
         )
-        x = x.to(self.force.dtype) * size[:, None]
-        self._move(x[..., :frequencies], _unpack(x[..., frequencies:]))
-        return used.to(torch.int64)
+        return x.to(self.force.dtype) * size[:, None], used.to(torch.int64)
 
-    def _move(self, u: Tensor, mean: Tensor) -> None:
+    def _search_tangent(self) -> Tensor:
+        """Consistent tangent for Newton's method, elastic stiffness for Anderson's (6, 6, B, V)."""
+        if self.newton.all():
+            return self.tangent
+        turn = mandel_rotation(self.old.F_p_inverse.to(TANGENT_DTYPE))
+        elastic = quadratic(turn, self.law.stiffness.to(TANGENT_DTYPE)[:, :, None, None])
+        return torch.where(self.newton[:, None], self.tangent, elastic)
+
+    def _mean_F(self, strain: Tensor) -> Tensor:
+        """Change of the mean F (3, 3, B, 1) for a mean strain (6, B) of the free components."""
         F = torch.zeros_like(self.new.F_mean)
         for k, (i, j) in enumerate(VOIGT_PAIRS):
             for a, b in {(i, j), (j, i)}:
                 if self.boundary.free[a][b]:
-                    F[a, b, :, 0] = mean[k] * (1.0 if i == j else sqrt(2.0))
-        better = self.better[:, None]
-        self.accepted = self.new.where(better, self.accepted)
-        self.correction = tuple(torch.where(better, step, 0.5 * last) for step, last in zip((u, F), self.correction))
-        self.new = replace(
-            self.accepted, u=self.accepted.u + self.correction[0], F_mean=self.accepted.F_mean + self.correction[1]
-        )
+                    F[a, b, :, 0] = strain[k] * (1.0 if i == j else sqrt(2.0))
+        return F
 
 
 def _pack(vector: Tensor) -> Tensor:

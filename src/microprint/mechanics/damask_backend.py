@@ -6,6 +6,7 @@ Files are written and read with the `damask` library; the solver runs as its own
 from __future__ import annotations
 
 import copy
+import os
 import re
 import shutil
 import subprocess
@@ -114,7 +115,8 @@ def simulate_with_damask(
 
 def _run(solver: str, folder: Path, material: Material, times: int) -> CPResult:
     command = [solver, "--geom", "grid.vti", "--load", "load.yaml", "--material", "material.yaml"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | threads)
     result = next(folder.glob("*.hdf5"), None)
     if done.returncode or result is None:
         log = " | ".join(line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()).split(" | ")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from microprint import store
-from microprint.compute import Job, step
+from microprint.chunks import Chunk, compute_chunks, split, write
+from microprint.compute import Job, choose_device, step
 from microprint.errors import UserError
 from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.materials import load_material
@@ -19,18 +22,19 @@ from microprint.params import CrystalPlasticity
 
 SETS = ("train", "validation", "test")
 _UNITS = {"time": "s", "F": "1", "P": "Pa", "cauchy": "Pa", "gamma_sl": "1", "gamma_tw": "1", "xi_sl": "Pa", "xi_tw": "Pa"}
-_COUNTS = ("evaluations", "linear", "cutbacks")
 
 
-@step(reads=("cp",), inputs=("polycrystals.h5",), outputs=("cp.h5",))
+@step(reads=("cp",), inputs=("polycrystals.h5",), outputs=("cp.h5",), chunked=True)
 def simulate_cp_dataset(job: Job) -> None:
-    """Stress-strain response of the hexagonal volume elements; resumes at the first chunk that is missing.
+    """Stress-strain response of the hexagonal volume elements, chunk by chunk; resumes with the chunks that are missing.
 
     Writes a group for each set: time (T,), F, P, cauchy (N, T, 3, 3), gamma_*, xi_* (N, T, systems), all volume
     averages; converged (N,), reason (N,); evaluations, linear, cutbacks (N,).
     """
     settings = job.params.cp
-    with job.open("polycrystals.h5") as source, job.create("cp.h5", kind="cp") as target:
+    simulate = partial(simulate_chunk, settings=settings, device=job.params.compute.device)
+    results = compute_chunks(job, simulate, _chunks(job), "crystal plasticity", "VEs")
+    with job.create("cp.h5", kind="cp") as target:
         target.attrs.update(
             material=settings.material,
             axis=settings.axis,
@@ -41,47 +45,47 @@ def simulate_cp_dataset(job: Job) -> None:
             solver=settings.solver,
             axes="volume averages [element, time, ...]; the first time is the undeformed state",
         )
-        chunks = [(name, start) for name in SETS for start in range(0, len(_set(source, name)["grain_id"]), settings.chunk)]
-        results: dict[str, list[CPResult]] = {name: [] for name in SETS}
-        for name, start in job.progress(chunks, "crystal plasticity"):
-            results[name].append(_chunk(job, _set(source, name), name, start))
-        for name, parts in results.items():
-            _write(target.create_group(name), CPResult.join(parts))
+        for chunk, arrays in results:
+            _write(target.require_group(Path(chunk.group).name), chunk, arrays)
 
 
-def _set(source: h5py.File, name: str) -> h5py.Group:
-    if f"hexagonal/{name}" not in source:
-        raise UserError(f"has no set hexagonal/{name}", source.filename, "Run notebook 01 with hexagonal volume elements")
-    return source[f"hexagonal/{name}"]
+def _chunks(job: Job) -> list[Chunk]:
+    with job.open("polycrystals.h5") as source:
+        for name in SETS:
+            if f"hexagonal/{name}" not in source:
+                raise UserError(f"has no set hexagonal/{name}", source.filename, "Run notebook 01 with hexagonal elements")
+        counts = {f"hexagonal/{name}": len(source[f"hexagonal/{name}/grain_id"]) for name in SETS}
+    path, size = job.folder / "polycrystals.h5", job.params.cp.chunk
+    return [chunk for group, count in counts.items() for chunk in split(path, group, count, size)]
 
 
-def _chunk(job: Job, group: h5py.Group, name: str, start: int) -> CPResult:
-    """Result of some volume elements, simulated now or before the step was interrupted."""
-    settings, path = job.params.cp, job.workdir / f"{name}-{start:06d}.npz"
-    if not path.is_file():
-        index = slice(start, start + settings.chunk)
-        ids, quaternions = sample(
-            torch.from_numpy(group["grain_id"][index].astype(np.int64)),
-            torch.from_numpy(group["quaternion"][index]),
-            settings.edge,
-        )
-        result = _simulate(settings, ids, quaternions, job)
-        arrays = {f.name: np.asarray(getattr(result, f.name)) for f in fields(CPResult) if getattr(result, f.name) is not None}
-        with store.atomic(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-    with np.load(path, allow_pickle=False) as saved:
-        arrays = {key: torch.from_numpy(saved[key]) for key in saved.files if key != "reason"}
-        return CPResult(**arrays, reason=tuple(str(reason) for reason in saved["reason"]))
+def simulate_chunk(chunk: Chunk, settings: CrystalPlasticity, device: str) -> dict[str, np.ndarray]:
+    """Fields of `CPResult` as arrays for some volume elements of polycrystals.h5."""
+    grain_id, quaternion = chunk.read("grain_id", "quaternion")
+    ids, quaternions = sample(torch.from_numpy(grain_id.astype(np.int64)), torch.from_numpy(quaternion), settings.edge)
+    result = _simulate(settings, ids, quaternions, choose_device(device))
+    values = {field.name: getattr(result, field.name) for field in fields(CPResult)}
+    return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
 
-def _simulate(settings: CrystalPlasticity, ids: Tensor, quaternions: Tensor, job: Job) -> CPResult:
+def _simulate(settings: CrystalPlasticity, ids: Tensor, quaternions: Tensor, device: torch.device) -> CPResult:
     material = load_material(settings.material)
     load = uniaxial_tension(settings.axis, settings.rate, settings.strain, settings.increments)
     if settings.solver == "damask":
         from microprint.mechanics.damask_backend import simulate_with_damask
 
-        return simulate_with_damask(ids, quaternions, material, load, job.workdir / "damask")
-    return simulate_cp(ids, quaternions, material, load, scheme=settings.scheme, device=job.device)
+        with TemporaryDirectory() as folder:
+            return simulate_with_damask(ids, quaternions, material, load, Path(folder) / "damask")
+    return simulate_cp(ids, quaternions, material, load, scheme=settings.scheme, device=device)
+
+
+def _write(group: h5py.Group, chunk: Chunk, arrays: dict[str, np.ndarray]) -> None:
+    time = arrays.pop("time")
+    if "time" not in group or np.isnan(group["time"][-1]):  # DAMASK states no times where all elements of a chunk failed
+        group.require_dataset("time", time.shape, time.dtype)[:] = time
+    write(group, chunk, arrays)
+    for name, unit in _UNITS.items():
+        group[name].attrs["unit"] = unit
 
 
 def sample(grain_ids: Tensor, quaternions: Tensor, edge: int) -> tuple[Tensor, Tensor]:
@@ -111,12 +115,3 @@ def sample(grain_ids: Tensor, quaternions: Tensor, edge: int) -> tuple[Tensor, T
         present, ids[i] = torch.unique(element, return_inverse=True)
         quats[i, : len(present)] = quaternions[i, present]
     return ids, quats
-
-
-def _write(group: h5py.Group, result: CPResult) -> None:
-    for name, unit in _UNITS.items():
-        group.create_dataset(name, data=getattr(result, name).numpy(), compression="gzip").attrs["unit"] = unit
-    group["converged"] = result.converged.numpy()
-    group.create_dataset("reason", data=np.array(result.reason, dtype=object), dtype=h5py.string_dtype())
-    for name in _COUNTS:
-        group[name] = getattr(result, name).numpy()

@@ -7,11 +7,12 @@ shear strains; Pa); inside the solvers it is a Mandel matrix (see `tensors`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, sqrt
 
 import torch
 from torch import Tensor
 
+from microprint.errors import UserError
 from microprint.mechanics.tensors import mandel_rotation, quadratic
 
 _MANDEL_FACTOR = torch.tensor([1.0, 1.0, 1.0, sqrt(2.0), sqrt(2.0), sqrt(2.0)], dtype=torch.float64)
@@ -22,7 +23,13 @@ DEVIATORIC = torch.eye(6, dtype=torch.float64) - SPHERICAL
 
 
 def isotropic(youngs_modulus: float, poissons_ratio: float) -> Tensor:
-    """Isotropic stiffness (6, 6), Voigt, in the unit of Young's modulus."""
+    """Isotropic stiffness (6, 6), Voigt, in the unit of Young's modulus; `UserError` for constants of no stable solid."""
+    if not (0 < youngs_modulus < inf and -1 < poissons_ratio < 0.5):
+        raise UserError(
+            f"Young's modulus {youngs_modulus} and Poisson's ratio {poissons_ratio} belong to no stable solid",
+            "elasticity",
+            "Give a positive modulus and a ratio between -1 and 0.5",
+        )
     shear = youngs_modulus / (2 * (1 + poissons_ratio))
     bulk = youngs_modulus / (3 * (1 - 2 * poissons_ratio))
     return from_moduli(bulk, shear)
@@ -115,8 +122,9 @@ def hashin_shtrikman(
     def estimate(host: int) -> tuple[float, float]:
         guest, share = 1 - host, fraction if host == 0 else 1 - fraction
         k, g = bulk[host], shear[host]
-        stiff = k + share / (1 / (bulk[guest] - k) + 3 * (1 - share) / (3 * k + 4 * g))
-        rigid = g + share / (1 / (shear[guest] - g) + 6 * (1 - share) * (k + 2 * g) / (5 * g * (3 * k + 4 * g)))
+        dk, dg = bulk[guest] - k, shear[guest] - g
+        stiff = k + share * dk / (1 + dk * 3 * (1 - share) / (3 * k + 4 * g))
+        rigid = g + share * dg / (1 + dg * 6 * (1 - share) * (k + 2 * g) / (5 * g * (3 * k + 4 * g)))
         return stiff, rigid
 
     (k0, g0), (k1, g1) = estimate(0), estimate(1)

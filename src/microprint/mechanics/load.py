@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan, nan
+from numbers import Integral
 
 from microprint.errors import UserError
 
@@ -46,6 +47,8 @@ def uniaxial_tension(axis: str = "x", rate: float = 1e-3, strain: float = 0.01, 
     """
     if axis not in ("x", "y", "z"):
         raise UserError(f"axis = {axis!r} is no axis", "load", "Use x, y or z")
+    if not (isfinite(rate) and rate > 0 and isfinite(strain) and strain != 0):
+        raise UserError(f"strain = {strain} at rate = {rate} /s is no load", "load", "Give a strain and a positive rate")
     along = "xyz".index(axis)
     dot_F = [[0.0] * 3 for _ in range(3)]
     P = [[nan] * 3 for _ in range(3)]
@@ -61,8 +64,10 @@ def check_load(load: Sequence[LoadStep]) -> tuple[LoadStep, ...]:
         raise UserError("the load path has no step", "load")
     for number, step in enumerate(steps):
         where = f"load[{number}]"
-        if not (isfinite(step.t) and step.t > 0 and step.N >= 1):
-            raise UserError(f"t = {step.t} s in N = {step.N} increments is no duration", where, "Give positive t and N")
+        if not (isfinite(step.t) and step.t > 0 and isinstance(step.N, Integral) and step.N >= 1):
+            raise UserError(
+                f"t = {step.t} s in N = {step.N} increments is no duration", where, "Give a positive t and a whole N from 1"
+            )
         for name, matrix in (("dot_F", step.dot_F), ("P", step.P)):
             if len(matrix) != 3 or any(len(row) != 3 for row in matrix):
                 raise UserError(f"{name} is not 3 x 3", where)

@@ -24,13 +24,15 @@ from torch import Tensor
 
 from microprint.mechanics.elasticity import mandel_from_voigt
 from microprint.mechanics.materials import Material
-from microprint.mechanics.tensors import apply, determinant, inverse, mandel, product
+from microprint.mechanics.tensors import apply, determinant, from_mandel, inverse, mandel, mandel_rotation, product, quadratic
 
 # |tau / xi| may grow by this factor in one iteration; more, and the power of 20 overshoots beyond recovery.
 RATIO_CAP = 1.12
 # Strong latent hardening (Cu) has several solutions. The one that a fixed point from the last step's resistances leads
 # to, DAMASK's, is followed until the resistances' relative error is below this; then Newton's method takes over.
 COUPLE_BELOW = 0.005
+# A tangent gives a direction to search in, for which this is precise enough.
+TANGENT_DTYPE = torch.float32
 # A fixed-point step of the resistances waits for tau / xi to change by less than this.
 SETTLED = 0.03
 
@@ -58,6 +60,27 @@ class Local:
         """Overwrite the voxels of an index by another result."""
         for name, value in vars(part).items():
             getattr(self, name)[..., index] = value
+
+
+@dataclass
+class Response:
+    """Answer of a law to a deformation gradient, N voxels; sample axes unless said otherwise.
+
+    Attributes
+    ----------
+    P : first Piola-Kirchhoff stress (3, 3, N).   tangent : symmetric part of dS/dE, pushed forward by F_e (6, 6, N), Mandel.
+    F_p_inverse : (3, 3, N), sample from crystal axes.   stress : S (6, N), crystal axes.
+    xi, gamma : resistances and accumulated shears (systems, N).   coupled, converged : (N,) bool, see `Local`.
+    """
+
+    P: Tensor
+    tangent: Tensor
+    F_p_inverse: Tensor
+    stress: Tensor
+    xi: Tensor
+    gamma: Tensor
+    coupled: Tensor
+    converged: Tensor
 
 
 class Law:
@@ -108,6 +131,42 @@ class Law:
         """Resistances and accumulated shears (systems, N) before any load."""
         xi = self.material.xi_0[:, None].expand(-1, voxels).clone()
         return xi, torch.zeros_like(xi)
+
+    def respond(
+        self,
+        F: Tensor,
+        F_p_inverse: Tensor,
+        xi_0: Tensor,
+        gamma_0: Tensor,
+        dt: float,
+        stress: Tensor,
+        xi: Tensor,
+        coupled: Tensor | None = None,
+    ) -> Response:
+        """One backward-Euler step of N voxels.
+
+        Parameters
+        ----------
+        F : deformation gradient at the step's end (3, 3, N).
+        F_p_inverse, xi_0, gamma_0 : state at its beginning (3, 3, N), (systems, N), (systems, N).
+        dt : s.
+        stress, xi : guesses of S and the resistances.
+        coupled : voxels (N,) whose guess is known to be close.
+        """
+        trial = product(F, F_p_inverse)
+        local = self.solve(trial, xi_0, gamma_0, dt, stress, xi, coupled)
+        F_e, new = product(trial, local.plastic), product(F_p_inverse, local.plastic)
+        symmetric = (0.5 * (local.tangent + local.tangent.transpose(0, 1))).to(TANGENT_DTYPE)
+        return Response(
+            product(product(F_e, from_mandel(local.stress)), new.transpose(0, 1)),
+            quadratic(mandel_rotation(F_e.to(TANGENT_DTYPE)), symmetric),
+            new,
+            local.stress,
+            local.xi,
+            gamma_0 + local.increment,
+            local.coupled,
+            local.converged,
+        )
 
     def solve(
         self, trial: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor, coupled: Tensor | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from microprint.mechanics.tensors import determinant, from_mandel, product
 from microprint.orientations import to_matrix
 
 DEFAULT = Numerics()
+# Largest change of tau / xi in the law's last iteration; the error left is of the order of its square.
+LAW_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class CPResult:
     gamma_sl, xi_sl : (B, T, slip systems) accumulated shear, resistance in Pa.   gamma_tw, xi_tw : of the twin systems.
     converged : (B,) bool.   reason : B texts, empty where converged.
     evaluations, linear, cutbacks : (B,) evaluations of the law, iterations of conjugate gradients, halved steps.
-    cauchy_field : (B, nx, ny, nz, 3, 3) Pa at the end, if asked for.
+    F_field, P_field, cauchy_field : (B, nx, ny, nz, 3, 3) at the end, if asked for.
+    gamma_sl_field, gamma_tw_field : (B, nx, ny, nz, systems) likewise.
     """
 
     time: Tensor
@@ -50,7 +55,11 @@ class CPResult:
     evaluations: Tensor
     linear: Tensor
     cutbacks: Tensor
+    F_field: Tensor | None = None
+    P_field: Tensor | None = None
     cauchy_field: Tensor | None = None
+    gamma_sl_field: Tensor | None = None
+    gamma_tw_field: Tensor | None = None
 
     @staticmethod
     def join(parts: Sequence[CPResult]) -> CPResult:
@@ -87,8 +96,8 @@ def simulate_cp(
     material : name of a material of the package (``"Mg"``, ``"Cu"``), a DAMASK material file, its content, or a Material.
     load : steps of the load path; by default tension along x to 0.01 at 1e-3 /s in 20 increments.
     scheme, size : discretisation (see `spectral`) and edge lengths of the cell.
-    fields : also return the Cauchy stress of every voxel at the end.
-    chunk_voxels : voxels simulated at once, which bounds the memory (about 8 kB each).
+    fields : also return the state of every voxel at the end.
+    chunk_voxels : voxels simulated at once by one thread, which bounds the memory (about 8 kB each).
 
     Returns
     -------
@@ -100,14 +109,36 @@ def simulate_cp(
         For ids that skip or lack an orientation, nan, an unusable material or load.
     """
     ids, quats = _batched(grain_ids, quaternions)
-    material, steps = load_material(material).to(device), check_load(uniaxial_tension() if load is None else load)
-    grains = check_polycrystals(ids, quats)
+    material, steps = load_material(material), check_load(uniaxial_tension() if load is None else load)
+    check_polycrystals(ids, quats)
     chunk_voxels = chunk_voxels or (8192 if torch.device(device).type == "cpu" else 2**20)
     chunk = max(1, chunk_voxels // ids[0].numel())
-    solve = _Simulation(PeriodicCell(ids.shape[1:], scheme, size, device=device), Law(material), steps, numerics, fields)
-    return CPResult.join(
-        [solve(ids[i : i + chunk], quats[i : i + chunk], grains[i : i + chunk]) for i in range(0, len(ids), chunk)]
-    )
+    solve = _Simulation(PeriodicCell(ids.shape[1:], scheme, size, device=device), law_for(material, device, numerics), steps, numerics, fields)
+    return CPResult.join(_in_threads(solve, list(zip(ids.split(chunk), quats.split(chunk))), device))
+
+
+def law_for(material: Material, device: torch.device | str = "cpu", numerics: Numerics = DEFAULT) -> Law:
+    """The fastest form of a material's law: compiled for the CPU where numba is installed, tensor operations elsewhere."""
+    tolerance = min(LAW_TOLERANCE, numerics.equilibrium)
+    if torch.device(device).type == "cpu" and find_spec("numba") and len(material.schmid):
+        from microprint.mechanics.fused import FusedLaw
+
+        return FusedLaw(material, tolerance)
+    return Law(material.to(device), tolerance)
+
+
+def _in_threads(solve: Callable[..., CPResult], chunks: list[tuple[Tensor, ...]], device: torch.device | str) -> list[CPResult]:
+    """Results of all chunks. On a CPU each thread marches through its own: threads that share every operation wait more."""
+    before = torch.get_num_threads()
+    threads = min(before, len(chunks)) if torch.device(device).type == "cpu" else 1
+    if threads == 1:
+        return [solve(*chunk) for chunk in chunks]
+    try:
+        torch.set_num_threads(1)
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda chunk: solve(*chunk), chunks))
+    finally:
+        torch.set_num_threads(before)
 
 
 def check_polycrystals(grain_ids: Tensor, quaternions: Tensor) -> Tensor:
@@ -149,8 +180,8 @@ def _batched(grain_ids: Tensor | np.ndarray, quaternions: Tensor | np.ndarray) -
     if grain_ids.dtype.is_floating_point or grain_ids.dtype.is_complex:
         raise UserError(f"grain ids are of type {grain_ids.dtype}", "grain_ids", "Give integers")
     quaternions = torch.as_tensor(quaternions, dtype=torch.float64)
-    ids = grain_ids.to(torch.int64).reshape(-1, *grain_ids.shape[-3:]) if grain_ids.ndim in (3, 4) else None
-    quats = quaternions.reshape(-1, *quaternions.shape[-2:]) if quaternions.ndim in (2, 3) else None
+    ids = grain_ids.to(torch.int64)[(None,) * (4 - grain_ids.ndim)] if grain_ids.ndim in (3, 4) else None
+    quats = quaternions[(None,) * (3 - quaternions.ndim)] if quaternions.ndim in (2, 3) else None
     if ids is None or quats is None or quats.shape[-1] != 4 or len(ids) != len(quats) or ids.numel() == 0:
         raise UserError(
             f"grain ids of shape {tuple(grain_ids.shape)} and quaternions of shape {tuple(quaternions.shape)} do not fit",
@@ -168,7 +199,7 @@ class _Simulation:
     numerics: Numerics
     fields: bool
 
-    def __call__(self, ids: Tensor, quaternions: Tensor, grains: Tensor) -> CPResult:
+    def __call__(self, ids: Tensor, quaternions: Tensor) -> CPResult:
         matrices = to_matrix(torch.nn.functional.normalize(torch.nan_to_num(quaternions), dim=-1))
         voxels = torch.stack([m[i.flatten()] for m, i in zip(matrices, ids)])
         solver = Solver(self.cell, self.law, voxels.permute(2, 3, 0, 1).contiguous().to(self.cell.device), self.numerics)
@@ -182,14 +213,13 @@ class _Simulation:
 
         solver.run(self.load, record)
         series = {name: torch.stack([row[name] for row in rows], 1) for name in rows[0]}
-        field = self._cauchy(solver.state).permute(2, 3, 0, 1).unflatten(1, self.cell.shape).cpu() if self.fields else None
         return CPResult(
             torch.tensor(times, dtype=torch.float64),
             **series,
             converged=torch.tensor([not r for r in solver.reason]),
             reason=tuple(solver.reason),
-            cauchy_field=field,
             **vars(solver.statistics),
+            **(self._fields(solver.state) if self.fields else {}),
         )
 
     def _stress(self, state: State) -> tuple[Tensor, Tensor]:
@@ -200,6 +230,15 @@ class _Simulation:
     def _cauchy(self, state: State) -> Tensor:
         F, P = self._stress(state)
         return product(P, F.transpose(0, 1)) / determinant(F)
+
+    def _fields(self, state: State) -> dict[str, Tensor]:
+        F, P = self._stress(state)
+        slips = self.law.slips
+        tensors = {"F_field": F, "P_field": P, "cauchy_field": self._cauchy(state)}
+        systems = {"gamma_sl_field": state.gamma[:slips], "gamma_tw_field": state.gamma[slips:]}
+        last = {name: value.permute(2, 3, 0, 1) for name, value in tensors.items()}
+        last |= {name: value.permute(1, 2, 0) for name, value in systems.items()}
+        return {name: value.unflatten(1, self.cell.shape).cpu() for name, value in last.items()}
 
     def _averages(self, state: State) -> dict[str, Tensor]:
         slips = self.law.slips

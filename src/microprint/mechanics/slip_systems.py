@@ -54,8 +54,6 @@ _TWIN_SHEAR = (
     lambda ca: (4.0 * ca**2 - 9.0) / sqrt(48.0) / ca,
     lambda ca: 2.0 * (ca**2 - 2.0) / (3.0 * ca),
 )
-# Kinds of interaction of two cF systems, in the order of DAMASK's h_sl-sl.
-SELF, COPLANAR, COLLINEAR, HIRTH, GLISSILE, _GLISSILE_TOO, LOMER = range(7)
 
 
 def directions_and_normals(lattice: str, mode: str, counts: Sequence[int], c_over_a: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -84,6 +82,11 @@ def schmid_tensors(lattice: str, mode: str, counts: Sequence[int], c_over_a: flo
     return direction[:, :, None] * normal[:, None, :]
 
 
+def sizes(lattice: str, mode: str) -> list[int]:
+    """Number of systems in each family of a lattice."""
+    return [family.count("/") for family in (SLIP if mode == "slip" else TWIN)[lattice]]
+
+
 def families_of(counts: Sequence[int]) -> list[int]:
     """Family of each system."""
     return [family for family, count in enumerate(counts) for _ in range(count)]
@@ -92,25 +95,6 @@ def families_of(counts: Sequence[int]) -> list[int]:
 def twinning_shear(counts: Sequence[int], c_over_a: float) -> Tensor:
     """Characteristic shear (S,) of hP twin systems."""
     return torch.tensor([abs(_TWIN_SHEAR[family](c_over_a)) for family in families_of(counts)], dtype=torch.float64)
-
-
-def interactions_cf() -> list[list[int]]:
-    """Kind of interaction (12 x 12 indices into DAMASK's list) of the cF systems {111}<110>."""
-    direction, normal = directions_and_normals("cF", "slip", [12])
-    along, planes = (direction @ direction.T).abs(), (normal @ normal.T).abs()
-    leaves = (direction @ normal.T).abs() > 1e-9
-
-    def kind(i: int, j: int) -> int:
-        if planes[i, j] > 1 - 1e-9:
-            return SELF if i == j else COPLANAR
-        if along[i, j] > 1 - 1e-9:
-            return COLLINEAR
-        if along[i, j] < 1e-9:
-            return HIRTH
-        # The product of the reaction can glide where one Burgers vector lies in the other's plane.
-        return LOMER if leaves[i, j] and leaves[j, i] else GLISSILE
-
-    return [[kind(i, j) for j in range(12)] for i in range(12)]
 
 
 def _lattice_vectors(lattice: str, c_over_a: float) -> Tensor:

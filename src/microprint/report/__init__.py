@@ -53,6 +53,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
         done = last.get("status") == "done"
         yield {"number": number, "name": notebook.name, "title": first.splitlines()[0].lstrip("# "),
                "question": _question(first), "status": last.get("status", "not run"), "seconds": last.get("seconds"),
+               "steps_seconds": sum(results.get("steps_seconds", {}).values()),
                "headline": results.get("headline") if done else None, "peak_mib": results.get("peak_mib"),
                "executed": executed if executed.is_file() else None, "picture": picture if done and picture.is_file() else None}
 

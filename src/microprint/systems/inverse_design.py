@@ -29,7 +29,7 @@ from microprint.networks.vae_regression import (
 )
 from microprint.networks.vgg import VGG19, check_layers
 from microprint.params import VAERegression as Settings
-from microprint.systems.stiffness import components, label_stiffness, permute_axes
+from microprint.systems.stiffness import components, label_stiffness, labelled, permute_axes
 from microprint.training import Schedule, fit, seeded
 
 __all__ = ["Designs", "InverseDesign", "label_stiffness", "train_forward_cnn", "train_inverse_design"]
@@ -319,9 +319,9 @@ def predict_cnn(path: str | Path, phase_ids: Tensor) -> Tensor:
 
 def _samples(job: Job, settings: Settings) -> tuple[dict[str, CompositeSamples], LogScale]:
     """Training and validation samples, and the scale of the training properties."""
-    split = job.load_json("splits.json")["composites"]
     with job.open("composites.h5") as composites, job.open("stiffness.h5", "stiffness") as labels:
-        phase, stiffness = torch.from_numpy(composites["phase"][:]), torch.from_numpy(labels["stiffness"][:]).float()
+        phase, stiffness, split = labelled(composites, labels, job.load_json("splits.json")["composites"])
+    stiffness = stiffness.float()
     scale = LogScale.of(components(stiffness[split["train"]], settings.properties))
     return {name: CompositeSamples(phase[split[name]].to(job.device), stiffness[split[name]].to(job.device),
                                    settings.properties, scale, settings.augment and name == "train")

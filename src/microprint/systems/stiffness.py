@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from microprint import store
-from microprint.compute import Job, step
+from microprint.chunks import Chunk, compute_chunks, split, write
+from microprint.compute import Job, choose_device, step
 from microprint.errors import UserError
 from microprint.mechanics.effective import effective_stiffness
 from microprint.mechanics.elasticity import isotropic
+from microprint.params import Elasticity
 
 # Young's moduli of phase 0 and 1, Pa, and Poisson's ratio of both; S2 section 4.
 YOUNGS_MODULI, POISSONS_RATIO = (2.4e9, 120e9), 0.3
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-CHUNK_VOXELS = 400_000  # of composites between two files, so that little is lost by a kill
-CASES = (0, 1, 2)  # normal strains: all that S2's six properties need; shear columns stay nan
+# Mean strains, as places in Voigt's order; the normal ones are all that S2's six properties need.
+CASES = {"normal": (0, 1, 2), "all": (0, 1, 2, 3, 4, 5)}
 
 
 def phase_stiffnesses() -> Tensor:
@@ -26,46 +29,109 @@ def phase_stiffnesses() -> Tensor:
     return torch.stack([isotropic(modulus, POISSONS_RATIO) for modulus in YOUNGS_MODULI])
 
 
-@step(inputs=("composites.h5",), outputs=("stiffness.h5",))
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+@step(reads=("elasticity",), inputs=("composites.h5",), outputs=("stiffness.h5",), chunked=True)
 def label_stiffness(job: Job) -> None:
-    """Normal block of the effective stiffness of all composites, chunk by chunk; resumes at the first missing one."""
+    """Effective stiffness of all composites, chunk by chunk; resumes with the chunks that are missing.
+
+    Writes stiffness (N, 6, 6), nan where a load case was not simulated or a composite failed; converged (N,), reason (N,).
+    """
+    settings = job.params.elasticity
     with job.open("composites.h5") as file:
-        phase = torch.from_numpy(file["phase"][:])
-    chunks = phase.split(max(1, CHUNK_VOXELS // phase[0].numel()))
-    paths = [job.workdir / f"chunk_{number:05d}.npy" for number in range(len(chunks))]
-    for chunk, path in job.progress(list(zip(chunks, paths)), "stiffness of composites"):
-        if not path.is_file():
-            stiffness = simulate(chunk, job.device)
-            with store.atomic(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, stiffness.cpu().numpy())
+        count, *edges = file["phase"].shape
+    chunks = split(job.folder / "composites.h5", "/", count, settings.chunk_voxels // int(np.prod(edges)))
+    label = partial(label_chunk, settings=settings, device=job.params.compute.device)
+    results = compute_chunks(job, label, chunks, "stiffness", "composites")
     with job.create("stiffness.h5", kind="stiffness") as file:
-        labels = np.concatenate([np.load(path, allow_pickle=False) for path in paths])
-        data = file.create_dataset("stiffness", data=labels)
-        data.attrs.update(unit="Pa", notation="Voigt: xx, yy, zz, yz, xz, xy", youngs_moduli=YOUNGS_MODULI,
-                          poissons_ratio=POISSONS_RATIO)
+        for chunk, arrays in results:
+            write(file, chunk, arrays)
+        file["stiffness"].attrs.update(
+            unit="Pa",
+            notation="Voigt: xx, yy, zz, yz, xz, xy",
+            cases=settings.cases,
+            tolerance=settings.tolerance,
+            youngs_moduli=YOUNGS_MODULI,
+            poissons_ratio=POISSONS_RATIO,
+        )
 
 
-def simulate(phase_ids: Tensor, device: torch.device | str = "cpu", cases: Sequence[int] = CASES) -> Tensor:
+def label_chunk(chunk: Chunk, settings: Elasticity, device: str) -> dict[str, np.ndarray]:
+    """``stiffness``, ``converged`` and ``reason`` of some composites of composites.h5."""
+    (phase,) = chunk.read("phase")
+    solve = partial(simulate, device=choose_device(device), cases=CASES[settings.cases], tolerance=settings.tolerance)
+    stiffness, reasons = _attempt(solve, torch.from_numpy(phase))
+    return {"stiffness": stiffness.numpy(), "converged": np.array([not r for r in reasons]), "reason": np.array(reasons)}
+
+
+def _attempt(solve: Callable[[Tensor], Tensor], phase: Tensor) -> tuple[Tensor, list[str]]:
+    """Stiffnesses and reasons of failure, empty where there was none; a batch that fails is tried again one by one."""
+    try:
+        return solve(phase), [""] * len(phase)
+    except UserError as error:
+        if len(phase) == 1:
+            return torch.full((1, 6, 6), torch.nan, dtype=torch.float64), [error.what]
+    stiffnesses, reasons = zip(*(_attempt(solve, one) for one in phase.split(1)))
+    return torch.cat(stiffnesses), sum(reasons, [])
+
+
+def simulate(phase_ids: Tensor, device: torch.device | str = "cpu", cases: Sequence[int] = CASES["normal"],
+             tolerance: float = Elasticity.tolerance) -> Tensor:
     """Effective stiffness (B, 6, 6) of composites (B, n, n, n), Pa, Voigt; nan but for the rows and columns of `cases`."""
-    return effective_stiffness(phase_ids, phase_stiffnesses(), cases=cases, dtype=torch.float32, device=device)
+    return effective_stiffness(phase_ids, phase_stiffnesses(), cases=cases, tolerance=tolerance, dtype=torch.float32,
+                               device=device)
 
 
-def simulate_c11(phase_ids: Tensor) -> Tensor:
+def simulate_c11(phase_ids: Tensor, tolerance: float = Elasticity.tolerance) -> Tensor:
     """C11 alone (B,) of composites (B, n, n, n), Pa: a third of the work."""
-    return simulate(phase_ids, cases=(0,))[:, 0, 0]
+    return simulate(phase_ids, cases=(0,), tolerance=tolerance)[:, 0, 0]
 
+
+def labelled(
+    composites: h5py.File, labels: h5py.File, parts: Mapping[str, Sequence[int]]
+) -> tuple[Tensor, Tensor, dict[str, list[int]]]:
+    """The composites that have a label, those that converged.
+
+    Parameters
+    ----------
+    composites, labels : composites.h5 and stiffness.h5, open.
+    parts : numbers of the composites for training, validation and test.
+
+    Returns
+    -------
+    phase (M, n, n, n) uint8, stiffness (M, 6, 6) Pa, and the parts as places in these.
+
+    Raises
+    ------
+    UserError
+        If a part has none left.
+    """
+    converged = torch.from_numpy(labels["converged"][:])
+    place = converged.cumsum(0) - 1
+    kept = {name: place[i][converged[i]].tolist() for name, i in ((n, torch.tensor(p)) for n, p in parts.items())}
+    for name in (name for name, places in kept.items() if not places):
+        raise UserError(f"has no label for the {name} set: {labels['reason'].asstr()[parts[name][0]]}", labels.filename,
+                        "Raise elasticity.tolerance")
+    return torch.from_numpy(composites["phase"][:])[converged], torch.from_numpy(labels["stiffness"][:])[converged], kept
+
+
+# --- components ------------------------------------------------------------------------------------------------------
 
 def entry(name: str) -> tuple[int, int]:
     """Row and column of a component such as "C11"; raises `UserError` for another name."""
-    if len(name) != 3 or name[0] != "C" or not set(name[1:]) <= set("123"):
-        raise UserError(f"{name!r} is no labelled component of the stiffness", "vae_regression.properties",
-                        "Write C11, C12, ... C33")
+    if len(name) != 3 or name[0] != "C" or not set(name[1:]) <= set("123456"):
+        raise UserError(f"{name!r} is no component of the stiffness", "vae_regression.properties", "Write C11, C12, ... C66")
     return int(name[1]) - 1, int(name[2]) - 1
 
 
 def components(stiffness: Tensor, names: Sequence[str]) -> Tensor:
-    """Components (..., p) of stiffnesses (..., 6, 6) by their names."""
-    return torch.stack([stiffness[(..., *entry(name))] for name in names], -1)
+    """Components (..., p) of stiffnesses (..., 6, 6) by their names; raises `UserError` for one that was not simulated."""
+    values = torch.stack([stiffness[(..., *entry(name))] for name in names], -1)
+    # Every simulation gives C11: without it a composite failed, and has no components at all.
+    unknown = (values.isnan() & ~stiffness[..., 0, :1].isnan()).reshape(-1, len(names)).any(0)
+    for name in (name for name, missing in zip(names, unknown.tolist()) if missing):
+        raise UserError(f"{name} was not simulated", "stiffness.h5", "Set elasticity.cases to all")
+    return values
 
 
 def permute_axes(stiffness: Tensor, axes: Sequence[int]) -> Tensor:

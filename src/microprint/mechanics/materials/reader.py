@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from microprint.errors import UserError
-from microprint.mechanics import elasticity, slip_systems
+from microprint.mechanics import elasticity, interactions, slip_systems
 
 _ELASTIC = {"cF": ("C_11", "C_12", "C_44"), "cI": ("C_11", "C_12", "C_44"), "hP": ("C_11", "C_12", "C_13", "C_33", "C_44")}
 
@@ -140,10 +140,10 @@ class _Reader:
             h_0_tw_tw=twin("h_0_tw-tw", zero=True),
             h_0_tw_sl=twin("h_0_tw-sl", zero=True),
             gamma_char=slip_systems.twinning_shear(n_tw, self.c_over_a),
-            h_sl_sl=self.interaction("h_sl-sl", slips, slips),
-            h_sl_tw=self.interaction("h_sl-tw", slips, twins),
-            h_tw_sl=self.interaction("h_tw-sl", twins, slips),
-            h_tw_tw=self.interaction("h_tw-tw", twins, twins),
+            h_sl_sl=self.interaction("h_sl-sl", "slip", "slip"),
+            h_sl_tw=self.interaction("h_sl-tw", "slip", "twin"),
+            h_tw_sl=self.interaction("h_tw-sl", "twin", "slip"),
+            h_tw_tw=self.interaction("h_tw-tw", "twin", "twin"),
             source={self.name: self.phase},
         )
 
@@ -155,9 +155,8 @@ class _Reader:
         return stiffness
 
     def families(self, mode: str) -> list[int]:
-        key, known = ("N_sl", slip_systems.SLIP) if mode == "slip" else ("N_tw", slip_systems.TWIN)
-        counts = self.plastic.get(key, [])
-        limits = [family.count("/") for family in known[self.lattice]]
+        key = "N_sl" if mode == "slip" else "N_tw"
+        counts, limits = self.plastic.get(key, []), slip_systems.sizes(self.lattice, mode)
         if (
             not isinstance(counts, list)
             or len(counts) > len(limits)
@@ -195,24 +194,23 @@ class _Reader:
         if value < 0 or (value == 0 and not zero):
             raise self.refuse(f"{key} = {value} is not {'zero or ' if zero else ''}positive")
 
-    def interaction(self, key: str, rows: int, columns: int) -> Tensor:
-        if rows * columns == 0:
-            return torch.zeros(rows, columns, dtype=torch.float64)
+    def interaction(self, key: str, hardened: str, acting: str) -> Tensor:
+        rows, columns = self.active(hardened), self.active(acting)
+        if not rows or not columns:
+            return torch.zeros(len(rows), len(columns), dtype=torch.float64)
         values = self.plastic.get(key)
         if not isinstance(values, list) or not values:
             raise self.refuse(f"{key} is missing")
-        if key == "h_sl-sl" and self.counts["slip"][:1] == [12] and self.lattice == "cF" and rows == 12 and len(values) >= 7:
-            return self._cf(key, values)
-        active = {float(v) for v in values if v >= 0}
-        if len(active) != 1:
-            raise self.refuse(
-                f"{key} = {sorted(active)} differs among {self.lattice} systems, which is not supported", "Use one value"
-            )
-        return torch.full((rows, columns), active.pop(), dtype=torch.float64)
+        kinds = interactions.kinds(self.lattice, hardened, acting)[rows][:, columns]
+        if kinds.max() > len(values):
+            raise self.refuse(f"{key} has {len(values)} values", f"{self.lattice} with these families needs {int(kinds.max())}")
+        matrix = torch.zeros(kinds.shape, dtype=torch.float64)
+        for kind in kinds.unique().tolist():
+            self.check(f"{key}[{kind - 1}]", values[kind - 1], zero=True)
+            matrix[kinds == kind] = float(values[kind - 1])
+        return matrix
 
-    def _cf(self, key: str, values: Sequence[float]) -> Tensor:
-        for i, value in enumerate(values[:7]):
-            self.check(f"{key}[{i}]", value, zero=True)
-        if values[4] != values[5]:
-            raise self.refuse(f"{key} has two glissile values {values[4]} and {values[5]}", "Give them one value")
-        return torch.tensor(values, dtype=torch.float64)[torch.tensor(slip_systems.interactions_cf())]
+    def active(self, mode: str) -> list[int]:
+        """Places of the systems in use among all of the lattice."""
+        sizes = slip_systems.sizes(self.lattice, mode)
+        return [sum(sizes[:family]) + i for family, count in enumerate(self.counts[mode]) for i in range(count)]
