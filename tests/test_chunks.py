@@ -188,7 +188,8 @@ def test_a_scheduler_that_does_not_answer_or_has_no_workers_is_named(monkeypatch
 
 
 SBATCH = """#!/bin/sh
-setsid sh "$1" > {folder}/job.log 2>&1 &
+cp "$1" {folder}/job.sh
+setsid sh {folder}/job.sh > {folder}/job.log 2>&1 &
 echo "Submitted batch job $!"
 """
 

@@ -1,6 +1,9 @@
 """Steps run once for a key, resume in their folder, and can be run from a shell."""
 
 import dataclasses
+import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,6 +114,33 @@ def test_a_study_records_metrics_and_headline(tmp_path):
     assert recorded["metrics"] == {"03.a": 1.0} and recorded["peak_mib"] > 10
     with pytest.raises(ValueError, match="start with 03"):
         study.close("03", metrics={"04.a": 1}, headline=Headline("label", 1.0))
+
+
+def test_an_artifact_says_how_long_its_step_took_and_the_report_adds_them_up(tmp_path):
+    @compute.step(outputs=("slow.h5",))
+    def slow(job):
+        with job.create("slow.h5", kind="slow"):
+            time.sleep(0.2)
+
+    study = compute.open_run(run={"name": "t", "root": str(tmp_path)}, vae={})
+    for _ in range(2):  # the second time it is found
+        (path,) = study.do(slow)
+    study.do(make, kind="x")
+    assert 0.2 <= store.provenance_of(path)["seconds"] < 5
+    study.close("03", metrics={}, headline=Headline("label", 1.0))
+    took = store.load_json(tmp_path / "t" / "results" / "03.json")["steps_seconds"]
+    assert list(took) == ["slow", "make x"] and took["slow"] >= 0.2
+
+
+@pytest.mark.parametrize("shell, batch, expected", [
+    (None, False, False), (SimpleNamespace(), False, False), (SimpleNamespace(kernel=1), False, True), (SimpleNamespace(kernel=1), True, False)])
+def test_a_notebook_s_kernel_is_watched_unless_the_runner_started_it(monkeypatch, shell, batch, expected):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    monkeypatch.delenv("MICROPRINT_BATCH")
+    if batch:
+        monkeypatch.setenv("MICROPRINT_BATCH", "1")
+    assert compute.watched() == expected
 
 
 def test_progress_in_a_batch_prints_few_lines(capsys, monkeypatch):

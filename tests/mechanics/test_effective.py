@@ -142,7 +142,7 @@ def test_order_of_convergence_with_resolution():
 def stress_of(ids, stiffnesses, scheme):
     """Field of the stress xx under a mean strain xx, relative to its mean in the inclusion's inside, and that inside."""
     cell, matrices = PeriodicCell(ids.shape[1:], scheme), elasticity.mandel_from_voigt(stiffnesses)
-    stress = effective._stress(matrices[None], ids.flatten(1), 1)
+    stress = effective._stress(matrices[None], ids.flatten(1))
     mean = torch.eye(6, dtype=torch.float64)[:, :1, None].expand(6, 1, ids[0].numel())
     moduli = elasticity.isotropic_part(matrices.mean(0)[:, :, None])
     u, _ = conjugate_gradients(
@@ -181,11 +181,59 @@ def test_strong_contrast_does_not_ring(contrast):
         (np.zeros((3, 3), dtype=int), PHASES, "do not fit"),
         (np.full((3, 3, 3), -1), PHASES, "phase -1 has no stiffness"),
         (np.full((3, 3, 3), math.nan), PHASES, "float64"),
-        (np.zeros((3, 3, 3), dtype=int), -PHASES, "not symmetric positive definite"),
-        (np.zeros((3, 3, 3), dtype=int), PHASES * math.nan, "not symmetric positive definite"),
-        (np.zeros((3, 3, 3), dtype=int), PHASES + torch.eye(6).roll(1, 0) * 1e9, "not symmetric positive definite"),
+        (torch.zeros(3, 3, 3), PHASES, "float32"),
+        (np.zeros((3, 3, 3), dtype=int), -PHASES, "not symmetric positive definite: eigenvalue -"),
+        (np.zeros((3, 3, 3), dtype=int), PHASES * math.nan, "not symmetric positive definite: C11 = nan"),
+        (np.zeros((3, 3, 3), dtype=int), PHASES + torch.eye(6).roll(1, 0) * 1e9, "not symmetric positive definite: C12 = .*, C21 ="),
+        (np.zeros((2, 3, 3, 3), dtype=int), PHASES.expand(3, 2, 6, 6), "do not fit"),
     ],
 )
 def test_bad_input_is_refused(ids, stiffnesses, text):
     with pytest.raises(UserError, match=text):
         effective_stiffness(ids, stiffnesses)
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"cases": ()}, r"cases = \(\)"),
+        ({"cases": (7,)}, r"cases = \(7,\)"),
+        ({"cases": (0.0,)}, r"cases = \(0.0,\)"),
+        ({"scheme": "willot"}, "scheme = 'willot'"),
+        ({"size": (1.0, math.nan, 1.0)}, "size = .*nan"),
+        ({"size": (1.0, 1.0, -2.0), "scheme": "fourier"}, r"size = .*-2.0"),
+        ({"size": (1.0, 1.0)}, r"size = \(1.0, 1.0\)"),
+        ({"size": "cube"}, "size = 'cube'"),
+        ({"tolerance": math.nan}, "tolerance = nan"),
+        ({"max_iterations": 2}, "no equilibrium after 2 iterations"),
+    ],
+)
+def test_bad_options_are_refused(options, text):
+    with pytest.raises(UserError, match=text):
+        effective_stiffness(random_composite(0, shape=(4, 4, 4)), PHASES, **options)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.2])
+def test_chunks_change_nothing(ratio):
+    """Elements and mean strains in any grouping and on any number of threads; phases of one Poisson's ratio, and of two."""
+    ids = torch.cat([random_composite(seed, shape=(5, 4, 6)) for seed in range(3)])
+    stiffnesses = torch.stack([PHASES[0], elasticity.isotropic(120e9, ratio)])
+    whole = effective_stiffness(ids, stiffnesses)
+    torch.set_num_threads(2)
+    for voxels in (1, 240, 720):
+        torch.testing.assert_close(effective_stiffness(ids, stiffnesses, chunk_voxels=voxels), whole, rtol=1e-9, atol=1e2)
+
+
+def test_float32_keeps_seven_digits_over_a_large_cell():
+    ids = random_composite(6, shape=(40, 40, 40))
+    exact = effective_stiffness(ids, PHASES, cases=(0,))
+    rough = effective_stiffness(ids, PHASES, cases=(0,), dtype=torch.float32)
+    assert abs(float(rough[0, 0, 0] / exact[0, 0, 0]) - 1) < 1e-6
+
+
+def test_each_way_to_the_stress_is_the_same():
+    """Phases that are multiples of one, other phases, and a stiffness for each voxel."""
+    ids = random_composite(7)
+    plain = effective_stiffness(ids, PHASES)
+    torch.testing.assert_close(effective_stiffness(ids, torch.cat([PHASES, PHASES[:1] * 0.7 + PHASES[1:] * 0.1 * torch.eye(6)])), plain)
+    torch.testing.assert_close(effective_stiffness(ids, torch.cat([PHASES] * 3)), plain)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from microprint.mechanics.spectral import PeriodicCell, conjugate_gradients
+from microprint.mechanics.spectral import PeriodicCell, RotatedCell, conjugate_gradients
 
 SHAPES = [(4, 6, 8), (5, 3, 7), (8, 8, 8)]
 
@@ -62,6 +62,24 @@ def test_green_inverts_an_isotropic_medium(scheme):
     stress[:3] += (bulk - 2 * shear / 3)[:, None] * strain[:3].sum(0)
     force, _ = cell.strain_adjoint(stress)
     torch.testing.assert_close(cell.green(force, bulk, shear), u)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (4, 1, 1), (1, 6, 5)])
+def test_derivatives_at_voxels_are_those_of_the_rotated_scheme(shape):
+    """Forces in equilibrium with a stress, the displacement they cause and its strain: by corners and by spectra."""
+    size, moduli = (1.0, 2.0, 1.5), (torch.tensor([2.0, 3.0]).double(), torch.tensor([0.7, 0.2]).double())
+    corners, spectra = RotatedCell(shape, size), PeriodicCell(shape, "rotated", size)
+    stress, u = field(shape, 6, 2), field(shape, 3, 2, seed=1)
+    force = corners.force(stress)
+    torch.testing.assert_close((stress * corners.strain(u)).sum((0, 2)) / math.prod(shape), corners.dot(force, u))
+    u, expected = corners.green(force, *moduli), spectra.green(spectra.force(stress), *moduli)
+    torch.testing.assert_close(corners.strain(u), spectra.strain(expected))
+    torch.testing.assert_close(corners.dot(force, u), spectra.dot(spectra.force(stress), expected))
+
+
+def test_hartley_transform_is_its_own_inverse():
+    cell, u = RotatedCell((4, 5, 6)), field((4, 5, 6), 3, 2)
+    torch.testing.assert_close(cell._transform(cell._transform(u)), u)
 
 
 def test_rotated_gradient_of_layers_is_a_finite_difference():

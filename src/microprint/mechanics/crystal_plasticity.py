@@ -39,7 +39,7 @@ class Numerics:
 
     equilibrium: float = 2e-4
     boundary: float = 1e-4
-    newton_iterations: int = 60
+    newton_iterations: int = 150
     cutbacks: int = 4
     forcing: float = 0.05
     linear_iterations: int = 60
@@ -194,7 +194,7 @@ RUNNING, CONVERGED, FAILED = 0, 1, 2
 # Strong latent hardening (Cu) gives a time step several solutions. An accelerated fixed-point iteration with the elastic
 # stiffness finds the one next to the elastic prediction, DAMASK's; Newton's method takes over where the error, relative
 # to the stress, is below this, and gives back after so many steps in vain.
-NEAR, PATIENCE = 0.1, 3
+NEAR, PATIENCE = 0.03, 3
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ class _Step:
         """Newton's or Anderson's method for each element, at an error relative to the stress (B,)."""
         self.rejected = torch.where(self.better, 0.0, self.rejected + 1)
         vain = self.newton & (self.rejected >= PATIENCE)
-        self.near = torch.where(vain, 0.1 * self.near, self.near)
+        self.near = torch.where(vain, 0.3 * self.near, self.near)
         self.fallen = vain
         self.newton = (self.newton & ~vain) | (~self.newton & self.better & (error < self.near))
 

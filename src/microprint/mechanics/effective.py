@@ -66,45 +66,48 @@ def effective_stiffness(
     if not 0 < tolerance < 1:
         raise UserError(f"tolerance = {tolerance} is none", "effective_stiffness", "Give a number between 0 and 1")
     cell = RotatedCell(shape, size, dtype, device) if scheme == "rotated" else PeriodicCell(shape, scheme, size, dtype, device)
-    solve = _Problem(cell, cases, _reference(matrices, phases.flatten(1)), tolerance, max_iterations)
-    chunk_voxels = chunk_voxels or (300_000 if torch.device(device).type == "cpu" else 2**24)
-    chunk = max(1, chunk_voxels // (prod(shape) * len(cases)))
-    starts = list(range(0, len(phases), chunk))
+    at_once = max(1, (chunk_voxels or (2**17 if cell.device.type == "cpu" else 2**24)) // prod(shape))
+    groups = tuple(cases[i : i + at_once] for i in range(0, len(cases), at_once))
+    solve = _Problem(cell, groups, _reference(matrices, phases.flatten(1)), tolerance, max_iterations)
+    chunk = max(1, at_once // len(cases))
+    starts = range(0, len(phases), chunk)
     return torch.cat(in_threads(solve, list(zip(phases.split(chunk), matrices.split(chunk), starts)), device))
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """What all chunks share: bulk and shear modulus (1,) of the reference medium are relative to each other."""
+    """What all chunks share: mean strains by groups that are solved at once, moduli (1,) of the reference medium."""
 
     cell: PeriodicCell | RotatedCell
-    cases: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]
     reference: tuple[Tensor, Tensor]
     tolerance: float
     max_iterations: int
 
     def __call__(self, phases: Tensor, matrices: Tensor, first: int) -> Tensor:
         """Effective stiffness (B, 6, 6), float64, of one chunk; matrices are Mandel's (B, phases, 6, 6)."""
-        cell, batch = self.cell, len(phases)
-        phases, matrices = phases.flatten(1).to(cell.device, torch.int64), matrices.to(cell.device)
+        device, batch = self.cell.device, len(phases)
+        phases, matrices = phases.flatten(1).to(device, torch.int64), matrices.to(device)
         scale = matrices.abs().amax((1, 2, 3), keepdim=True)
-        stress_of = _stress((matrices / scale).to(cell.dtype), phases, len(self.cases))
-        mean = torch.eye(6, dtype=cell.dtype, device=cell.device)[:, list(self.cases)].repeat(1, batch)[:, :, None]
-        strain = mean + cell.strain(self._displacement(stress_of, mean.expand(-1, -1, phases.shape[1]), first))
-        energy = _work(strain.unflatten(1, (batch, -1)), stress_of(strain).unflatten(1, (batch, -1)))
-        full = torch.full((batch, 6, 6), torch.nan, dtype=torch.float64, device=cell.device)
-        index = torch.tensor(self.cases, device=cell.device)
+        stress_of = _stress((matrices / scale).to(self.cell.dtype), phases)
+        strains = [self._strain(stress_of, cases, phases.shape, first) for cases in self.groups]
+        energy = _work(torch.cat([strain.unflatten(1, (batch, -1)) for strain in strains], 2), stress_of)
+        full = torch.full((batch, 6, 6), torch.nan, dtype=torch.float64, device=device)
+        index = torch.tensor(sum(self.groups, ()), device=device)
         full[:, index[:, None], index] = 0.5 * (energy + energy.transpose(1, 2)) * scale[:, 0]
         return voigt_from_mandel(full).cpu()
 
-    def _displacement(self, stress_of: Callable[[Tensor], Tensor], mean: Tensor, first: int) -> Tensor:
-        """Displacement in equilibrium under the mean strains (6, B cases, V)."""
+    def _strain(
+        self, stress_of: Callable[[Tensor], Tensor], cases: tuple[int, ...], shape: tuple[int, int], first: int
+    ) -> Tensor:
+        """Strain (6, B cases, V) in equilibrium under some mean strains; shape is (B, V)."""
         cell = self.cell
         bulk, shear = (modulus.to(cell.device, cell.dtype) for modulus in self.reference)
+        mean = torch.eye(6, dtype=cell.dtype, device=cell.device)[:, list(cases)].repeat(1, shape[0])[:, :, None]
         u, used = conjugate_gradients(
             lambda x: cell.force(stress_of(cell.strain(x))),
             lambda f: cell.green(f, bulk, shear),
-            -cell.force(stress_of(mean)),
+            -cell.force(stress_of(mean.expand(-1, -1, shape[1]))),
             cell.dot,
             self.tolerance,
             self.max_iterations,
@@ -112,45 +115,44 @@ class _Problem:
         if (used >= self.max_iterations).any():
             raise UserError(
                 f"no equilibrium after {self.max_iterations} iterations",
-                f"volume element {first + int(used.argmax()) // len(self.cases)}",
+                f"volume element {first + int(used.argmax()) // len(cases)}",
                 "Raise tolerance or max_iterations, or use the rotated scheme",
             )
-        return u
+        return cell.strain(u).add_(mean)
 
 
-def _work(strain: Tensor, stress: Tensor) -> Tensor:
-    """Mean strain : stress (B, cases, cases), float64, of all pairs of cases (6, B, cases, V).
+def _work(strain: Tensor, stress_of: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of strain : stress (B, cases, cases), float64, for all pairs of cases; strains (6, B, cases, V).
 
-    In float32, sums over a whole cell lose four digits.
+    A sum by torch keeps seven digits of float32, a matrix product over a whole cell four.
     """
-    return torch.einsum("ibkv,iblv->bkl", strain.double(), stress.double()) / strain.shape[-1]
+    columns = [(strain * stress_of(case).unsqueeze(2)).sum((0, 3)) for case in strain.unbind(2)]
+    return torch.stack(columns, 2).to(torch.float64) / strain.shape[-1]
 
 
-def _stress(matrices: Tensor, phases: Tensor, cases: int) -> Callable[[Tensor], Tensor]:
-    """Function from strains (6, B cases, V) to stresses, with the stiffness of each voxel."""
+def _stress(matrices: Tensor, phases: Tensor) -> Callable[[Tensor], Tensor]:
+    """Function from strains (6, B cases, V), for any number of cases, to stresses, with the stiffness of each voxel."""
     batch, count = matrices.shape[:2]
     if count > _FEW_PHASES or not (matrices == matrices[:1]).all():
-        return _stress_by_voxel(matrices, phases, cases)
+        return _stress_by_voxel(matrices, phases)
     first, factors = matrices[0, 0], matrices[0, :, 0, 0] / matrices[0, 0, 0, 0]
     if (matrices[0] - factors[:, None, None] * first).abs().max() <= 8 * torch.finfo(first.dtype).eps:
-        field = factors[phases].repeat_interleave(cases, 0)
-        return lambda strain: (first @ strain.flatten(1)).view_as(strain).mul_(field)
-    shares = [(phases == p).to(matrices).repeat_interleave(cases, 0) for p in range(1, count)]
+        shares = [(factors[phases][:, None], first)]
+    else:
+        shares = [((phases == p).to(matrices)[:, None], matrix) for p, matrix in enumerate(matrices[0])]
 
     def by_phase(strain: Tensor) -> Tensor:
-        stress = (first @ strain.flatten(1)).view_as(strain)
-        for share, matrix in zip(shares, matrices[0, 1:] - first):
-            stress.addcmul_((matrix @ strain.flatten(1)).view_as(strain), share)
-        return stress
+        parts = [(matrix @ strain.flatten(1)).view_as(strain).unflatten(1, (batch, -1)).mul_(s) for s, matrix in shares]
+        return sum(parts[1:], parts[0]).flatten(1, 2)
 
     return by_phase
 
 
-def _stress_by_voxel(matrices: Tensor, phases: Tensor, cases: int) -> Callable[[Tensor], Tensor]:
+def _stress_by_voxel(matrices: Tensor, phases: Tensor) -> Callable[[Tensor], Tensor]:
     field = torch.stack([m[p] for m, p in zip(matrices, phases)]).permute(2, 3, 0, 1)[:, :, :, None]  # (6, 6, B, 1, V)
 
     def by_voxel(strain: Tensor) -> Tensor:
-        parts = strain.unflatten(1, (-1, cases))
+        parts = strain.unflatten(1, (len(phases), -1))
         stress = field[:, 0] * parts[0]
         for column, part in zip(field.unbind(1)[1:], parts[1:]):
             stress.addcmul_(column, part)
@@ -172,11 +174,11 @@ def _reference(matrices: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
 def _checked(phase_ids: Tensor | np.ndarray, stiffnesses: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
     """Phases (B, nx, ny, nz) and Mandel matrices (B, phases, 6, 6), float64."""
     ids, voigt = _integers(phase_ids), torch.as_tensor(stiffnesses, dtype=torch.float64)
-    fits = ids.ndim in (3, 4) and voigt.ndim in (3, 4) and voigt.shape[-2:] == (6, 6) and ids.numel() > 0
-    ids = ids.reshape(-1, *ids.shape[-3:])
-    if not fits or voigt.numel() == 0 or (voigt.ndim == 4 and len(voigt) not in (1, len(ids))):
+    fits = ids.ndim in (3, 4) and voigt.ndim in (3, 4) and voigt.shape[-2:] == (6, 6) and ids.numel() and voigt.numel()
+    ids = ids[(None,) * (4 - ids.ndim)]
+    if not fits or (voigt.ndim == 4 and len(voigt) not in (1, len(ids))):
         raise UserError(
-            f"phase ids of shape {tuple(phase_ids.shape)} and stiffnesses of shape {tuple(voigt.shape)} do not fit",
+            f"phase ids of shape {tuple(np.shape(phase_ids))} and stiffnesses of shape {tuple(voigt.shape)} do not fit",
             "effective_stiffness",
             "Give (B, nx, ny, nz) and (phases, 6, 6)",
         )
@@ -202,20 +204,18 @@ def _integers(phase_ids: Tensor | np.ndarray) -> Tensor:
 
 
 def _check_stiffnesses(matrices: Tensor, voigt: Tensor) -> None:
-    """`UserError` names the first of the stiffnesses (N, 6, 6) that no stable solid has, and why."""
-    for number, (matrix, stiffness) in enumerate(zip(matrices, voigt)):
-        strange = (~torch.isfinite(matrix)).nonzero().tolist()
-        uneven = ((matrix - matrix.T).abs() > 1e-6 * matrix.abs().max()).nonzero().tolist()
-        if strange or uneven:
-            i, j = (strange or uneven)[0]
-            fault = f"C{i + 1}{j + 1} is {stiffness[i, j]:g} Pa"
-            fault += "" if strange else f", C{j + 1}{i + 1} {stiffness[j, i]:g} Pa"
-        elif (least := torch.linalg.eigvalsh(matrix)[0]) <= 0:
-            fault = f"an eigenvalue is {least:g} Pa"
-        else:
-            continue
+    """`UserError` names the first of the stiffnesses (N, 6, 6) that no stable solid has, and an entry that is at fault."""
+    strange = ~torch.isfinite(matrices)
+    sound = torch.where(strange, 0.0, matrices)
+    uneven = (sound - sound.mT).abs() > 1e-6 * sound.abs().amax((-2, -1), keepdim=True)
+    least = torch.linalg.eigvalsh(sound)[:, 0]
+    for number in ((strange | uneven).any(-1).any(-1) | (least <= 0)).nonzero()[:1, 0].tolist():
+        entries = (strange[number] if strange[number].any() else uneven[number]).nonzero()[:1].tolist()
+        faults = [f"C{i + 1}{j + 1} = {voigt[number, i, j]:g}, C{j + 1}{i + 1} = {voigt[number, j, i]:g}" for i, j in entries]
         raise UserError(
-            f"stiffness {number} is not symmetric positive definite: {fault}", "stiffnesses", "Check the elastic constants"
+            f"stiffness {number} is not symmetric positive definite: {(faults or [f'eigenvalue {least[number]:g}'])[0]} Pa",
+            "stiffnesses",
+            "Check the elastic constants",
         )
 
 

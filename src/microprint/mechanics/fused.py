@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microprint.mechanics.phenopowerlaw import COUPLE_BELOW, RATIO_CAP, SETTLED, TANGENT_DTYPE, Law, Response
+from microprint.mechanics.phenopowerlaw import COUPLE_BELOW, RATIO_CAP, SECOND_ATTEMPT, SETTLED, TANGENT_DTYPE, Law, Response
 from microprint.mechanics.tensors import VOIGT_PAIRS
 
 # A system whose shear in the step is below this enters neither Newton's matrix nor the flow.
@@ -200,7 +200,7 @@ def _solve(m, w, dt, coupled):
     done, relaxation = False, 1.0
     for s in range(len(w.xi)):
         w.last[s] = 0.0
-    for iteration in range(4 * m.max_iterations):
+    for iteration in range((1 + SECOND_ATTEMPT) * m.max_iterations):
         if iteration == m.max_iterations:
             relaxation = 1.0
             for k in range(6):

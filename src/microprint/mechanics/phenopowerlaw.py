@@ -33,6 +33,9 @@ RATIO_CAP = 1.12
 COUPLE_BELOW = 0.005
 # A tangent gives a direction to search in, for which this is precise enough.
 TANGENT_DTYPE = torch.float32
+# Where Newton's method on both leads nowhere, a second attempt, this many times as long, goes from the step's beginning
+# by fixed-point steps alone.
+SECOND_ATTEMPT = 3
 # A fixed-point step of the resistances waits for tau / xi to change by less than this.
 SETTLED = 0.03
 
@@ -46,6 +49,7 @@ class Local:
     stress : S (6, N).   xi, increment : resistances and accumulated shear of the step (systems, N).
     plastic : X / det(X)^(1/3) (3, 3, N), with F_p^-1 = F_p0^-1 times it.
     tangent : dS / dE (6, 6, N).   coupled, converged : (N,) bool, close to and at the solution.
+    last, relaxation : last fixed-point step of xi (systems, N) and the share of it that was taken (N,).
     """
 
     stress: Tensor
@@ -55,6 +59,12 @@ class Local:
     tangent: Tensor
     coupled: Tensor
     converged: Tensor
+    last: Tensor
+    relaxation: Tensor
+
+    def select(self, index: Tensor) -> Local:
+        """Some of the voxels."""
+        return Local(**{name: value[..., index] for name, value in vars(self).items()})
 
     def scatter(self, index: Tensor, part: Local) -> None:
         """Overwrite the voxels of an index by another result."""
@@ -185,23 +195,31 @@ class Law:
         if not self.systems:
             return self._elastic(cauchy_green, xi_0)
         inputs = (cauchy_green, xi_0, gamma_0)
-        coupled = torch.zeros_like(stress[0], dtype=torch.bool) if coupled is None else coupled
-        result = self._iterate(*inputs, dt, self._admissible(stress, xi), xi, coupled)
-        pending = (~result.converged).nonzero()[:, 0]
-        for _ in range(1, self.max_iterations):
+        result = self._start(self._admissible(stress, xi), xi, coupled)
+        pending = torch.arange(stress.shape[1], device=stress.device)
+        for iteration in range((1 + SECOND_ATTEMPT) * self.max_iterations):
+            if iteration == 0:
+                result = part = self._iterate(*inputs, dt, result)
+            else:
+                part = result.select(pending)
+                if iteration >= self.max_iterations:
+                    part.coupled = torch.zeros_like(part.coupled)
+                if iteration == self.max_iterations:
+                    part = self._start(torch.zeros_like(part.stress), xi_0[:, pending], part.coupled)
+                part = self._iterate(*(x[..., pending] for x in inputs), dt, part)
+                result.scatter(pending, part)
+            pending = pending[~part.converged]
             if len(pending) == 0:
                 break
-            part = self._iterate(
-                *(x[..., pending] for x in inputs),
-                dt,
-                result.stress[..., pending],
-                result.xi[..., pending],
-                result.coupled[pending],
-            )
-            result.scatter(pending, part)
-            pending = pending[~part.converged]
         result.plastic = result.plastic / determinant(result.plastic).pow(1.0 / 3.0)
         return result
+
+    def _start(self, stress: Tensor, xi: Tensor, coupled: Tensor | None) -> Local:
+        """What the first iteration starts from."""
+        nothing = stress.new_empty(0, stress.shape[1])
+        far = torch.zeros_like(stress[0], dtype=torch.bool)
+        full = torch.ones_like(stress[0])
+        return Local(stress, xi, nothing, nothing, nothing, far if coupled is None else coupled, far, torch.zeros_like(xi), full)
 
     def _elastic(self, cauchy_green: Tensor, xi: Tensor) -> Local:
         """The step of a material without slip systems."""
@@ -211,17 +229,16 @@ class Law:
         identity = torch.eye(3, dtype=strain.dtype, device=strain.device)[:, :, None].repeat(1, 1, voxels)
         done = torch.ones(voxels, dtype=torch.bool, device=strain.device)
         return Local(
-            self.stiffness @ (0.5 * strain), xi, xi, identity, self.stiffness[:, :, None].repeat(1, 1, voxels), done, done
+            self.stiffness @ (0.5 * strain), xi, xi, identity, self.stiffness[:, :, None].repeat(1, 1, voxels), done, done, xi, strain[0]
         )
 
-    def _iterate(
-        self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor, coupled: Tensor
-    ) -> Local:
+    def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, now: Local) -> Local:
         """One capped Newton step on S and xi together, xi eliminated.
 
         Where the guess is not close yet (`coupled` is false), S moves at fixed xi, and once it has settled xi follows
-        by a fixed-point step.
+        by a fixed-point step, which is halved for good whenever it turns back.
         """
+        stress, xi, coupled = now.stress, now.xi, now.coupled
         ratio = self.resolve @ stress / xi
         ratio[self.slips :].clamp_(min=0.0)
         size, sign = ratio.abs(), ratio.sign()
@@ -247,14 +264,19 @@ class Law:
         settled = _largest(change) < SETTLED
         hardening = rate * (self.slip_first @ q)
         hardening[self.slips :] += self.twin_first @ q
-        xi_step = (hardening - drift) * torch.where(coupled, damping, settled)
+        xi_step = hardening - drift
+        fixed_point = settled & ~coupled
+        relaxation = torch.where(fixed_point & ((xi_step * now.last).sum(0) < 0), 0.5 * now.relaxation, now.relaxation)
+        last = torch.where(fixed_point, xi_step, now.last)
+        xi_step = xi_step * torch.where(coupled, damping, settled * relaxation)
         relative = xi_step / xi
         change = change - ratio * relative
         error, largest = _largest(relative), _largest(change)
         scale = self._cap(ratio, change, largest)
         converged = (coupled | settled) & (scale == 1.0) & (torch.maximum(largest, error) < self.tolerance)
+        close = settled & (error < COUPLE_BELOW * relaxation)
         return Local(
-            stress + scale * step, xi + scale * xi_step, increment, flow, tangent, settled & (error < COUPLE_BELOW), converged
+            stress + scale * step, xi + scale * xi_step, increment, flow, tangent, close, converged, last, relaxation
         )
 
     def _loop(self, leak: Tensor, rate: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:

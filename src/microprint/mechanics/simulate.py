@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +19,7 @@ from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.phenopowerlaw import Law
 from microprint.mechanics.spectral import PeriodicCell, Scheme
 from microprint.mechanics.tensors import determinant, from_mandel, product
+from microprint.mechanics.threads import in_threads
 from microprint.orientations import to_matrix
 
 DEFAULT = Numerics()
@@ -114,7 +114,7 @@ def simulate_cp(
     chunk_voxels = chunk_voxels or (8192 if torch.device(device).type == "cpu" else 2**20)
     chunk = max(1, chunk_voxels // ids[0].numel())
     solve = _Simulation(PeriodicCell(ids.shape[1:], scheme, size, device=device), law_for(material, device, numerics), steps, numerics, fields)
-    return CPResult.join(_in_threads(solve, list(zip(ids.split(chunk), quats.split(chunk))), device))
+    return CPResult.join(in_threads(solve, list(zip(ids.split(chunk), quats.split(chunk))), device))
 
 
 def law_for(material: Material, device: torch.device | str = "cpu", numerics: Numerics = DEFAULT) -> Law:
@@ -125,20 +125,6 @@ def law_for(material: Material, device: torch.device | str = "cpu", numerics: Nu
 
         return FusedLaw(material, tolerance)
     return Law(material.to(device), tolerance)
-
-
-def _in_threads(solve: Callable[..., CPResult], chunks: list[tuple[Tensor, ...]], device: torch.device | str) -> list[CPResult]:
-    """Results of all chunks. On a CPU each thread marches through its own: threads that share every operation wait more."""
-    before = torch.get_num_threads()
-    threads = min(before, len(chunks)) if torch.device(device).type == "cpu" else 1
-    if threads == 1:
-        return [solve(*chunk) for chunk in chunks]
-    try:
-        torch.set_num_threads(1)
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(lambda chunk: solve(*chunk), chunks))
-    finally:
-        torch.set_num_threads(before)
 
 
 def check_polycrystals(grain_ids: Tensor, quaternions: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ from microprint.errors import UserError
 from microprint.mechanics.tensors import VOIGT_PAIRS
 
 Scheme = Literal["fourier", "rotated"]
+# Mandel's places of the rows of a symmetric tensor.
+_ROWS = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
 
 
 class PeriodicCell:
@@ -167,27 +169,27 @@ class RotatedCell:
     def strain(self, u: Tensor) -> Tensor:
         """Strain (6, B, V) in Mandel's notation of u (3, B, V)."""
         corners = pad(u.unflatten(-1, self.shape), (0, 1) * 3, mode="circular")
-        along_x, rest = _difference(corners, 2), _sum(corners, 2)
-        along_y, rest = _difference(rest, 3), _sum(rest, 3)
-        slopes = _sum(_sum(along_x, 3), 4), _sum(along_y, 4), _difference(rest, 4)
+        slopes = [_slopes(component) for component in corners]
         strain = u.new_empty(6, u.shape[1], *self.shape)
-        for k, (i, j) in enumerate(VOIGT_PAIRS):
+        for part, (i, j) in zip(strain, VOIGT_PAIRS):
             if i == j:
-                torch.mul(slopes[i][i], self.scale[i], out=strain[k])
+                torch.mul(slopes[i][i], self.scale[i], out=part)
             else:
-                torch.add(slopes[i][j], slopes[j][i], alpha=self.scale[j] / self.scale[i], out=strain[k])
-                strain[k] *= sqrt(0.5) * self.scale[i]
+                torch.add(slopes[j][i], slopes[i][j], alpha=self.scale[j] / self.scale[i], out=part)
+                part *= sqrt(0.5) * self.scale[i]
         return strain.flatten(2)
 
     def force(self, stress: Tensor) -> Tensor:
         """Divergence (3, B, V) of a Mandel stress (6, B, V): the adjoint of `strain`."""
         padded = pad(stress.unflatten(-1, self.shape), (1, 0) * 3, mode="circular")
         padded[3:] *= sqrt(0.5)
-        x, rest = _difference(padded[[0, 5, 4]], 2), _sum(padded[1:], 2)
-        y, z = rest[[4, 0, 2]], rest[[3, 2, 1]]
-        force = torch.add(_sum(x, 3), _difference(y, 3), alpha=self.scale[1] / self.scale[0])
-        force = torch.add(_sum(force, 4), _difference(_sum(z, 3), 4), alpha=self.scale[2] / self.scale[0])
-        return force.mul_(-self.scale[0]).flatten(2)
+        force = stress.new_empty(3, stress.shape[1], *self.shape)
+        x, y, z = self.scale
+        for part, row in zip(force, _ROWS):
+            on_x, on_y, on_z = (padded[k] for k in row)
+            across = torch.add(_sum(_difference(on_x, 1), 2), _difference(_sum(on_y, 1), 2), alpha=y / x)
+            torch.add(_sum(across, 3), _difference(_sum(_sum(on_z, 1), 2), 3), alpha=z / x, out=part)
+        return force.mul_(-x).flatten(2)
 
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
         """Mean (B,) over the cell of the product of two vector fields (3, B, V)."""
@@ -203,11 +205,12 @@ class RotatedCell:
 
     def _transform(self, field: Tensor) -> Tensor:
         """Hartley transform of a vector field (3, B, V), and its inverse."""
-        x, y, z = self.kernels
         field = field.unflatten(-1, self.shape)
-        field = torch.matmul(field.flatten(1, -2), z).view_as(field)
-        field = torch.matmul(y[:, None, None], field)
-        return torch.matmul(x[:, None], field.flatten(3)).flatten(2)
+        for kernel in self.kernels:
+            # The first axis is transformed and becomes the last.
+            rest = field.shape[3:]
+            field = (field.flatten(3).mT @ kernel[:, None]).unflatten(2, rest)
+        return field.flatten(2)
 
 
 def _hartley(shape: Sequence[int]) -> list[Tensor]:
@@ -220,6 +223,13 @@ def _hartley(shape: Sequence[int]) -> list[Tensor]:
         kernel[axis] = angle.cos() - angle.sin()
         kernels.append(kernel / sqrt(n))
     return kernels
+
+
+def _slopes(corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Four times the differences along x, y and z (B, nx, ny, nz) of values at the corners (B, nx + 1, ny + 1, nz + 1)."""
+    x, rest = _sum(_difference(corners, 1), 2), _sum(corners, 1)
+    y, rest = _difference(rest, 2), _sum(rest, 2)
+    return _sum(x, 3), _sum(y, 3), _difference(rest, 3)
 
 
 def _sum(values: Tensor, axis: int) -> Tensor:
@@ -261,12 +271,12 @@ def _fourier(shape: Sequence[int], spacing: Sequence[float]) -> Tensor:
 
 def _rotated(shape: Sequence[int], spacing: Sequence[float], half: bool = True) -> Tensor:
     """t (3, nx, ny, nz) of the rotated scheme; along z, the half that a real field's spectrum needs, or all."""
-    angles = torch.meshgrid(*(pi / n * _indices(n, half and axis == 2) for axis, n in enumerate(shape)), indexing="ij")
-    sin, cos = torch.stack(angles).sin(), torch.stack(angles).cos()
+    angles = [pi / n * _indices(n, half and axis == 2) for axis, n in enumerate(shape)]
+    sin, cos = (torch.meshgrid(*waves, indexing="ij") for waves in zip(*((a.sin(), a.cos()) for a in angles)))
     # cos(pi/2) is not exactly nil in floating point; corner frequencies have to be.
-    cos = torch.where(cos.abs() < 1e-12, torch.zeros_like(cos), cos)
-    others = torch.stack([cos[1] * cos[2], cos[0] * cos[2], cos[0] * cos[1]])
-    return sin * others * torch.tensor([2.0 / h for h in spacing], dtype=torch.float64)[:, None, None, None]
+    x, y, z = (torch.where(wave.abs() < 1e-12, 0.0, wave) for wave in cos)
+    others = (y * z, x * z, x * y)
+    return torch.stack([2.0 / h * wave * other for h, wave, other in zip(spacing, sin, others)])
 
 
 def _indices(n: int, half: bool) -> Tensor:
