@@ -39,7 +39,7 @@ class Numerics:
 
     equilibrium: float = 2e-4
     boundary: float = 1e-4
-    newton_iterations: int = 150
+    newton_iterations: int = 300
     cutbacks: int = 4
     forcing: float = 0.05
     linear_iterations: int = 60
@@ -64,20 +64,27 @@ class State:
 
     def select(self, index: Tensor) -> State:
         """Some of the volume elements."""
+        if len(index) == self.S.shape[-2]:
+            return self
         return State(**{name: value.index_select(-2, index) for name, value in vars(self).items()})
 
     def store(self, index: Tensor, part: State) -> None:
-        """Overwrite some of the volume elements."""
+        """Overwrite some of the volume elements; tensors that others may hold stay as they are."""
+        whole = len(index) == self.S.shape[-2]
         for name, value in vars(self).items():
-            value.index_copy_(-2, index, getattr(part, name))
+            new = getattr(part, name)
+            setattr(self, name, new if whole else value.index_copy(-2, index, new))
 
     def where(self, choose: Tensor, other: State) -> State:
         """This state where `choose` (B, 1), the other elsewhere."""
+        if choose.all():
+            return self
         return State(**{name: torch.where(choose, value, getattr(other, name)) for name, value in vars(self).items()})
 
-    def blend(self, other: State, ratio: float) -> State:
-        """This state plus `ratio` times the way from the other to it: a guess of the next one."""
-        return State(**{name: torch.lerp(getattr(other, name), value, 1.0 + ratio) for name, value in vars(self).items()})
+    def extrapolated(self, other: State, ratio: float) -> State:
+        """This state with what a guess consists of moved on by `ratio` times the way from the other to it."""
+        guess = {name: torch.lerp(getattr(other, name), getattr(self, name), 1.0 + ratio) for name in ("u", "F_mean", "S", "xi")}
+        return replace(self, **guess)
 
 
 @dataclass
@@ -145,8 +152,8 @@ class Solver:
         )
         if len(running) == 0:
             return
-        before = State(**{name: value.clone() for name, value in vars(self.state).items()})
-        guess = None if self.previous is None else self.state.blend(self.previous[0], dt / self.previous[1])
+        before = replace(self.state)
+        guess = None if self.previous is None else self.state.extrapolated(self.previous[0], dt / self.previous[1])
         failed = self._advance(running, guess, boundary, dt)
         self._cut_back(failed, boundary, dt, depth=1)
         self.previous = (before, dt)
@@ -261,7 +268,7 @@ class _Step:
         part = copy(self)
         for name in ("old", "new", "accepted", "anderson"):
             setattr(part, name, getattr(self, name).select(index))
-        for name in ("error", "newton", "near", "rejected", "better"):
+        for name in ("error", "newton", "near", "rejected", "fallen", "better"):
             setattr(part, name, getattr(self, name)[index])
         for name in ("step", "force", "coupled", "tangent"):
             setattr(part, name, getattr(self, name).index_select(-2, index))
@@ -274,7 +281,7 @@ class _Step:
         F = new.F_mean + self.cell.gradient(new.u)
         # Far from the solution, the resistances' guess is the step's beginning: that too keeps to the solution next to it.
         close = self.newton[:, None]
-        guess = torch.where(close, new.xi, old.xi)
+        guess = new.xi if close.all() else torch.where(close, new.xi, old.xi)
         flat = (x.flatten(-2) for x in (F, old.F_p_inverse, old.xi, old.gamma))
         answer = self.law.respond(*flat, self.dt, new.S.flatten(-2), guess.flatten(-2), (self.coupled & close).flatten())
         grid = {name: value.unflatten(-1, batch) for name, value in vars(answer).items()}

@@ -211,13 +211,23 @@ def _solve(m, w, dt, coupled):
         _shear(m, w, dt)
         _hardening(m, w)
         _flow(m, w)
+        _strain(w)
         _assemble(m, w, coupled)
         _eliminate(w.matrix, w.lower, w.order)
         _back_substitute(w.matrix, w.lower, w.solution)
         done, coupled, relaxation = _advance(m, w, coupled, relaxation)
         if done:
             break
+    _refine(m, w)
     return done, coupled
+
+
+@_part
+def _refine(m, w):
+    """The last step's own share of the shears, to first order: they are n times as sensitive as S. X with it."""
+    for s in range(len(w.xi)):
+        w.increment[s] += w.slope[s] * w.xi[s] * (w.change[s] if w.ratio[s] > 0.0 else -w.change[s])
+    _flow(m, w)
 
 
 @_part
@@ -331,8 +341,8 @@ def _hardening(m, w):
 
 @_part
 def _flow(m, w):
-    """X, and the strain (X^T C X - 1) / 2 in Mandel's notation."""
-    x, c, p = w.flow, w.green, m.schmid
+    """X of the shears."""
+    x, p = w.flow, m.schmid
     a0 = a4 = a8 = 1.0
     a1 = a2 = a3 = a5 = a6 = a7 = 0.0
     for s in range(len(w.xi)):
@@ -342,6 +352,12 @@ def _flow(m, w):
             a3, a4, a5 = a3 + shear * p[s, 3], a4 + shear * p[s, 4], a5 + shear * p[s, 5]
             a6, a7, a8 = a6 + shear * p[s, 6], a7 + shear * p[s, 7], a8 + shear * p[s, 8]
     x[0, 0], x[0, 1], x[0, 2], x[1, 0], x[1, 1], x[1, 2], x[2, 0], x[2, 1], x[2, 2] = a0, a1, a2, a3, a4, a5, a6, a7, a8
+
+
+@_part
+def _strain(w):
+    """(X^T C X - 1) / 2 in Mandel's notation."""
+    x, c = w.flow, w.green
     for j in range(3):
         y0 = c[0, 0] * x[0, j] + c[0, 1] * x[1, j] + c[0, 2] * x[2, j]
         y1 = c[1, 0] * x[0, j] + c[1, 1] * x[1, j] + c[1, 2] * x[2, j]

@@ -275,6 +275,9 @@ class Law:
         scale = self._cap(ratio, change, largest)
         converged = (coupled | settled) & (scale == 1.0) & (torch.maximum(largest, error) < self.tolerance)
         close = settled & (error < COUPLE_BELOW * relaxation)
+        # The last step's own share of the shears, to first order: they are n times as sensitive as S.
+        increment = increment + slope * xi * sign * change
+        flow = self._flow(sign * increment)
         return Local(
             stress + scale * step, xi + scale * xi_step, increment, flow, tangent, close, converged, last, relaxation
         )

@@ -23,8 +23,8 @@ from microprint.mechanics.threads import in_threads
 from microprint.orientations import to_matrix
 
 DEFAULT = Numerics()
-# Largest change of tau / xi in the law's last iteration; the error left is of the order of its square.
-LAW_TOLERANCE = 1e-4
+# Largest change of tau / xi in the law's last iteration over the tolerance of equilibrium; the error left is of second order.
+LAW_TOLERANCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def simulate_cp(
 
 def law_for(material: Material, device: torch.device | str = "cpu", numerics: Numerics = DEFAULT) -> Law:
     """The fastest form of a material's law: compiled for the CPU where numba is installed, tensor operations elsewhere."""
-    tolerance = min(LAW_TOLERANCE, numerics.equilibrium)
+    tolerance = LAW_TOLERANCE * numerics.equilibrium
     if torch.device(device).type == "cpu" and find_spec("numba") and len(material.schmid):
         from microprint.mechanics.fused import FusedLaw
 

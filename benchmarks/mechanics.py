@@ -1,0 +1,444 @@
+"""How fast the mechanics is, on this machine: crystal plasticity, elasticity, and other solvers beside them.
+
+    python benchmarks/mechanics.py [--quick] [--device cpu] [--threads 2] [--repeats 3] [--json FILE]
+
+Crystal plasticity: random Mg with slip and twinning, tension along x to 0.01 in 20 increments. Elasticity: two-phase
+composites with a contrast of 50. Every problem is solved once before it is timed, which leaves out start-up and
+compilation. Wall time is what a user waits for; on a shared machine CPU time says more. materialite takes part where
+the Python named by MATERIALITE_PYTHON (or this one) has it, DAMASK where its grid solver is on the PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from math import log2
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import peers
+
+from microprint import UserError, simulate_cp
+from microprint.mechanics import CPResult, effective, simulate
+from microprint.mechanics.damask_backend import simulate_with_damask
+from microprint.mechanics.load import uniaxial_tension
+from microprint.mechanics.materials import Material, load_material
+from microprint.mechanics.phenopowerlaw import Law
+from microprint.mechanics.slip_systems import directions_and_normals
+from microprint.microstructures import composite, polycrystal
+from microprint.orientations import to_matrix
+from microprint.systems import stiffness
+
+# Wall seconds of one VE by DAMASK 3.0.2 (basic scheme, default numerics, two threads) on another machine of two cores.
+DAMASK_ELSEWHERE = {8: 2.9, 16: 21.4, 32: 174.0}
+ELSEWHERE = "DAMASK 3.0.2, two threads, measured elsewhere (2-core AMD EPYC)"
+# Batches of volume elements by edge; elements of 51^3 are the composites of the labels.
+CP_BATCHES, ELASTIC_BATCHES = {8: 32, 16: 8, 32: 2}, {27: 16, 51: 4}
+QUICK_CP, QUICK_ELASTIC = {4: 2}, {7: 2}
+CASES = {"C11": (0,), "all six": (0, 1, 2, 3, 4, 5)}
+SEED = 2026
+
+
+@dataclass(frozen=True)
+class Row:
+    """One problem. Times are of one volume element, in s: the median of all repeats, and their range.
+
+    Attributes
+    ----------
+    evaluations, iterations : of the law, or of conjugate gradients, for one element (all load cases); None if not counted.
+    """
+
+    solver: str
+    problem: str
+    edge: int
+    batch: int
+    wall: float
+    wall_range: tuple[float, float]
+    cpu: float
+    cpu_range: tuple[float, float]
+    evaluations: float | None = None
+    iterations: float | None = None
+
+    @property
+    def microseconds(self) -> float | None:
+        """CPU time of one voxel and evaluation."""
+        return self.cpu / self.evaluations / self.edge**3 * 1e6 if self.evaluations else None
+
+
+def row(solver: str, problem: str, edge: int, batch: int, seconds: Sequence[tuple[float, float]], **counts: float) -> Row:
+    """A row of repeated (wall, CPU) times of a batch."""
+    wall, cpu = (sorted(time / batch for time in times) for times in zip(*seconds))
+    return Row(solver, problem, edge, batch, median(wall), (wall[0], wall[-1]), median(cpu), (cpu[0], cpu[-1]), **counts)
+
+
+def repeat(solve: Callable[[], Any], repeats: int) -> tuple[list[tuple[float, float]], Any]:
+    """(wall, CPU) seconds of every repeat, and the last result; results lie on the CPU, so a GPU has finished by then."""
+    seconds = []
+    for _ in range(repeats):
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        result = solve()
+        seconds.append((time.perf_counter() - wall, cpu_seconds() - cpu))
+    return seconds, result
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the children that it has waited for."""
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
+
+
+# ---------------------------------------------------------------------------------------------- crystal plasticity
+
+
+def elements(batch: int, edge: int) -> polycrystal.VolumeElements:
+    """Random polycrystals, the same in every run."""
+    return polycrystal.generate(batch, edge, "hexagonal", torch.Generator().manual_seed(SEED))
+
+
+def slip_only() -> Material:
+    """Mg without twinning and with all interactions 1: what materialite can simulate too."""
+    phase = copy.deepcopy(dict(load_material("Mg").source["Mg"]))
+    plastic = phase["mechanical"]["plastic"]
+    for key in [key for key in plastic if "tw" in key]:
+        del plastic[key]
+    plastic["h_sl-sl"] = [1.0] * len(plastic["h_sl-sl"])
+    plastic["output"] = phase["mechanical"]["output"] = []
+    return load_material({"Mg": phase})
+
+
+@contextmanager
+def eager():
+    """Within this, the law is the one of tensor operations, with nothing compiled."""
+    with patch.object(simulate, "law_for", lambda material, device, *_: Law(material.to(device), simulate.LAW_TOLERANCE)):
+        yield
+
+
+def measure_cp(name: str, material: Material, edge: int, batch: int, options: argparse.Namespace) -> tuple[Row, CPResult]:
+    """Simulate a batch again and again."""
+    ves = elements(batch, edge)
+    solve = lambda: simulate_cp(ves.grain_id, ves.quaternion, material, device=options.device)  # noqa: E731
+    short = uniaxial_tension(strain=0.0005, increments=1)
+    simulate_cp(ves.grain_id, ves.quaternion, material, short, device=options.device)
+    seconds, result = repeat(solve, options.repeats)
+    if not result.converged.all():
+        raise UserError(f"{int((~result.converged).sum())} of {batch} elements did not converge", f"{edge}^3")
+    counts = {"evaluations": float(result.evaluations.double().mean()), "iterations": float(result.linear.double().mean())}
+    problem = "Mg, slip and twins" if material.twins else "Mg, slip only"
+    return row(name, problem, edge, batch, seconds, **counts), result
+
+
+def laws(device: str) -> dict[str, Callable[[], Any]]:
+    """The forms of the law: a context for each, within which it is the one that is used."""
+    compiled = type(simulate.law_for(load_material("Mg"), device)) is not Law
+    return ({"compiled law": ExitStack} if compiled else {}) | {"eager law": eager}
+
+
+def measure_materialite(edge: int, options: argparse.Namespace) -> list[Row]:
+    """materialite's time for one slip-only element, and ours for the same one; nothing without materialite."""
+    material, ves = slip_only(), elements(1, edge)
+    phase, plastic = material.source["Mg"], material.source["Mg"]["mechanical"]["plastic"]
+    systems = directions_and_normals("hP", "slip", plastic["N_sl"], material.c_over_a)
+    arrays = (ves.grain_id[0].numpy(), to_matrix(ves.quaternion[0].double()).numpy(), phase, *(s.numpy() for s in systems))
+    runs = [run for _ in range(options.repeats) if (run := peers.materialite_slip_only(*arrays))]
+    if not runs:
+        return []
+    ours, result = measure_cp("ours, one element", material, edge, 1, options)
+    difference = abs(runs[0].stress[-1] / float(result.cauchy[0, -1, 0, 0]) - 1)
+    print(f"materialite {peers.materialite_version()} and ours, slip only, {edge}^3: final stress differs by {difference:.1%}")
+    return [row("materialite, one thread", ours.problem, edge, 1, [(run.wall, run.cpu) for run in runs]), ours]
+
+
+def measure_damask(edge: int, options: argparse.Namespace) -> list[Row]:
+    """DAMASK's time for one element, its start-up and files included; nothing without DAMASK."""
+    if peers.damask_solver() is None:
+        return []
+    ves, material = elements(1, edge), load_material("Mg")
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (ves.grain_id, ves.quaternion, material, uniaxial_tension(), Path(folder) / "run")
+        seconds, _ = repeat(lambda: simulate_with_damask(*arguments), options.repeats)
+    return [row("DAMASK", "Mg, slip and twins", edge, 1, seconds)]
+
+
+# ---------------------------------------------------------------------------------------------- elasticity
+
+
+def measure_elasticity(edge: int, batch: int, cases: str, options: argparse.Namespace) -> Row:
+    """Label a batch of composites again and again, as notebook 07 does."""
+    filters = composite.filters((0.5, 1.0, 2.0, 3.5))
+    widths = filters[torch.arange(batch) * 5 % len(filters)]
+    phase = composite.generate(widths, edge, torch.Generator().manual_seed(SEED)).phase
+    used, solve_cg = [], effective.conjugate_gradients
+
+    def counted(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        solution, iterations = solve_cg(*arguments)
+        used.append(iterations.sum().item())
+        return solution, iterations
+
+    solve = lambda: stiffness.simulate(phase, options.device, CASES[cases])  # noqa: E731
+    with patch.object(effective, "conjugate_gradients", counted):
+        solve()
+    seconds, _ = repeat(solve, options.repeats)
+    count = sum(used) / batch
+    return row("rotated scheme", f"composite, {cases}", edge, batch, seconds, evaluations=count, iterations=count)
+
+
+# ---------------------------------------------------------------------------------------------- what bounds it
+
+
+def law_bytes(material: Material) -> int:
+    """Bytes of one voxel and evaluation of the compiled law, each array passed once: doubles but for the tangent.
+
+    Read: F, F_p^-1, S, and xi at both ends of the step and gamma of every system. Written: P, F_p^-1, S, xi, gamma and
+    the tangent (36 float32); three marks.
+    """
+    systems = material.slips + material.twins
+    return 8 * (9 + 9 + 6 + 3 * systems) + 8 * (9 + 9 + 6 + 2 * systems) + 4 * 36 + 3
+
+
+def law_operations(material: Material, iterations: float) -> float:
+    """Floating-point operations of one voxel and evaluation: an upper bound, as if every system slipped.
+
+    In an iteration each system takes 12 to resolve the stress, 10 for the power of 20, 30 for hardening, 18 for the flow,
+    and 42 + 24 k for its share in the matrix of Newton's 6 + k equations (k = 4 hardening drivers); solving these takes
+    2/3 n^3 + 2 n^2, the products of 3 x 3 tensors 270. Once, the tangent: six right-hand sides and its turn (900).
+    """
+    systems, drivers = material.slips + material.twins, 4
+    n = 6 + drivers
+    iteration = systems * (12 + 10 + 30 + 18 + 42 + 24 * drivers) + 2 / 3 * n**3 + 2 * n**2 + 270
+    return iterations * iteration + 12 * n**2 + 900 + 270
+
+
+def law_iterations(edge: int) -> float:
+    """Mean number of the law's own iterations for one voxel and evaluation, counted on one element with the eager law."""
+    voxels = {"_iterate": 0, "respond": 0}
+
+    def counted(name: str) -> Callable[..., Any]:
+        method = getattr(Law, name)
+
+        def call(law: Law, first: torch.Tensor, *rest: Any) -> Any:
+            voxels[name] += first.shape[-1]
+            return method(law, first, *rest)
+
+        return call
+
+    ves = elements(1, edge)
+    with eager(), patch.multiple(Law, **{name: counted(name) for name in voxels}):
+        simulate_cp(ves.grain_id, ves.quaternion)
+    return voxels["_iterate"] / voxels["respond"]
+
+
+def law_seconds(edge: int, batch: int, device: str) -> float:
+    """CPU time of one voxel and evaluation in the law alone, in s; all on one thread, whose time is taken."""
+    ves, seconds = elements(batch, edge), []
+    law = type(simulate.law_for(load_material("Mg"), device))
+    respond, threads = law.respond, torch.get_num_threads()
+
+    def timed(*arguments: Any) -> Any:
+        start = time.thread_time()
+        result = respond(*arguments)
+        seconds.append((time.thread_time() - start) / arguments[1].shape[-1])
+        return result
+
+    torch.set_num_threads(1)
+    try:
+        with patch.object(law, "respond", timed):
+            simulate_cp(ves.grain_id, ves.quaternion, device=device)
+    finally:
+        torch.set_num_threads(threads)
+    return median(seconds)
+
+
+def linear_bytes() -> int:
+    """Bytes of one voxel and iteration of the Newton equations' conjugate gradients, in float32, each array passed once.
+
+    Components read and written: tangent 36, strain and stress 12, twelve transforms of three passes each 72, products
+    with wave vectors 54, Green operator 38, conjugate gradients 51.
+    """
+    return 4 * (36 + 12 + 72 + 54 + 38 + 51)
+
+
+def linear_operations(edge: int) -> float:
+    """Operations likewise: twelve real transforms, 5/2 log2 V each; tangent 66; wave vectors 30; the rest 47."""
+    return 12 * 2.5 * 3 * log2(edge) + 66 + 30 + 47
+
+
+def elastic_bytes() -> int:
+    """Bytes of one voxel and iteration of the rotated scheme in float32, each operation's arrays passed once.
+
+    Components read and written: strain 75, stress 25, force 90, Green operator 38 and its six products with kernels 36,
+    conjugate gradients 51.
+    """
+    return 4 * (75 + 25 + 90 + 38 + 36 + 51)
+
+
+def elastic_operations(edge: int) -> int:
+    """Operations likewise: two transforms of three components along three axes, 2 n each; stress 78; differences and
+    sums 24 for each of strain and force; Green operator 17, conjugate gradients 30."""
+    return 2 * 3 * 3 * 2 * edge + 78 + 2 * 24 + 17 + 30
+
+
+def bounds(rows: Sequence[Row], options: argparse.Namespace) -> list[str]:
+    """What bounds the speed: bytes and operations as counted above, and the rates at which a core did them."""
+    material = load_material("Mg")
+    edge, batch = next(iter((QUICK_CP if options.quick else CP_BATCHES).items()))
+    iterations, seconds = law_iterations(edge), law_seconds(edge, batch, options.device)
+    size, operations = law_bytes(material), law_operations(material, iterations)
+    lines = [capacity(), rates(f"law, {iterations:.1f} iterations", "evaluation", size, operations, seconds)]
+    for r in rows:
+        if r.solver == next(iter(laws(options.device))):
+            rest = (r.cpu / r.edge**3 - seconds * r.evaluations) / r.iterations
+            lines.append(rates(f"equilibrium, {r.edge}^3", "CG iteration", linear_bytes(), linear_operations(r.edge), rest))
+            lines[-1] += f"; the law takes {seconds * 1e6 / r.microseconds:.0%} of the time"
+        if r.solver == "rotated scheme":
+            used = r.cpu / r.edge**3 / r.iterations
+            lines.append(rates(f"{r.problem}, {r.edge}^3", "CG iteration", elastic_bytes(), elastic_operations(r.edge), used))
+    return lines
+
+
+def capacity() -> str:
+    """What a core could do at most: a product of large matrices, and a copy of memory beyond its caches."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    matrix, memory = torch.ones(1024, 1024), torch.ones(2**25)
+    products, _ = repeat(lambda: matrix @ matrix, 4)
+    copies, _ = repeat(memory.clone, 4)
+    torch.set_num_threads(threads)
+    flops, moved = (amount / min(cpu for _, cpu in times) / 1e9 for amount, times in ((2**31, products), (2**28, copies)))
+    return f"one core, float32: {flops:.0f} Gflop/s in a product of matrices, {moved:.0f} GB/s in a copy of memory"
+
+
+def rates(what: str, unit: str, size: float, operations: float, seconds: float) -> str:
+    """One line: bytes and operations of a voxel in some unit of work, the time, and the rates."""
+    return (
+        f"{what}: {size:.0f} B and {operations:.0f} operations a voxel and {unit}, {seconds * 1e6:.3f} us: "
+        f"{size / seconds / 1e9:.1f} GB/s, {operations / seconds / 1e9:.1f} Gflop/s a core"
+    )
+
+
+# ---------------------------------------------------------------------------------------------- report
+
+
+def machine(options: argparse.Namespace) -> dict[str, Any]:
+    """The machine by its parts."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    device = torch.device(options.device)
+    return {
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cores": len(models) or torch.get_num_threads(),
+        "threads": options.threads,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A Markdown table."""
+    head = "solver | problem | grid | batch | VE/s | wall s/VE (range) | CPU s/VE (range) | us/voxel/eval. | evaluations | CG"
+    number = lambda value, digits: "" if value is None else f"{value:.{digits}f}"  # noqa: E731
+    lines = [f"| {head} |", "|" + " --- |" * len(head.split("|"))]
+    for r in rows:
+        spread = [f"{m:.3g} ({low:.3g}-{high:.3g})" for m, (low, high) in ((r.wall, r.wall_range), (r.cpu, r.cpu_range))]
+        cells = (r.solver, r.problem, f"{r.edge}^3", r.batch, f"{1 / r.wall:.3g}", *spread)
+        counts = (number(r.microseconds, 3), number(r.evaluations, 1), number(r.iterations, 1))
+        lines.append("| " + " | ".join(str(cell) for cell in (*cells, *counts)) + " |")
+    return "\n".join(lines)
+
+
+def ratios(rows: Sequence[Row]) -> list[str]:
+    """Our speed over that of the others: of the same run, and of times published before."""
+    lines, times = [], {(r.solver, r.problem, r.edge): r for r in rows}
+    for r in rows:
+        for other in ("materialite, one thread", "DAMASK"):
+            peer = times.get((other, r.problem, r.edge))
+            if peer and peer is not r:
+                text = f"{peer.wall / r.wall:.1f} times faster (CPU time: {peer.cpu / r.cpu:.1f}) than {other} in this run"
+                lines.append(f"{r.problem}, {r.edge}^3, {r.solver}: {text}")
+        elsewhere = DAMASK_ELSEWHERE.get(r.edge) if r.problem == "Mg, slip and twins" and r.solver.endswith("law") else None
+        if elsewhere:
+            text = f"{elsewhere / r.wall:.0f} times faster than {ELSEWHERE}: {elsewhere} s a VE"
+            lines.append(f"{r.problem}, {r.edge}^3, {r.solver}: {text}")
+    return lines
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """All problems, printed one by one as they are done."""
+    cp, elastic = (QUICK_CP, QUICK_ELASTIC) if options.quick else (CP_BATCHES, ELASTIC_BATCHES)
+    rows: list[Row] = []
+
+    def add(*new: Row) -> None:
+        rows.extend(new)
+        for r in new:
+            print(f"{r.solver}, {r.problem}, {r.edge}^3: {r.wall:.3g} s a VE ({r.cpu:.3g} of CPU)", file=sys.stderr, flush=True)
+
+    for edge, batch in cp.items():
+        for name, context in laws(options.device).items():
+            with context():
+                add(measure_cp(name, load_material("Mg"), edge, batch, options)[0])
+        add(*measure_damask(edge, options))
+        if edge <= 16:
+            add(*measure_materialite(edge, options))
+    for edge, batch in elastic.items():
+        for cases in CASES:
+            add(measure_elasticity(edge, batch, cases, options))
+    return rows
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny problems once: does it run?")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, ...")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here, too")
+    options = parser.parse_args(arguments)
+    options.repeats = 1 if options.quick else options.repeats
+    if options.threads < 1 or options.repeats < 1:
+        parser.error("--threads and --repeats are positive")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    try:
+        rows = run(options)
+        notes: Mapping[str, Any] = {"ratios": ratios(rows), "bounds": bounds(rows, options)}
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        torch.set_num_threads(before)
+    parts = machine(options)
+    print("\n" + ", ".join(f"{name} {value}" for name, value in parts.items()))
+    print(f"Start-up and compilation are excluded; {options.repeats} repeats: median and range.\n\n{table(rows)}\n")
+    print("\n".join([*notes["ratios"], "", *notes["bounds"]]))
+    for peer, found in (("materialite", peers.materialite_version()), ("DAMASK", peers.damask_solver())):
+        print(f"{peer} is not installed: not in this run" if found is None else f"{peer}: in this run")
+    if options.json:
+        results = [asdict(r) | {"microseconds": r.microseconds} for r in rows]
+        options.json.write_text(json.dumps({"machine": parts, "results": results, **notes}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
