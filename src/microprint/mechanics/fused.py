@@ -537,7 +537,8 @@ def _advance(m, w, coupled, relaxation):
         w.stress[k] += scale * w.step[k]
     for s in range(systems):
         w.xi[s] += scale * w.xi_step[s]
-    done = (coupled or settled) and scale == 1.0 and max(largest, error) < m.tolerance
+    total = w.stress[0] + w.stress[1] + w.stress[2] + w.stress[3] + w.stress[4] + w.stress[5]
+    done = (coupled or settled) and scale == 1.0 and max(largest, error) < m.tolerance and np.isfinite(total)
     return done, settled and error < COUPLE_BELOW * relaxation, relaxation
 
 
