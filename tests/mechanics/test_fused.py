@@ -15,7 +15,7 @@ def unequal_exponents():
     """Magnesium whose families differ in exponent and harden one another unequally."""
     source = copy.deepcopy(load_material("Mg").source)
     plastic = source["Mg"]["mechanical"]["plastic"]
-    plastic["n_sl"] = [20, 15, 12, 20]
+    plastic["n_sl"] = [20, 15, 12, 20, 25]
     plastic["h_sl-sl"] = [1.0 + 0.1 * (i % 5) for i in range(len(plastic["h_sl-sl"]))]
     return parse_material(source, "unequal")
 

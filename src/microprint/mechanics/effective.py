@@ -50,7 +50,8 @@ def effective_stiffness(
     tolerance : of the out-of-balance forces, relative to the uniform strain's. At a contrast of 50, 1e-3 leaves an error of
         1e-5 in the stiffness, and 1e-2 one of 1e-3.
     dtype : of the whole calculation; float32 is about twice as fast and good to 1e-5.
-    chunk_voxels : voxels solved at once by one thread, which bounds the memory (about 300 B each and case in float32).
+    chunk_voxels : voxels, times cases, solved at once by one thread, which bounds the memory: in float32 about 300 B for
+        each, and 70 B for each case and voxel of the element whose strains are kept.
 
     Returns
     -------

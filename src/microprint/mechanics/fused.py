@@ -538,7 +538,7 @@ def _advance(m, w, coupled, relaxation):
     for s in range(systems):
         w.xi[s] += scale * w.xi_step[s]
     total = w.stress[0] + w.stress[1] + w.stress[2] + w.stress[3] + w.stress[4] + w.stress[5]
-    done = (coupled or settled) and scale == 1.0 and max(largest, error) < m.tolerance and np.isfinite(total)
+    done = (coupled or settled) and scale == 1.0 and max(largest, error) < m.tolerance and abs(total) < np.inf
     return done, settled and error < COUPLE_BELOW * relaxation, relaxation
 
 
