@@ -49,7 +49,7 @@ def effective_stiffness(
     scheme : ``"rotated"`` (does not ring at strong contrast) or ``"fourier"``.
     tolerance : of the out-of-balance forces, relative to the uniform strain's. At a contrast of 50, 1e-3 leaves an error of
         1e-5 in the stiffness, and 1e-2 one of 1e-3.
-    dtype : of the whole calculation; float32 is about twice as fast and good to 1e-5.
+    dtype : of the whole calculation; float32 is about twice as fast and good to 1e-6.
     chunk_voxels : voxels, times cases, solved at once by one thread, which bounds the memory: in float32 about 300 B for
         each, and 70 B for each case and voxel of the element whose strains are kept.
 
@@ -60,7 +60,7 @@ def effective_stiffness(
     Raises
     ------
     UserError
-        For phases without stiffness, stiffnesses that are not symmetric positive definite, and no convergence.
+        For phases without stiffness, stiffnesses of no stable solid, options that cannot be used, and no convergence.
     """
     phases, matrices = _checked(phase_ids, stiffnesses)
     cases, shape = _checked_cases(cases), tuple(phases.shape[1:])
