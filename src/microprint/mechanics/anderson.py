@@ -45,8 +45,9 @@ class Anderson:
             return c
         gram = torch.stack([torch.stack([self.dot(a, b) for b in self.changes], -1) for a in self.changes], -2)
         slope = torch.stack([self.dot(a, c) for a in self.changes], -1)
-        gram = gram + torch.diag_embed(1e-10 * gram.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True).clamp(min=1e-300).expand_as(slope))
-        weights = torch.linalg.solve(gram, slope)
+        # Changes that are nil or alike would make the system singular.
+        largest = gram.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True).clamp(min=1e-300)
+        weights = torch.linalg.solve(gram + torch.diag_embed(1e-10 * largest.expand_as(slope)), slope)
         return c - sum(weights[:, i, None] * (x + d) for i, (x, d) in enumerate(zip(self.steps, self.changes)))
 
     def select(self, index: Tensor) -> Anderson:

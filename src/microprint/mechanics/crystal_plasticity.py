@@ -83,8 +83,8 @@ class State:
 
     def extrapolated(self, other: State, ratio: float) -> State:
         """This state with what a guess consists of moved on by `ratio` times the way from the other to it."""
-        guess = {name: torch.lerp(getattr(other, name), getattr(self, name), 1.0 + ratio) for name in ("u", "F_mean", "S", "xi")}
-        return replace(self, **guess)
+        names = ("u", "F_mean", "S", "xi")
+        return replace(self, **{n: torch.lerp(getattr(other, n), getattr(self, n), 1.0 + ratio) for n in names})
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """The law of `phenopowerlaw` as one compiled loop over voxels: the same equations, many times faster on a CPU.
 
 `Law` passes over all voxels once for each operation. Here a voxel's step is finished while it is in the cache, no voxel
-waits for another, and systems that barely slip are left out of Newton's matrix. Numba compiles it at its first use for
-a material (20 s, kept on disk for later runs).
+waits for another, and systems that barely slip are left out of Newton's matrix. Numba compiles it at its first use
+(half a minute, kept on disk for later runs).
 
 Newton's unknowns are S and the drivers q_k = (V dgamma)_k of the hardening (see `Law._couplings`), in one matrix:
 
@@ -15,7 +15,6 @@ whose inverse has the consistent tangent dS/dE as its upper left block.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -38,12 +37,13 @@ _HALF = np.sqrt(0.5)
 _FAST = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz"}}
 _part = numba.njit(inline="always", _nrt=False, **_FAST)
 
-# Arrays of the material: `resolve` (6, systems); `schmid` (systems, 9); `dyads` (systems, 24), the upper triangle of each
-# P (x) P, padded; `pairs` (systems, 8), P padded; `families` (slips,), the same number for the same saturation. `power` is the exponent of all systems less one, nil where they differ.
+# Arrays of the material. `resolve` (6, systems) and `pairs` (systems, 8) hold P in Mandel's notation; `dyads` (systems,
+# 24) the upper triangle of P (x) P, both padded; `schmid` is (systems, 9); `families` (slips,) has the same number for
+# the same saturation; `power` is the exponent of all systems less one, nil where they differ.
 Constants = namedtuple(
     "Constants",
-    "slips families compliance unit schmid dyads pairs resolve exponent power rate_0 xi_inf h_0 hardening_exponent f_sat gamma_char "
-    "h_0_tw_sl h_0_tw_tw h_tw_on_slip drivers first_driver twin_driver tolerance max_iterations",
+    "slips families compliance unit schmid dyads pairs resolve exponent power rate_0 xi_inf h_0 hardening_exponent f_sat "
+    "gamma_char h_0_tw_sl h_0_tw_tw h_tw_on_slip drivers first_driver twin_driver tolerance max_iterations",
 )
 # What a voxel is worked on with: vectors over systems, then small tensors.
 Work = namedtuple(
@@ -128,8 +128,9 @@ class FusedLaw(Law):
 def _workspace(systems: int, drivers: int) -> tuple[Work, tuple[np.ndarray, ...]]:
     """Memory of one thread; the compiled code, which may not allocate any, does not count references either."""
     n = 6 + drivers
-    small = ((6,), (6,), (6,), (24,), (3, 3), (3, 3), (3, 3), (3, 3), (n, (n + 4) // 4 * 4), (n, n), (n,), (n,), (drivers,), (6, 6), (n, 6))
-    arrays = [np.empty(shape) for shape in [(systems,)] * 14 + list(small)]
+    vectors, tensors = [(systems,)] * 14 + [(6,)] * 3 + [(24,)], [(3, 3)] * 4
+    newton = [(n, (n + 4) // 4 * 4), (n, n), (n,), (n,), (drivers,), (6, 6), (n, 6)]
+    arrays = [np.empty(shape) for shape in vectors + tensors + newton]
     work = Work(*arrays)._replace(order=np.empty(n, np.int64))
     tiles = tuple(np.empty((rows, _TILE)) for rows in (9, 9, 6, 9, systems, systems, systems, 36))
     return work, tiles
@@ -156,8 +157,9 @@ def _respond(
                 for j in range(3):
                     w.old[i, j] = t_old[3 * i + j, v]
             for i in range(3):
+                f0, f1, f2 = t_F[3 * i, v], t_F[3 * i + 1, v], t_F[3 * i + 2, v]
                 for j in range(3):
-                    w.trial[i, j] = t_F[3 * i, v] * w.old[0, j] + t_F[3 * i + 1, v] * w.old[1, j] + t_F[3 * i + 2, v] * w.old[2, j]
+                    w.trial[i, j] = f0 * w.old[0, j] + f1 * w.old[1, j] + f2 * w.old[2, j]
             for s in range(n_s):
                 w.gamma_0[s], w.xi_0[s], w.xi[s] = t_gamma[s, v], t_xi_0[s, v], t_xi[s, v]
             for k in range(6):
@@ -369,7 +371,7 @@ def _strain(w):
 
 @_part
 def _assemble(m, w, coupled):
-    """Newton's matrix, in terms of S / unit so that its pivots are of order one, with the right-hand side as its last column."""
+    """Newton's matrix and right-hand side (last column), in terms of S / unit so that its pivots are of order one."""
     a, count = w.matrix, len(w.q)
     last = 6 + count
     for i in range(last):

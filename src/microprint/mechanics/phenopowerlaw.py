@@ -217,9 +217,9 @@ class Law:
     def _start(self, stress: Tensor, xi: Tensor, coupled: Tensor | None) -> Local:
         """What the first iteration starts from."""
         nothing = stress.new_empty(0, stress.shape[1])
-        far = torch.zeros_like(stress[0], dtype=torch.bool)
-        full = torch.ones_like(stress[0])
-        return Local(stress, xi, nothing, nothing, nothing, far if coupled is None else coupled, far, torch.zeros_like(xi), full)
+        far, full = torch.zeros_like(stress[0], dtype=torch.bool), torch.ones_like(stress[0])
+        coupled = far if coupled is None else coupled
+        return Local(stress, xi, nothing, nothing, nothing, coupled, far, torch.zeros_like(xi), full)
 
     def _elastic(self, cauchy_green: Tensor, xi: Tensor) -> Local:
         """The step of a material without slip systems."""
@@ -228,9 +228,8 @@ class Law:
         voxels = strain.shape[1]
         identity = torch.eye(3, dtype=strain.dtype, device=strain.device)[:, :, None].repeat(1, 1, voxels)
         done = torch.ones(voxels, dtype=torch.bool, device=strain.device)
-        return Local(
-            self.stiffness @ (0.5 * strain), xi, xi, identity, self.stiffness[:, :, None].repeat(1, 1, voxels), done, done, xi, strain[0]
-        )
+        tangent = self.stiffness[:, :, None].repeat(1, 1, voxels)
+        return Local(self.stiffness @ (0.5 * strain), xi, xi, identity, tangent, done, done, xi, strain[0])
 
     def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, now: Local) -> Local:
         """One capped Newton step on S and xi together, xi eliminated.

@@ -113,7 +113,8 @@ def simulate_cp(
     check_polycrystals(ids, quats)
     chunk_voxels = chunk_voxels or (8192 if torch.device(device).type == "cpu" else 2**20)
     chunk = max(1, chunk_voxels // ids[0].numel())
-    solve = _Simulation(PeriodicCell(ids.shape[1:], scheme, size, device=device), law_for(material, device, numerics), steps, numerics, fields)
+    cell = PeriodicCell(ids.shape[1:], scheme, size, device=device)
+    solve = _Simulation(cell, law_for(material, device, numerics), steps, numerics, fields)
     return CPResult.join(in_threads(solve, list(zip(ids.split(chunk), quats.split(chunk))), device))
 
 
