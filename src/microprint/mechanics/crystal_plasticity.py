@@ -81,11 +81,6 @@ class State:
             return self
         return State(**{name: torch.where(choose, value, getattr(other, name)) for name, value in vars(self).items()})
 
-    def extrapolated(self, other: State, ratio: float) -> State:
-        """This state with what a guess consists of moved on by `ratio` times the way from the other to it."""
-        names = ("u", "F_mean", "S", "xi")
-        return replace(self, **{n: torch.lerp(getattr(other, n), getattr(self, n), 1.0 + ratio) for n in names})
-
 
 @dataclass
 class Statistics:
@@ -111,7 +106,7 @@ class Solver:
         self.linear_cell = cell.to(TANGENT_DTYPE)
         batch, voxels = orientation.shape[2:]
         self.state = self._undeformed(orientation)
-        self.previous: tuple[State, float] | None = None
+        self.history: list[State] = []
         count = torch.zeros(batch, dtype=torch.int64)
         self.statistics = Statistics(count.clone(), count.clone(), count.clone())
         self.reason = [""] * batch
@@ -136,7 +131,7 @@ class Solver:
         start = self.state.F_mean.new_zeros(3, 3)
         record(self.state, time)
         for step in load:
-            self.previous = None
+            self.history = []
             target = torch.tensor([[0.0 if isnan(x) else x for x in row] for row in step.P]).to(start)
             for increment in range(step.N):
                 ends = [torch.lerp(start, target, (increment + i) / step.N) for i in (0, 1)]
@@ -153,10 +148,21 @@ class Solver:
         if len(running) == 0:
             return
         before = replace(self.state)
-        guess = None if self.previous is None else self.state.extrapolated(self.previous[0], dt / self.previous[1])
+        guess = self._extrapolated()
         failed = self._advance(running, guess, boundary, dt)
         self._cut_back(failed, boundary, dt, depth=1)
-        self.previous = (before, dt)
+        self.history = [before, *self.history[:1]]
+
+    def _extrapolated(self) -> State | None:
+        """Guess of the next state, on a line or a parabola through the last ones; they lie equal times apart."""
+        if not self.history:
+            return None
+        now, last, names = self.state, self.history[0], ("u", "F_mean", "S", "xi")
+        guess = {name: torch.lerp(getattr(last, name), getattr(now, name), 2.0) for name in names}
+        for before in self.history[1:]:
+            for name in names:
+                guess[name] += getattr(now, name) - 2.0 * getattr(last, name) + getattr(before, name)
+        return replace(now, **guess)
 
     def _cut_back(self, failed: dict[int, str], boundary: Boundary, dt: float, depth: int) -> None:
         """Repeat a step that some volume elements failed, in two halves, each of which may be halved again."""
@@ -255,6 +261,7 @@ class _Step:
         self.newton = torch.full_like(self.error, extrapolated, dtype=torch.bool)
         self.near, self.rejected = torch.full_like(self.error, NEAR), torch.zeros_like(self.error)
         self.coupled = torch.zeros_like(old.S[0], dtype=torch.bool)
+        self.expected = torch.zeros_like(old.S, dtype=TANGENT_DTYPE)
         # Free components in Mandel's order; a free shear of F moves sqrt(1/2) of Mandel's shear strain.
         free = [boundary.free[i][j] or boundary.free[j][i] for i, j in VOIGT_PAIRS]
         self.free = torch.tensor(free, dtype=torch.float64, device=old.u.device)[:, None]
@@ -270,7 +277,7 @@ class _Step:
             setattr(part, name, getattr(self, name).select(index))
         for name in ("error", "newton", "near", "rejected", "fallen", "better"):
             setattr(part, name, getattr(self, name)[index])
-        for name in ("step", "force", "coupled", "tangent"):
+        for name in ("step", "force", "coupled", "expected", "tangent"):
             setattr(part, name, getattr(self, name).index_select(-2, index))
         part.gap = self.gap[:, index]
         return part
@@ -283,7 +290,8 @@ class _Step:
         close = self.newton[:, None]
         guess = new.xi if close.all() else torch.where(close, new.xi, old.xi)
         flat = (x.flatten(-2) for x in (F, old.F_p_inverse, old.xi, old.gamma))
-        answer = self.law.respond(*flat, self.dt, new.S.flatten(-2), guess.flatten(-2), (self.coupled & close).flatten())
+        coupled, expected = (self.coupled & close).flatten(), self.expected.flatten(-2)
+        answer = self.law.respond(*flat, self.dt, new.S.flatten(-2), guess.flatten(-2), coupled, expected)
         grid = {name: value.unflatten(-1, batch) for name, value in vars(answer).items()}
         self.coupled, self.tangent = grid["coupled"], grid["tangent"]
         self.new = State(new.u, new.F_mean, grid["F_p_inverse"], grid["stress"], grid["xi"], grid["gamma"])
@@ -321,6 +329,7 @@ class _Step:
         """Next guess; returns the linear solver's iterations (B,)."""
         x, used = self._linearised()
         was = self.better & ~self.newton
+        self._expect(x)
         if not self.newton.all():
             x = torch.where(self.newton[:, None], x, self.anderson.step(x, self.step, was))
         # Elements that Newton's method left in the lurch stand still once, for a residual where they stood before.
@@ -330,6 +339,13 @@ class _Step:
         u, F = self.step[..., : self.cell.frequencies], self._mean_F(_unpack(self.step[..., self.cell.frequencies :]))
         self.new = replace(self.accepted, u=self.accepted.u + u, F_mean=self.accepted.F_mean + F)
         return used
+
+    def _expect(self, x: Tensor) -> None:
+        """Change of S, in sample axes, that a Newton step promises: it saves the law an iteration."""
+        strain = self.solver.linear_cell.strain(x[..., : self.cell.frequencies].to(TANGENT_DTYPE))
+        strain += (_unpack(x[..., self.cell.frequencies :]) * self.free).to(TANGENT_DTYPE)[..., None]
+        promised = torch.where(self.newton[:, None], (self.tangent * strain).sum(1), 0.0)
+        self.expected = torch.where(self.better[:, None], promised, torch.where(self.fallen[:, None], 0.0, 0.5 * self.expected))
 
     def _linearised(self) -> tuple[Tensor, Tensor]:
         """Solution of the linearised cell (3, B, K + 2) and the iterations that it took (B,)."""

@@ -27,6 +27,8 @@ from microprint.mechanics.tensors import VOIGT_PAIRS
 
 # A system whose shear in the step is below this enters neither Newton's matrix nor the flow.
 _NEGLIGIBLE_IN_MATRIX, _NEGLIGIBLE_IN_FLOW = 1e-8, 1e-14
+# A system of up to three drivers stays near enough to a positive definite one to need no pivots.
+_DEFINITE = 9
 # Voxels that are brought into the cache together, and that a thread takes at a time.
 _TILE, _PIECE = 32, 1024
 _ROW, _COLUMN = (np.array(index) for index in zip(*VOIGT_PAIRS))
@@ -96,9 +98,11 @@ class FusedLaw(Law):
         stress: Tensor,
         xi: Tensor,
         coupled: Tensor | None = None,
+        expected: Tensor | None = None,
     ) -> Response:
         voxels = F.shape[-1]
         coupled = torch.zeros(voxels, dtype=torch.bool) if coupled is None else coupled
+        expected = torch.zeros(6, voxels, dtype=TANGENT_DTYPE) if expected is None else expected
         result = Response(
             P=torch.empty_like(F),
             tangent=F.new_empty(6, 6, voxels, dtype=TANGENT_DTYPE),
@@ -109,7 +113,7 @@ class FusedLaw(Law):
             coupled=torch.empty_like(coupled),
             converged=torch.empty_like(coupled),
         )
-        tensors = (F, F_p_inverse, xi_0, gamma_0, stress, xi, coupled, *vars(result).values())
+        tensors = (F, F_p_inverse, xi_0, gamma_0, stress, xi, coupled, expected, *vars(result).values())
         arrays = [tensor.contiguous().numpy().reshape(-1, voxels) for tensor in tensors]
 
         def work(begin: int) -> None:
@@ -132,23 +136,24 @@ def _workspace(systems: int, drivers: int) -> tuple[Work, tuple[np.ndarray, ...]
     newton = [(n, (n + 4) // 4 * 4), (n, n), (n,), (n,), (drivers,), (6, 6), (n, 6)]
     arrays = [np.empty(shape) for shape in vectors + tensors + newton]
     work = Work(*arrays)._replace(order=np.empty(n, np.int64))
-    tiles = tuple(np.empty((rows, _TILE)) for rows in (9, 9, 6, 9, systems, systems, systems, 36))
+    tiles = tuple(np.empty((rows, _TILE)) for rows in (9, 9, 6, 6, 9, systems, systems, systems, 36))
     return work, tiles
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False, **_FAST)
 def _respond(
-    begin, end, m, w, tiles, dt, F, F_p_inverse, xi_0, gamma_0, stress_guess, xi_guess, coupled_guess,
+    begin, end, m, w, tiles, dt, F, F_p_inverse, xi_0, gamma_0, stress_guess, xi_guess, coupled_guess, expected,
     P, tangent, F_p_inverse_new, stress, xi, gamma, coupled, converged,
 ):  # fmt: skip
     """Voxels begin to end of `Law.respond`, whose arrays come as (components, voxels)."""
-    t_F, t_old, t_stress, t_P, t_xi_0, t_gamma, t_xi, t_tangent = tiles
+    t_F, t_old, t_stress, t_expected, t_P, t_xi_0, t_gamma, t_xi, t_tangent = tiles
     n_s = len(w.xi)
     for first in range(begin, end, _TILE):
         n = min(_TILE, end - first)
         _load(F, first, n, t_F)
         _load(F_p_inverse, first, n, t_old)
         _load(stress_guess, first, n, t_stress)
+        _load(expected, first, n, t_expected)
         _load(xi_0, first, n, t_xi_0)
         _load(gamma_0, first, n, t_gamma)
         _load(xi_guess, first, n, t_xi)
@@ -163,7 +168,8 @@ def _respond(
             for s in range(n_s):
                 w.gamma_0[s], w.xi_0[s], w.xi[s] = t_gamma[s, v], t_xi_0[s, v], t_xi[s, v]
             for k in range(6):
-                w.stress[k] = t_stress[k, v]
+                w.stress[k], w.strain[k] = t_stress[k, v], t_expected[k, v]
+            _add_expected(w)
             converged[0, first + v], coupled[0, first + v] = _solve(m, w, dt, coupled_guess[0, first + v])
             for s in range(n_s):
                 t_xi[s, v], t_gamma[s, v] = w.xi[s], w.gamma_0[s] + w.increment[s]
@@ -190,6 +196,22 @@ def _save(tile, first, n, target):
     for k in range(len(tile)):
         for v in range(n):
             target[k, first + v] = tile[k, v]
+
+
+@_part
+def _add_expected(w):
+    """Turn an expected change of S, which stands in `strain`, to crystal axes and add it to the guess."""
+    r, e, half = w.trial, w.strain, w.green
+    for k in range(6):
+        i, j = _ROW[k], _COLUMN[k]
+        w.flow[i, j] = w.flow[j, i] = e[k] * (1.0 if k < 3 else _HALF)
+    for i in range(3):
+        for j in range(3):
+            half[i, j] = w.flow[i, 0] * r[0, j] + w.flow[i, 1] * r[1, j] + w.flow[i, 2] * r[2, j]
+    for k in range(6):
+        i, j = _ROW[k], _COLUMN[k]
+        total = r[0, i] * half[0, j] + r[1, i] * half[1, j] + r[2, i] * half[2, j]
+        w.stress[k] += total if k < 3 else total / _HALF
 
 
 @_part
@@ -301,7 +323,7 @@ def _raise(m, base, result):
 def _hardening(m, w):
     """Hardening at xi and its linearisation; see `Law._hardening`."""
     slips, systems = m.slips, len(w.xi)
-    twinned, slipped, twinning = 0.0, 0.0, 0.0
+    twinned, slipped = 0.0, 0.0
     for t in range(systems - slips):
         twinned += (w.gamma_0[slips + t] + w.increment[slips + t]) / m.gamma_char[t]
     for s in range(slips):
@@ -317,28 +339,33 @@ def _hardening(m, w):
         if s == 0 or m.families[s] != m.families[s - 1] or w.xi[s] != w.xi[s - 1]:
             saturation = m.xi_inf[s] + m.f_sat[s] * root
             y = 1.0 - w.xi[s] / saturation
-            hardness = m.h_0[s] * np.sign(y) * abs(y) ** m.hardening_exponent[s]
+            hardness = m.h_0[s] * np.sign(y) * _hardening_power(m, abs(y), s)
             softening = m.hardening_exponent[s] * hardness / (y * saturation)
-        shear = w.q[m.first_driver[s]]
-        w.rate[s] = hardness
-        w.change[s] = hardness * shear
-        w.damping[s] = 1.0 + softening * shear
+        w.rate[s], w.damping[s] = hardness, softening
     for t in range(systems - slips):
-        s = slips + t
-        w.rate[s] = m.h_0_tw_sl[t] * slipped
-        w.damping[s] = 1.0
-        w.change[s] = w.rate[s] * w.q[m.first_driver[s]]
-        if m.twin_driver[s] >= 0:
-            w.change[s] += m.h_0_tw_tw[t] * w.q[m.twin_driver[s]]
+        w.rate[slips + t], w.damping[slips + t] = m.h_0_tw_sl[t] * slipped, 0.0
     for s in range(systems):
-        w.drift[s] = w.xi[s] - w.xi_0[s] - w.change[s]
+        w.change[s] = w.q[m.first_driver[s]]
     for s in range(systems):
-        w.damping[s] = 1.0 / w.damping[s]
+        w.damping[s] = 1.0 / (1.0 + w.damping[s] * w.change[s])
+    for s in range(systems):
+        w.drift[s] = w.xi[s] - w.xi_0[s] - w.rate[s] * w.change[s]
+    for t in range(systems - slips):
+        if m.twin_driver[slips + t] >= 0:
+            w.drift[slips + t] -= m.h_0_tw_tw[t] * w.q[m.twin_driver[slips + t]]
     for t in range(systems - slips):
         twinning = w.increment[slips + t]
         if twinning > _NEGLIGIBLE_IN_FLOW:
             for s in range(slips):
                 w.drift[s] -= m.h_tw_on_slip[t, s] * twinning
+
+
+@_part
+def _hardening_power(m, base, s):
+    """base^a, by square roots for the usual a = 2.25 of magnesium."""
+    if m.hardening_exponent[s] == 2.25:
+        return base * base * np.sqrt(np.sqrt(base))
+    return base ** m.hardening_exponent[s]
 
 
 @_part
@@ -436,10 +463,11 @@ def _eliminate(a, lower, order):
     """
     n = len(a)
     for k in range(n):
-        best, largest = k, abs(a[k, k])
-        for i in range(k + 1, n):
-            if abs(a[i, k]) > largest:
-                best, largest = i, abs(a[i, k])
+        best = k
+        if n > _DEFINITE:
+            for i in range(k + 1, n):
+                if abs(a[i, k]) > abs(a[best, k]):
+                    best = i
         order[k] = best
         if best != k:
             for j in range(a.shape[1]):

@@ -152,6 +152,7 @@ class Law:
         stress: Tensor,
         xi: Tensor,
         coupled: Tensor | None = None,
+        expected: Tensor | None = None,
     ) -> Response:
         """One backward-Euler step of N voxels.
 
@@ -162,8 +163,11 @@ class Law:
         dt : s.
         stress, xi : guesses of S and the resistances.
         coupled : voxels (N,) whose guess is known to be close.
+        expected : change of the guess of S (6, N) Mandel, in sample axes.
         """
         trial = product(F, F_p_inverse)
+        if expected is not None:
+            stress = stress + mandel(product(trial.transpose(0, 1), product(from_mandel(expected).to(trial), trial)))
         local = self.solve(trial, xi_0, gamma_0, dt, stress, xi, coupled)
         F_e, new = product(trial, local.plastic), product(F_p_inverse, local.plastic)
         symmetric = (0.5 * (local.tangent + local.tangent.transpose(0, 1))).to(TANGENT_DTYPE)
