@@ -45,9 +45,10 @@ class Anderson:
             return c
         gram = torch.stack([torch.stack([self.dot(a, b) for b in self.changes], -1) for a in self.changes], -2)
         slope = torch.stack([self.dot(a, c) for a in self.changes], -1)
-        # Changes that are nil or alike would make the system singular.
-        largest = gram.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True).clamp(min=1e-300)
-        weights = torch.linalg.solve(gram + torch.diag_embed(1e-10 * largest.expand_as(slope)), slope)
+        # In units of the changes' own sizes; some may be nil, or alike.
+        unit = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-60).rsqrt()
+        alike = unit[..., None] * gram * unit[..., None, :]
+        weights = unit * torch.linalg.solve(alike + 1e-10 * torch.eye(alike.shape[-1]).to(alike), unit * slope)
         return c - sum(weights[:, i, None] * (x + d) for i, (x, d) in enumerate(zip(self.steps, self.changes)))
 
     def select(self, index: Tensor) -> Anderson:
