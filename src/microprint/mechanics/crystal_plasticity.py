@@ -147,9 +147,10 @@ class Solver:
         )
         if len(running) == 0:
             return
-        before = replace(self.state)
-        guess = self._extrapolated()
+        before, guess = replace(self.state), self._extrapolated()
         failed = self._advance(running, guess, boundary, dt)
+        if failed and guess is not None:  # it may have led astray, at the knee of the curve say
+            failed = self._advance(torch.tensor(list(failed)).to(running), None, boundary, dt)
         self._cut_back(failed, boundary, dt, depth=1)
         self.history = [before, *self.history[:1]]
 
@@ -328,10 +329,9 @@ class _Step:
     def correct(self) -> Tensor:
         """Next guess; returns the linear solver's iterations (B,)."""
         x, used = self._linearised()
-        was = self.better & ~self.newton
         self._expect(x)
         if not self.newton.all():
-            x = torch.where(self.newton[:, None], x, self.anderson.step(x, self.step, was))
+            x = torch.where(self.newton[:, None], x, self.anderson.step(x, self.step, self.better & ~self.newton))
         # Elements that Newton's method left in the lurch stand still once, for a residual where they stood before.
         repeat = torch.where(self.fallen[:, None], 0.0, 0.5 * self.step)
         self.accepted = self.new.where(self.better[:, None], self.accepted)

@@ -22,7 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microprint.mechanics.phenopowerlaw import COUPLE_BELOW, RATIO_CAP, SECOND_ATTEMPT, SETTLED, TANGENT_DTYPE, Law, Response
+from microprint.mechanics.phenopowerlaw import (
+    COUPLE_BELOW,
+    FIXED_POINT,
+    RATIO_CAP,
+    SECOND_ATTEMPT,
+    SETTLED,
+    TANGENT_DTYPE,
+    Law,
+    Response,
+)
 from microprint.mechanics.tensors import VOIGT_PAIRS
 
 # A system whose shear in the step is below this enters neither Newton's matrix nor the flow.
@@ -50,7 +59,7 @@ Constants = namedtuple(
 # What a voxel is worked on with: vectors over systems, then small tensors.
 Work = namedtuple(
     "Work",
-    "ratio size slope increment rate softening drift damping change xi_step last xi gamma_0 xi_0 "
+    "ratio size slope increment rate drift damping change xi_step last xi gamma_0 xi_0 "
     "stress step strain jacobian trial old green flow matrix lower order solution q turn columns",
 )
 
@@ -116,23 +125,22 @@ class FusedLaw(Law):
         tensors = (F, F_p_inverse, xi_0, gamma_0, stress, xi, coupled, expected, *vars(result).values())
         arrays = [tensor.contiguous().numpy().reshape(-1, voxels) for tensor in tensors]
 
-        def work(begin: int) -> None:
-            _respond(begin, min(begin + piece, voxels), self.constants, *_workspace(*self.drivers.shape[::-1]), dt, *arrays)
+        def work(begin: int, end: int) -> None:
+            _respond(begin, end, self.constants, *_workspace(*self.drivers.shape[::-1]), dt, *arrays)
 
-        threads = torch.get_num_threads()
-        piece = voxels if threads == 1 else _PIECE
-        if threads == 1:
-            work(0)
+        if torch.get_num_threads() == 1:
+            work(0, voxels)
         else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, range(0, voxels, piece)))
+            begins = range(0, voxels, _PIECE)
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                list(pool.map(work, begins, [min(begin + _PIECE, voxels) for begin in begins]))
         return result
 
 
 def _workspace(systems: int, drivers: int) -> tuple[Work, tuple[np.ndarray, ...]]:
     """Memory of one thread; the compiled code, which may not allocate any, does not count references either."""
     n = 6 + drivers
-    vectors, tensors = [(systems,)] * 14 + [(6,)] * 3 + [(24,)], [(3, 3)] * 4
+    vectors, tensors = [(systems,)] * 13 + [(6,)] * 3 + [(24,)], [(3, 3)] * 4
     newton = [(n, (n + 4) // 4 * 4), (n, n), (n,), (n,), (drivers,), (6, 6), (n, 6)]
     arrays = [np.empty(shape) for shape in vectors + tensors + newton]
     work = Work(*arrays)._replace(order=np.empty(n, np.int64))
@@ -568,7 +576,8 @@ def _advance(m, w, coupled, relaxation):
     for s in range(systems):
         w.xi[s] += scale * w.xi_step[s]
     total = w.stress[0] + w.stress[1] + w.stress[2] + w.stress[3] + w.stress[4] + w.stress[5]
-    done = (coupled or settled) and scale == 1.0 and max(largest, error) < m.tolerance and abs(total) < np.inf
+    tolerance = m.tolerance if coupled else FIXED_POINT * m.tolerance
+    done = (coupled or settled) and scale == 1.0 and max(largest, error) < tolerance and abs(total) < np.inf
     return done, settled and error < COUPLE_BELOW * relaxation, relaxation
 
 

@@ -36,6 +36,8 @@ TANGENT_DTYPE = torch.float32
 # Where Newton's method on both leads nowhere, a second attempt, this many times as long, goes from the step's beginning
 # by fixed-point steps alone.
 SECOND_ATTEMPT = 3
+# Fixed-point steps shrink slowly: so much of the tolerance is theirs.
+FIXED_POINT = 0.1
 # A fixed-point step of the resistances waits for tau / xi to change by less than this.
 SETTLED = 0.03
 
@@ -276,7 +278,8 @@ class Law:
         change = change - ratio * relative
         error, largest = _largest(relative), _largest(change)
         scale = self._cap(ratio, change, largest)
-        converged = (coupled | settled) & (scale == 1.0) & (torch.maximum(largest, error) < self.tolerance)
+        tolerance = torch.where(coupled, 1.0, FIXED_POINT) * self.tolerance
+        converged = (coupled | settled) & (scale == 1.0) & (torch.maximum(largest, error) < tolerance)
         close = settled & (error < COUPLE_BELOW * relaxation)
         # The last step's own share of the shears, to first order: they are n times as sensitive as S.
         increment = increment + slope * xi * sign * change
