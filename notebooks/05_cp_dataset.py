@@ -27,7 +27,7 @@
 #
 # | profile | VEs | edge | time on 2 cores |
 # | --- | ---: | ---: | ---: |
-# | quick | 96 | 8 | 1 min |
+# | quick | 96 | 8 | 20 s |
 # | laptop | 608 | 8 | 3 min |
 #
 # White et al. (2025), here **S1**, simulated 50,000 VEs of magnesium with DAMASK; 48,401 converged.
