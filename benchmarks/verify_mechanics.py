@@ -34,7 +34,7 @@ from microprint.mechanics.crystal_plasticity import Numerics
 from microprint.mechanics.load import check_load
 from microprint.mechanics.materials import Material, load_material
 
-NUMERICS = {"single crystal": Numerics(equilibrium=1e-7, boundary=1e-7), "element": Numerics(equilibrium=1e-5, boundary=1e-5)}
+NUMERICS = {"single crystal": Numerics(equilibrium=1e-7, boundary=1e-7), "element": Numerics(equilibrium=5e-5, boundary=5e-5)}
 # Accepted relative error of the mean stress and, at the end, of the accumulated slip and of the stress field (rms).
 TOLERANCES = {
     "single crystal, F prescribed": 1e-6,
