@@ -207,12 +207,18 @@ def _save(tile, first, n, target):
 
 
 @_part
+def _tensor(vector, tensor):
+    """Symmetric tensor of a Mandel vector."""
+    for k in range(6):
+        i, j = _ROW[k], _COLUMN[k]
+        tensor[i, j] = tensor[j, i] = vector[k] * (1.0 if k < 3 else _HALF)
+
+
+@_part
 def _add_expected(w):
     """Turn an expected change of S, which stands in `strain`, to crystal axes and add it to the guess."""
     r, e, half = w.trial, w.strain, w.green
-    for k in range(6):
-        i, j = _ROW[k], _COLUMN[k]
-        w.flow[i, j] = w.flow[j, i] = e[k] * (1.0 if k < 3 else _HALF)
+    _tensor(e, w.flow)
     for i in range(3):
         for j in range(3):
             half[i, j] = w.flow[i, 0] * r[0, j] + w.flow[i, 1] * r[1, j] + w.flow[i, 2] * r[2, j]
@@ -603,9 +609,7 @@ def _push_forward(m, w, v, P, tangent, F_p_inverse):
             r0, r1, r2 = scale * tensor[i, 0], scale * tensor[i, 1], scale * tensor[i, 2]
             for j in range(3):
                 tensor[i, j] = r0 * x[0, j] + r1 * x[1, j] + r2 * x[2, j]
-    for k in range(6):
-        i, j = _ROW[k], _COLUMN[k]
-        x[i, j] = x[j, i] = w.stress[k] * (1.0 if k < 3 else _HALF)
+    _tensor(w.stress, x)
     for i in range(3):
         for j in range(3):
             first[i, j] = F_e[i, 0] * x[0, j] + F_e[i, 1] * x[1, j] + F_e[i, 2] * x[2, j]

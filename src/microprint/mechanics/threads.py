@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from microprint.chunks import one_thread
+
 Result = TypeVar("Result")
 
 
@@ -17,13 +19,8 @@ def in_threads(solve: Callable[..., Result], chunks: Sequence[tuple[Any, ...]], 
     On a CPU each thread marches through its own, torch's operations with one thread each: threads that share every
     operation wait more. Elsewhere chunks follow one another.
     """
-    before = torch.get_num_threads()
-    threads = min(before, len(chunks)) if torch.device(device).type == "cpu" else 1
+    threads = min(torch.get_num_threads(), len(chunks)) if torch.device(device).type == "cpu" else 1
     if threads == 1:
         return [solve(*chunk) for chunk in chunks]
-    try:
-        torch.set_num_threads(1)
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(lambda chunk: solve(*chunk), chunks))
-    finally:
-        torch.set_num_threads(before)
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda chunk: solve(*chunk), chunks))
