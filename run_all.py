@@ -8,6 +8,7 @@
 """
 
 import argparse
+import csv
 import dataclasses
 import os
 import signal
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from microprint import params as parameters
+from microprint import store
 from microprint.errors import UserError
 from microprint.study import NEEDS, Run, branch, literal, sweep_points
 
@@ -70,11 +72,11 @@ def pairs(settings: list[str]) -> dict[str, str]:
     return dict(setting.split("=", 1) for setting in settings)
 
 
-def open_run(options: argparse.Namespace, overrides: dict[str, str]) -> Run:
-    """Checked run; its name is the option's or the file's own `run.name`."""
+def open_run(options: argparse.Namespace, overrides: dict[str, str], name: str | None = None) -> Run:
+    """Checked run; its name is the given one, the option's or the file's own `run.name`."""
     checked = parameters.load(options.params, overrides)
-    if options.name:
-        checked = dataclasses.replace(checked, run=dataclasses.replace(checked.run, name=options.name))
+    if name := name or options.name:
+        checked = dataclasses.replace(checked, run=dataclasses.replace(checked.run, name=name))
     return Run(checked)
 
 
@@ -135,24 +137,52 @@ def show_times(run: Run, plan: dict[str, str]) -> None:
 
 
 def sweep(options: argparse.Namespace) -> int:
-    """One run for each combination of values, then a table of their headlines."""
+    """One run for each combination of values, then a table of their headlines and a file of all their metrics."""
+    if options.list or options.dry_run:
+        raise UserError("goes with neither --list nor --dry-run", "--sweep", "Ask for one run: --name NAME --set KEY=VALUE")
     base = open_run(options, pairs(options.set))
     runs = []
     for point in sweep_points({key: values.split(",") for key, values in pairs(options.sweep).items()}):
         suffix = "-".join(f"{key}-{literal(value)}" for key, value in point.items())
         name = f"{base.params.run.name}-{suffix}"
-        runs.append((suffix, open_run(options, pairs(options.set) | point | {"run.name": name})))
+        runs.append((point, open_run(options, pairs(options.set) | point, name)))
+    start = base if base.folder.is_dir() else runs[0][1]
     codes = []
     for _, run in runs:
-        branch(base.folder, run.folder)
+        branch(start.folder, run.folder)
         with run.alone():
             codes.append(execute(run, options))
-    table = Table("notebook", "headline", *(suffix for suffix, _ in runs), title="sweep")
-    for number, notebook in base.notebooks.items():
-        headlines = [run.results(number).get("headline", {}) for _, run in runs]
-        table.add_row(notebook.name, headlines[0].get("label", ""), *(f"{h['value']:.3g}" if h else "" for h in headlines))
-    console.print(table)
+    show_sweep(runs, [n for n in NEEDS if (not options.only or n in options.only) and n >= (options.start or "")])
+    path = save_sweep(runs, base.folder.with_name(f"{base.folder.name}-sweep.csv"))
+    console.print(f"all metrics: {path}", soft_wrap=True, highlight=False)
     return max(codes)
+
+
+def show_sweep(runs: list[tuple[dict[str, str], Run]], numbers: list[str]) -> None:
+    """Table of the points' headlines, of those notebooks that are up to date."""
+    table, labels = Table(*runs[0][0], *numbers, title="sweep"), {}
+    for point, run in runs:
+        headlines = {number: run.results(number)["headline"] for number in numbers if run.why(number) is None}
+        table.add_row(*point.values(), *(f"{headlines[n]['value']:.4g}" if n in headlines else "" for n in numbers))
+        labels |= {number: " / ".join(filter(None, (h["label"], h["unit"]))) for number, h in headlines.items()}
+    console.print(table)
+    for number, label in sorted(labels.items()):
+        console.print(f"{number}: {label}", highlight=False, markup=False)
+
+
+def save_sweep(runs: list[tuple[dict[str, str], Run]], path: Path) -> Path:
+    """Write a row for each point: its run, its values, and the metrics of all notebooks that are up to date in it."""
+    rows = []
+    for point, run in runs:
+        row = {"run": run.params.run.name, **point}
+        for number in run.notebooks:
+            row |= run.results(number)["metrics"] if run.why(number) is None else {}
+        rows.append(row)
+    with store.atomic(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@
 # %% [markdown]
 # # 04 · Latent space: what do the 256 numbers know?
 #
-# **Question**: are volume elements (VEs) with neighbouring fingerprints alike, do textures and grain shapes form groups of their
-# own, and what can be read off a fingerprint by a straight line?
+# **Question**: are volume elements (VEs) with neighbouring fingerprints alike, do textures and grain shapes form groups of
+# their own, what does each part of a fingerprint hold, and what can be read off it by a straight line?
 #
 # **Inputs**: `polycrystals.h5` (01), `fingerprint_paper_cubic` and `fingerprint_ours_cubic` (03).
 # **Outputs**: metrics and pictures.
@@ -26,26 +26,28 @@
 #
 # | profile | training VEs | VEs in each edge case | time on 2 cores |
 # | --- | ---: | ---: | ---: |
-# | quick | 256 | 16 | 17 s |
-# | laptop | 2000 | 40 | 20 s |
+# | quick | 256 | 16 | 15 s |
+# | laptop | 2000 | 40 | 30 s |
 #
 # After White et al. 2025, arXiv:2503.17427, section 3.3, here **S1**.
 
 # %% tags=["parameters"]
 run = {"name": "by-hand", "seed": 2026}
 compute = {"engine": "local", "device": "auto"}
-latent = {"path_steps": 7, "components": 3, "neighbours": 10}
+latent = {"path_steps": 7, "components": 3, "neighbours": 10, "fitted": 2000}
 
 # %%
 import matplotlib.pyplot as plt
 import torch
 
+from microprint.analysis import descriptors
 from microprint.analysis import latent as space
-from microprint.analysis.descriptors import mean_embedding, mean_grain_size
 from microprint.compute import Headline, open_run
+from microprint.microstructures.volume_set import read_volume_elements
 from microprint.plots import latent as draw
 from microprint.plots import style, table
-from microprint.systems.fingerprint import Fingerprint, read_volume_elements
+from microprint.plots.explorer import Explorer
+from microprint.systems.fingerprint import Fingerprint
 
 style()
 study = open_run(run=run, compute=compute, latent=latent)
@@ -53,39 +55,59 @@ settings = study.params.latent
 
 # %% [markdown]
 # ## Fingerprints of all sets
-# A fingerprint is the mean of the posterior, without noise.
+# A fingerprint is the mean of the posterior, without noise. *paper* is S1's network. *ours* (03) is made of three parts: the
+# volume averages of the symmetric embedding (02), a few learnt numbers for the VE *overall*, and six numbers for each of its
+# *seeds*, which the decoder draws as grains about fixed anchors.
 
 # %%
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
+NAMES = ("train", "validation", "test", *TEXTURES, *MORPHOLOGIES)
 with study.open("polycrystals.h5") as file:
-    sets = {name: read_volume_elements(file, "cubic", name) for name in ("train", "validation", "test", *TEXTURES, *MORPHOLOGIES)}
+    sets = {name: read_volume_elements(file, "cubic", name) for name in NAMES}
+sets["train"] = sets["train"][:settings.fitted]
 models = {name: Fingerprint.load(study.path(f"fingerprint_{name}_cubic.safetensors")) for name in ("paper", "ours")}
-z = {model: {name: fingerprint.encode(s.grain_id, s.quaternion) for name, s in sets.items()}
-     for model, fingerprint in models.items()}
+parts, anchors = {name: fingerprint.parts for name, fingerprint in models.items()}, models["ours"].anchors
+z = {model: {name: torch.cat([fingerprint.encode(s.grain_id, s.quaternion) for s in elements.parts()])
+             for name, elements in sets.items()} for model, fingerprint in models.items()}
 
 # %% [markdown]
 # ## Paths
 # Between two fingerprints $z_0$ and $z_1$ S1 draws the straight line $z_t = (1 - t) z_0 + t z_1$ and decodes along it. In 256
-# dimensions draws from a normal distribution lie near a sphere, and the middle of a straight line between two of them lies well
-# inside it, where there are no VEs. The great circle
+# dimensions draws from a normal distribution lie near a sphere, and the middle of a straight line between two of them lies
+# well inside it, where there are no VEs. The great circle
 #
 # $$ z_t = \frac{\sin((1-t)\theta)\, \hat z_0 + \sin(t\theta)\, \hat z_1}{\sin\theta} \left( (1-t) |z_0| + t |z_1| \right) $$
 #
-# keeps to the sphere.
+# keeps to the sphere. Sections $z$ = const through the middle of the decoded VEs, coloured by the crystal direction along
+# $x$; edge of a VE as in 01.
 
 # %%
 start, end = z["ours"]["test"][:2]
-paths = {"linear": space.linear_path(start, end, settings.path_steps),
-         "spherical": space.spherical_path(start, end, settings.path_steps)}
+paths = {name: path(start, end, settings.path_steps) for name, path in space.PATHS.items()}
 decoded = {name: models["ours"].decode(path) for name, path in paths.items()}
-path_figure = draw.path_slices(decoded, "cubic")
+shares = [f"{share:.2f}" for share in torch.linspace(0, 1, settings.path_steps).tolist()]
+draw.rows_of_slices({name: (fields, shares) for name, fields in decoded.items()}, "cubic");
 
 # %% [markdown]
-# **What to look at**: colours (crystal direction along $x$) fade from one VE to the other; half way the straight line runs through
-# weak, washed-out fields, whose nearest orientations are arbitrary.
-#
+# **What to look at**: grains of one VE give way to those of the other, without a jump. Whether what lies between is a
+# polycrystal is a question for numbers: the mean disorientation from the start; the share of neighbouring voxels that differ
+# by 2° to 15°, which real grains hardly ever do and a blend of two does; and the length of the fingerprint. Dashed: real VEs,
+# those of the test set.
+
+# %%
+curves = {
+    "distance": {name: space.degrees_between(fields, decoded["linear"][0], "cubic") for name, fields in decoded.items()},
+    "blur": {name: space.blur(fields, "cubic") for name, fields in decoded.items()},
+    "length": {name: path.norm(dim=1) for name, path in paths.items()}}
+real = {"blur": space.blur(sets["test"][:4].orientations(), "cubic").mean(), "length": z["ours"]["test"].norm(dim=1).mean()}
+labels = {"distance": "from the start / °", "blur": "voxel pairs 2° to 15° apart", "length": "length of the fingerprint"}
+draw.along_path(curves, labels, levels=real);
+
+# %% [markdown]
 # ## Principal components
-# How many directions does the space use? A code without redundancy needs nearly all of its numbers.
+# How many directions does the space use? A code without redundancy needs nearly all of its numbers. Left: the share of the
+# variance over all training VEs in the first components. Right: the variance of each number; those below the line hold
+# nothing.
 
 # %%
 components = {model: space.PrincipalComponents.fit(found["train"]) for model, found in z.items()}
@@ -95,16 +117,17 @@ for model, found in z.items():
     variance = found["train"].var(0).sort(descending=True).values
     right.semilogy(range(1, len(variance) + 1), variance.clamp_min(1e-8), color=draw.PALETTE[model], label=model)
 right.axhline(space.ACTIVE_VARIANCE, color="0.5", lw=0.8)
-right.set(xlabel="latent number, by variance", ylabel="variance of the posterior mean");
-
-# %%
+right.set(xlabel="latent number, by variance", ylabel="variance of the posterior mean")
 rows = [[model, space.active_units(z[model]["train"]), components[model].needed(0.95)] for model in models]
-table([*rows, ["published, S1", None, "about 200 (all of the variance)"]], ["model", "active numbers", "components for 95 % of the variance"],
+table([*rows, ["published, S1", None, "about 200 (all of the variance)"]],
+      ["model", "active numbers", "components for 95 % of the variance"],
       f"{len(sets['train'])} training VEs. No more components can show than there are VEs. A number counts as active when its "
       f"posterior mean varies by more than {space.ACTIVE_VARIANCE} (the line in the right panel); the others have collapsed.")
 
 # %% [markdown]
 # ## Edge cases on the first two components
+# **What to look at**: whether sets of one colour keep together and apart from the others; grey are the training VEs, which
+# have random orientations and equiaxed grains.
 
 # %%
 flat = {model: {name: components[model].project(found, 2) for name, found in z[model].items()} for model in models}
@@ -116,79 +139,189 @@ for row, model in zip(panels, models, strict=True):
 
 # %% [markdown]
 # ## Do textures and morphologies form clusters?
-# S1 reduces the fingerprints to three principal components of the training set and applies spectral clustering: VEs are joined to
-# their nearest neighbours, and the graph is cut where it is thinnest. Clusters have no names, so they are matched to the
-# classes in the way that agrees best. Chance is 1 over the number of classes.
+# Spectral clustering joins VEs to their nearest neighbours and cuts the graph where it is thinnest (S1). Clusters have no
+# names, so they are matched to the classes in the way that agrees best. Chance is 1 over the number of classes. As in S1 it
+# is done in three principal components. S1 takes those of the training set; but in a code that uses all of its numbers alike,
+# any three directions are as good as any others, and hold a hundredth of what there is. So we take the components of the
+# clustered VEs, which needs no classes either; the rows *in training components* are S1's way. The same is done with a part
+# of the fingerprint alone: which of them knows it?
+#
+# A morphology has no place in a space of orientations: with random orientations every number is as often positive as
+# negative, whatever the grains' size or shape. What a morphology does set is how *large* a number tends to be and how fast
+# the seeds change from place to place. So it is done with $\ln z^2$, for the seeds with their power spectrum over the lattice
+# of their anchors, too.
 
 # %%
 seed = study.generator("clustering").initial_seed()
 groups = {"textures": TEXTURES, "morphologies": MORPHOLOGIES, "large_or_elongated": ("large", "elongated")}
-clusters = {}
-for group, names in groups.items():
-    for model, found in z.items():
-        points = [components[model].project(found[name], settings.components) for name in names]
-        clusters[group, model] = space.cluster_classes(points, settings.neighbours, seed)
-
-# %% [markdown]
-# A morphology has no place in this space: with random orientations every number of a fingerprint is as often positive as
-# negative, whatever the grains' size or shape. What a morphology does set is how *large* each number tends to be, as in a power
-# spectrum. So the same is done with $\ln z^2$, and with the components of the morphologies' own VEs.
-
-# %%
-for group in ("morphologies", "large_or_elongated"):
-    for model, found in z.items():
-        power = {name: space.log_power(found[name]) for name in groups[group]}
-        own = space.PrincipalComponents.fit(torch.cat(list(power.values())))
-        points = [own.project(part, settings.components) for part in power.values()]
-        clusters[f"{group}_by_power", model] = space.cluster_classes(points, settings.neighbours, seed)
+power = {model: {name: space.log_power(some, parts[model], len(anchors)) for name, some in found.items()}
+         for model, found in z.items()}
+points = {}
+for model, found in z.items():
+    for group, names in groups.items():
+        points[group, model] = space.own_components({name: found[name] for name in names}, settings.components)
+        points[f"{group}_in_training_components", model] = [
+            components[model].project(found[name], settings.components) for name in names]
+        if group != "textures":
+            own = {name: power[model][name] for name in names}
+            points[f"{group}_by_power", model] = space.own_components(own, settings.components)
+    for part, numbers in parts[model].items():
+        own = {name: found[name][:, numbers] for name in TEXTURES}
+        points[f"textures_by_{part}", model] = space.own_components(own, settings.components)
+clusters = {key: space.cluster_classes(sets_of_points, settings.neighbours, seed) for key, sets_of_points in points.items()}
 accuracy = {key: space.clustering_accuracy(*found) for key, found in clusters.items()}
-published = {"textures": 0.965, "large_or_elongated": 0.53}
-rows = [[group, 1 / int(clusters[group, "ours"][0].max() + 1), accuracy[group, "paper"], accuracy[group, "ours"], published.get(group)]
-        for group in dict.fromkeys(group for group, _ in clusters)]
-table(rows, ["classes", "chance", "paper", "ours", "published, S1"], "Share of VEs in the right cluster; S1 at 64³ voxels.")
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(6.4, 3))
 for panel, group, names in zip(panels, ("textures", "morphologies_by_power"), (TEXTURES, MORPHOLOGIES), strict=True):
-    draw.confusion_matrix(panel, space.confusion(*clusters[group, "ours"], len(names)), names, f"ours: {group.replace('_', ' ')}")
-
-# %% [markdown]
-# ## What can be read off by a straight line?
-# Two questions to a ridge regression on the training and validation VEs: the volume average of the symmetric embedding, which is
-# the texture as far as it shapes the elastic and the early plastic response; and, from $\ln z^2$ of a mixture of
-# morphologies, the mean grain size.
-
-# %%
-fitted = ("train", "validation")
-texture = {name: mean_embedding(sets[name]) for name in (*fitted, "test")}
-mixture = ("test", *MORPHOLOGIES)
-size = torch.cat([mean_grain_size(sets[name]) for name in mixture])[:, None]
-probes = {}
-for model, found in z.items():
-    known, target = (torch.cat([values[name] for name in fitted]) for values in (found, texture))
-    probes["texture", model] = space.linear_probe(known, target, found["test"], texture["test"])
-    power = space.log_power(torch.cat([found[name] for name in mixture]))
-    probes["grain_size", model] = space.linear_probe(power[::2], size[::2], power[1::2], size[1::2])
-table([[target, 0.0, probes[target, "paper"], probes[target, "ours"]] for target in ("texture", "grain_size")],
-      ["target", "mean of the VEs fitted to", "paper", "ours"], "R² of a linear probe on VEs that it was not fitted to. Below about 260 "
-      "VEs to fit to, 256 numbers leave the probe undetermined.")
+    counts = space.confusion(*clusters[group, "ours"], len(names))
+    draw.confusion_matrix(panel, counts, names, f"ours: {group.replace('_', ' ')}")
+published = {"textures_in_training_components": 0.965, "large_or_elongated_in_training_components": 0.53}
+rows = [[group.replace("_", " "), 1 / len(points[group, "ours"]), accuracy.get((group, "paper")), accuracy[group, "ours"],
+         published.get(group)]
+        for group in sorted({group for group, _ in points}, key=lambda name: (name[0] != "t", name))]
+table(rows, ["classes", "chance", "paper", "ours", "published, S1"], "Share of VEs in the right cluster; S1 at 64³ voxels.")
 
 # %% [markdown]
 # ## Neighbours
-# The training VEs nearest to a test VE. Random VEs have no near relatives, so what a neighbour shares is the coarse pattern of
-# orientations, at best.
+# Retrieval asks for less than clusters: is the VE with the nearest fingerprint of the same class? Each VE of the edge cases
+# in turn looks for its nearest among all others of its group, by all numbers or by their power. Below, one VE of three sets
+# with the nearest of its group (of the training VEs for a random one), ours.
 
 # %%
-nearest = space.nearest_neighbours(z["ours"]["test"][:1], z["ours"]["train"], 4)[0]
-shown = torch.cat([sets["test"][:1].orientations(), sets["train"][nearest].orientations()])
-neighbours = draw.path_slices({"nearest": shown}, "cubic")
-for panel, title in zip(neighbours.axes, ("test VE", "1st", "2nd", "3rd", "4th"), strict=True):
-    panel.set_title(title)
+retrieved = {(f"{group}{suffix}", model): space.retrieved([values[model][name] for name in names]) for model in models
+             for group, names in list(groups.items())[:2] for suffix, values in (("", z), ("_by_power", power))}
+rows = [[key.replace("_", " "), space.retrieved_by_chance([sets[name] for name in groups[key.removesuffix("_by_power")]]),
+         retrieved[key, "paper"], retrieved[key, "ours"]] for key in dict.fromkeys(group for group, _ in retrieved)]
+table(rows, ["classes", "chance", "paper", "ours"], "Share of VEs whose nearest neighbour is of their own class.")
+
+# %%
+shown = {}
+for name, names, values in (("test", ("train",), z), ("goss", TEXTURES, z), ("elongated", MORPHOLOGIES, power)):
+    pool = [(other, number) for other in names for number in range(len(sets[other])) if (other, number) != (name, 0)]
+    known = torch.cat([values["ours"][other][number:number + 1] for other, number in pool])
+    nearest = [pool[i] for i in space.nearest_neighbours(values["ours"][name][:1], known, 4)[0]]
+    fields = torch.cat([sets[other][number:number + 1].orientations() for other, number in ((name, 0), *nearest)])
+    shown[name] = fields, [f"{name} 0", *(f"{other} {number}" for other, number in nearest)]
+draw.rows_of_slices(shown, "cubic");
+
+# %% [markdown]
+# ## What does each part hold?
+# A decoder can be asked: exchange some numbers of a fingerprint for those of another VE, decode both, and see which voxels
+# turn, and how far. If a seed is a grain in its place, exchanging the six numbers of one of them turns the voxels about its
+# anchor, and no others. (The cross marks the anchor; sections through it. Third panel and curve: means over VEs and seeds, in
+# degrees; distances in those between neighbouring anchors.)
+
+# %%
+ours, decode, z_test = parts["ours"], models["ours"].decode, z["ours"]["test"][:4]
+mean_response = space.seed_response(decode, z_test, ours["seeds"], anchors, "cubic", range(0, len(anchors), 5))
+curve = space.by_distance(mean_response, len(anchors) ** (-1 / 3))
+changed = space.exchange(z_test, space.seed_numbers(ours["seeds"], 0, len(anchors)))
+example = [decode(some[:1], space.RESPONSE_EDGE)[0] for some in (z_test, changed)]
+draw.seed_exchange(*example, mean_response, curve, "cubic");
+
+# %% [markdown]
+# A straight line (ridge regression) can be asked how much each part knows alone. First of whole VEs: their texture, here the
+# volume averages of the embedding, of random VEs not fitted to; and size descriptors of a mixture of random VEs and all
+# morphologies, every fifth VE predicted from all others. These are asked of the *moments*, what a shift of the VE leaves as
+# it is up to second order: means over the seeds of their numbers, of products of two, and of products with the nearest seeds;
+# of the other parts the numbers and their squares. *Turned* is the mean disorientation by which an exchange of the whole part
+# between two VEs turns the decoded voxels. Then of single seeds of random VEs: what their six numbers say of the grain that
+# the encoder gave them, by a straight line (from the numbers and their products) and by their ten nearest neighbours among
+# the seeds of other VEs.
+
+# %%
+mixture, fitted = ("test", *MORPHOLOGIES), ("train", "validation")
+sizes = {"grain size": descriptors.mean_grain_size, "boundary share": descriptors.boundary_share,
+         "largest grain": descriptors.largest_share}
+texture = {name: descriptors.mean_embedding(sets[name]) for name in (*fitted, "test")}
+size = {what: torch.cat([measure(sets[name]) for name in mixture]) for what, measure in sizes.items()}
+pieces = {**{part: (numbers, {part: slice(None)}) for part, numbers in ours.items()}, "all": (slice(None), ours)}
+turned = space.responses(decode, z_test, [numbers for numbers, _ in pieces.values()], "cubic")
+part_r2 = {}
+for part, (numbers, inside) in pieces.items():
+    found = {name: some[:, numbers] for name, some in z["ours"].items()}
+    known, truth = (torch.cat([values[name] for name in fitted]) for values in (found, texture))
+    part_r2[part, "texture"] = space.linear_probe(known, truth, found["test"], texture["test"])
+    features = space.moments(torch.cat([found[name] for name in mixture]), inside, anchors)
+    part_r2 |= {(part, what): space.held_out_r2(features, target) for what, target in size.items()}
+table([[part, z_test[:, numbers].shape[1], float(field.mean()), *(part_r2[part, what] for what in ("texture", *sizes))]
+       for (part, (numbers, _)), field in zip(pieces.items(), turned, strict=True)],
+      ["part of ours", "numbers", "turned / °", *(f"R² {what}" for what in ("texture", *sizes))], "R² on VEs not fitted to.")
+
+# %%
+about = {"orientation": descriptors.orientation_of, "centre": descriptors.centre_of, "volume": descriptors.volume_of,
+         "boundary share": descriptors.boundary_about}
+readings = {"straight line": (space.linear_probe, True), "nearest neighbours": (space.nearest_probe, False)}
+fit_to, asked_of, seed_r2 = sets["train"][:200], sets["test"][:200], {}
+own = [space.by_seed(z["ours"][name][:200, ours["seeds"]], len(anchors)).flatten(0, 1) for name in ("train", "test")]
+for what, measure in about.items():
+    target, truth = (measure(some, anchors).flatten(0, 1) for some in (fit_to, asked_of))
+    for reading, (probe, squared) in readings.items():
+        known, asked = (torch.cat([some, space.products(some)], 1) if squared else some for some in own)
+        seed_r2[what, reading] = probe(known, target, asked, truth)
+table([[what, *(seed_r2[what, reading] for reading in readings)] for what in about], ["of a seed's grain", *readings],
+      f"R² on the seeds of {len(asked_of)} test VEs, fitted to {len(fit_to)} training VEs. Orientation: its embedding; centre: "
+      "as seen from the anchor; boundary share: among the voxels nearest to the anchor.")
+
+# %% [markdown]
+# ## What can be read off by a straight line?
+# The same question to both models, for what one would want to know of a VE. The *texture* as above. The *Schmid factor*:
+# volume average of the largest of {111}<110> slip under a load along $x$. The *texture index*, the mean square of the
+# orientation density over all rotations (Bunge), up to degree 4: 1 + 9 times the square of the mean embedding, so 1 without
+# texture and 10 for a single crystal. *Grain size* and *aspect ratio* (length along $x$ over width), means over the grains.
+# Random VEs are predicted by a probe fitted to training and validation VEs, mixtures (random VEs with all textures, or with
+# all morphologies) by leaving out every fifth VE. Each from the numbers $z$ and from the moments; those of S1's network,
+# which has no seeds, are $z$ and $z^2$.
+
+# %%
+textured = ("test", *TEXTURES)
+targets = {  # name: descriptor, volume elements, what the metric is read from
+    "texture": (descriptors.mean_embedding, "random", "z"),
+    "schmid_factor_random": (descriptors.mean_schmid_factor, "random", "moments"),
+    "grain_size_random": (descriptors.mean_grain_size, "random", "moments"),
+    "schmid_factor": (descriptors.mean_schmid_factor, textured, "moments"),
+    "texture_index": (descriptors.texture_index, textured, "moments"),
+    "grain_size": (descriptors.mean_grain_size, mixture, "moments"),
+    "aspect_ratio": (descriptors.mean_aspect_ratio, mixture, "moments")}
+second = {model: {name: space.moments(some, parts[model], anchors) for name, some in found.items()}
+          for model, found in z.items()}
+probes = {}
+for target, (measure, names, _) in targets.items():
+    value = {name: measure(sets[name]) for name in ((*fitted, "test") if names == "random" else names)}
+    for model, source in ((model, source) for model in models for source in ("z", "moments")):
+        found = (z if source == "z" else second)[model]
+        known, truth = (torch.cat([of[name] for name in (fitted if names == "random" else names)]) for of in (found, value))
+        probes[target, model, source] = (space.linear_probe(known, truth, found["test"], value["test"]) if names == "random"
+                                         else space.held_out_r2(known, truth))
+columns = [(model, source) for model in models for source in ("z", "moments")]
+table([[target.replace("_", " "), "random" if names == "random" else "mixture", 0.0,
+        *(probes[target, *column] for column in columns)]
+       for target, (_, names, _) in targets.items()],
+      ["target", "VEs", "mean", *(", ".join(column) for column in columns)],
+      "R² on VEs not fitted to. With fewer VEs to fit to than numbers a probe is hardly determined.")
+
+# %% [markdown]
+# ## Explore
+# Choose two VEs by set and number, and slide along the path between them; the sections follow. (In JupyterLab this is a panel
+# with sliders; a report shows the same picture, half way.) **What to look at**: a texture gives way to random grains.
+
+# %%
+explorer = Explorer(models["ours"].decode, z["ours"], "cubic")
+explorer.show(("cube", 0), ("test", 1))
 
 # %%
 metrics = {f"04.{group}.{model}.clustering_accuracy": value for (group, model), value in accuracy.items()}
-metrics |= {f"04.{target}.{model}.probe_r2": value for (target, model), value in probes.items()}
+metrics |= {f"04.{group}.{model}.retrieved": value for (group, model), value in retrieved.items()}
+metrics |= {f"04.{target}.{model}.probe_r2": probes[target, model, source]
+            for target, (_, _, source) in targets.items() for model in models}
 metrics |= {f"04.train.{model}.active_units": space.active_units(z[model]["train"]) for model in models}
+metrics |= {f"04.{path}_path.ours.{what}": values[path][settings.path_steps // 2]
+            for what, values in curves.items() for path in values}
+metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
+metrics |= {f"04.seed.ours.{what}_r2_by_{reading}": value for (what, reading), value in seed_r2.items()}
+metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
+metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
 headline = Headline("textures in the right cluster", accuracy["textures", "ours"], "", baseline=1 / len(TEXTURES), paper=0.965)
 study.close("04", metrics=metrics, headline=headline, figure=scatter)
 
@@ -196,11 +329,15 @@ study.close("04", metrics=metrics, headline=headline, figure=scatter)
 # **Findings**
 # - Textures form clusters in the fingerprints, as S1 found; compare the two models with chance and with each other.
 # - Our fingerprint hands over the volume average of the embedding by a linear map. The surrogate of notebook 06 lives on it.
-# - S1 found grain shape at random in its latent space (53 % is chance). It is there, but in the squares of the numbers: compare the
-#   rows with and without "by power".
+# - S1 found grain shape at random in its latent space (53 % is chance). It is there, but in how large the numbers are:
+#   compare the rows with and without "by power", of clusters, of neighbours and of probes.
+# - A seed is a grain: it holds that grain's orientation and centre and decides over the voxels about its anchor. How large
+#   the grain is lies between the seeds; the averages hold the texture.
 #
 # **Limits**
 # - Components of a set of VEs cannot outnumber the VEs; at a small profile the explained-variance curve ends early.
-# - Three principal components are S1's choice; they hold a small share of the variance.
+# - Three principal components are S1's choice; those of the training set hold a small share of the variance.
+# - In a mixture most of the spread lies between the sets, which makes a probe's task easier; the rows of random VEs are the
+#   hard ones.
 #
 # **Next**: 05 simulates the stress response that 06 predicts from fingerprints.

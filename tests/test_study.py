@@ -1,5 +1,6 @@
 """The runner: what runs and why, what a failure leaves behind, and that resuming gives the same."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -114,6 +115,32 @@ def test_a_branch_shares_files_but_not_changes(tmp_path):
     branch(tmp_path / "base", tmp_path / "copy")
     store.save_json(tmp_path / "copy" / "a.json", {"x": 2})
     assert store.load_json(tmp_path / "base" / "a.json") == {"x": 1}
+
+
+def test_a_sweep_ends_with_a_table_and_a_file_of_its_points(tmp_path, monkeypatch, capfd):
+    """Rows are points; what failed in a point is left out; nothing runs twice."""
+    monkeypatch.syspath_prepend(REPOSITORY)
+    import run_all
+    notebooks = write_toys(tmp_path / "n", {"01": 'assert run["seed"] < 2'})
+    monkeypatch.setattr(run_all, "Run", lambda params: Run(params, notebooks))
+    monkeypatch.setattr(sys, "argv", ["run_all.py", "--only", "01", "--name", "s", "--set", f"run.root={tmp_path / 'runs'}",
+                                      "--sweep", "run.seed=1,2", "latent.path_steps=4"])  # fmt: skip
+    options = run_all.parse_arguments()
+    assert run_all.sweep(options) == 1
+    shown = capfd.readouterr().out
+    cells = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in shown.splitlines() if "│" in line]
+    assert [row for row in cells if len(row) == 3] == [["1", "4", "1"], ["2", "4", ""]]
+    assert "run.seed" in shown and "01: x" in shown
+    rows = list(csv.DictReader(open(tmp_path / "runs" / "s-sweep.csv")))
+    assert [tuple(row.values()) for row in rows] == [(f"s-run.seed-{seed}-latent.path_steps-4", seed, "4", value)
+                                                     for seed, value in (("1", "1.0"), ("2", ""))]
+    executed = tmp_path / "runs" / rows[0]["run"] / "notebooks" / "01_toy.ipynb"
+    before = executed.stat().st_mtime_ns
+    options.sweep = ["run.seed=1", "latent.path_steps=4"]
+    assert run_all.sweep(options) == 0 and executed.stat().st_mtime_ns == before
+    options.dry_run = True
+    with pytest.raises(UserError, match="neither --list nor --dry-run"):
+        run_all.sweep(options)
 
 
 def command(*arguments: str, **options) -> subprocess.CompletedProcess:

@@ -1,5 +1,6 @@
-"""Training: the result does not depend on being killed, and the best weights are kept."""
+"""Training: the result does not depend on being killed or on the number of devices, and the best weights are kept."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -11,21 +12,37 @@ import torch
 from torch import nn
 
 from microprint.errors import UserError
+from microprint.networks.vae_regression import TwoPointLoss
+from microprint.params import Compute
 from microprint.training import Schedule, fit, generator_for, seeded
+from microprint.training.fitting import DEFAULTS, precision_on
 
 
 class Noisy(nn.Module):
-    """Linear regression with dropout and noise: every source of randomness is in play."""
+    """Linear regression with dropout and noise: every source of randomness is in play, and the progress."""
 
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.BatchNorm1d(8))
-        self.out = nn.Linear(8, 1)
+        self.out, self.progress = nn.Linear(8, 1), 0.0
 
     def losses(self, batch, generator):
         noise = 0.1 * torch.randn(batch["x"].shape, generator=generator)
         error = ((self.out(self.layers(batch["x"] + noise)) - batch["y"]) ** 2).mean()
-        return {"loss": error, "half": error / 2}
+        return {"loss": error * (2 - self.progress), "half": error / 2}
+
+
+class Exact(nn.Module):
+    """A loss without noise, beside a recorded number that is nothing else, and the progress it was told."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.unused, self.progress = nn.Linear(4, 1), nn.Linear(4, 1), 0.0
+
+    def losses(self, batch, generator):
+        error = (self.layer(batch["x"]) - batch["x"].sum(1, keepdim=True)) ** 2
+        loss = error.mean() * (2 - self.progress)
+        return {"loss": loss, "draw": torch.randn((), generator=generator), "progress": torch.tensor(self.progress)}
 
 
 class Points:
@@ -44,16 +61,40 @@ class Points:
         return {"x": self.x[index], "y": self.y[index] + jitter}
 
 
-def train(workdir, epochs=6, delay=0.0, **options):
+def train(workdir, epochs=6, delay=0.0, model=Noisy, compute=DEFAULTS, logs=None, **options):
+    count = 49 if model is Exact else 50  # the last batch has one sample, or the two that batch normalisation needs
     with seeded(1):
-        model = Noisy()
+        model = model()
     options = {"decay": "cosine", "learning_rate": 0.01, **options}
     schedule = Schedule(epochs=epochs, batch_size=16, **options)
     history = fit(
-        model, Points(50, 1, delay), Points(20, 2), schedule,
-        seed=3, workdir=workdir, device=torch.device("cpu"), label="points",
+        model, Points(count, 1, delay), Points(20, 2), schedule, seed=3, workdir=workdir,
+        device=torch.device("cpu"), label="points, few", compute=compute, logs=logs,
     )  # fmt: skip
     return model, history
+
+
+def kill_in_epoch(epoch, workdir, **options):
+    """Output of a training after it was killed in an epoch, once no process of it is left."""
+    script = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[2])\n"
+        "from test_training import Compute, Exact, Noisy, train\n"
+        f"train(pathlib.Path(sys.argv[1]), delay=0.1, {', '.join(f'{k}={v}' for k, v in options.items())})\n"
+    )
+    here = os.path.dirname(__file__)
+    # The same bits need the same number of threads; a Dask cluster of another test leaves its own in the environment.
+    threads = str(torch.get_num_threads())
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, workdir, here], stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    for line in process.stdout:
+        if f"epoch {epoch}/" in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    with process.stdout:
+        return process.stdout.read()
 
 
 def equal(one, other):
@@ -67,34 +108,58 @@ def test_same_seed_same_bits_and_a_finished_run_is_not_repeated(tmp_path):
     assert equal(model.state_dict(), again.state_dict()) and history == same
     assert equal(model.state_dict(), finished.state_dict()) and history == kept
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
-    assert history[0]["train_half"] == pytest.approx(history[0]["train_loss"] / 2)
+    assert history[0]["validation_half"] == pytest.approx(history[0]["validation_loss"] / 2)
 
 
 def test_killed_run_resumes_to_the_same_bits(tmp_path):
-    script = (
-        "import sys, pathlib; sys.path.insert(0, sys.argv[2])\n"
-        "from test_training import train\n"
-        "train(pathlib.Path(sys.argv[1]), delay=0.1)\n"
-    )
-    here = os.path.dirname(__file__)
-    # The same bits need the same number of threads; a Dask cluster of another test leaves its own in the environment.
-    threads = str(torch.get_num_threads())
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, tmp_path / "killed", here],
-        stdout=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    for line in process.stdout:
-        if "epoch 3/" in line:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
-    process.stdout.close()
+    kill_in_epoch(3, tmp_path / "killed")
     assert (tmp_path / "killed" / "last.ckpt").exists()
     resumed, history = train(tmp_path / "killed")
     unbroken, expected = train(tmp_path / "unbroken")
     assert history == expected
     assert equal(resumed.state_dict(), unbroken.state_dict())
+
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="needs two cores")
+def test_two_processes_train_as_one_also_after_a_kill(tmp_path):
+    """The last batch has a single sample, so one of the processes gets none."""
+    output = kill_in_epoch(2, tmp_path / "two", model="Exact", compute="Compute(devices=2)")
+    assert "epoch 6" not in output  # the processes died with the one that had started them
+    assert (tmp_path / "two" / "last.ckpt").exists()
+    logs = tmp_path / "logs"
+    two, history = train(tmp_path / "two", model=Exact, compute=Compute(devices=2), logs=logs)
+    one, expected = train(tmp_path / "one", model=Exact)
+    assert [row["train_loss"] for row in history] == pytest.approx([row["train_loss"] for row in expected], rel=1e-5)
+    assert [row["validation_loss"] for row in history] == pytest.approx([row["validation_loss"] for row in expected], rel=1e-5)
+    for a, b in zip(two.state_dict().values(), one.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    # The recorded number is the mean of what two different generators gave.
+    draws = []
+    for generator, counts in ((generator_for(3, 5, 0), (8, 8, 8, 1)), (generator_for(3, 5, 4), (8, 8, 8, 1))):
+        draws.append([])
+        for count in counts:
+            torch.randn(count, 1, generator=generator)  # the jitter of the samples
+            draws[-1].append(torch.randn((), generator=generator).item())
+    shares = torch.tensor([[8, 8, 8, 1], [8, 8, 8, 0]])
+    assert history[5]["train_draw"] == pytest.approx(float((torch.tensor(draws) * shares).sum() / 49), abs=1e-6)
+    assert len((logs / "points-few.csv").read_text().splitlines()) == 7
+    assert not (tmp_path / "two" / "task.pt").exists()
+
+
+def test_faults_of_several_devices_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"compute.devices = 9999: there are \d+ processor cores. Set compute.devices to \d+ or less"):
+        train(tmp_path, compute=Compute(devices=9999))
+    if os.cpu_count() > 1:
+        with pytest.raises(UserError, match="points, few: the loss is no longer finite in epoch 1. lower the learning rate"):
+            train(tmp_path, model=Exact, compute=Compute(devices=2), learning_rate=float("inf"), decay="constant")
+
+
+def test_model_knows_the_progress_of_its_training(tmp_path):
+    model, history = train(tmp_path, epochs=2, model=Exact)
+    steps, sizes = torch.arange(8) / 8, torch.tensor([16, 16, 16, 1])
+    expected = [float((part * sizes).sum() / 49) for part in steps.split(4)]
+    assert [row["train_progress"] for row in history] == pytest.approx(expected)
+    assert [row["validation_progress"] for row in history] == [1, 1] and model.progress == 1
 
 
 def test_checkpoint_holds_plain_data(tmp_path):
@@ -117,7 +182,7 @@ def test_best_weights_are_kept_and_patience_ends_the_run(tmp_path, capsys):
         )
     assert float(total) / 20 == pytest.approx(min(losses), rel=1e-5)
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1].startswith(f"points: epoch {len(losses)}/40")
+    assert printed[-1].startswith(f"points, few: epoch {len(losses)}/40")
     assert len(printed) <= 2 + len(losses) // 4
 
 
@@ -142,3 +207,88 @@ def test_empty_set_and_divergence_are_refused(tmp_path):
             workdir=tmp_path, device=torch.device("cpu"), label="x")  # fmt: skip
     with pytest.raises(UserError, match="no longer finite"):
         train(tmp_path, learning_rate=float("inf"), decay="constant")
+
+
+def test_table_has_each_epoch_once_also_after_a_resume(tmp_path):
+    """A training that ends after two epochs, and one with the same state that goes on to the fifth."""
+    train(tmp_path, epochs=2, decay="constant", logs=tmp_path / "logs")
+    _, history = train(tmp_path, epochs=5, decay="constant", logs=tmp_path / "logs")
+    with open(tmp_path / "logs" / "points-few.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert all(float(row["seconds"]) >= 0 for row in rows)
+    for name in ("learning_rate", "train_loss", "train_half", "validation_loss"):
+        assert [float(row[name]) for row in rows] == [row[name] for row in history]
+
+
+def test_tensorboard_is_asked_for_or_missed(tmp_path, monkeypatch):
+    import lightning.pytorch.loggers as loggers
+
+    written = []
+
+    class Stand(loggers.logger.DummyLogger):
+        def __init__(self, folder, name, version):
+            super().__init__()
+            self.place = folder / name / version
+
+        def log_metrics(self, metrics, step):
+            written.append((self.place, step, metrics))
+
+    monkeypatch.setattr(loggers, "TensorBoardLogger", Stand)
+    wanted = {"compute": Compute(tensorboard=True), "logs": tmp_path / "logs"}
+    _, history = train(tmp_path / "a", epochs=2, **wanted)
+    assert [(step, place) for place, step, _ in written] == [(n, tmp_path / "logs" / "tensorboard" / "points-few") for n in (1, 2)]
+    assert [metrics["train_loss"] for *_, metrics in written] == [row["train_loss"] for row in history]
+
+    def missing(*_, **__):
+        raise ModuleNotFoundError("Neither `tensorboard` nor `tensorboardX` is available")
+
+    monkeypatch.setattr(loggers, "TensorBoardLogger", missing)
+    with pytest.raises(UserError, match="TensorBoard is not installed. Install it .*, or set compute.tensorboard=false"):
+        train(tmp_path / "b", **wanted)
+
+
+class Blurred(nn.Module):
+    """Decodes volumes and compares their Fourier transforms; keeps the types that it met."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.loss, self.seen = nn.Linear(4, 64), TwoPointLoss(), set()
+
+    def losses(self, batch, generator):
+        volume = self.layer(batch["x"])
+        self.seen |= {batch["product"].dtype, volume.dtype}
+        volume = volume.unflatten(1, (1, 4, 4, 4))
+        return {"loss": self.loss(torch.zeros_like(volume), volume, generator).mean()}
+
+
+class Products(Points):
+    def batch(self, index, generator):
+        return {"x": self.x[index], "product": self.x[index] @ self.x[index].T}
+
+
+@pytest.mark.parametrize("precision, dtype", [("bf16-mixed", torch.bfloat16), ("auto", torch.float32)])
+def test_precision_is_that_of_the_network_not_of_the_data(tmp_path, precision, dtype):
+    model = Blurred()
+    history = fit(model, Products(32, 1), Products(8, 2), Schedule(3, 16, 0.01), seed=1, workdir=tmp_path,
+                  device=torch.device("cpu"), label="x", compute=Compute(precision=precision))  # fmt: skip
+    assert model.seen == {torch.float32, dtype}
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_automatic_precision_follows_the_gpu(monkeypatch):
+    for suits, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, suits=suits: suits)
+        assert precision_on(torch.device("cuda"), "auto") == expected
+    assert precision_on(torch.device("cuda"), "32-true") == "32-true"
+
+
+def test_adamw_decays_matrices_alone():
+    """Without a gradient a step multiplies by 1 - rate * decay (Loshchilov & Hutter 2019, algorithm 2)."""
+    model = nn.Linear(3, 3)
+    before = [p.detach().clone() for p in (model.weight, model.bias)]
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    Schedule(1, 1, 0.1, weight_decay=0.5, optimizer="adamw", betas=(0.9, 0.95)).optimizer_for(model).step()
+    assert torch.allclose(model.weight, before[0] * 0.95) and torch.equal(model.bias, before[1])

@@ -30,7 +30,8 @@ def submit(name: str, params: Params, folder: Path, arguments: Mapping[str, str]
     """Run a step on a worker; return the paths of its artifacts. Raises what the step raises."""
     client = connect(params.compute)
     plain = as_dict(params)
-    future = client.submit(_work, name, plain, str(folder), dict(arguments), resources=_resources(client), pure=False)
+    wanted = _resources(client, params.compute.devices)
+    future = client.submit(_work, name, plain, str(folder), dict(arguments), resources=wanted, pure=False)
     return [Path(path) for path in future.result()]
 
 
@@ -109,10 +110,10 @@ def _workers_here(settings: Compute) -> int:
     return 1
 
 
-def _resources(client) -> dict[str, int] | None:
-    """A GPU, where workers offer the resource ``GPU``."""
+def _resources(client, devices: int = 1) -> dict[str, int] | None:
+    """GPUs, where workers offer the resource ``GPU``."""
     workers = client.scheduler_info()["workers"].values()
-    return {"GPU": 1} if any("GPU" in worker.get("resources", {}) for worker in workers) else None
+    return {"GPU": devices} if any("GPU" in worker.get("resources", {}) for worker in workers) else None
 
 
 def _work(name: str, params: dict, folder: str, arguments: dict[str, str]) -> list[str]:

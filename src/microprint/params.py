@@ -64,12 +64,18 @@ class Compute:
     scheduler : address of a Dask scheduler, `local` (a cluster on this machine) or `slurm` (through dask-jobqueue).
     workers : chunks of a data set computed at once in this process, workers of a local cluster, or jobs of SLURM; null:
         one for each core of this machine, one if it has a GPU, one job.
+    devices : GPUs that one training uses; processes on a machine without one.
+    precision : of trainings; `auto` is bf16-mixed on a GPU that computes in bfloat16, else 32-true.
+    tensorboard : write trainings to `logs/tensorboard` of the run's folder, too; the package has to be there.
     """
 
     engine: Literal["local", "dask"] = "local"
     device: str = "auto"
     scheduler: str = "local"
     workers: Positive | None = None
+    devices: Positive = 1
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Polycrystals:
     source : ``synthetic``, or a folder with real VEs in subfolders ``<symmetry>/<set>/``.
     edge : voxels along each edge of a VE; 4, 8, 16, 32 or 64 suit the networks.
     cubic_train, cubic_validation, cubic_test : number of cubic VEs with random texture.
+    cubic_mixed : number of cubic VEs in a training set of equiaxed, large, small and elongated grains in turn.
     hexagonal_train, hexagonal_validation, hexagonal_test : the same, hexagonal.
     edge_cases : number of VEs in each edge case: large, small, elongated grains; brass, copper, cube, Goss; basal.
     texture_scatter_deg : standard deviation in degrees about each axis around brass, copper, cube and Goss.
@@ -91,6 +98,7 @@ class Polycrystals:
     cubic_train: Positive = 256
     cubic_validation: Positive = 32
     cubic_test: Positive = 32
+    cubic_mixed: Positive = 256
     hexagonal_train: Positive = 64
     hexagonal_validation: Positive = 12
     hexagonal_test: Positive = 20
@@ -171,11 +179,11 @@ class FingerprintVAE:
     paper_kl_weight : weight of the KL divergence, per number of the data; S1's loss has none.
     paper_epochs, paper_batch_size : passes over the training set, volume elements a step.
     paper_learning_rate, paper_weight_decay : of Adam with AMSGrad.
-    ours_width : channels of our network at full resolution, doubled at each halving of the edge.
-    ours_widest : largest number of channels.
-    ours_blocks : residual blocks at each resolution below the full one.
-    ours_epochs, ours_epochs_hexagonal : passes over the cubic and the hexagonal training set.
-    ours_batch_size, ours_learning_rate : of Adam with cosine decay.
+    ours_heads : heads of attention of our network, of 32 features each.
+    ours_blocks : blocks of attention in its encoder, and in its decoder.
+    ours_epochs, ours_epochs_hexagonal : passes over the cubic tessellations, for either symmetry.
+    mixed_epochs : the same over the mixed ones, cubic.
+    ours_batch_size, ours_learning_rate : of AdamW with cosine decay.
     evaluated : volume elements of each set in the tables.
     """
 
@@ -189,13 +197,13 @@ class FingerprintVAE:
     paper_batch_size: Positive = 8
     paper_learning_rate: Rate = 1e-3
     paper_weight_decay: Rate = 1e-4
-    ours_width: Positive = 16
-    ours_widest: Positive = 128
-    ours_blocks: Positive = 1
-    ours_epochs: Positive = 6
-    ours_epochs_hexagonal: Positive = 8
-    ours_batch_size: Positive = 8
-    ours_learning_rate: Rate = 1e-3
+    ours_heads: Positive = 4
+    ours_blocks: Positive = 3
+    ours_epochs: Positive = 40
+    ours_epochs_hexagonal: Positive = 40
+    mixed_epochs: Positive = 20
+    ours_batch_size: Positive = 16
+    ours_learning_rate: Rate = 2e-3
     evaluated: Positive = 6
 
 
@@ -208,11 +216,13 @@ class LatentAnalysis:
     path_steps : volume elements decoded along a path between two.
     components : principal components in which textures and morphologies are clustered (3 in S1).
     neighbours : nearest neighbours that link fingerprints in the graph of spectral clustering.
+    fitted : training volume elements, at most, to which components and probes are fitted (20,000 in S1).
     """
 
     path_steps: Annotated[int, Between(2)] = 7
     components: Positive = 3
     neighbours: Positive = 10
+    fitted: Positive = 2000
 
 
 @dataclass(frozen=True)

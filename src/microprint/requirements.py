@@ -11,6 +11,7 @@ from microprint.compute import duration
 from microprint.mechanics.datasets import SETS
 from microprint.microstructures.cast_iron import patch_corners
 from microprint.microstructures.datasets import polycrystal_sets
+from microprint.microstructures.polycrystal import MORPHOLOGIES
 from microprint.networks.vae_regression import VAERegression
 from microprint.params import Params
 from microprint.systems.fingerprint import Fingerprint, configuration
@@ -58,7 +59,7 @@ def _networks(params: Params) -> Iterator[tuple[str, str]]:
     # Tensors on the meta device have shapes and no bytes.
     with torch.device("meta"):
         for variant, symmetry in (("paper", "cubic"), ("ours", "cubic"), ("ours", "hexagonal")):
-            config = configuration(params.vae, variant, symmetry, params.polycrystals.edge)
+            config = configuration(params.vae, variant, symmetry, params.polycrystals.edge, MORPHOLOGIES["equiaxed"].grains)
             yield f"fingerprint, {variant}, {symmetry} (03)", weight(Fingerprint.build(config).network)
         s = params.vae_regression
         model = VAERegression(edge=params.composites.edge, properties=len(s.properties), prior="mixture",

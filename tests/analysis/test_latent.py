@@ -5,8 +5,11 @@ import itertools
 import pytest
 import torch
 
+from microprint import orientations
 from microprint.analysis import latent as space
 from microprint.errors import UserError
+from microprint.microstructures import periodic
+from microprint.networks.seed_lattice import rank_one_lattice
 
 
 @pytest.fixture
@@ -72,10 +75,142 @@ def test_linear_probe_reads_a_linear_target_and_no_noise(generator):
 def test_collapsed_fingerprints_can_be_analysed():
     """A model without information gives equal fingerprints: no component, no cluster, no error."""
     z = torch.zeros(12, 8)
-    assert space.log_power(z).isfinite().all()
-    components = space.PrincipalComponents.fit(space.log_power(z))
-    assert components.project(z, 2).isfinite().all()
+    power = space.log_power(z, {}, 0)
+    assert power.isfinite().all()
+    components = space.PrincipalComponents.fit(power)
+    assert components.project(power, 2).isfinite().all()
     labels, clusters = space.cluster_classes([z[:6, :2], z[6:, :2]], 3, 0)
     assert space.clustering_accuracy(labels, clusters) >= 0.5
     target = torch.randn(12, 1, generator=torch.Generator().manual_seed(0))
     assert space.linear_probe(z, target, z, target) == pytest.approx(0)
+
+
+# --- paths -----------------------------------------------------------------------------------------------------------
+
+def layers(angles_deg: list[float]) -> torch.Tensor:
+    """Field (1, n, n, n, 4) whose layers along x are turned about z by these angles."""
+    turns = torch.deg2rad(torch.tensor(angles_deg))[:, None] * torch.tensor([0.0, 0.0, 1.0])
+    n = len(angles_deg)
+    return orientations.from_rotation_vector(turns)[None, :, None, None].expand(1, n, n, n, 4)
+
+
+def test_blur_counts_gentle_steps_alone():
+    # Steps along x: 10, 20, 10 degrees and 40 back; a third of the neighbours are along x.
+    assert space.blur(layers([0, 10, 30, 40]), "cubic").item() == pytest.approx(2 / 4 / 3)
+    assert space.blur(layers([0, 0, 30, 30]), "cubic").item() == 0
+
+
+def test_degrees_between_fields():
+    apart = space.degrees_between(torch.cat([layers([0, 10, 30, 40]), layers([0, 90, 0, 0])]), layers([0, 0, 0, 0])[0], "cubic")
+    assert apart.tolist() == pytest.approx([20, 0], abs=0.05)
+
+
+# --- what is invariant -----------------------------------------------------------------------------------------------
+
+ANCHORS = rank_one_lattice(41).float()
+PARTS = {"averages": slice(0, 2), "seeds": slice(2, 2 + 41 * 6)}
+
+
+def test_power_of_seeds_stays_where_they_move_on_and_change_sign(generator):
+    z = torch.randn(5, 2 + 41 * 6, generator=generator)
+    moved = -torch.cat([z[:, :2], space.by_seed(z[:, 2:], 41).roll(7, 1).flatten(1)], 1)
+    power = space.log_power(z, PARTS, 41)
+    assert torch.allclose(space.log_power(moved, PARTS, 41), power, atol=1e-3)
+    assert torch.allclose(power[:, :2].exp().diff(dim=0), z[:, :2].square().diff(dim=0), atol=1e-4)
+
+
+def test_neighbours_of_a_seed_are_its_nearest_everywhere():
+    numbers = torch.arange(41.0)[None, :, None]
+    around = space.neighbourhoods(numbers, ANCHORS)
+    assert torch.equal(around[..., :1], numbers) and around.shape == (1, 41, 13)
+    for seed in (0, 5, 40):
+        offset = ANCHORS - ANCHORS[seed]
+        distance = (offset - offset.round()).norm(dim=1)
+        found = distance[around[0, seed].long()]
+        assert torch.allclose(found.sort().values, distance.sort().values[:13], atol=1e-5)
+
+
+# --- neighbours, responses -------------------------------------------------------------------------------------------
+
+def test_retrieval_by_hand_and_by_chance(generator):
+    sets = [torch.tensor([[0.0], [1.0], [9.0]]), torch.tensor([[10.0], [11.0]])]
+    assert space.retrieved(sets) == pytest.approx(3 / 5)  # 9 finds 10 and 10 finds 9
+    assert space.retrieved_by_chance(sets) == pytest.approx((3 * 2 + 2 * 1) / (5 * 4))
+    noise = list(torch.randn(2, 400, 3, generator=generator))
+    assert space.retrieved(noise) == pytest.approx(space.retrieved_by_chance(noise), abs=0.06)
+
+
+def test_response_of_a_decoder_that_draws_each_seed_alone():
+    """A seed's first number is the angle about z of the voxels nearest to its anchor: an exchange turns those, no others."""
+    n = space.RESPONSE_EDGE
+    nearest = periodic.nearest_site(ANCHORS[None], n)[0]
+
+    def decode(z, edge):
+        angle = space.by_seed(z[:, PARTS["seeds"]], 41)[:, nearest, 0]
+        return orientations.from_rotation_vector(torch.deg2rad(angle)[..., None] * torch.tensor([0.0, 0.0, 1.0]))
+
+    z = torch.zeros(2, 2 + 41 * 6)
+    z[1] = 20
+    whole, nothing = space.responses(decode, z, [PARTS["seeds"], PARTS["averages"]], "cubic")
+    assert torch.allclose(whole, torch.full((2, n, n, n), 20.0), atol=0.05) and float(nothing.max()) < 0.05
+    field = space.seed_response(decode, z, PARTS["seeds"], ANCHORS, "cubic", seeds=[0, 17, 40])
+    assert field.mean() == pytest.approx(20 / 41, rel=0.1)
+    unit = 41 ** (-1 / 3)
+    distance, turned = space.by_distance(field, unit)
+    assert distance[0] == 0 and turned[0] == pytest.approx(20, abs=0.05)
+    assert float(turned[distance >= 1.5].max()) < 0.05
+
+
+def test_shells_about_the_origin_of_a_periodic_volume():
+    """Against distances counted one by one."""
+    field = torch.rand(8, 8, 8, generator=torch.Generator().manual_seed(2))
+    distance, mean = space.by_distance(field, 0.25)
+    shells = [[] for _ in distance]
+    for place in itertools.product(range(8), repeat=3):
+        away = sum((min(i, 8 - i) / 8) ** 2 for i in place) ** 0.5
+        shells[int(2 * away / 0.25 + 0.5)].append(float(field[place]))
+    assert mean.tolist() == pytest.approx([sum(shell) / len(shell) for shell in shells])
+
+
+# --- probes ----------------------------------------------------------------------------------------------------------
+
+def test_held_out_r2(generator):
+    z = torch.randn(100, 8, generator=generator)
+    assert space.held_out_r2(z, z @ torch.randn(8, generator=generator) + 2) > 0.9999
+    assert space.held_out_r2(z, torch.randn(100, generator=generator)) < 0.1
+    with pytest.raises(UserError, match="8 fingerprints cannot be held out"):
+        space.held_out_r2(z[:8], z[:8, 0])
+
+
+def test_ridge_at_no_penalty_is_least_squares(generator):
+    """With far more than enough, exact data the smallest penalty wins and the normal equations give the same."""
+    z, asked = torch.randn(2, 50, 4, generator=generator, dtype=torch.float64)
+    target = z @ torch.randn(4, 2, generator=generator, dtype=torch.float64) + 1
+    ones = torch.ones(50, 1, dtype=torch.float64)
+    weights = torch.linalg.lstsq(torch.cat([z, ones], 1), target).solution
+    assert torch.allclose(space.predict_linearly(z, target, asked), torch.cat([asked, ones], 1) @ weights, atol=1e-4)
+    assert space.predict_linearly(z, target[:, 0], asked).shape == (50,)
+
+
+def test_moments_stay_where_seeds_move_on(generator):
+    z = torch.randn(5, 2 + 41 * 6, generator=generator)
+    moved = torch.cat([z[:, :2], space.by_seed(z[:, 2:], 41).roll(7, 1).flatten(1)], 1)
+    found = space.moments(z, PARTS, ANCHORS)
+    assert found.shape == (5, 2 + 2 + 6 + 21 + 12 * 6)
+    assert torch.allclose(space.moments(moved, PARTS, ANCHORS), found, atol=1e-5)
+    seeds = space.by_seed(z[:, 2:], 41)
+    assert torch.allclose(found[:, 4 + 6 + 1], (seeds[..., 0] * seeds[..., 1]).mean(1), atol=1e-6)
+    # A seed's nearest neighbours come first.
+    offset = ANCHORS - ANCHORS[0]
+    step = int((offset - offset.round()).norm(dim=1)[1:].argmin()) + 1
+    expected = (seeds[..., 2] * seeds[:, (torch.arange(41) + step) % 41, 2]).mean(1)
+    assert any(torch.allclose(found[:, 31 + 6 * k + 2], expected, atol=1e-6) for k in range(2))
+    assert torch.equal(space.moments(z[:, :3], {}, ANCHORS), torch.cat([z[:, :3], z[:, :3].square()], 1))
+
+
+def test_nearest_probe_reads_what_no_line_can(generator):
+    z, z_test = 3 * torch.rand(2, 2000, 1, generator=generator)
+    assert space.nearest_probe(z, (4 * z).sin(), z_test, (4 * z_test).sin()) > 0.99
+    assert space.linear_probe(z, (4 * z).sin(), z_test, (4 * z_test).sin()) < 0.3
+    # One neighbour, at no distance, is the answer.
+    assert space.nearest_probe(z, z[:, 0], z, z[:, 0], count=1) == 1

@@ -10,11 +10,11 @@ from PIL import Image
 from microprint import orientations, store
 from microprint.compute import run_step
 from microprint.errors import UserError
-from microprint.microstructures import datasets
+from microprint.microstructures import datasets, polycrystal
 from microprint.params import Composites, Micrographs, Params, Polycrystals
 
-POLYCRYSTALS = Polycrystals(edge=6, cubic_train=5, cubic_validation=2, cubic_test=2, hexagonal_train=2, hexagonal_validation=1,
-                            hexagonal_test=1, edge_cases=2)  # fmt: skip
+POLYCRYSTALS = Polycrystals(edge=6, cubic_train=5, cubic_validation=2, cubic_test=2, cubic_mixed=10, hexagonal_train=2,
+                            hexagonal_validation=1, hexagonal_test=1, edge_cases=2)  # fmt: skip
 SMALL = Params(polycrystals=POLYCRYSTALS, composites=Composites(edge=7, count=10, widths=(0.5, 1.0)),
                micrographs=Micrographs(rows=96, columns=128, edge=64, stride=32))  # fmt: skip
 
@@ -34,7 +34,8 @@ def artifacts(tmp_path_factory):
 
 def test_polycrystals_hold_all_sets(artifacts):
     with store.open_hdf5(artifacts / "polycrystals.h5", "polycrystals") as file:
-        assert set(file["cubic"]) == {"train", "validation", "test", "large", "small", "elongated", "brass", "copper", "cube", "goss"}
+        assert set(file["cubic"]) == {"train", "validation", "test", "mixed", "large", "small", "elongated", "brass", "copper",
+                                      "cube", "goss"}  # fmt: skip
         assert set(file["hexagonal"]) == {"train", "validation", "test", "basal"}
         group = file["cubic/train"]
         assert group["grain_id"].shape == (5, 6, 6, 6) and group["grain_id"].dtype == np.uint16
@@ -46,6 +47,27 @@ def test_polycrystals_hold_all_sets(artifacts):
     for ids, q, grains in zip(*elements):
         assert ids.max() + 1 == grains and q[:grains].isfinite().all() and q[grains:].isnan().all()
         torch.testing.assert_close(orientations.reduce(q[:grains], "cubic"), q[:grains])
+
+
+@pytest.mark.parametrize("together", [64, 3])
+def test_morphologies_of_the_mixed_set_take_turns(tmp_path, monkeypatch, together):
+    """Equiaxed, large, small, elongated: also across the chunks in which they are made."""
+    monkeypatch.setattr(datasets, "_CHUNK_VOXELS", together * 16**3)
+    few = dataclasses.replace(POLYCRYSTALS, edge=16, cubic_train=1, cubic_mixed=8)
+    with store.open_hdf5(run(datasets.generate_polycrystals, tmp_path, polycrystals=few)) as file:
+        ids, q, grains = datasets.load_set(file, "cubic/mixed")
+        assert file["cubic/mixed"].attrs["morphology"] == "equiaxed, large, small, elongated"
+    for morphology, found in zip(datasets.MIXED, grains.reshape(2, 4).T, strict=True):
+        assert found.double().mean() == pytest.approx(polycrystal.MORPHOLOGIES[morphology].grains, rel=0.25)
+    aspect = [polycrystal.aspect_ratios(ids[k : k + 1], grains[k : k + 1]).median() for k in range(8)]
+    assert min(aspect[3], aspect[7]) > 1.5 and max(aspect[0], aspect[2], aspect[4], aspect[6]) < 1.3
+    for element in range(8):
+        assert len(ids[element].unique()) == grains[element] == q[element].isfinite().all(-1).sum()
+
+
+def test_a_few_volume_elements_are_compressed_together(artifacts):
+    with store.open_hdf5(artifacts / "polycrystals.h5") as file:
+        assert file["cubic/train/grain_id"].chunks == (2**15 // 6**3, 6, 6, 6)
 
 
 def test_composites_and_micrographs_have_their_shapes_and_units(artifacts):
@@ -86,7 +108,7 @@ def test_a_killed_step_goes_on_from_its_chunks_to_the_same_result(tmp_path, arti
         run(datasets.generate_polycrystals, tmp_path)
     assert not (tmp_path / "polycrystals.h5").exists()
     path = run(datasets.generate_polycrystals, tmp_path)
-    assert len(calls) == 4 + 14 - 3
+    assert len(calls) == 4 + 14 - 3 + 4  # the mixed set takes four
     with store.open_hdf5(path) as resumed, store.open_hdf5(artifacts / "polycrystals.h5") as unbroken:
         for name in ("cubic/train", "hexagonal/basal"):
             for key in ("grain_id", "quaternion", "grains"):

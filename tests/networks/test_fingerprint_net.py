@@ -1,11 +1,18 @@
-"""Our network: begins as the best linear code, is periodic, and takes any edge."""
+"""Our network: its lattice, its tokens, its diagram, and what a shift does to its fingerprint."""
+
+import itertools
 
 import pytest
 import torch
 
-from microprint.networks.fingerprint_net import FingerprintNet
+from microprint import orientations
+from microprint.microstructures.periodic import centres, nearest_site, voxel_centres, wrap
+from microprint.microstructures.polycrystal import generate
+from microprint.networks.fingerprint_net import FingerprintNet, LatticeBlock, seeds_of, sublattice
+from microprint.networks.grain_tokens import GrainTokens, deal
 from microprint.networks.losses import gaussian_negative_log_likelihood, kl_divergence
-from microprint.networks.spectral_code import SpectralCode, hartley
+from microprint.networks.power_diagram import soft_power_diagram
+from microprint.networks.seed_lattice import differences, rank_one_lattice
 
 
 @pytest.fixture
@@ -13,80 +20,216 @@ def generator():
     return torch.Generator().manual_seed(3)
 
 
-def network(fields, numbers=40, trained=True):
+def network(numbers=64, symmetry="cubic"):
     torch.manual_seed(1)
-    net = FingerprintNet(fields.shape[1], numbers, levels=1, width=4, blocks=1, widest=8).eval()
-    net.code.fit([fields])
-    if trained:
-        for layer in (net.encoder[-1], net.decoder[-1]):
-            torch.nn.init.normal_(layer.weight, std=0.3)
+    net = FingerprintNet(orientations.EMBEDDING_SIZE[symmetry], numbers, heads=1, blocks=1, average_scale=2.0).eval()
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Linear):  # the silent layers of the beginning would prove little
+            torch.nn.init.normal_(layer.weight, std=1.5 * layer.in_features**-0.5)
     return net
 
 
-def test_hartley_transform_is_its_own_inverse(generator):
-    x = torch.randn(2, 3, 6, 6, 6, generator=generator)
-    assert torch.allclose(hartley(hartley(x)) * 6**3, x, atol=1e-5)
-    n = torch.arange(6)
-    angles = 2 * torch.pi * (n[:, None] * n) / 6
-    cas = torch.cos(angles) + torch.sin(angles)
-    line = torch.zeros(6, 6, 6)
-    line[:, 0, 0] = x[0, 0, :, 0, 0]
-    assert torch.allclose(hartley(line)[:, 0, 0], cas @ line[:, 0, 0] / 6**3, atol=1e-6)
+def polycrystals(count, edge, generator):
+    elements = generate(count, edge, "cubic", generator)
+    return elements.grain_id, orientations.embed(elements.quaternion, "cubic").nan_to_num()
 
 
-def test_full_spectral_code_loses_nothing_and_half_of_it_the_least(generator):
-    fields = torch.randn(50, 1, 4, 4, 4, generator=generator)
-    full = SpectralCode(64, 1).fit([fields[:20], fields[20:]])
-    code = full.encode(fields)
-    assert torch.allclose(full.decode(code, 4), fields, atol=1e-4)
-    assert torch.allclose(code.square().mean(0), torch.ones(64), atol=1e-4)
-    half = SpectralCode(32, 1).fit([fields])
-    lost = (half.decode(half.encode(fields), 4) - fields).square().sum() / fields.square().sum()
-    assert float(lost) == pytest.approx(float(half.unexplained), abs=1e-5)
-    assert lost < 0.5
+# --- lattice ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("count", [1, 2, 7, 11])
+def test_lattice_is_the_best_of_its_kind(count):
+    def least(points):
+        return float(wrap(points[1:]).square().sum(1).min()) if count > 1 else 0.0
+
+    i = torch.arange(count)
+    every = (torch.stack([i, i * p, i * q], 1) % count / count for p, q in itertools.product(range(count), repeat=2))
+    lattice = rank_one_lattice(count)
+    assert lattice.shape == (count, 3) and float(lattice[0].abs().max()) == 0
+    assert least(lattice) == pytest.approx(max(map(least, every)), abs=1e-6)
 
 
-def test_untrained_network_is_the_linear_code(generator):
-    fields = torch.randn(8, 2, 8, 8, 8, generator=generator)
-    net = network(fields, trained=False)
-    mean, _ = net.encode(fields)
-    assert torch.equal(mean, net.code.encode(fields))
-    assert torch.equal(net.decode(mean, 8), net.code.decode(mean, 8))
+def test_difference_of_points_is_the_point_of_the_difference():
+    points = rank_one_lattice(9)
+    found = wrap(points[None] - points[:, None] - points[differences(9)])
+    assert torch.allclose(found, torch.zeros(9, 9, 3), atol=1e-6)
 
 
-def test_periodic_shift_of_the_input_shifts_the_reconstruction(generator):
-    fields = torch.randn(8, 2, 8, 8, 8, generator=generator)
-    fields = fields + 3 * fields.roll(1, 2) + 3 * fields.roll(1, 3)
-    net = network(fields, numbers=2 * 8**3)  # all modes, so that no pair of them is cut apart
+def test_a_block_commutes_with_shifts_of_the_lattice(generator):
+    block = LatticeBlock(32, 7)
+    for last in (block.from_attention, block.dense[-1]):
+        torch.nn.init.normal_(last.weight, std=0.3)
+    x = torch.randn(2, 7, 32, generator=generator)
+    assert torch.allclose(block(x.roll(3, 1)), block(x).roll(3, 1), atol=1e-5)
+    assert not torch.allclose(block(x[:, torch.randperm(7, generator=generator)]).sum(1), block(x).sum(1), atol=1e-3)
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+def test_deal_is_the_cheapest_pair_left_again_and_again(generator):
+    cost = torch.rand(5, 4, 6, generator=generator)
+    cost[1, :, 2:] = torch.inf
+    for matrix, partner in zip(cost.tolist(), deal(cost).tolist(), strict=True):
+        expected, rows, columns = [-1] * 4, set(range(4)), set(range(6))
+        while rows:
+            least, row, column = min((matrix[r][c], r, c) for r in rows for c in columns)
+            if least == float("inf"):
+                break
+            expected[row] = column
+            rows.remove(row), columns.remove(column)
+        assert partner == expected
+
+
+def test_tokens_tell_every_grain_where_there_are_no_more_than_anchors(generator):
+    grain_id, embedding = polycrystals(2, 12, generator)
+    tokens = GrainTokens(60, 9)
+    features, average = tokens(grain_id, embedding)
+    place, voxels = centres(grain_id, embedding.shape[1])
+    for number in range(2):
+        alone = features[number, :, 5].bool()
+        grains = (voxels[number] > 0).nonzero()[:, 0]
+        assert int((~alone).sum()) == len(grains)
+        found = wrap(tokens.anchors + features[number, :, :3] / tokens.spread)[~alone]
+        truth = wrap(place[number, grains])
+        nearest = wrap(found[:, None] - truth).square().sum(-1).min(1)
+        assert sorted(nearest.indices.tolist()) == list(range(len(grains))) and float(nearest.values.max()) < 1e-8
+        volume = features[number, ~alone, 3] / 60
+        assert torch.allclose(volume, voxels[number, grains[nearest.indices]] / 12**3, atol=1e-5)
+        own = features[number, ~alone, 6:15] / tokens.unit
+        assert torch.allclose(own, embedding[number, grains[nearest.indices]], atol=1e-5)
+    assert torch.allclose(features[..., 15:], torch.zeros(()))  # no grain is left over
+    assert torch.allclose(average, orientations.expand(grain_id, embedding).mean((2, 3, 4)), atol=1e-6)
+
+
+def test_tokens_tell_the_mean_of_grains_left_over(generator):
+    grain_id = torch.arange(8**3).reshape(1, 8, 8, 8)  # every voxel is a grain
+    embedding = torch.randn(1, 8**3, 3, generator=generator)
+    tokens = GrainTokens(5, 3)
+    features, _ = tokens(grain_id, embedding)
+    own = features[0, :, 6:9] / tokens.unit
+    dealt = (embedding[0][None] - own[:, None]).abs().sum(-1).argmin(1)
+    rest = embedding[0].clone()
+    rest[dealt] = 0
+    cell = nearest_site(tokens.anchors[None], 8).flatten()
+    means = torch.stack([rest[cell == anchor].mean(0) for anchor in range(5)])
+    assert torch.allclose(features[0, :, 9:] / tokens.unit, means, atol=1e-5)
+
+
+def test_tokens_hardly_depend_on_the_resolution():
+    coarse, fine = (generate(2, edge, "cubic", torch.Generator().manual_seed(5)) for edge in (12, 24))
+    embedding = orientations.embed(coarse.quaternion, "cubic").nan_to_num()
+    tokens = GrainTokens(41, 9)
+    same = [tokens(elements.grain_id, embedding)[0] for elements in (coarse, fine)]
+    assert float((same[0] - same[1]).abs().median()) < 0.05
+
+
+# --- diagram ---------------------------------------------------------------------------------------------------------
+
+def test_sharp_diagrams_are_voronoi_tessellations(generator):
+    centre = torch.rand(2, 6, 3, generator=generator)
+    value = torch.eye(6).expand(2, -1, -1)
+    axes = voxel_centres(10).expand(3, -1)
+    field = soft_power_diagram(centre, torch.full((2, 6, 3), 1e6), torch.zeros(2, 6), value, axes)
+    assert torch.equal(field.argmax(1), nearest_site(centre, 10))
+    assert float(field.amax(1).mean()) > 0.999
+
+
+def test_diagram_is_the_formula_voxel_by_voxel(generator):
+    centre, sharpness = torch.rand(1, 4, 3, generator=generator), 5 * torch.rand(1, 4, 3, generator=generator)
+    weight, value = torch.randn(1, 4, generator=generator), torch.randn(1, 4, 2, generator=generator)
+    axes = torch.rand(3, 5, generator=generator)
+    field = soft_power_diagram(centre, sharpness, weight, value, axes)
+    x = torch.stack([axes[0, 1], axes[1, 4], axes[2, 2]])
+    images = torch.cartesian_prod(*3 * [torch.tensor([-1.0, 0.0, 1.0])])
+    gaps = (x - centre[0] + images[:, None]).abs().amin(0)  # the nearest image, axis by axis
+    share = (weight[0] - (sharpness[0] * gaps.square()).sum(-1)).softmax(0)
+    assert torch.allclose(field[0, :, 1, 4, 2], share @ value[0], atol=1e-5)
+
+
+# --- network ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(
+    "numbers, symmetry, seeds", [(256, "cubic", 41), (256, "hexagonal", 38), (512, "cubic", 83), (64, "cubic", 9)]
+)
+def test_parts_fill_the_fingerprint(numbers, symmetry, seeds):
+    channels = orientations.EMBEDDING_SIZE[symmetry]
+    assert seeds_of(numbers, channels) == seeds
+    sizes = FingerprintNet(channels, numbers, heads=1, blocks=1, average_scale=1.0).sizes
+    assert sum(sizes) == numbers and min(sizes) > 0 and sizes[2] == 6 * seeds
+
+
+def test_averages_are_the_texture(generator):
+    grain_id, embedding = polycrystals(3, 8, generator)
+    mean, log_variance = network().encode(grain_id, embedding)
+    assert torch.allclose(mean[:, :9], 2.0 * orientations.expand(grain_id, embedding).mean((2, 3, 4)), atol=1e-5)
+    assert mean.shape == log_variance.shape == (3, 64)
+
+
+def test_a_shift_along_the_lattice_shifts_seeds_and_reconstruction(generator):
+    """On 9 voxels an edge the lattice of 9 points falls on voxels: a shift by one point is a shift by voxels.
+
+    Voxels half way between two anchors go to either, so the agreement is that of the cells, not of rounding.
+    """
+    grain_id = torch.randint(20, (2, 9, 9, 9), generator=generator)
+    embedding = torch.randn(2, 20, 9, generator=generator)
+    net = network()
+    step = tuple((net.tokens.anchors[1] * 9).round().long().tolist())
+    moved_id = grain_id.roll(step, (1, 2, 3))
+    axes = voxel_centres(9).expand(3, -1)
     with torch.no_grad():
-        plain, _ = net.encode(fields[:2])
-        moved, _ = net.encode(fields[:2].roll((2, 4, 6), (2, 3, 4)))
-        shifted = net.decode(plain, 8).roll((2, 4, 6), (2, 3, 4))
-        assert torch.allclose(net.decode(moved, 8), shifted, atol=2e-4)
-        assert not torch.allclose(net.decode(moved, 8), net.decode(plain, 8), atol=0.1)
+        plain, moved = net.encode(grain_id, embedding)[0], net.encode(moved_id, embedding)[0]
+        seeds, moved_seeds = (z[:, -54:].unflatten(1, (9, 6)) for z in (plain, moved))
+        assert torch.allclose(moved_seeds, seeds.roll(1, 1), atol=0.3)
+        assert float((moved_seeds - seeds).abs().max()) > 3
+        shifted = torch.cat([plain[:, :-54], seeds.roll(1, 1).flatten(1)], 1)
+        field, moved_field = (net.decode(z, axes) for z in (plain, shifted))
+    scale = float(field.abs().max())
+    assert torch.allclose(moved_field, field.roll(step, (2, 3, 4)), atol=1e-3 * scale)
+    assert not torch.allclose(moved_field, field, atol=0.1 * scale)
 
 
-def test_code_of_a_smooth_field_does_not_depend_on_the_grid(generator):
-    fields = torch.randn(30, 1, 8, 8, 8, generator=generator)
-    smooth = hartley(fields)
-    keep = torch.zeros(8, dtype=torch.bool)
-    keep[[0, 1, 7]] = True
-    mask = keep[:, None, None] & keep[:, None] & keep
-    code = SpectralCode(27, 1).fit([hartley(smooth * mask) * 8**3])
-    z = torch.randn(2, 27, generator=generator)
-    assert torch.allclose(code.encode(code.decode(z, 12)), z, atol=1e-4)
-    coarse, fine = code.decode(z, 8), code.decode(z, 16)
-    assert torch.allclose(coarse, fine[..., ::2, ::2, ::2], atol=1e-4)
-
-
-def test_losses_are_the_evidence_lower_bound(generator):
-    fields = torch.randn(8, 2, 8, 8, 8, generator=generator)
-    net = network(fields)
+def test_any_resolution_is_drawn_from_one_fingerprint(generator):
+    grain_id, embedding = polycrystals(1, 8, generator)
+    net = network()
     with torch.no_grad():
-        losses = net.losses({"channels": fields}, torch.Generator().manual_seed(4))
-        mean, log_variance = net.encode(fields)
-        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(4))
-        output = net.decode(mean + noise * torch.exp(log_variance / 2), 8)
-    likelihood = gaussian_negative_log_likelihood(output, fields)
-    kl = kl_divergence(mean, log_variance).sum() / fields.numel()
-    assert float(losses["loss"].detach()) == pytest.approx(float(likelihood + kl.detach()), rel=1e-5)
+        z, _ = net.encode(grain_id, embedding)
+        coarse, fine = (net.decode(z, voxel_centres(n).expand(3, -1)) for n in (5, 15))
+    assert torch.allclose(coarse, fine[..., 1::3, 1::3, 1::3], atol=1e-5)
+
+
+def test_the_loss_compares_a_sublattice_of_fine_volume_elements(generator):
+    grain_id = torch.arange(48**3).reshape(1, 48, 48, 48)
+    compared, axes = sublattice(grain_id, generator)
+    assert compared.shape == (1, 16, 16, 16)
+    place = (axes * 48 - 0.5).round().long()
+    assert torch.equal(compared[0, 3, 5, 7], grain_id[0, place[0, 3], place[1, 5], place[2, 7]])
+    assert torch.equal(place.diff(dim=1), torch.full((3, 15), 3)) and int(place.max()) < 48
+
+
+def test_the_loss_is_the_negative_evidence_lower_bound(generator):
+    grain_id, embedding = polycrystals(2, 8, generator)
+    net = network()
+    losses = net.losses({"grain_id": grain_id, "embedding": embedding}, torch.Generator().manual_seed(7))
+    noise = torch.Generator().manual_seed(7)
+    mean, log_variance = net.encode(grain_id, embedding)
+    torch.randint(1, (3,), generator=noise)  # of the sublattice
+    z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=noise)
+    target = orientations.expand(grain_id, embedding)
+    reconstruction = net.decode(z, voxel_centres(8).expand(3, -1))
+    likelihood = gaussian_negative_log_likelihood(reconstruction, target)
+    kl = kl_divergence(mean, log_variance).sum(1).mean() / target[0].numel()
+    assert float(losses["loss"].detach()) == pytest.approx(float((likelihood + kl).detach()), rel=1e-5)
+    assert torch.equal(losses["loss"], losses["reconstruction"] + losses["kl"])
+
+
+def test_it_learns(generator):
+    """A few hundred steps on eight volume elements: far below the variance of 1 that a constant leaves."""
+    grain_id, embedding = polycrystals(8, 8, generator)
+    torch.manual_seed(0)
+    net = FingerprintNet(9, 256, heads=2, blocks=1, average_scale=19.0)
+    optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
+    for _ in range(150):
+        losses = net.losses({"grain_id": grain_id, "embedding": embedding}, generator)
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+    assert float(losses["square_error"].detach()) < 0.5

@@ -1,5 +1,7 @@
 """The public fingerprint: shapes, kinds of array, save and load, bad input, and the step that trains it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,21 +9,23 @@ import torch
 from microprint import orientations
 from microprint.compute import open_run
 from microprint.errors import UserError
+from microprint.microstructures.volume_set import VolumeSet, read_volume_elements
 from microprint.params import FingerprintVAE
 from microprint.store import create_hdf5
 from microprint.systems.fingerprint import (
+    PAPERS,
     VARIANTS,
-    ChannelSamples,
+    EulerSamples,
     Fingerprint,
-    VolumeSet,
+    GrainSamples,
     configuration,
-    fit_linear_code,
     moved_at_random,
-    read_volume_elements,
+    oriented_at_random,
     train_fingerprint,
 )
 
-SETTINGS = FingerprintVAE(latent_dim=32, paper_width=2, paper_hidden=16, ours_width=4, paper_epochs=1, ours_epochs=2)
+SETTINGS = FingerprintVAE(latent_dim=48, paper_width=2, paper_hidden=16, ours_heads=1, ours_blocks=1, paper_epochs=1, ours_epochs=2, mixed_epochs=2,
+                          ours_epochs_hexagonal=2)
 
 
 def elements(count=3, edge=8, grains=6, symmetry="cubic", seed=0):
@@ -32,10 +36,7 @@ def elements(count=3, edge=8, grains=6, symmetry="cubic", seed=0):
 
 def fingerprint(variant, symmetry="cubic"):
     torch.manual_seed(0)
-    made = Fingerprint.build(configuration(SETTINGS, variant, symmetry, edge=8))
-    if variant == "ours":
-        fit_linear_code(made.network, elements(symmetry=symmetry))
-    return made
+    return Fingerprint.build(configuration(SETTINGS, variant, symmetry, edge=8, grains=6.0))
 
 
 @pytest.mark.parametrize("symmetry", orientations.SYMMETRIES)
@@ -43,7 +44,7 @@ def fingerprint(variant, symmetry="cubic"):
 def test_encode_decode_save_load(variant, symmetry, tmp_path):
     made, e = fingerprint(variant, symmetry), elements(symmetry=symmetry)
     z = made.encode(e.grain_id.numpy(), e.quaternion.numpy())
-    assert isinstance(z, np.ndarray) and z.shape == (3, 32)
+    assert isinstance(z, np.ndarray) and z.shape == (3, 48)
     q = made.decode(z)
     assert q.shape == (3, 8, 8, 8, 4) and np.allclose(np.linalg.norm(q, axis=-1), 1, atol=1e-5)
     inside = orientations.reduce(torch.from_numpy(q), symmetry)
@@ -64,8 +65,8 @@ def test_equivalent_orientations_have_the_same_fingerprint():
 def test_ours_takes_other_edges_and_the_paper_s_network_does_not():
     e = elements(edge=16)
     z = fingerprint("ours").encode(e.grain_id, e.quaternion)
-    assert z.shape == (3, 32) and fingerprint("ours").decode(z, 16).shape == (3, 16, 16, 16, 4)
-    with pytest.raises(UserError, match="takes 8 voxels"):
+    assert z.shape == (3, 48) and fingerprint("ours").decode(z, 16).shape == (3, 16, 16, 16, 4)
+    with pytest.raises(UserError, match="takes the 8 voxels"):
         fingerprint("paper").encode(e.grain_id, e.quaternion)
 
 
@@ -75,7 +76,6 @@ def test_ours_takes_other_edges_and_the_paper_s_network_does_not():
         (lambda i, q: (i[0], q), "grain ids of shape"),
         (lambda i, q: (i[:, :4], q), "grain ids of shape"),
         (lambda i, q: (i.float(), q), "grain ids of shape"),
-        (lambda i, q: (i[:, :3, :3, :3], q), "edge 3"),
         (lambda i, q: (i, q[..., :3]), "orientations of shape"),
         (lambda i, q: (i, q[:2]), "orientations of shape"),
         (lambda i, q: (i + 1, q), "ids run from 1 to 6"),
@@ -90,14 +90,16 @@ def test_bad_elements_are_refused(change, message):
 
 
 def test_bad_fingerprints_files_and_settings_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"Give \(B, 32\)"):
+    with pytest.raises(UserError, match=r"Give \(B, 48\)"):
         fingerprint("ours").decode(torch.zeros(2, 31))
     with pytest.raises(UserError, match="is missing"):
         Fingerprint.load(tmp_path / "none.safetensors")
     with pytest.raises(UserError, match="unknown variant 'own'"):
-        configuration(SETTINGS, "own", "cubic", 8)
+        configuration(SETTINGS, "own", "cubic", 8, 6.0)
     with pytest.raises(UserError, match="power of two"):
-        configuration(SETTINGS, "ours", "cubic", 12)
+        configuration(SETTINGS, "paper", "cubic", 12, 6.0)
+    with pytest.raises(UserError, match="30 numbers hold no hexagonal seed.*Use 34 or more"):
+        configuration(replace(SETTINGS, latent_dim=30), "ours", "hexagonal", 8, 6.0)
 
 
 def test_padding_does_not_reach_the_network():
@@ -115,36 +117,51 @@ def test_moves_keep_the_grains():
         assert torch.equal(before.flatten().bincount(), after.flatten().bincount())
 
 
-def test_batches_are_the_expanded_elements():
-    e = elements()
-    batch = ChannelSamples(e, "ours", torch.device("cpu")).batch(torch.tensor([2, 0]), torch.Generator())
-    expected = orientations.embed(e.orientations()[[2, 0]], "cubic").movedim(-1, 1)
-    assert torch.allclose(batch["channels"], expected, atol=1e-6)
+def test_orientations_are_uniform_but_for_a_share_of_textures():
+    q = oriented_at_random((400, 30), torch.Generator().manual_seed(2))
+    assert torch.allclose(q.norm(dim=-1), torch.ones(400, 30), atol=1e-5)
+    strength = orientations.embed(q, "cubic").mean(1).square().sum(-1)  # 1/30 on average where uniform, 1 where all are equal
+    assert float((strength < 0.12).float().mean()) == pytest.approx(0.85, abs=0.08)
+    assert float((strength > 0.5).float().mean()) == pytest.approx(0.12, abs=0.06)
 
 
-@pytest.mark.parametrize("variant", ["coded", "ours"])
-def test_training_step(variant, tmp_path):
+def test_samples_are_the_volume_elements():
+    e, index, unused = elements(), torch.tensor([2, 0]), torch.Generator()
+    channels = EulerSamples(e).batch(index, unused)["channels"]
+    back = orientations.from_euler_channels(channels.movedim(1, -1))
+    angle = orientations.disorientation(back, e.orientations()[index], "cubic")
+    assert float(angle.max()) < 1e-3
+    batch = GrainSamples(e, "cubic").batch(index, unused)
+    assert torch.equal(batch["grain_id"], e.grain_id[index])
+    assert torch.allclose(batch["embedding"], orientations.embed(e.quaternion[index], "cubic"))
+
+
+@pytest.mark.parametrize("variant, symmetry", [("coded", "cubic"), ("ours", "hexagonal"), ("mixed", "cubic")])
+def test_training_step(variant, symmetry, tmp_path):
     study = open_run(run={"root": str(tmp_path)}, vae=vars(SETTINGS))
     with create_hdf5(study.path("polycrystals.h5"), "polycrystals", {"key": "x"}) as file:
-        for name, count in (("train", 6), ("validation", 4)):
-            e = elements(count, seed=count)
-            group = file.create_group(f"cubic/{name}")
+        for name, count in (("cubic/train", 6), ("cubic/mixed", 5), ("cubic/validation", 4), ("hexagonal/validation", 4)):
+            e = elements(count, seed=count, symmetry=name.split("/")[0])
+            group = file.create_group(name)
             group["grain_id"], group["quaternion"], group["grains"] = e.grain_id.numpy(), e.quaternion.numpy(), e.grains.numpy()
-    (path,) = study.do(train_fingerprint, variant=variant, symmetry="cubic")
+    (path,) = study.do(train_fingerprint, variant=variant, symmetry=symmetry)
     made = Fingerprint.load(path)
     assert len(made.history) == (1 if variant == "coded" else 2)
     with study.open("polycrystals.h5") as file:
-        read = read_volume_elements(file, "cubic", "validation")
+        read = read_volume_elements(file, symmetry, "validation")
         with pytest.raises(UserError, match="no set hexagonal/train"):
             read_volume_elements(file, "hexagonal", "train")
-    assert made.encode(read.grain_id, read.quaternion).shape == (4, 32)
+    assert made.encode_set(read).shape == (4, 48)
+    assert (tmp_path / "by-hand" / "logs" / f"fingerprint-{variant}-{symmetry}.csv").is_file()
 
 
-def test_averages_are_the_texture():
-    """Before training, the numbers of infinite wavelength are the volume averages of the embedding, scaled."""
+def test_parts_of_a_fingerprint():
+    """The averages are the texture; the parts cover the whole; S1's fingerprint has none."""
     made, e = fingerprint("ours"), elements()
-    code, places = made.network.code, made.averages
+    parts = made.parts
     texture = orientations.embed(e.orientations(), "cubic").mean((1, 2, 3))
-    expected = texture[:, code.channel[places]] / code.scale[places]
-    assert len(places) > 0 and torch.allclose(made.encode(e.grain_id, e.quaternion)[:, places], expected, atol=1e-4)
-    assert fingerprint("paper").averages == []
+    z = made.encode_set(e)
+    assert torch.allclose(z[:, parts["averages"]] / made.network.average_scale, texture, atol=1e-5)
+    assert torch.equal(torch.cat([z[:, part] for part in parts.values()], 1), z)
+    assert len(made.anchors) * 6 == z[:, parts["seeds"]].shape[1]
+    assert fingerprint("paper").parts == {}

@@ -15,7 +15,7 @@ from microprint.store import create_hdf5, open_hdf5, save_tensors
 from microprint.systems.fingerprint import Fingerprint, configuration
 from microprint.systems.surrogate import StressSurrogate, read_curves, train_surrogate
 
-PARAMS = validate({"compute": {"device": "cpu"}, "vae": {"ours_width": 4, "ours_widest": 8},
+PARAMS = validate({"compute": {"device": "cpu"}, "vae": {"ours_heads": 1, "ours_blocks": 1},
                    "surrogate": {"paper_epochs": 4, "paper_hidden": 8}})
 
 

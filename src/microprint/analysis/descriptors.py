@@ -5,15 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from microprint.orientations import embed
-from microprint.systems.fingerprint import VolumeSet
+from microprint.errors import UserError
+from microprint.mechanics.slip_systems import schmid_tensors
+from microprint.microstructures.periodic import nearest_site, wrap
+from microprint.microstructures.polycrystal import aspect_ratios
+from microprint.microstructures.volume_set import VolumeSet
+from microprint.networks.grain_tokens import Dealt, deal_out
+from microprint.orientations import embed, to_matrix
 
+# Leading blocks of the embedding: all of the harmonics up to degree 4 that have the crystal's symmetry.
+HARMONICS_TO_FOUR = {"cubic": (9,), "hexagonal": (5, 9)}
+
+
+# --- texture ---------------------------------------------------------------------------------------------------------
 
 def volume_fractions(elements: VolumeSet) -> Tensor:
     """Share of the volume in each grain, (N, G)."""
-    owner = elements.grain_id.flatten(1).long()
-    counts = torch.zeros(elements.quaternion.shape[:2])
-    return counts.scatter_add_(1, owner, torch.ones_like(owner, dtype=counts.dtype)) / owner.shape[1]
+    counts = []
+    for part in elements.parts():
+        owner = part.grain_id.flatten(1).long()
+        empty = torch.zeros(part.quaternion.shape[:2])
+        counts.append(empty.scatter_add_(1, owner, torch.ones_like(owner, dtype=empty.dtype)) / owner.shape[1])
+    return torch.cat(counts)
 
 
 def mean_embedding(elements: VolumeSet) -> Tensor:
@@ -21,6 +34,97 @@ def mean_embedding(elements: VolumeSet) -> Tensor:
     return (volume_fractions(elements)[..., None] * embed(elements.quaternion, elements.symmetry)).sum(1)
 
 
+def texture_index(elements: VolumeSet) -> Tensor:
+    """Bunge's texture index of the orientation distribution up to degree 4, (N,): the mean of its square over all rotations.
+
+    1 without texture; 10 for a cubic, 15 for a hexagonal single crystal. With f = 1 + sum_l sqrt(2 l + 1) c_l . e_l and
+    blocks e_l of the embedding scaled to unit length, orthogonality gives 1 + sum_l (2 l + 1) |mean e_l|^2 (H.-J. Bunge,
+    Texture Analysis in Materials Science, 1982: the sum of the squared coefficients over 2 l + 1). The index to all degrees
+    is infinite for a finite number of grains.
+    """
+    sizes = HARMONICS_TO_FOUR[elements.symmetry]
+    single = embed(elements.quaternion.new_tensor([1.0, 0.0, 0.0, 0.0]), elements.symmetry)
+    means, ones = (values[..., : sum(sizes)].split(sizes, -1) for values in (mean_embedding(elements), single))
+    return 1 + sum(
+        size * mean.square().sum(-1) / one.square().sum() for size, mean, one in zip(sizes, means, ones, strict=True)
+    )
+
+
+def mean_schmid_factor(elements: VolumeSet) -> Tensor:
+    """Volume average, (N,), of each grain's largest Schmid factor of {111}<110> slip under a load along x.
+
+    Raises
+    ------
+    UserError
+        For crystals that are not cubic.
+    """
+    if elements.symmetry != "cubic":
+        raise UserError(f"{elements.symmetry} crystals have no {{111}}<110> slip", "mean_schmid_factor")
+    load = to_matrix(elements.quaternion)[..., 0]  # the sample's x in crystal components
+    tensors = schmid_tensors("cF", "slip", (12,)).to(load)
+    factor = torch.einsum("ngi,sij,ngj->ngs", load, tensors, load).abs().amax(-1)
+    return (volume_fractions(elements) * factor).sum(1)
+
+
+# --- grain size and shape --------------------------------------------------------------------------------------------
+
 def mean_grain_size(elements: VolumeSet) -> Tensor:
     """Edge of a cube with the mean grain volume, in edges of the volume element, (N,)."""
     return elements.grains.float().pow(-1 / 3)
+
+
+def mean_aspect_ratio(elements: VolumeSet) -> Tensor:
+    """Mean over the grains, (N,), of the extent along x over that along y and z."""
+    means = []
+    for part in elements.parts():
+        ratios = aspect_ratios(part.grain_id, part.grains).split(part.grains.tolist())
+        means += [ratio.mean() for ratio in ratios]
+    return torch.stack(means)
+
+
+def boundary_share(elements: VolumeSet) -> Tensor:
+    """Share of the faces between neighbouring voxels that lie between two grains, (N,), periodic."""
+    return torch.cat([boundary_field(part).flatten(1).mean(1) for part in elements.parts()])
+
+
+def boundary_field(elements: VolumeSet) -> Tensor:
+    """Share of each voxel's three faces towards larger x, y and z that lie between two grains, (N, n, n, n), periodic."""
+    ids = elements.grain_id
+    return torch.stack([ids != ids.roll(-1, axis) for axis in (1, 2, 3)]).float().mean(0)
+
+
+def largest_share(elements: VolumeSet) -> Tensor:
+    """Volume share of the largest grain, (N,)."""
+    return volume_fractions(elements).amax(1)
+
+
+# --- of the grains that a fingerprint's seeds stand for --------------------------------------------------------------
+
+def orientation_of(elements: VolumeSet, anchors: Tensor) -> Tensor:
+    """Embedding (N, M, k) of the grain that our encoder deals to each anchor (M, 3)."""
+    grain = _dealt(elements, anchors).grain[..., None]
+    embedding = embed(elements.quaternion, elements.symmetry)
+    return embedding.gather(1, grain.expand(-1, -1, embedding.shape[-1]))
+
+
+def centre_of(elements: VolumeSet, anchors: Tensor) -> Tensor:
+    """Way (N, M, 3) from each anchor to the centre of its grain, in edges of the volume element."""
+    dealt = _dealt(elements, anchors)
+    return wrap(dealt.centre.gather(1, dealt.grain[..., None].expand(-1, -1, 3)) - anchors)
+
+
+def volume_of(elements: VolumeSet, anchors: Tensor) -> Tensor:
+    """Volume share (N, M) of each anchor's grain."""
+    dealt = _dealt(elements, anchors)
+    return dealt.volume.gather(1, dealt.grain)
+
+
+def _dealt(elements: VolumeSet, anchors: Tensor) -> Dealt:
+    return deal_out(elements.grain_id, elements.quaternion.shape[1], anchors)
+
+
+def boundary_about(elements: VolumeSet, anchors: Tensor) -> Tensor:
+    """Mean of `boundary_field` (N, M) over the voxels nearest to each anchor (M, 3)."""
+    cell = nearest_site(anchors[None], elements.grain_id.shape[-1]).flatten()
+    total = torch.zeros(len(elements), len(anchors)).index_add_(1, cell, boundary_field(elements).flatten(1))
+    return total / cell.bincount(minlength=len(anchors)).clamp_min(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from microprint import orientations, store
 from microprint.compute import Job, digest, step
@@ -19,17 +21,19 @@ from microprint.params import Polycrystals
 SYNTHETIC = "synthetic"
 CONVENTION = "unit quaternion (w,x,y,z), passive (DAMASK, P = -1), v_crystal = M(q) v_sample, fundamental zone"
 BASAL_SCATTER_DEG = 15.0
+MIXED = ("equiaxed", "large", "small", "elongated")  # in turn, so that any slice of the set holds all of them
 _CHUNK_VOXELS = 1 << 20
+_STORED_TOGETHER = 1 << 15  # numbers in a chunk of HDF5, compressed and read as a whole: one VE, or a few small ones
 _PADDING = {"f": np.nan, "i": 0, "u": 0}
 
 
 class PolycrystalSet(NamedTuple):
-    """A set of polycrystals: its place in the artifact, its size and what it is made of."""
+    """A set of polycrystals: its place in the artifact, its size and what it is made of, morphologies in turn."""
 
     symmetry: str
     name: str
     count: int
-    morphology: str = "equiaxed"
+    morphologies: tuple[str, ...] = ("equiaxed",)
     texture: str = "random"
 
     @property
@@ -49,7 +53,8 @@ def polycrystal_sets(settings: Polycrystals) -> list[PolycrystalSet]:
     few = settings.edge_cases
     return [
         *(PolycrystalSet("cubic", name, count) for name, count in cubic),
-        *(PolycrystalSet("cubic", name, few, morphology=name) for name in ("large", "small", "elongated")),
+        PolycrystalSet("cubic", "mixed", settings.cubic_mixed, MIXED),
+        *(PolycrystalSet("cubic", name, few, (name,)) for name in ("large", "small", "elongated")),
         *(PolycrystalSet("cubic", name, few, texture=name) for name in polycrystal.COMPONENTS),
         *(PolycrystalSet("hexagonal", name, count) for name, count in hexagonal),
         PolycrystalSet("hexagonal", "basal", few, texture="basal"),
@@ -71,7 +76,7 @@ def generate_polycrystals(job: Job) -> None:
             group = file.create_group(s.path)
             group.attrs.update(symmetry=s.symmetry, edge_m=polycrystal.EDGE_M, convention=CONVENTION)
             if settings.source == SYNTHETIC:
-                group.attrs.update(morphology=s.morphology, texture=s.texture)
+                group.attrs.update(morphology=", ".join(s.morphologies), texture=s.texture)
                 chunks = _grown(job, s, settings)
             else:
                 chunks = _read_polycrystals(Path(settings.source) / s.path, s.symmetry)
@@ -82,11 +87,25 @@ def _grown(job: Job, s: PolycrystalSet, settings: Polycrystals) -> Iterator[dict
     scatter = BASAL_SCATTER_DEG if s.texture == "basal" else settings.texture_scatter_deg
 
     def make(index: range, label: str) -> dict[str, np.ndarray]:
-        elements = polycrystal.generate(len(index), settings.edge, s.symmetry, job.generator(label), morphology=s.morphology,
-                                        texture=s.texture, scatter_deg=scatter, device=job.device)  # fmt: skip
-        return _polycrystal_arrays(*(array.cpu().numpy() for array in elements))
+        kinds = [s.morphologies[element % len(s.morphologies)] for element in index]
+        generator, places, batches = job.generator(label), [], []
+        for morphology in dict.fromkeys(kinds):
+            places += [place for place, kind in enumerate(kinds) if kind == morphology]
+            batch = polycrystal.generate(kinds.count(morphology), settings.edge, s.symmetry, generator, morphology=morphology,
+                                         texture=s.texture, scatter_deg=scatter, device=job.device)  # fmt: skip
+            batches.append(batch)
+        return _polycrystal_arrays(*(array.cpu().numpy() for array in _joined(batches, places)))
 
     return _chunks(job, s.path.replace("/", "_"), s.count, settings.edge**3, make)
+
+
+def _joined(batches: list[polycrystal.VolumeElements], places: list[int]) -> polycrystal.VolumeElements:
+    """One batch of several, whose VEs go to these places, one after the other."""
+    most = max(batch.quaternion.shape[1] for batch in batches)
+    padded = [pad(batch.quaternion, (0, 0, 0, most - batch.quaternion.shape[1]), value=torch.nan) for batch in batches]
+    arrays = [batch.grain_id for batch in batches], padded, [batch.grains for batch in batches]
+    order = torch.tensor(places, device=padded[0].device).argsort()
+    return polycrystal.VolumeElements(*(torch.cat(array)[order] for array in arrays))
 
 
 def _read_polycrystals(folder: Path, symmetry: str) -> Iterator[dict[str, np.ndarray]]:
@@ -255,13 +274,16 @@ def _chunk_ranges(count: int, voxels: int) -> list[range]:
 def _chunks(
     job: Job, label: str, count: int, voxels: int, make: Callable[[range, str], dict[str, np.ndarray]]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Arrays of one chunk after another; each is kept in the step's folder, so that a killed step goes on from it."""
+    """Arrays of one chunk after another; each is kept in the step's folder, so that a killed step goes on from it.
+
+    Memory holds one chunk; the disk, until the step ends, the compressed chunks beside the artifact that they go into.
+    """
     for number, index in enumerate(_chunk_ranges(count, voxels)):
         path = job.workdir / f"{label}_{number:05d}.npz"
         if not path.is_file():
             arrays = make(index, path.stem)
             with store.atomic(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **arrays)
+                np.savez_compressed(file, **arrays)
         with np.load(path, allow_pickle=False) as content:
             yield dict(content)
 
@@ -272,12 +294,16 @@ def _append_all(group: h5py.Group, chunks: Iterator[dict[str, np.ndarray]]) -> N
 
 
 def _append(group: h5py.Group, arrays: dict[str, np.ndarray]) -> None:
-    """Lengthen the datasets of a group; where a second axis differs, the shorter is padded (NaN, or 0 for integers)."""
+    """Lengthen the datasets of a group; where a second axis differs, the shorter is padded (NaN, or 0 for integers).
+
+    Rows are compressed a few at a time, so that any few of them are read without the others.
+    """
     for name, array in arrays.items():
         if name not in group:
             maxshape = (None, None, *array.shape[2:]) if array.ndim > 1 else (None,)
-            group.create_dataset(name, data=array, maxshape=maxshape, compression="gzip", compression_opts=1, shuffle=True,
-                                 fillvalue=_PADDING.get(array.dtype.kind))  # fmt: skip
+            together = min(max(_STORED_TOGETHER // math.prod(array.shape[1:]), 1), 1024)
+            group.create_dataset(name, data=array, maxshape=maxshape, chunks=(together, *array.shape[1:]), compression="gzip",
+                                 compression_opts=1, shuffle=True, fillvalue=_PADDING.get(array.dtype.kind))  # fmt: skip
             continue
         data, start = group[name], len(group[name])
         if array.ndim > 1 and array.shape[1] > data.shape[1]:

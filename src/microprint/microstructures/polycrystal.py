@@ -16,6 +16,7 @@ from torch import Tensor
 
 from microprint import orientations
 from microprint.errors import UserError
+from microprint.microstructures.periodic import centres, voxel_centres, wrap
 
 EDGE_M = 2.77e-5  # edge of a VE; the training grains then measure 10 micrometres
 SPREAD = 0.1  # standard deviation of log(ESD)
@@ -161,8 +162,7 @@ def tessellate(seeds: Tensor, weight: Tensor, edge: int, stretch: Tensor) -> Ten
 
     A voxel goes to the seed with the least |stretch (x - s)|^2 - w. One grain at a time: memory stays at a few fields.
     """
-    centres = (torch.arange(edge, device=seeds.device) + 0.5) / edge
-    squares = (_wrap(centres - seeds[..., None]) * stretch[:, None]).square()  # (B, G, 3, n)
+    squares = (wrap(voxel_centres(edge, seeds.device) - seeds[..., None]) * stretch[:, None]).square()  # (B, G, 3, n)
     least = torch.full((len(seeds), edge, edge, edge), math.inf, device=seeds.device)
     owner = torch.zeros_like(least, dtype=torch.int32)
     for grain in range(seeds.shape[1]):
@@ -187,7 +187,7 @@ def aspect_ratios(grain_id: Tensor, grains: Tensor) -> Tensor:
     Extents are standard deviations of periodic offsets from a voxel of the grain's centre.
     """
     edge, owner, most = grain_id.shape[1], grain_id.long(), int(grains.max())
-    seeds = _circular_mean(owner, most, edge)
+    seeds, _ = centres(owner, most)
     offset, index = _offsets(owner, seeds)
     size = _sum_by_grain(torch.ones_like(offset[..., :1]), index, most).clamp_min(1)
     moment = _sum_by_grain(offset.square(), index, most) / size
@@ -199,11 +199,6 @@ def aspect_ratios(grain_id: Tensor, grains: Tensor) -> Tensor:
 def _stretch(aspect: float, device: torch.device | str) -> Tensor:
     """Scaling of the axes under which grains elongated along x become equiaxed, at equal volume."""
     return torch.tensor([aspect ** (-2 / 3), aspect ** (1 / 3), aspect ** (1 / 3)], device=device)
-
-
-def _wrap(offset: Tensor) -> Tensor:
-    """Nearest periodic image of an offset in a unit cube."""
-    return offset - offset.round()
 
 
 def _cells(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,26 +213,16 @@ def _cells(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
 
 def _offsets(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets of all voxels from their seeds, (B, n^3, 3), and the voxels' owners, (B, n^3)."""
-    edge = owner.shape[1]
-    centres = (torch.arange(edge, device=owner.device) + 0.5) / edge
-    places = torch.cartesian_prod(centres, centres, centres)
+    x = voxel_centres(owner.shape[1], owner.device)
+    places = torch.cartesian_prod(x, x, x)
     index = owner.flatten(1)
-    return _wrap(places - seeds.gather(1, index[..., None].expand(-1, -1, 3))), index
+    return wrap(places - seeds.gather(1, index[..., None].expand(-1, -1, 3))), index
 
 
 def _sum_by_grain(values: Tensor, index: Tensor, most: int) -> Tensor:
     """Sums (B, G, k) of voxel values (B, N, k) over grains."""
     total = values.new_zeros(values.shape[0], most, values.shape[2])
     return total.scatter_add(1, index[..., None].expand_as(values), values)
-
-
-def _circular_mean(owner: Tensor, most: int, edge: int) -> Tensor:
-    """Periodic centres (B, G, 3) of grains: the direction of the mean point on a circle for each axis."""
-    centres = (torch.arange(edge, device=owner.device) + 0.5) / edge
-    angle = 2 * math.pi * torch.cartesian_prod(centres, centres, centres)
-    points = torch.cat([angle.cos(), angle.sin()], -1).expand(owner.shape[0], -1, -1)
-    cosine, sine = _sum_by_grain(points, owner.flatten(1), most).chunk(2, -1)
-    return torch.atan2(sine, cosine) / (2 * math.pi)
 
 
 def _number_without_gaps(owner: Tensor, most: int) -> tuple[Tensor, Tensor]:

@@ -1,123 +1,149 @@
-"""Our fingerprint: the best linear code of a periodic volume element, and a residual network about it.
+"""Our fingerprint: a volume element as a list of seeds, which a transformer writes and a power diagram reads.
 
-The network works on a symmetric embedding of orientations, which is continuous where Euler angles in
-the fundamental zone jump. Its fingerprint are Fourier coefficients of that embedding (the best linear
-code there is) plus what a convolutional encoder adds to them; its reconstruction is the smooth field of
-these coefficients plus what a convolutional decoder makes of it. Untrained it therefore is the linear
-code, and the volume average of the embedding, the texture, can be read from it as it stands. All
-convolutions are periodic, as the material model is.
+The fingerprint has three parts: the volume averages of the orientation embedding (the texture), as they are; a few numbers
+for the whole; and six numbers for each of as many seeds as the rest allows, one at every point of a periodic lattice.
+The encoder reads one token an anchor, lets the anchors compare notes and writes the numbers; the decoder makes each
+anchor's numbers, after another exchange, into a seed of a soft power diagram: place, sharpness, weight and embedding.
+Neither sees voxels, so any resolution goes in and any comes out.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from microprint.microstructures.periodic import voxel_centres
+from microprint.networks.grain_tokens import GrainTokens
 from microprint.networks.losses import (
     gaussian_negative_log_likelihood,
     kl_divergence,
     sample_posterior,
 )
-from microprint.networks.spectral_code import SpectralCode
+from microprint.networks.power_diagram import soft_power_diagram
+from microprint.networks.seed_lattice import differences
+from microprint.orientations import expand
+
+NUMBERS_A_SEED = 6  # as many as the centre and the orientation of a grain
+HEAD_WIDTH = 32  # of attention
+VOXELS_COMPARED = 16  # along an edge: the loss of a finer volume element is taken on a random sublattice
 
 
-class PeriodicConv(nn.Conv3d):
-    """3 x 3 x 3 convolution of a periodic volume."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(before, after, 3, padding=1, padding_mode="circular")
+def seeds_of(latent_dim: int, channels: int) -> int:
+    """Seeds that a fingerprint has room for, beside the averages and at least one number for the whole."""
+    return max((latent_dim - channels - 1) // NUMBERS_A_SEED, 1)
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(act(norm(conv(act(norm(x)))))): pre-activation, group norm, SiLU. Shape is kept."""
+class LatticeBlock(nn.Module):
+    """Attention between the points of a lattice and a dense layer for each (Vaswani et al. 2017), normalised before.
 
-    def __init__(self, channels: int) -> None:
+    The attention knows of places only the difference of two, so that a shift of the lattice along itself shifts the
+    result.
+    """
+
+    def __init__(self, width: int, points: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            *normalised(channels), PeriodicConv(channels, channels),
-            *normalised(channels), PeriodicConv(channels, channels),
-        )  # fmt: skip
+        self.heads = width // HEAD_WIDTH
+        self.before_attention, self.before_dense = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_attention, self.from_attention = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.nearness = nn.Parameter(0.02 * torch.randn(self.heads, points))
+        self.register_buffer("difference", differences(points), persistent=False)
+        for last in (self.from_attention, self.dense[-1]):
+            nn.init.zeros_(last.weight)  # the block begins as the identity
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
-
-
-def normalised(channels: int) -> tuple[nn.Module, nn.Module]:
-    """Group norm (groups of 8 channels) and activation."""
-    return nn.GroupNorm(max(channels // 8, 1), channels), nn.SiLU()
+        """(B, points, width) to the same shape."""
+        split = self.to_attention(self.before_attention(x)).unflatten(-1, (3, self.heads, HEAD_WIDTH))
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        bias = self.nearness[:, self.difference].to(query.dtype).expand(len(x), -1, -1, -1)
+        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        x = x + self.from_attention(heard.transpose(1, 2).flatten(2))
+        return x + self.dense(self.before_dense(x))
 
 
 class FingerprintNet(nn.Module):
-    """Variational autoencoder (B, k, n, n, n) -> (B, d) -> (B, k, n, n, n).
+    """Variational autoencoder: grain ids (B, n, n, n), embeddings (B, G, k) -> (B, d) -> field (B, k, n, n, n).
 
     Parameters
     ----------
     channels : numbers k of the orientation embedding.
-    latent_dim : numbers d of the fingerprint, whatever the edge n.
-    levels : halvings of the edge, which must divide n.
-    width : channels at full resolution; doubled at each halving, up to `widest`.
-    blocks : residual blocks at each resolution below the full one.
-    widest : largest number of channels.
+    latent_dim : numbers d of the fingerprint.
+    heads : of attention, of 32 features each.
+    blocks : blocks of attention in the encoder, and in the decoder.
+    average_scale : factor that gives the volume averages unit variance over the training set.
     """
 
-    def __init__(self, channels: int, latent_dim: int, levels: int, width: int, blocks: int, widest: int) -> None:
+    def __init__(self, channels: int, latent_dim: int, heads: int, blocks: int, average_scale: float) -> None:
         super().__init__()
-        widths = [min(width * 2**level, widest) for level in range(levels + 1)]
-        self.levels = levels
-        self.code = SpectralCode(latent_dim, channels)
-        self.encoder = nn.Sequential(
-            *_encoder(channels, widths, blocks), *normalised(widths[-1]), _silent(nn.Conv3d(widths[-1], channels, 1))
-        )
-        self.decoder = nn.Sequential(
-            nn.Conv3d(channels, widths[-1], 1),
-            *_decoder(widths[::-1], blocks),
-            *normalised(widths[0]),
-            _silent(PeriodicConv(widths[0], channels)),
-        )
-        # A posterior as wide as the prior would drown the signal at first: begin at a deviation of 0.1.
-        self.log_variance = nn.Parameter(torch.full((latent_dim,), -4.6))
+        width = heads * HEAD_WIDTH
+        seeds = seeds_of(latent_dim, channels)
+        self.sizes = [channels, latent_dim - channels - NUMBERS_A_SEED * seeds, NUMBERS_A_SEED * seeds]
+        self.average_scale = average_scale
+        self.tokens = GrainTokens(seeds, channels)
+        self.read = _dense(self.tokens.features, width)
+        self.encoder = nn.Sequential(*(LatticeBlock(width, seeds) for _ in range(blocks)), nn.LayerNorm(width))
+        self.to_overall = nn.Linear(width, self.sizes[1])
+        self.to_seed = _dense(width, NUMBERS_A_SEED, hidden=2 * width)
+        self.from_whole = nn.Linear(sum(self.sizes[:2]), width)
+        self.from_seed = _dense(NUMBERS_A_SEED, width)
+        self.decoder = nn.Sequential(*(LatticeBlock(width, seeds) for _ in range(blocks)), nn.LayerNorm(width))
+        self.to_diagram = nn.Linear(width, 3 + 3 + 1 + channels)
+        # From the averages the decoder would first learn to draw one grey field, and be long in forgetting it.
+        nn.init.zeros_(self.from_whole.weight)
+        nn.init.normal_(self.to_diagram.weight, std=0.02)
+        nn.init.zeros_(self.to_diagram.bias)
+        # A posterior as wide as the prior would drown the signal at first. All seeds are alike.
+        self.log_deviation = nn.Parameter(torch.full((sum(self.sizes[:2]) + NUMBERS_A_SEED,), -4.0))
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean and log-variance, (B, d) each, of an embedding (B, k, n, n, n).
+    def encode(self, grain_id: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance, (B, d) each; the posterior is equally wide for all volume elements."""
+        tokens, average = self.tokens(grain_id, embedding)
+        hidden = self.encoder(self.read(tokens))
+        parts = [self.average_scale * average, self.to_overall(hidden.mean(1)), self.to_seed(hidden).flatten(1)]
+        mean = torch.cat([part.float() for part in parts], 1)
+        whole, seed = self.log_deviation.split([sum(self.sizes[:2]), NUMBERS_A_SEED])
+        deviation = torch.cat([whole, seed.repeat(self.sizes[2] // NUMBERS_A_SEED)])
+        return mean, (2 * deviation).expand_as(mean)
 
-        The posterior is equally wide for all volume elements.
-        """
-        mean = self.code.encode(x) + self.code.encode(self.encoder(x))
-        return mean, self.log_variance.expand_as(mean)
+    def decode(self, z: Tensor, axes: Tensor) -> Tensor:
+        """Embedding (B, k, n, n, n), of fingerprints (B, d), at voxels of coordinates `axes` (3, n) in edges."""
+        return soft_power_diagram(*self.seeds(z), axes)
 
-    def decode(self, z: Tensor, edge: int) -> Tensor:
-        """Embedding (B, k, edge, edge, edge) of fingerprints (B, d)."""
-        return self.code.decode(z, edge) + self.decoder(self.code.decode(z, edge // 2**self.levels))
+    def seeds(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Centre (B, M, 3), sharpness (B, M, 3), weight (B, M) and embedding (B, M, k) of the seeds of fingerprints (B, d)."""
+        whole, numbers = z.split([sum(self.sizes[:2]), self.sizes[2]], 1)
+        hidden = self.from_seed(numbers.unflatten(1, (-1, NUMBERS_A_SEED))) + self.from_whole(whole)[:, None]
+        diagram = self.to_diagram(self.decoder(hidden)).float()
+        offset, log_sharpness, weight, value = diagram.split([3, 3, 1, self.sizes[0]], -1)
+        anchors = self.tokens.anchors
+        scale = len(anchors) ** (1 / 3)  # of lengths, to the distance between anchors
+        # With these factors the layer begins where seeds are about as wide as their distance.
+        return anchors + offset / scale, (2 * scale) ** 2 * (2 * log_sharpness).exp(), 4 * weight[..., 0], 8 * value
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Negative evidence lower bound for each number of the data, in nats, and its two terms."""
-        x = batch["channels"]
-        mean, log_variance = self.encode(x)
-        reconstruction = self.decode(sample_posterior(mean, log_variance, generator), x.shape[-1])
-        likelihood = gaussian_negative_log_likelihood(reconstruction, x)
-        kl = kl_divergence(mean, log_variance).sum() / x.numel()
-        square = (reconstruction - x).square().sum(1).mean()
+        grain_id, embedding = batch["grain_id"], batch["embedding"]
+        mean, log_variance = self.encode(grain_id, embedding)
+        compared, axes = sublattice(grain_id, generator)
+        target = expand(compared, embedding)
+        reconstruction = self.decode(sample_posterior(mean, log_variance, generator), axes)
+        likelihood = gaussian_negative_log_likelihood(reconstruction, target)
+        kl = kl_divergence(mean, log_variance).sum() / target.numel()
+        square = (reconstruction - target).square().sum(1).mean()
         return {"loss": likelihood + kl, "reconstruction": likelihood, "kl": kl, "square_error": square}
 
 
-def _silent(layer: nn.Conv3d) -> nn.Conv3d:
-    """The same layer with an output of zero until it is trained."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
+def sublattice(grain_id: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Every s-th voxel of volume elements (B, n, n, n) from a random one on, at most 16 an edge; and its coordinates (3, m)."""
+    edge, device = grain_id.shape[-1], grain_id.device
+    stride = max(edge // VOXELS_COMPARED, 1)
+    first = torch.randint(stride, (3,), generator=generator, device=device)
+    places = first[:, None] + stride * torch.arange(edge // stride, device=device)
+    x, y, z = places
+    return grain_id[:, x[:, None, None], y[:, None], z], voxel_centres(edge, device)[places]
 
 
-def _encoder(channels: int, widths: list[int], blocks: int) -> list[nn.Module]:
-    layers: list[nn.Module] = [PeriodicConv(channels, widths[0])]
-    for before, after in zip(widths, widths[1:]):
-        layers.append(nn.Conv3d(before, after, 2, stride=2))
-        layers += [ResidualBlock(after) for _ in range(blocks)]
-    return layers
-
-
-def _decoder(widths: list[int], blocks: int) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:]):
-        layers += [ResidualBlock(before) for _ in range(blocks)]
-        layers.append(nn.ConvTranspose3d(before, after, 2, stride=2))
-    return [*layers, ResidualBlock(widths[-1])]
+def _dense(features: int, result: int, hidden: int | None = None) -> nn.Sequential:
+    hidden = hidden or 2 * result
+    return nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, result))

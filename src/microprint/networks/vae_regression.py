@@ -216,7 +216,9 @@ class TwoPointLoss(nn.Module):
 def autocorrelation(x: Tensor) -> Tensor:
     """S2(r) (B, n, n, n) of volumes (B, 1, n, n, n), periodic; r = 0 comes first."""
     shape = x.shape[2:]
-    return torch.fft.irfftn(torch.fft.rfftn(x[:, 0], dim=(1, 2, 3)).abs().square(), s=shape, dim=(1, 2, 3)) / shape.numel()
+    # No Fourier transform exists in bfloat16, the type of mixed precision.
+    power = torch.fft.rfftn(x[:, 0].float(), dim=(1, 2, 3)).abs().square()
+    return torch.fft.irfftn(power, s=shape, dim=(1, 2, 3)) / shape.numel()
 
 
 class VAERegression(nn.Module):

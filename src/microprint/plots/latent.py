@@ -49,24 +49,81 @@ def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry:
     return figure
 
 
-def path_slices(paths: Mapping[str, Tensor], symmetry: str) -> Figure:
-    """Middle sections of the volume elements decoded along paths, a path a row; paths (steps, n, n, n, 4)."""
-    steps = len(next(iter(paths.values())))
-    figure, axes = plt.subplots(len(paths), steps, figsize=(1.15 * steps, 1.4 * len(paths)), squeeze=False)
-    for row, (name, elements) in zip(axes, paths.items(), strict=True):
-        for number, (ax, orientations) in enumerate(zip(row, elements, strict=True)):
-            orientation_slice(ax, orientations, symmetry)
-            ax.set_title(f"{number / (steps - 1):.2f}")
+def along_path(
+    curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str], levels: Mapping[str, float]
+) -> Figure:
+    """Numbers along paths, a panel each.
+
+    Parameters
+    ----------
+    curves : by panel and by path, (steps,) each.
+    labels : of the panels' axes.
+    levels : what real volume elements have, for some of the panels.
+    """
+    figure, axes = plt.subplots(1, len(curves), figsize=(2.5 * len(curves), 2.5), squeeze=False)
+    for ax, (panel, paths) in zip(axes[0], curves.items(), strict=True):
+        for color, (name, values) in zip(COLOURS, paths.items(), strict=False):
+            ax.plot(torch.linspace(0, 1, len(values)), values, ".-", color=color, label=name)
+        if panel in levels:
+            ax.axhline(levels[panel], color=PALETTE["constant"], linestyle="--", label="real VEs")
+        ax.set(xlabel="way from start to end", ylabel=labels[panel], title=panel)
+        ax.set_ylim(0, 1.15 * ax.get_ylim()[1])
+        ax.legend(fontsize=7)
+    return figure
+
+
+def rows_of_slices(rows: Mapping[str, tuple[Tensor, Sequence[str]]], symmetry: str) -> Figure:
+    """Middle sections of volume elements (m, n, n, n, 4) with a title each, a named row each; the colour key at the end."""
+    widest = max(len(titles) for _, titles in rows.values())
+    figure, axes = plt.subplots(len(rows), widest + 1, figsize=(1.15 * (widest + 1), 1.4 * len(rows)), squeeze=False)
+    for row, (name, (fields, titles)) in zip(axes, rows.items(), strict=True):
+        for ax in row[len(titles):]:
+            ax.set_axis_off()
+        for ax, field, title in zip(row, fields, titles, strict=False):
+            orientation_slice(ax, field, symmetry)
+            ax.set_title(title, fontsize=8)
         row[0].set_ylabel(name)
+    colour_key(axes[0, -1], symmetry)
+    return figure
+
+
+def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tensor, Tensor], symmetry: str) -> Figure:
+    """What one seed of a fingerprint decides.
+
+    Parameters
+    ----------
+    before, after : (n, n, n, 4) one decoded volume element, and with one seed exchanged whose anchor is voxel (0, 0, 0).
+    mean : (n, n, n) mean response in degrees, the anchor of the exchanged seed in voxel (0, 0, 0).
+    curve : distances between seeds, mean responses there in degrees.
+    """
+    figure, axes = plt.subplots(1, 4, figsize=(8.2, 2.1), width_ratios=(1, 1, 1.25, 1.4))
+    middle = len(mean) // 2
+    for ax, field, title in zip(axes, (before, after), ("decoded", "one seed exchanged"), strict=False):
+        orientation_slice(ax, field.roll([middle] * 3, (0, 1, 2)), symmetry)
+        ax.set_title(title)
+    image = axes[2].imshow(mean.roll([middle] * 3, (0, 1, 2))[:, :, middle].T, origin="lower", vmin=0, cmap="magma")
+    axes[2].set(xticks=[], yticks=[], title="turned by, mean")
+    axes[2].grid(False)
+    figure.colorbar(image, ax=axes[2], label="disorientation / °")
+    for ax in axes[:3]:
+        ax.plot(middle, middle, "+", color="white", markersize=9)
+    axes[3].plot(*curve, ".-", color=PALETTE["ours"])
+    axes[3].set(xlabel="way from the anchor / distance of anchors", ylabel="turned by / °", xlim=(0, None), ylim=(0, None))
     return figure
 
 
 def scatter_sets(ax: Axes, sets: Mapping[str, Tensor], background: Tensor, axes_shown: Sequence[int] = (0, 1)) -> None:
-    """Sets of points on two principal components, over the training set in grey; points (N, at least 2)."""
+    """Sets of points on two principal components, over the training set in grey; points (N, at least 2).
+
+    Axes are a unit long or more: a model whose fingerprints have collapsed into one shows a point.
+    """
     first, second = axes_shown
     ax.scatter(background[:, first], background[:, second], s=4, color="0.8", label="training", zorder=0)
     for color, (name, points) in zip(COLOURS, sets.items(), strict=False):
         ax.scatter(points[:, first], points[:, second], s=9, color=color, label=name)
+    for low, high, limits in ((*ax.get_xlim(), ax.set_xlim), (*ax.get_ylim(), ax.set_ylim)):
+        middle, half = (low + high) / 2, max((high - low) / 2, 0.5)
+        limits(middle - half, middle + half)
     ax.set(xlabel=f"principal component {first + 1}", ylabel=f"principal component {second + 1}")
     ax.legend(fontsize=7, markerscale=1.5)
 
@@ -89,3 +146,26 @@ def confusion_matrix(ax: Axes, table: Tensor, names: Sequence[str], title: str) 
         for column in ticks:
             dark = table[row, column] > table.max() / 2
             ax.text(column, row, int(table[row, column]), ha="center", va="center", color="white" if dark else "black")
+
+
+def seed_sections(drawn: Mapping[str, Tensor], places: Mapping[str, Tensor], symmetry: str) -> Figure:
+    """The middle section of one volume element, as it is and as its seeds draw it at several resolutions.
+
+    Parameters
+    ----------
+    drawn : (n, n, n, 4) orientations by title, of any n each.
+    places : points (M, 3) in edges by label; those near the section are marked on the last panel.
+    """
+    figure, axes = plt.subplots(1, len(drawn) + 1, figsize=(1.9 * len(drawn) + 1.4, 2.2), width_ratios=[1] * len(drawn) + [0.7])
+    for ax, (title, field) in zip(axes, drawn.items(), strict=False):
+        orientation_slice(ax, field, symmetry)
+        ax.set_title(title)
+    edge, last = len(field), axes[len(drawn) - 1]
+    for (label, points), marker in zip(places.items(), ("+", "o"), strict=True):
+        x, y, _ = (points[(points[:, 2] - 0.5).abs() < 0.17] * edge).unbind(1)
+        face = {"facecolor": "white"} if marker == "o" else {}
+        last.scatter(x, y, marker=marker, s=22, color="black", label=label, **face)
+    last.set(xlim=(-0.5, edge - 0.5), ylim=(-0.5, edge - 0.5))
+    last.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, fontsize=7)
+    colour_key(axes[-1], symmetry)
+    return figure

@@ -1,16 +1,17 @@
 """Fingerprints of polycrystal volume elements: a trained autoencoder as a user applies it, and the step that trains it.
 
-Three variants share one face: `paper`, S1's ResNet VAE as written (White et al. 2025, arXiv 2503.17427); `coded`, the same
-as the authors' public code runs; `ours`, a periodic network on a symmetric embedding of orientations.
+Four variants share one face: `paper`, S1's ResNet VAE as written (White et al. 2025, arXiv 2503.17427); `coded`, the same
+as the authors' public code runs; `ours`, a list of seeds written and read by a periodic transformer on a symmetric
+embedding of orientations; `mixed`, the same trained on grains of several sizes and shapes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,9 @@ from torch import Tensor, nn
 from microprint import store
 from microprint.compute import Job, step
 from microprint.errors import UserError
-from microprint.networks.fingerprint_net import FingerprintNet
+from microprint.microstructures.periodic import voxel_centres
+from microprint.microstructures.volume_set import VolumeSet, read_volume_elements
+from microprint.networks.fingerprint_net import NUMBERS_A_SEED, FingerprintNet
 from microprint.networks.resnet_vae import ResNetVAE
 from microprint.orientations import (
     EMBEDDING_SIZE,
@@ -26,6 +29,8 @@ from microprint.orientations import (
     euler_channels,
     expand,
     from_euler_channels,
+    from_rotation_vector,
+    multiply,
     project,
     random,
     reduce,
@@ -34,93 +39,56 @@ from microprint.params import FingerprintVAE
 from microprint.training import History, Schedule, fit, seeded
 
 Array = np.ndarray | Tensor
-VARIANTS = ("paper", "coded", "ours")
+VARIANTS = ("paper", "coded", "ours", "mixed")
+PAPERS = VARIANTS[:2]
 VOXELS_AT_ONCE = 1 << 18  # bounds the memory of encoding and decoding
+TEXTURED = 0.25  # share of the volume elements that ours trains on with a texture
+SPREAD_DEG = (3.0, 60.0)  # of the orientations of a texture about their common one
 
 
-@dataclass(frozen=True)
-class VolumeSet:
-    """A set of volume elements of one size and symmetry.
+# --- samples of volume elements --------------------------------------------------------------------------------------
 
-    Attributes
-    ----------
-    grain_id : (N, n, n, n) integers, 0-based.
-    quaternion : (N, G, 4); rows beyond a volume element's grains are the identity.
-    grains : (N,) count of grains.
-    symmetry : "cubic" or "hexagonal".
-    """
+class EulerSamples:
+    """What S1's network trains on: Euler channels (B, 3, n, n, n), made on the training device as `microprint.training` wants."""
 
-    grain_id: Tensor
-    quaternion: Tensor
-    grains: Tensor
-    symmetry: str
+    def __init__(self, elements: VolumeSet) -> None:
+        self.elements = elements
 
     def __len__(self) -> int:
-        return len(self.grain_id)
+        return len(self.elements)
 
-    def __getitem__(self, index: slice | Tensor) -> VolumeSet:
-        return VolumeSet(self.grain_id[index], self.quaternion[index], self.grains[index], self.symmetry)
-
-    def orientations(self) -> Tensor:
-        """Quaternion of every voxel, (N, n, n, n, 4)."""
-        return expand(self.grain_id, self.quaternion).movedim(1, -1)
-
-
-def read_volume_elements(file: h5py.File, symmetry: str, name: str) -> VolumeSet:
-    """A set of `polycrystals.h5`; raises `UserError` where the file has no such set."""
-    if f"{symmetry}/{name}" not in file:
-        raise UserError(f"has no set {symmetry}/{name}", file.filename, "Run notebook 01 again")
-    group = file[f"{symmetry}/{name}"]
-    quaternion = torch.from_numpy(group["quaternion"][:])
-    padding = quaternion.isnan().any(-1, keepdim=True)
-    identity = quaternion.new_tensor([1.0, 0.0, 0.0, 0.0])
-    grain_id = torch.from_numpy(group["grain_id"][:].astype(np.int16))
-    grains = torch.from_numpy(group["grains"][:].astype(np.int64))
-    return VolumeSet(grain_id, torch.where(padding, identity, quaternion), grains, symmetry)
+    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """``channels`` of the volume elements `index`, on the generator's device."""
+        chosen = self.elements[index]
+        channels = euler_channels(reduce(chosen.quaternion.to(generator.device), chosen.symmetry))
+        return {"channels": expand(chosen.grain_id.to(generator.device), channels)}
 
 
-# --- representations of orientation ----------------------------------------------------------------------------------
-
-def channels_of(quaternion: Tensor, symmetry: str, variant: str) -> Tensor:
-    """What a variant's network sees of orientations (..., 4): S1's Euler channels (..., 3), or our embedding (..., k)."""
-    if variant == "ours":
-        return embed(quaternion, symmetry)
-    return euler_channels(reduce(quaternion, symmetry))
-
-
-def orientations_of(channels: Tensor, symmetry: str, variant: str) -> Tensor:
-    """Quaternions (..., 4) in the fundamental zone from a network's output: the inverse of `channels_of`."""
-    quaternion = project(channels, symmetry) if variant == "ours" else from_euler_channels(channels)
-    return reduce(quaternion, symmetry)
-
-
-class ChannelSamples:
-    """Volume elements expanded on the training device, as `microprint.training` wants them.
+class GrainSamples:
+    """What our network trains on: grain ids (B, n, n, n) and the embeddings (B, G, k) of the grains.
 
     Parameters
     ----------
-    elements : what is held: grain ids and one quaternion a grain.
-    variant : decides the representation, see `channels_of`.
-    augment : at every visit draw a random periodic shift, a random order and direction of the axes, and new random
-        orientations. All three leave the distribution of equiaxed, randomly textured volume elements as it is.
+    elements : volume elements of any symmetry, of which `augment` leaves no more than the tessellation.
+    symmetry : decides the embedding.
+    augment : at every visit draw a random periodic shift, a random order and direction of the axes, and new orientations.
+        They leave the distribution of equiaxed, randomly textured volume elements as it is, but for a share `TEXTURED`.
     """
 
-    def __init__(self, elements: VolumeSet, variant: str, device: torch.device, augment: bool = False) -> None:
-        self.grain_id = elements.grain_id.to(device)
-        self.quaternion = elements.quaternion.to(device)
-        self.symmetry, self.variant, self.augment = elements.symmetry, variant, augment
+    def __init__(self, elements: VolumeSet, symmetry: str, augment: bool = False) -> None:
+        self.elements, self.symmetry, self.augment = elements, symmetry, augment
 
     def __len__(self) -> int:
-        return len(self.grain_id)
+        return len(self.elements)
 
     def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Channels (B, k, n, n, n) of the volume elements `index`."""
-        index = index.to(self.grain_id.device)
-        grain_id, quaternion = self.grain_id[index], self.quaternion[index]
+        """``grain_id`` and ``embedding`` of the volume elements `index`, on the generator's device."""
+        chosen = self.elements[index]
+        grain_id, quaternion = chosen.grain_id.to(generator.device), chosen.quaternion.to(generator.device)
         if self.augment:
             grain_id = moved_at_random(grain_id, generator)
-            quaternion = random(quaternion.shape[:-1], generator, quaternion.dtype)
-        return {"channels": expand(grain_id, channels_of(quaternion, self.symmetry, self.variant))}
+            quaternion = oriented_at_random(quaternion.shape[:-1], generator)
+        return {"grain_id": grain_id, "embedding": embed(quaternion, self.symmetry)}
 
 
 def moved_at_random(grain_id: Tensor, generator: torch.Generator) -> Tensor:
@@ -136,6 +104,20 @@ def moved_at_random(grain_id: Tensor, generator: torch.Generator) -> Tensor:
     return shifted.permute(0, *(axis + 1 for axis in order)).flip(reversed_axes)
 
 
+def oriented_at_random(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Orientations (B, G, 4) of grains: uniform, or for a share `TEXTURED` of the B about a random one.
+
+    These are turned from it by a rotation vector whose entries are normal; its deviation is drawn log-uniformly.
+    """
+    count, device = shape[0], generator.device
+    uniform = random(shape, generator)
+    low, high = (math.log(math.radians(spread)) for spread in SPREAD_DEG)
+    spread = torch.exp(low + (high - low) * torch.rand(count, 1, 1, generator=generator, device=device))
+    turn = from_rotation_vector(spread * torch.randn(*shape, 3, generator=generator, device=device))
+    textured = torch.rand(count, 1, 1, generator=generator, device=device) < TEXTURED
+    return torch.where(textured, multiply(turn, uniform[:, :1]), uniform)
+
+
 # --- the public face -------------------------------------------------------------------------------------------------
 
 class Fingerprint:
@@ -146,7 +128,7 @@ class Fingerprint:
     Attributes
     ----------
     symmetry : crystal symmetry it was trained for, "cubic" or "hexagonal".
-    variant : "paper", "coded" or "ours".
+    variant : "paper", "coded", "ours" or "mixed".
     edge : voxels along the edge of the volume elements it was trained on.
     history : losses of every epoch of its training.
     """
@@ -170,7 +152,7 @@ class Fingerprint:
     @classmethod
     def build(cls, config: dict[str, Any]) -> Fingerprint:
         """Fingerprint with initial weights, drawn from torch's global generator."""
-        network = FingerprintNet if config["variant"] == "ours" else ResNetVAE
+        network = ResNetVAE if config["variant"] in PAPERS else FingerprintNet
         return cls(network(**config["network"]), config)
 
     def save(self, path: str | Path) -> None:
@@ -187,8 +169,7 @@ class Fingerprint:
 
         Parameters
         ----------
-        grain_ids : (B, n, n, n) integers, 0-based. `ours` takes any n that its halvings divide; the paper's network takes
-            the training edge only.
+        grain_ids : (B, n, n, n) integers, 0-based. Ours takes any n, the paper's network the training edge only.
         quaternions : (B, G, 4) orientation of each grain, (w, x, y, z), DAMASK's convention (passive, P = -1).
 
         Raises
@@ -197,6 +178,10 @@ class Fingerprint:
             For a wrong shape, a grain id without orientation, or quaternions that are not unit vectors.
         """
         return self.posterior(grain_ids, quaternions)[0]
+
+    def encode_set(self, elements: VolumeSet) -> Tensor:
+        """Fingerprints (N, d) of a set, read part by part if it stays in its file; see `encode`."""
+        return torch.cat([self.encode(part.grain_id, part.quaternion) for part in elements.parts()])
 
     def posterior(self, grain_ids: Array, quaternions: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the fingerprints' posterior, (B, d) each; see `encode`."""
@@ -208,10 +193,13 @@ class Fingerprint:
 
     @torch.no_grad()
     def _encode_chunk(self, grain_id: Tensor, quaternion: Tensor) -> tuple[Tensor, Tensor]:
-        device = next(self.network.parameters()).device
-        channels = channels_of(quaternion.float().to(device), self.symmetry, self.variant)
-        mean, log_variance = self.network.encode(expand(grain_id.long().to(device), channels.nan_to_num()))
-        return mean.flatten(1).cpu(), torch.exp(0.5 * log_variance).flatten(1).cpu()
+        grain_id, quaternion = grain_id.long().to(self._device), quaternion.float().to(self._device)
+        if self.variant in PAPERS:
+            channels = euler_channels(reduce(quaternion, self.symmetry)).nan_to_num()
+            mean, log_variance = self.network.encode(expand(grain_id, channels))
+        else:
+            mean, log_variance = self.network.encode(grain_id, embed(quaternion, self.symmetry).nan_to_num())
+        return mean.cpu(), torch.exp(0.5 * log_variance).cpu()
 
     def decode(self, z: Array, n: int | None = None) -> Array:
         """Orientation of every voxel, (B, n, n, n, 4), in the fundamental zone, of fingerprints (B, d).
@@ -229,16 +217,39 @@ class Fingerprint:
 
     @torch.no_grad()
     def _decode_chunk(self, z: Tensor, n: int) -> Tensor:
-        z = z.float().to(next(self.network.parameters()).device)
-        channels = self.network.decode(z, n) if self.variant == "ours" else self.network.decode(z)
-        return orientations_of(channels.movedim(1, -1), self.symmetry, self.variant).cpu()
+        z = z.float().to(self._device)
+        if self.variant in PAPERS:
+            quaternion = from_euler_channels(self.network.decode(z).movedim(1, -1))
+        else:
+            axes = voxel_centres(n, self._device).expand(3, -1)
+            quaternion = project(self.network.decode(z, axes).movedim(1, -1), self.symmetry)
+        return reduce(quaternion, self.symmetry).cpu()
+
+    @torch.no_grad()
+    def seeds(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Centre, sharpness, weight and embedding of the seeds of fingerprints of ours; see `FingerprintNet.seeds`."""
+        return tuple(part.cpu() for part in self.network.seeds(z.float().to(self._device)))
 
     @property
-    def averages(self) -> list[int]:
-        """Places in a fingerprint that hold volume averages of the embedding, which are the texture; none in S1's."""
-        if not isinstance(self.network, FingerprintNet):
-            return []
-        return (self.network.code.frequency == 0).all(1).nonzero()[:, 0].tolist()
+    def parts(self) -> dict[str, slice]:
+        """Where in a fingerprint its parts are; none in S1's.
+
+        ``averages``: volume averages of the embedding, which are the texture, scaled. ``overall``: for the whole volume
+        element. ``seeds``: six numbers for each seed, in the order of `anchors`.
+        """
+        if self.variant in PAPERS:
+            return {}
+        ends = list(itertools.accumulate(self.network.sizes))
+        return {name: slice(end - size, end) for name, size, end in zip(("averages", "overall", "seeds"), self.network.sizes, ends)}
+
+    @property
+    def anchors(self) -> Tensor:
+        """Places (M, 3), in edges of the volume element, about which the seeds of our fingerprints lie."""
+        return self.network.tokens.anchors.cpu()
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     @property
     def latent_dim(self) -> int:
@@ -262,11 +273,8 @@ class Fingerprint:
             raise UserError("a grain's orientation is missing or no unit quaternion", "quaternions")
 
     def _check_edge(self, n: int) -> None:
-        factor = 2 ** self.config["network"]["levels"] if self.variant == "ours" else self.edge
-        fits = n % factor == 0 if self.variant == "ours" else n == self.edge
-        if not fits:
-            wanted = f"a multiple of {factor}" if self.variant == "ours" else f"{factor}"
-            raise UserError(f"a volume element of edge {n}", "n", f"This fingerprint takes {wanted} voxels")
+        if self.variant in PAPERS and n != self.edge:
+            raise UserError(f"a volume element of edge {n}", "n", f"S1's network takes the {self.edge} voxels it was trained on")
 
 
 def _chunk(edge: int) -> int:
@@ -281,49 +289,51 @@ def _like(result: Tensor, given: Array) -> Array:
 
 @step(reads=("vae",), inputs=("polycrystals.h5",), outputs=("fingerprint_{variant}_{symmetry}.safetensors",))
 def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
-    """Train one variant on the `train` set of a symmetry; keep the weights of the best loss on `validation`."""
+    """Train one variant; keep the weights of the best loss on the `validation` set of the symmetry.
+
+    S1's networks train on the `train` set of the symmetry. Ours need no more than tessellations, which know no symmetry:
+    those of the largest set there is, the cubic `train` set, or of the `mixed` one.
+    """
     settings = job.params.vae
+    source = ("cubic", "mixed" if variant == "mixed" else "train") if variant not in PAPERS else (symmetry, "train")
     with job.open("polycrystals.h5") as file:
-        train, validation = (read_volume_elements(file, symmetry, name) for name in ("train", "validation"))
-    config = configuration(settings, variant, symmetry, edge=train.grain_id.shape[-1])
+        train = read_volume_elements(file, *source)
+        validation = read_volume_elements(file, symmetry, "validation")
+    config = configuration(settings, variant, symmetry, train.grain_id.shape[-1], float(train.grains.float().mean()))
     with seeded(job.seed(f"initial weights of fingerprint {variant} {symmetry}")):
         fingerprint = Fingerprint.build(config)
-    if variant == "ours":
-        fit_linear_code(fingerprint.network, train)
+    if variant in PAPERS:
+        samples = EulerSamples(train), EulerSamples(validation)
+    else:
+        samples = GrainSamples(train, symmetry, augment=True), GrainSamples(validation, symmetry)
     history = fit(
         fingerprint.network,
-        ChannelSamples(train, variant, job.device, augment=variant == "ours"),
-        ChannelSamples(validation, variant, job.device),
+        *samples,
         schedule_of(settings, variant, symmetry),
         seed=job.seed(f"training of fingerprint {variant} {symmetry}"),
         workdir=job.workdir,
         device=job.device,
         label=f"fingerprint {variant}, {symmetry}",
+        compute=job.params.compute,
+        logs=job.folder.parent / "logs",
     )
     name = f"fingerprint_{variant}_{symmetry}.safetensors"
     job.save_model(name, fingerprint.network.state_dict(), config | {"history": history})
 
 
-def fit_linear_code(network: FingerprintNet, train: VolumeSet) -> None:
-    """Let the network begin as the best linear code of the training set."""
-    samples = ChannelSamples(train, "ours", torch.device("cpu"))
-    unused = torch.Generator()
-    network.code.fit(samples.batch(index, unused)["channels"] for index in torch.arange(len(train)).split(32))
-
-
-def configuration(settings: FingerprintVAE, variant: str, symmetry: str, edge: int) -> dict[str, Any]:
-    """What `Fingerprint.build` needs, from the parameters and the data's edge length in voxels.
+def configuration(settings: FingerprintVAE, variant: str, symmetry: str, edge: int, grains: float) -> dict[str, Any]:
+    """What `Fingerprint.build` needs, from the parameters and the training set: its edge in voxels, its mean number of grains.
 
     Raises
     ------
     UserError
-        For an unknown variant, or an edge that cannot be halved.
+        For an unknown variant, an edge that S1's network cannot halve, or a fingerprint too small for a seed of ours.
     """
     if variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}", "train_fingerprint", f"Use one of {', '.join(VARIANTS)}")
-    if edge < 4 or edge & (edge - 1):
+    if variant in PAPERS and (edge < 4 or edge & (edge - 1)):
         raise UserError(f"volume elements of edge {edge}", "polycrystals.edge", "Use a power of two, 4 or more")
-    network = _ours(settings, symmetry, edge) if variant == "ours" else _papers(settings, variant, edge)
+    network = _papers(settings, variant, edge) if variant in PAPERS else _ours(settings, symmetry, grains)
     return {"variant": variant, "symmetry": symmetry, "edge": edge, "network": network}
 
 
@@ -334,17 +344,22 @@ def _papers(settings: FingerprintVAE, variant: str, edge: int) -> dict[str, Any]
             "kl_weight": 0.0 if coded else settings.paper_kl_weight, "coded": coded}
 
 
-def _ours(settings: FingerprintVAE, symmetry: str, edge: int) -> dict[str, Any]:
-    return {"channels": EMBEDDING_SIZE[symmetry], "latent_dim": settings.latent_dim,
-            "levels": (edge // 4).bit_length() - 1, "width": settings.ours_width, "blocks": settings.ours_blocks,
-            "widest": settings.ours_widest}
+def _ours(settings: FingerprintVAE, symmetry: str, grains: float) -> dict[str, Any]:
+    channels = EMBEDDING_SIZE[symmetry]
+    least = channels + 1 + NUMBERS_A_SEED
+    if settings.latent_dim < least:
+        raise UserError(f"{settings.latent_dim} numbers hold no {symmetry} seed", "vae.latent_dim", f"Use {least} or more")
+    # The mean of g random unit vectors in k dimensions has components of variance 1 / (g k).
+    return {"channels": channels, "latent_dim": settings.latent_dim, "heads": settings.ours_heads,
+            "blocks": settings.ours_blocks, "average_scale": math.sqrt(channels * grains)}
 
 
 def schedule_of(settings: FingerprintVAE, variant: str, symmetry: str) -> Schedule:
-    """S1's training schedule (Adam with AMSGrad, constant rate), or ours (cosine decay)."""
-    if variant == "ours":
-        epochs = settings.ours_epochs if symmetry == "cubic" else settings.ours_epochs_hexagonal
-        return Schedule(epochs, settings.ours_batch_size, settings.ours_learning_rate, decay="cosine", warmup=0.1,
-                        gradient_clip=1.0)
-    return Schedule(settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate,
-                    weight_decay=settings.paper_weight_decay, amsgrad=True)
+    """S1's training schedule (Adam with AMSGrad, constant rate), or ours (AdamW, cosine decay)."""
+    if variant in PAPERS:
+        return Schedule(settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate,
+                        weight_decay=settings.paper_weight_decay, amsgrad=True)
+    epochs = settings.ours_epochs if symmetry == "cubic" else settings.ours_epochs_hexagonal
+    epochs = settings.mixed_epochs if variant == "mixed" else epochs
+    return Schedule(epochs, settings.ours_batch_size, settings.ours_learning_rate, weight_decay=0.01, optimizer="adamw",
+                    betas=(0.9, 0.95), decay="cosine", warmup=0.05, gradient_clip=1.0)

@@ -282,7 +282,7 @@ def train_inverse_design(job: Job, *, prior: str) -> None:
     objective = Objective(model, reconstruction, _weights(job, settings, reconstruction, samples["train"]))
     history = fit(objective, samples["train"], samples["validation"], _schedule(settings, settings.epochs),
                   seed=job.seed(f"inverse design {prior}"), workdir=job.workdir, device=job.device,
-                  label=f"VAE-regression, {prior}")
+                  label=f"VAE-regression, {prior}", compute=job.params.compute, logs=job.folder.parent / "logs")
     divergence = _refit_prior(job, model, samples["train"], settings.prior_steps)
     job.save_model(f"inverse_design_{prior}.safetensors", model.state_dict(),
                    {"kind": "inverse_design", "model": sizes, "properties": list(settings.properties),
@@ -300,7 +300,8 @@ def train_forward_cnn(job: Job) -> None:
     with seeded(job.seed("forward CNN")):
         model = CNN3D(**sizes)
     history = fit(model, samples["train"], samples["validation"], _schedule(settings, settings.cnn_epochs),
-                  seed=job.seed("forward CNN"), workdir=job.workdir, device=job.device, label="3D CNN")
+                  seed=job.seed("forward CNN"), workdir=job.workdir, device=job.device, label="3D CNN",
+                  compute=job.params.compute, logs=job.folder.parent / "logs")
     job.save_model("forward_cnn.safetensors", model.state_dict(),
                    {"kind": "forward_cnn", "model": sizes, "properties": list(settings.properties),
                     "log_mean": scale.mean.tolist(), "log_std": scale.std.tolist(), "history": history})

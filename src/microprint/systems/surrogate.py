@@ -14,10 +14,11 @@ from torch import Tensor
 from microprint import store
 from microprint.compute import Job, step
 from microprint.errors import UserError
+from microprint.microstructures.volume_set import VolumeSet, read_volume_elements
 from microprint.networks.curve_process import CurveProcess
 from microprint.networks.stress_net import StressMLP
 from microprint.params import Surrogate as Settings
-from microprint.systems.fingerprint import Fingerprint, VolumeSet, read_volume_elements
+from microprint.systems.fingerprint import Fingerprint
 from microprint.training import Schedule, fit, seeded
 
 VARIANTS = ("paper", "ours")
@@ -151,15 +152,15 @@ def train_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
     encoder = Fingerprint.load(job.folder / f"fingerprint_{fingerprint}_{SYMMETRY}.safetensors").to(job.device)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation")}
-    z = {name: encoder.encode(curves.elements.grain_id, curves.elements.quaternion).float() for name, curves in sets.items()}
+    z = {name: encoder.encode_set(curves.elements).float() for name, curves in sets.items()}
     stress = {name: curves.stress for name, curves in sets.items()}
     config = {"kind": "surrogate", "variant": variant, "fingerprint": fingerprint, "strain": sets["train"].strain.tolist(),
               "inputs": z["train"].shape[1], "left_out": {name: curves.left_out for name, curves in sets.items()}}
     if variant == "paper":
-        model, more = _train_paper(job, z, stress)
+        model, more = _train_paper(job, fingerprint, z, stress)
         tensors = _with_deviation(model, z["validation"], stress["validation"])
     else:
-        more = {"features": encoder.averages or list(range(config["inputs"]))}
+        more = {"features": list(range(config["inputs"]))[encoder.parts.get("averages", slice(None))]}
         tensors = _train_ours(job, {name: part[:, more["features"]].double() for name, part in z.items()}, stress).state
     job.save_model(f"surrogate_{variant}_{fingerprint}.safetensors", tensors, config | more)
 
@@ -170,7 +171,8 @@ def _with_deviation(model: StressMLP, z: Tensor, stress: Tensor) -> dict[str, Te
     return {**model.state_dict(), "deviation": (model(z) - stress).square().mean(0).sqrt().double()}
 
 
-def _train_paper(job: Job, z: Mapping[str, Tensor], stress: Mapping[str, Tensor]) -> tuple[StressMLP, dict[str, Any]]:
+def _train_paper(job: Job, fingerprint: str, z: Mapping[str, Tensor],
+                 stress: Mapping[str, Tensor]) -> tuple[StressMLP, dict[str, Any]]:
     settings: Settings = job.params.surrogate
     sizes = {"inputs": z["train"].shape[1], "points": stress["train"].shape[1], "hidden": settings.paper_hidden}
     seed = job.seed("surrogate paper")
@@ -183,7 +185,7 @@ def _train_paper(job: Job, z: Mapping[str, Tensor], stress: Mapping[str, Tensor]
     samples = {name: CurveSamples(z[name].to(job.device), stress[name].float().to(job.device), passes if name == "train" else 1)
                for name in z}
     history = fit(model, samples["train"], samples["validation"], schedule, seed=seed, workdir=job.workdir, device=job.device,
-                  label="surrogate, as written")
+                  label=f"surrogate, as written, on {fingerprint}", compute=job.params.compute, logs=job.folder.parent / "logs")
     return model.cpu(), {"network": sizes, "history": history}
 
 

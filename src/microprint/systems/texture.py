@@ -164,7 +164,7 @@ def train_texture_vae(job: Job) -> None:
         model.weigh_layers(train.grams)
     schedule = Schedule(settings.epochs, settings.batch_size, settings.learning_rate, decay="cosine", gradient_clip=1.0)
     history = fit(model, train, validation, schedule, seed=job.seed("texture_vae training"), workdir=job.workdir,
-                  device=job.device, label="TextureVAE")
+                  device=job.device, label="TextureVAE", compute=job.params.compute, logs=job.folder.parent / "logs")
     job.save_model("texture_fingerprint.safetensors", model.state_dict(),
                    {"kind": "texture_fingerprint", "model": sizes, "pixels": images.shape[-1],
                     "split": {name: index.tolist() for name, index in split.items()}, "history": history})

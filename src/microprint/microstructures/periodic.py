@@ -1,0 +1,38 @@
+"""Distances, centres and nearest sites in a periodic unit cube."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def wrap(offset: Tensor) -> Tensor:
+    """Nearest periodic image of offsets in a unit cube."""
+    return offset - offset.round()
+
+
+def voxel_centres(edge: int, device: torch.device | str = "cpu") -> Tensor:
+    """Coordinates (n,) of the centres of n voxels along a unit edge."""
+    return (torch.arange(edge, device=device) + 0.5) / edge
+
+
+def centres(grain_id: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Centre of every grain, (B, count, 3) in [0, 1), and its number of voxels, (B, count), of grain ids (B, n, n, n).
+
+    On a circle the mean is the angle of the mean of exp(2 pi i x).
+    """
+    x = 2 * math.pi * voxel_centres(grain_id.shape[-1], grain_id.device)
+    angle = torch.cartesian_prod(x, x, x)
+    points = torch.cat([angle.cos(), angle.sin(), torch.ones_like(angle[:, :1])], 1)
+    owner = grain_id.flatten(1).long()[..., None].expand(-1, -1, 7)
+    sums = points.new_zeros(len(grain_id), count, 7).scatter_add(1, owner, points.expand(len(grain_id), -1, -1))
+    return torch.atan2(sums[..., 3:6], sums[..., :3]) / (2 * math.pi) % 1.0, sums[..., 6]
+
+
+def nearest_site(sites: Tensor, edge: int) -> Tensor:
+    """Index (B, n, n, n) of the periodically nearest of sites (B, G, 3) for every voxel; sites at infinity are nobody's."""
+    squares = wrap(voxel_centres(edge, sites.device) - sites[..., None]).square().nan_to_num(torch.inf)  # (B, G, 3, n)
+    x, y, z = squares.unbind(2)
+    return (x[..., :, None, None] + y[..., None, :, None] + z[..., None, None, :]).argmin(1)

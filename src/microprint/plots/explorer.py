@@ -1,0 +1,117 @@
+"""Walk between two volume elements of the latent space: with sliders where a person looks on, else as one picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from microprint.analysis.latent import PATHS, degrees_between
+from microprint.compute import watched
+from microprint.errors import UserError
+from microprint.plots.latent import orientation_slice
+from microprint.plots.microstructure import colour_key
+
+Place = tuple[str, int]  # name of a set, number in it
+STEPS = 101  # on a path, ends included
+
+
+class Explorer:
+    """Volume elements decoded along paths between known fingerprints.
+
+    Parameters
+    ----------
+    decode : orientations (B, n, n, n, 4) of fingerprints (B, d), `Fingerprint.decode`.
+    z : fingerprints (N, d) of each set.
+    symmetry : of the crystals.
+    """
+
+    def __init__(self, decode: Callable[[Tensor], Tensor], z: Mapping[str, Tensor], symmetry: str) -> None:
+        self.decode, self.z, self.symmetry = decode, z, symmetry
+
+    def picture(self, start: Place, end: Place, share: float = 0.5, path: str = "spherical", height: float = 0.5) -> Figure:
+        """The section z = height of the decoded start, of the place on the path, and of the end.
+
+        Parameters
+        ----------
+        share : of the way from start to end, 0 to 1.
+        path : "linear" or "spherical".
+        height : of the section, as a share of the volume element's edge, 0 to 1.
+
+        Raises
+        ------
+        UserError
+            If there is no such volume element or path.
+        """
+        ends = self._fingerprint(start), self._fingerprint(end)
+        if path not in PATHS:
+            raise UserError(f"no path is called {path!r}", "explorer", f"Use one of {', '.join(PATHS)}")
+        between = PATHS[path](*ends, STEPS)[round(share * (STEPS - 1))]
+        fields = self.decode(torch.stack([ends[0], between, ends[1]]))
+        level = min(int(height * fields.shape[3]), fields.shape[3] - 1)
+        away = [degrees_between(fields[1:2], fields[place], self.symmetry).item() for place in (0, 2)]
+        # Not from pyplot, which would keep every picture of a slide.
+        figure = Figure(figsize=(6.6, 2.2), layout="constrained")
+        axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 0.8))
+        titles = (f"{start[0]} {start[1]}", f"{path}, {share:.2f}", f"{end[0]} {end[1]}")
+        for ax, field, title in zip(axes, fields, titles, strict=False):
+            orientation_slice(ax, field[:, :, level:level + 1], self.symmetry)
+            ax.set_title(title)
+        axes[1].set_xlabel(f"{away[0]:.0f}° from the start, {away[1]:.0f}° from the end", fontsize=7)
+        colour_key(axes[3], self.symmetry)
+        return figure
+
+    def widget(self, start: Place, end: Place):
+        """The same with choices and sliders (ipywidgets)."""
+        import ipywidgets as widgets
+
+        names = list(self.z)
+        controls = {
+            "from_set": widgets.Dropdown(options=names, value=start[0], description="from"),
+            "from_number": widgets.BoundedIntText(start[1], min=0, max=len(self.z[start[0]]) - 1, description="number"),
+            "to_set": widgets.Dropdown(options=names, value=end[0], description="to"),
+            "to_number": widgets.BoundedIntText(end[1], min=0, max=len(self.z[end[0]]) - 1, description="number"),
+            "path": widgets.Dropdown(options=list(PATHS), value="spherical", description="path"),
+            "share": widgets.FloatSlider(0.5, min=0, max=1, step=1 / (STEPS - 1), description="way"),
+            "height": widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="section z"),
+        }
+        image = widgets.Image(format="png")
+
+        def update(_=None) -> None:
+            chosen = {name: control.value for name, control in controls.items()}
+            for side in ("from", "to"):
+                controls[f"{side}_number"].max = len(self.z[chosen[f"{side}_set"]]) - 1
+            ends = [(chosen[f"{side}_set"], controls[f"{side}_number"].value) for side in ("from", "to")]
+            image.value = png(self.picture(*ends, chosen["share"], chosen["path"], chosen["height"]))
+
+        update()
+        for control in controls.values():
+            control.observe(update, "value")
+        boxes = list(controls.values())
+        return widgets.VBox([widgets.HBox(boxes[:2]), widgets.HBox(boxes[2:4]), widgets.HBox(boxes[4:]), image])
+
+    def show(self, start: Place, end: Place):
+        """The widget where a person looks on and ipywidgets is there; else the picture half way."""
+        if watched():
+            try:
+                return self.widget(start, end)
+            except ModuleNotFoundError:
+                pass
+        return self.picture(start, end)
+
+    def _fingerprint(self, place: Place) -> Tensor:
+        name, number = place
+        if name not in self.z or not 0 <= number < len(self.z[name]):
+            sizes = ", ".join(f"{known} 0 to {len(found) - 1}" for known, found in self.z.items())
+            raise UserError(f"there is no volume element {name} {number}", "explorer", f"Use one of {sizes}")
+        return self.z[name][number]
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
