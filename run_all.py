@@ -58,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], choices=NEEDS, metavar="NN", help="these notebooks alone")
     parser.add_argument("--from", dest="start", choices=NEEDS, metavar="NN", help="this notebook and all after it")
     parser.add_argument("--force", action="store_true", help="run even what is up to date")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="trained fingerprints of a report, in place of notebook 03")
     parser.add_argument("--list", action="store_true", help="show each notebook's state and why it would run")
     parser.add_argument("--dry-run", action="store_true", help="check everything and say what would run and what it needs")
     parser.add_argument("--sweep", nargs="+", default=[], metavar="KEY=A,B,C", help="one run for each value")
@@ -83,7 +84,9 @@ def open_run(options: argparse.Namespace, overrides: dict[str, str], name: str |
 def execute(run: Run, options: argparse.Namespace) -> int:
     """Run what is not up to date, write the report, print the closing table."""
     from microprint.report import write_report
-    plan = run.plan(options.only, options.start, options.force)
+    if options.models:
+        run.adopt(options.models)
+    plan = run.plan(options.only, options.start, options.force, trained=bool(options.models))
     console.print(f"run [bold]{run.params.run.name}[/]: {len(plan)} of {len(NEEDS)} notebooks to execute", highlight=False)
     failure = None
     for number, reason in plan.items():

@@ -67,8 +67,7 @@ with study.open("polycrystals.h5") as file:
 sets["train"] = sets["train"][:settings.fitted]
 models = {name: Fingerprint.load(study.path(f"fingerprint_{name}_cubic.safetensors")) for name in ("paper", "ours")}
 parts, anchors = {name: fingerprint.parts for name, fingerprint in models.items()}, models["ours"].anchors
-z = {model: {name: torch.cat([fingerprint.encode(s.grain_id, s.quaternion) for s in elements.parts()])
-             for name, elements in sets.items()} for model, fingerprint in models.items()}
+z = {model: {name: fingerprint.encode_set(elements) for name, elements in sets.items()} for model, fingerprint in models.items()}
 
 # %% [markdown]
 # ## Paths

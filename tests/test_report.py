@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from toys import write_toys
 
 from microprint import store
@@ -31,6 +32,17 @@ def test_report_of_a_partial_run(run):
             assert (page.parent / link).is_file() or link == "metrics.json"
     assert '"input_path": "01_toy.ipynb"' in (page.parent / "01_toy.ipynb").read_text()
     assert store.load_json(page.parent / "params.json")["run"]["name"] == "t"
+
+
+def test_the_report_carries_the_trained_fingerprints(run):
+    for variant in ("ours", "coded"):
+        path = run.folder / "artifacts" / f"fingerprint_{variant}_cubic.safetensors"
+        store.save_tensors(path, {"w": torch.tensor([0.1, 2.0]), "n": torch.tensor([3])}, {"config": {"edge": 16}})
+    page = write_report(run)
+    assert "models/fingerprint_ours_cubic.safetensors" in page.read_text() and "coded" not in page.read_text()
+    tensors, metadata = store.load_tensors(page.parent / "models" / "fingerprint_ours_cubic.safetensors")
+    assert tensors["w"].dtype == torch.float16 and torch.allclose(tensors["w"].float(), torch.tensor([0.1, 2.0]), rtol=1e-3)
+    assert int(tensors["n"]) == 3 and metadata["config"] == {"edge": 16}
 
 
 @pytest.mark.parametrize("text, count", [

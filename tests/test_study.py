@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jupytext
 import pytest
+import torch
 from toys import HEADER, TOY, write_toys
 
 from microprint import store
@@ -56,6 +57,27 @@ def test_a_missing_upstream_artifact_is_refused(tmp_path, params):
     run = Run(params, write_toys(tmp_path / "n"))
     with pytest.raises(UserError, match="notebook 04 needs the artifacts of 03.*--only 03 04"):
         run.plan(only=["04"])
+
+
+def test_trained_fingerprints_take_the_place_of_their_notebook(tmp_path, params):
+    run, models = Run(params, write_toys(tmp_path / "n")), tmp_path / "models"
+    with pytest.raises(UserError, match="holds no trained fingerprint"):
+        run.adopt(models)
+    for name in ("ours", "paper"):
+        store.save_tensors(models / f"fingerprint_{name}_cubic.safetensors", {"w": torch.ones(2)}, {})
+    own = run.folder / "artifacts" / "fingerprint_paper_cubic.safetensors"
+    store.save_tensors(own, {"w": torch.zeros(2)}, {})
+    run.adopt(models)
+    assert torch.equal(store.load_tensors(own.with_name("fingerprint_ours_cubic.safetensors"))[0]["w"], torch.ones(2))
+    assert torch.equal(store.load_tensors(own)[0]["w"], torch.zeros(2))  # its own stays
+    with pytest.raises(UserError, match="notebook 04 needs the artifacts of 02"):
+        run.plan(only=["04"], trained=True)
+    done(run, "01", "02")
+    assert list(run.plan(only=["04"], trained=True)) == ["04"]
+    assert "03" not in run.plan(trained=True)
+    (models / "fingerprint_ours_cubic.safetensors").write_bytes(b"junk")
+    with pytest.raises(UserError):
+        run.adopt(models)
 
 
 def test_a_damaged_artifact_makes_its_notebook_run_again(tmp_path, params):

@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).parents[2]
 # Each notebook and those whose artifacts it reads.
 NEEDS = {"01": (), "02": ("01",), "03": ("02",), "04": ("03",), "05": ("01",), "06": ("03", "05"), "07": ("02",), "08": ("02",)}
 VGG_READERS = ("07", "08")
+FINGERPRINTS = "03"
 
 
 @dataclass(frozen=True)
@@ -156,19 +157,38 @@ class Run:
 
     # --- execution ---------------------------------------------------------------------------------------------------
 
-    def plan(self, only: Sequence[str] = (), start: str | None = None, force: bool = False) -> dict[str, str]:
-        """Notebooks to execute, in order, each with the reason.
+    def adopt(self, folder: Path) -> None:
+        """Take the trained fingerprints of a report, so that what reads them runs without notebook 03.
+
+        Those of this run's own stay. Raises `UserError` if the folder holds none, or a damaged one.
+        """
+        models = sorted(folder.glob("fingerprint_*.safetensors"))
+        if not models:
+            raise UserError("holds no trained fingerprint", folder, "Give the models folder of a report")
+        (self.folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        for model in models:
+            store.load_tensors(model)
+            target = self.folder / "artifacts" / model.name
+            if not target.exists():
+                shutil.copyfile(model, target)
+
+    def plan(
+        self, only: Sequence[str] = (), start: str | None = None, force: bool = False, trained: bool = False
+    ) -> dict[str, str]:
+        """Notebooks to execute, in order, each with the reason; with `trained` fingerprints at hand, never 03.
 
         Raises `UserError` if a notebook needs one that has neither run nor is in the plan.
         """
-        chosen = [n for n in NEEDS if (not only or n in only) and (start is None or n >= start)]
+        given = FINGERPRINTS if trained else ""
+        parents = {n: [q for p in NEEDS[n] for q in (NEEDS[p] if p == given else (p,))] for n in NEEDS if n != given}
+        chosen = [n for n in parents if (not only or n in only) and (start is None or n >= start)]
         plan: dict[str, str] = {}
         for number in chosen:
-            stale = [parent for parent in NEEDS[number] if parent in plan]
+            stale = [parent for parent in parents[number] if parent in plan]
             reason = "asked for" if force else self.why(number)
             if reason or stale:
                 plan[number] = reason or f"{', '.join(stale)} runs again"
-        for number, parent in ((n, p) for n in plan for p in NEEDS[n] if p not in plan):
+        for number, parent in ((n, p) for n in plan for p in parents[n] if p not in plan):
             if self.state.get(parent, {}).get("status") != "done" or self._damaged(parent):
                 raise UserError(f"notebook {number} needs the artifacts of {parent}, which are not there", self.folder,
                                 f"Run it too: --only {parent} {number}, or leave --only and --from out")

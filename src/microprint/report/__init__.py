@@ -40,8 +40,20 @@ def write_report(run: Run) -> Path:
     for name in ("metrics.json", "params.json"):
         if (run.folder / name).is_file():
             shutil.copy2(run.folder / name, target)
-    page = _render("index.html.j2", entries=entries, run=run.params.run, environment=store.environment(), at=store.now())
+    models = _save_models(run.folder / "artifacts", target / "models")
+    page = _render("index.html.j2", entries=entries, models=models, run=run.params.run, environment=store.environment(), at=store.now())
     return _save(target / "index.html", page)
+
+
+def _save_models(artifacts: Path, target: Path) -> list[str]:
+    """Trained fingerprints in half precision, which is plenty to use them and half the size to publish; their names."""
+    trained = [path for path in sorted(artifacts.glob("fingerprint_*.safetensors")) if "_coded_" not in path.name]
+    for path in trained:
+        tensors, metadata = store.load_tensors(path)
+        target.mkdir(exist_ok=True)
+        halved = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+        store.save_tensors(target / path.name, halved, metadata)
+    return [path.name for path in trained]
 
 
 def _entries(run: Run) -> Iterator[dict[str, Any]]:
