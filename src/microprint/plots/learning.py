@@ -38,14 +38,16 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], term
     histories : training history of each model; a model whose name is in the palette takes its colour.
     terms : axis label, with unit, of each term, e.g. ``{"kl": "KL divergence / nat"}``; models without it are left out.
     """
-    figure, axes = plt.subplots(1, len(terms), figsize=(3.2 * len(terms), 2.7), squeeze=False)
+    figure, axes = plt.subplots(1, len(terms), figsize=(2.8 * len(terms), 2.7), squeeze=False)
     for ax, (term, label) in zip(axes[0], terms.items(), strict=True):
         for number, (name, history) in enumerate(histories.items()):
             if f"train_{term}" in history[0]:
                 color = PALETTE.get(name, COLOURS[number % len(COLOURS)])
                 learning_curve(ax, history, term, color=color, label=name)
         ax.set_ylabel(label)
-        ax.legend(fontsize=7)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    fullest = max(axes[0], key=lambda ax: len(ax.lines))
+    figure.legend(*fullest.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
     return figure
 
 
