@@ -199,9 +199,9 @@ class FingerprintVAE:
     paper_weight_decay: Rate = 1e-4
     ours_heads: Positive = 4
     ours_blocks: Positive = 3
-    ours_epochs: Positive = 40
-    ours_epochs_hexagonal: Positive = 40
-    mixed_epochs: Positive = 20
+    ours_epochs: Positive = 24
+    ours_epochs_hexagonal: Positive = 24
+    mixed_epochs: Positive = 10
     ours_batch_size: Positive = 16
     ours_learning_rate: Rate = 2e-3
     evaluated: Positive = 6
