@@ -46,7 +46,7 @@ def folder(tmp_path):
             P[1], F[1] = np.nan, np.nan
             cp[f"{name}/F"], cp[f"{name}/P"], cp[f"{name}/converged"] = F, P, np.arange(count) != 1
     torch.manual_seed(0)
-    fingerprint = Fingerprint.build(configuration(PARAMS.vae, "ours", "hexagonal", 8))
+    fingerprint = Fingerprint.build(configuration(PARAMS.vae, "ours", "hexagonal", 8, 5.0))
     save_tensors(tmp_path / "fingerprint_ours_hexagonal.safetensors", fingerprint.network.state_dict(),
                  {"config": fingerprint.config, "provenance": {"key": "c"}})
     return tmp_path
