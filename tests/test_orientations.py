@@ -60,6 +60,10 @@ def test_rotation_vector_and_angle():
     vector = torch.tensor([[0.0, 0.0, 0.0], [1e-9, 0.0, 0.0], [0.3, -0.4, 1.2]], dtype=torch.float64)
     angle = ori.rotation_angle(ori.from_rotation_vector(vector))
     torch.testing.assert_close(angle, vector.norm(dim=-1), rtol=1e-9, atol=0)
+    torch.testing.assert_close(ori.to_rotation_vector(ori.from_rotation_vector(vector)), vector, rtol=1e-9, atol=0)
+    q = rotations(200, 4)
+    theirs = damask.Rotation(q.numpy()).as_axis_angle()
+    np.testing.assert_allclose(ori.to_rotation_vector(-q).numpy(), theirs[:, :3] * theirs[:, 3:], atol=1e-9)
 
 
 def test_random_rotations_are_uniform_and_reproducible():

@@ -133,7 +133,7 @@ def test_samples_are_the_volume_elements():
     assert float(angle.max()) < 1e-3
     batch = GrainSamples(e, "cubic").batch(index, unused)
     assert torch.equal(batch["grain_id"], e.grain_id[index])
-    assert torch.allclose(batch["embedding"], orientations.embed(e.quaternion[index], "cubic"))
+    assert torch.equal(batch["quaternion"], orientations.reduce(e.quaternion[index], "cubic"))
 
 
 @pytest.mark.parametrize("variant, symmetry", [("coded", "cubic"), ("ours", "hexagonal"), ("mixed", "cubic")])

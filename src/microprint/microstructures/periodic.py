@@ -7,6 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+_FITTING_EDGE = 16  # voxels an edge while sites are fitted
+_FITTING_STEPS = 4
+_FITTING_RATE = 0.7  # of the steps: a site moves its cell's centre by somewhat more than its own way
+
 
 def wrap(offset: Tensor) -> Tensor:
     """Nearest periodic image of offsets in a unit cube."""
@@ -36,3 +40,17 @@ def nearest_site(sites: Tensor, edge: int) -> Tensor:
     squares = wrap(voxel_centres(edge, sites.device) - sites[..., None]).square().nan_to_num(torch.inf)  # (B, G, 3, n)
     x, y, z = squares.unbind(2)
     return (x[..., :, None, None] + y[..., None, :, None] + z[..., None, None, :]).argmin(1)
+
+
+def fitted_sites(centre: Tensor, edge: int) -> Tensor:
+    """Sites (B, G, 3) of a periodic Voronoi tessellation whose cells have about the centres `centre`, on n = `edge` voxels.
+
+    Fixed-point steps from the centres themselves, which are the sites of no tessellation but a centroidal one. Centres at
+    infinity are nobody's.
+    """
+    sites, edge = centre, min(edge, _FITTING_EDGE)
+    for _ in range(_FITTING_STEPS):
+        reached, voxels = centres(nearest_site(sites, edge), centre.shape[1])
+        moved = sites + _FITTING_RATE * wrap(centre - reached)
+        sites = torch.where(voxels[..., None] > 0, moved, sites)
+    return sites

@@ -5,6 +5,9 @@ for the whole; and six numbers for each of as many seeds as the rest allows, one
 The encoder reads one token an anchor, lets the anchors compare notes and writes the numbers; the decoder makes each
 anchor's numbers, after another exchange, into a seed of a soft power diagram: place, sharpness, weight and embedding.
 Neither sees voxels, so any resolution goes in and any comes out.
+
+Both begin as what a person would do: a list of grains, place and orientation, drawn as a Voronoi tessellation. What is
+learnt is what to change.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from microprint.networks.losses import (
 )
 from microprint.networks.power_diagram import soft_power_diagram
 from microprint.networks.seed_lattice import differences
-from microprint.orientations import expand
+from microprint.orientations import EMBEDDING_SIZE, embed, expand, from_rotation_vector
 
 NUMBERS_A_SEED = 6  # as many as the centre and the orientation of a grain
 HEAD_WIDTH = 32  # of attention
@@ -63,20 +66,20 @@ class LatticeBlock(nn.Module):
 
 
 class FingerprintNet(nn.Module):
-    """Variational autoencoder: grain ids (B, n, n, n), embeddings (B, G, k) -> (B, d) -> field (B, k, n, n, n).
+    """Variational autoencoder: grain ids (B, n, n, n), quaternions (B, G, 4) -> (B, d) -> field (B, k, n, n, n).
 
     Parameters
     ----------
-    channels : numbers k of the orientation embedding.
+    symmetry : of the crystals; decides the embedding and its size k.
     latent_dim : numbers d of the fingerprint.
     heads : of attention, of 32 features each.
     blocks : blocks of attention in the encoder, and in the decoder.
     average_scale : factor that gives the volume averages unit variance over the training set.
     """
 
-    def __init__(self, channels: int, latent_dim: int, heads: int, blocks: int, average_scale: float) -> None:
+    def __init__(self, symmetry: str, latent_dim: int, heads: int, blocks: int, average_scale: float) -> None:
         super().__init__()
-        width = heads * HEAD_WIDTH
+        self.symmetry, channels, width = symmetry, EMBEDDING_SIZE[symmetry], heads * HEAD_WIDTH
         seeds = seeds_of(latent_dim, channels)
         self.sizes = [channels, latent_dim - channels - NUMBERS_A_SEED * seeds, NUMBERS_A_SEED * seeds]
         self.average_scale = average_scale
@@ -88,19 +91,24 @@ class FingerprintNet(nn.Module):
         self.from_whole = nn.Linear(sum(self.sizes[:2]), width)
         self.from_seed = _dense(NUMBERS_A_SEED, width)
         self.decoder = nn.Sequential(*(LatticeBlock(width, seeds) for _ in range(blocks)), nn.LayerNorm(width))
-        self.to_diagram = nn.Linear(width, 3 + 3 + 1 + channels)
+        self.to_diagram = nn.Linear(width, sum(self._diagram()))
         # From the averages the decoder would first learn to draw one grey field, and be long in forgetting it.
         nn.init.zeros_(self.from_whole.weight)
-        nn.init.normal_(self.to_diagram.weight, std=0.02)
-        nn.init.zeros_(self.to_diagram.bias)
+        for last in (self.to_seed[-1], self.to_diagram):  # changes of the list of grains: none at first
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         # A posterior as wide as the prior would drown the signal at first. All seeds are alike.
         self.log_deviation = nn.Parameter(torch.full((sum(self.sizes[:2]) + NUMBERS_A_SEED,), -4.0))
 
-    def encode(self, grain_id: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean and log-variance, (B, d) each; the posterior is equally wide for all volume elements."""
-        tokens, average = self.tokens(grain_id, embedding)
+    def encode(self, grain_id: Tensor, quaternion: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance, (B, d) each; the posterior is equally wide for all volume elements.
+
+        The quaternions (B, G, 4) lie in the fundamental zone.
+        """
+        tokens, average = self.tokens(grain_id, quaternion, embed(quaternion, self.symmetry))
         hidden = self.encoder(self.read(tokens))
-        parts = [self.average_scale * average, self.to_overall(hidden.mean(1)), self.to_seed(hidden).flatten(1)]
+        seeds = tokens[..., :NUMBERS_A_SEED] + self.to_seed(hidden)
+        parts = [self.average_scale * average, self.to_overall(hidden.mean(1)), seeds.flatten(1)]
         mean = torch.cat([part.float() for part in parts], 1)
         whole, seed = self.log_deviation.split([sum(self.sizes[:2]), NUMBERS_A_SEED])
         deviation = torch.cat([whole, seed.repeat(self.sizes[2] // NUMBERS_A_SEED)])
@@ -113,20 +121,27 @@ class FingerprintNet(nn.Module):
     def seeds(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Centre (B, M, 3), sharpness (B, M, 3), weight (B, M) and embedding (B, M, k) of the seeds of fingerprints (B, d)."""
         whole, numbers = z.split([sum(self.sizes[:2]), self.sizes[2]], 1)
-        hidden = self.from_seed(numbers.unflatten(1, (-1, NUMBERS_A_SEED))) + self.from_whole(whole)[:, None]
-        diagram = self.to_diagram(self.decoder(hidden)).float()
-        offset, log_sharpness, weight, value = diagram.split([3, 3, 1, self.sizes[0]], -1)
-        anchors = self.tokens.anchors
-        scale = len(anchors) ** (1 / 3)  # of lengths, to the distance between anchors
-        # With these factors the layer begins where seeds are about as wide as their distance.
-        return anchors + offset / scale, (2 * scale) ** 2 * (2 * log_sharpness).exp(), 4 * weight[..., 0], 8 * value
+        numbers = numbers.unflatten(1, (-1, NUMBERS_A_SEED))
+        hidden = self.decoder(self.from_seed(numbers) + self.from_whole(whole)[:, None])
+        changes = self.to_diagram(hidden).float().split(self._diagram(), -1)
+        offset, log_sharpness, weight, turn, strength, rest = changes
+        site, rotation = self.tokens.unlisted(numbers)
+        scale = len(self.tokens.anchors) ** (1 / 3)  # of lengths, to the distance between anchors
+        # Factors that make one step of the optimiser a small change, and the first boundaries a voxel or two wide.
+        value = embed(from_rotation_vector(rotation + 0.2 * turn), self.symmetry)
+        return (site + 0.5 * offset / scale, (4 * scale) ** 2 * log_sharpness.exp(), 4 * weight[..., 0],
+                (1 + 0.5 * strength) * value + rest)
+
+    def _diagram(self) -> list[int]:
+        """Numbers by which a seed is changed: offset, sharpness, weight, rotation, strength of its embedding, and the rest."""
+        return [3, 3, 1, 3, 1, self.sizes[0]]
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Negative evidence lower bound for each number of the data, in nats, and its two terms."""
-        grain_id, embedding = batch["grain_id"], batch["embedding"]
-        mean, log_variance = self.encode(grain_id, embedding)
+        grain_id, quaternion = batch["grain_id"], batch["quaternion"]
+        mean, log_variance = self.encode(grain_id, quaternion)
         compared, axes = sublattice(grain_id, generator)
-        target = expand(compared, embedding)
+        target = expand(compared, embed(quaternion, self.symmetry))
         reconstruction = self.decode(sample_posterior(mean, log_variance, generator), axes)
         likelihood = gaussian_negative_log_likelihood(reconstruction, target)
         kl = kl_divergence(mean, log_variance).sum() / target.numel()

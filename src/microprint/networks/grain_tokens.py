@@ -7,10 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from microprint.microstructures.periodic import centres, nearest_site, wrap
+from microprint.microstructures.periodic import centres, fitted_sites, nearest_site, wrap
 from microprint.networks.seed_lattice import rank_one_lattice
+from microprint.orientations import to_rotation_vector
 
 _VOLUME = 4.0  # squared edges that a grain may be farther away if it is larger by the whole volume element
+_TURN = 2.0  # gives rotation vectors in the fundamental zone, in radians, a variance of about one
 
 
 class GrainTokens(nn.Module):
@@ -20,6 +22,8 @@ class GrainTokens(nn.Module):
     anchor's grain; an anchor without one of its own, where grains are few, tells of the grain that it lies in. Where
     grains are many, a token also tells the mean embedding of those that no anchor got, in the cell about the anchor.
 
+    A token's first six numbers are what a list of grains would hold: place and orientation, see `listed`.
+
     Parameters
     ----------
     count : anchors M.
@@ -28,22 +32,22 @@ class GrainTokens(nn.Module):
 
     def __init__(self, count: int, channels: int) -> None:
         super().__init__()
-        self.features = 6 + 2 * channels
+        self.features = 9 + 2 * channels
         # These give what the tokens tell a variance of about one; without, training takes several times as long.
         self.spread = 2.3 * count ** (1 / 3)  # of offsets, which are a fraction of the distance between anchors
         self.unit = channels**0.5  # of the components of an embedding
         self.register_buffer("anchors", rank_one_lattice(count).float(), persistent=False)
 
-    def forward(self, grain_id: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Of grain ids (B, n, n, n) and the embeddings (B, G, k) of the grains."""
+    def forward(self, grain_id: Tensor, quaternion: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Of grain ids (B, n, n, n) and the orientations (B, G, 4), in the fundamental zone, and embeddings (B, G, k) of the grains."""
         dealt = deal_out(grain_id, embedding.shape[1], self.anchors)
         grain, alone, volume = dealt.grain, dealt.alone, dealt.volume
-        offset = wrap(_picked(dealt.centre, grain) - self.anchors).masked_fill(alone[..., None], 0.0)
+        site = _sites(dealt, grain_id.shape[-1])
         share = self._shares(grain_id, embedding.shape[1])
         left = torch.ones_like(volume).scatter(1, grain, 0.0)
         rest = share @ (embedding * left[..., None])
         own = [
-            self.spread * offset,
+            self.listed(site, _picked(quaternion, grain)),
             len(self.anchors) * volume.gather(1, grain)[..., None],
             share.gather(2, grain[..., None]),
             alone[..., None].float(),
@@ -51,6 +55,15 @@ class GrainTokens(nn.Module):
             self.unit * rest,
         ]
         return torch.cat(own, -1), (volume[..., None] * embedding).sum(1)
+
+    def listed(self, site: Tensor, quaternion: Tensor) -> Tensor:
+        """Six numbers (B, M, 6) of sites (B, M, 3) in edges and orientations (B, M, 4): offset from the anchor, rotation vector."""
+        return torch.cat([self.spread * wrap(site - self.anchors), _TURN * to_rotation_vector(quaternion)], -1)
+
+    def unlisted(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Sites (B, M, 3) in edges and rotation vectors (B, M, 3) of six numbers (B, M, 6)."""
+        offset, turn = numbers.split(3, -1)
+        return self.anchors + offset / self.spread, turn / _TURN
 
     def _shares(self, grain_id: Tensor, grains: int) -> Tensor:
         """Share (B, M, G) of every grain in the cell about every anchor."""
@@ -86,6 +99,14 @@ def deal_out(grain_id: Tensor, grains: int, anchors: Tensor) -> Dealt:
     grain = deal(cost.masked_fill((volume == 0)[:, None], torch.inf))
     x, y, z = (anchors * grain_id.shape[-1]).long().unbind(1)
     return Dealt(torch.where(grain < 0, grain_id[:, x, y, z].long(), grain), grain < 0, centre, volume)
+
+
+def _sites(dealt: Dealt, edge: int) -> Tensor:
+    """Voronoi sites (B, M, 3) of the grains that anchors tell of; those of one grain are equal."""
+    centre = _picked(dealt.centre, dealt.grain).masked_fill(dealt.alone[..., None], torch.inf)
+    same = dealt.grain[:, :, None] == dealt.grain[:, None]
+    owner = (same & ~dealt.alone[:, None]).float().argmax(-1)
+    return _picked(fitted_sites(centre, edge), owner)
 
 
 def deal(cost: Tensor) -> Tensor:

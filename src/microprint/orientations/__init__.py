@@ -21,6 +21,7 @@ from microprint.orientations.quaternions import (
     standardize,
     to_euler,
     to_matrix,
+    to_rotation_vector,
 )
 from microprint.orientations.symmetry import (
     SYMMETRIES,
@@ -53,4 +54,5 @@ __all__ = [
     "symmetry_operators",
     "to_euler",
     "to_matrix",
+    "to_rotation_vector",
 ]

@@ -133,7 +133,8 @@ def _harmonics(vector: Tensor, degree: int) -> Tensor:
     x, y, z = torch.stack(powers, -1).unbind(-2)
     i, j, k = torch.tensor(_exponents(degree), device=vector.device).unbind(-1)
     monomials = x[..., i] * y[..., j] * z[..., k]
-    return monomials @ (_basis(degree) * _scale(degree)).T.to(monomials)
+    with torch.autocast(vector.device.type, enabled=False):  # half precision would turn an orientation by tenths of a degree
+        return monomials @ (_basis(degree) * _scale(degree)).T.to(monomials)
 
 
 @cache

@@ -119,6 +119,11 @@ def from_rotation_vector(vector: Tensor) -> Tensor:
     return torch.cat([torch.cos(half), 0.5 * vector * torch.sinc(half / math.pi)], dim=-1)
 
 
+def to_rotation_vector(q: Tensor) -> Tensor:
+    """Rotation vectors (..., 3) of quaternions (..., 4): axis times angle in radians, in [0, pi]; zero where there is no axis."""
+    return rotation_angle(q)[..., None] * torch.nn.functional.normalize(standardize(q)[..., 1:], dim=-1)
+
+
 def rotation_angle(q: Tensor) -> Tensor:
     """Angle of rotation in radians, in [0, pi], (...). Accurate for small angles, unlike an arc cosine of w."""
     return 2 * torch.atan2(torch.linalg.vector_norm(q[..., 1:], dim=-1), q[..., 0].abs())

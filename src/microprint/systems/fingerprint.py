@@ -25,7 +25,6 @@ from microprint.networks.fingerprint_net import NUMBERS_A_SEED, FingerprintNet
 from microprint.networks.resnet_vae import ResNetVAE
 from microprint.orientations import (
     EMBEDDING_SIZE,
-    embed,
     euler_channels,
     expand,
     from_euler_channels,
@@ -65,12 +64,12 @@ class EulerSamples:
 
 
 class GrainSamples:
-    """What our network trains on: grain ids (B, n, n, n) and the embeddings (B, G, k) of the grains.
+    """What our network trains on: grain ids (B, n, n, n), and orientations (B, G, 4) of the grains in the fundamental zone.
 
     Parameters
     ----------
     elements : volume elements of any symmetry, of which `augment` leaves no more than the tessellation.
-    symmetry : decides the embedding.
+    symmetry : decides the zone.
     augment : at every visit draw a random periodic shift, a random order and direction of the axes, and new orientations.
         They leave the distribution of equiaxed, randomly textured volume elements as it is, but for a share `TEXTURED`.
     """
@@ -82,13 +81,13 @@ class GrainSamples:
         return len(self.elements)
 
     def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """``grain_id`` and ``embedding`` of the volume elements `index`, on the generator's device."""
+        """``grain_id`` and ``quaternion`` of the volume elements `index`, on the generator's device."""
         chosen = self.elements[index]
         grain_id, quaternion = chosen.grain_id.to(generator.device), chosen.quaternion.to(generator.device)
         if self.augment:
             grain_id = moved_at_random(grain_id, generator)
             quaternion = oriented_at_random(quaternion.shape[:-1], generator)
-        return {"grain_id": grain_id, "embedding": embed(quaternion, self.symmetry)}
+        return {"grain_id": grain_id, "quaternion": reduce(quaternion, self.symmetry)}
 
 
 def moved_at_random(grain_id: Tensor, generator: torch.Generator) -> Tensor:
@@ -198,7 +197,7 @@ class Fingerprint:
             channels = euler_channels(reduce(quaternion, self.symmetry)).nan_to_num()
             mean, log_variance = self.network.encode(expand(grain_id, channels))
         else:
-            mean, log_variance = self.network.encode(grain_id, embed(quaternion, self.symmetry).nan_to_num())
+            mean, log_variance = self.network.encode(grain_id, reduce(quaternion.nan_to_num(), self.symmetry))
         return mean.cpu(), torch.exp(0.5 * log_variance).cpu()
 
     def decode(self, z: Array, n: int | None = None) -> Array:
@@ -350,7 +349,7 @@ def _ours(settings: FingerprintVAE, symmetry: str, grains: float) -> dict[str, A
     if settings.latent_dim < least:
         raise UserError(f"{settings.latent_dim} numbers hold no {symmetry} seed", "vae.latent_dim", f"Use {least} or more")
     # The mean of g random unit vectors in k dimensions has components of variance 1 / (g k).
-    return {"channels": channels, "latent_dim": settings.latent_dim, "heads": settings.ours_heads,
+    return {"symmetry": symmetry, "latent_dim": settings.latent_dim, "heads": settings.ours_heads,
             "blocks": settings.ours_blocks, "average_scale": math.sqrt(channels * grains)}
 
 
