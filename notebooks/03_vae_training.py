@@ -128,24 +128,34 @@ curves = learning_curves({"paper": paper.history, "coded": coded.history},
 # `python run_all.py --only 03 --sweep vae.latent_dim=64,128,256,512 vae.paper_depth=resnet12,resnet18,resnet34`
 
 # %% [markdown]
-# ## Ours: a list of seeds
-# A polycrystal of 40 grains has about 240 numbers in it: a place and an orientation for each grain. So 256 should do, if they
-# are the right ones. Voxels are far from them, Euler angles jump (notebook 02), and a network that must first find the grains in
-# an image spends its time on that. Ours therefore
+# ## Ours: a list of grains, improved
+# A polycrystal of 40 grains has about 240 numbers in it: a place and an orientation for each grain. A person who has 256 would
+# write down just these and draw the grains as the cells of a Voronoi tessellation. The place is not the grain's centre: sites
+# and centres of Voronoi cells differ, so sites are wanted whose cells have these centres. They are found by moving each site, a
+# few times, by what its cell's centre is off:
 #
-# 1. **reads grains**: each is known by its centre, its volume and the symmetric embedding $e(q)$ of its orientation (notebook 02),
-#    which has unit length, is equal for equivalent orientations and continuous everywhere;
+# $$ s_i \leftarrow s_i + \big( c_i - c(\text{cell } i) \big), \qquad \text{from } s_i = c_i . $$
+#
+# Such a list knows nothing of the grains' volumes, nor what to do where there are more grains than it has room for, or fewer. That
+# is left to learn. Voxels are far from it, Euler angles jump (notebook 02), and a network that must first find the grains in an
+# image spends its time on that. Ours therefore
+#
+# 1. **reads grains**: each is known by its place, its volume, its rotation vector and the symmetric embedding $e(q)$ of its
+#    orientation (notebook 02), which has unit length, is equal for equivalent orientations and continuous everywhere;
 # 2. **deals them out** to the points of a periodic lattice, the nearest first. All of these *anchors* see the same neighbourhood,
 #    so that the network, attention between anchors, need only know the difference of two places. A shift of the VE along the
 #    lattice shifts the fingerprint;
-# 3. **writes** six numbers an anchor, beside the volume averages of $e$, which are the texture and stay as they are, and
-#    a few numbers for the whole;
+# 3. **writes** six numbers an anchor: those of the list, the way from the anchor to the site and the rotation vector in the
+#    fundamental zone, plus a learnt change. Beside them stand the volume averages of $e$, which are the texture and stay as they
+#    are, and a few numbers for the whole;
 # 4. **draws** a reconstruction as a soft power diagram. The decoder, attention again, turns an anchor's numbers into
-#    a seed: place $c_i$, sharpness $s_i$, weight $w_i$ and embedding $v_i$. Seeds share out every point $x$ among themselves:
+#    a seed, once more what the list says plus a learnt change: place $c_i$, sharpness $s_i$, weight $w_i$ and embedding $v_i$.
+#    Seeds share out every point $x$ among themselves:
 #
 # $$ \hat e(x) = \sum_i p_i(x)\, v_i, \qquad p_i(x) = \operatorname{softmax}_i \Big( w_i - \sum_a s_{ia}\, (x_a - c_{ia})^2 \Big) . $$
 #
-# The drawing is a function of position, not of voxels, and differentiable. Sharp seeds draw a generalised balanced power
+# All changes are zero before the first step, so training begins as good as the list is. The drawing is a function of position, not
+# of voxels, and differentiable. Sharp seeds draw a generalised balanced power
 # diagram, which fits measured grains as well as synthetic ones (Alpers et al. 2015, doi:10.1080/14786435.2015.1015469).
 
 # %% [markdown]
@@ -198,7 +208,8 @@ table(rows, ["part", "numbers", "spread over the test VEs", "width of the poster
 #
 # The baselines: **constant**, no information; **linear**, the strongest Fourier coefficients, which are the principal components
 # of periodic VEs; **grain list**, the 42 largest grains with six numbers each (centre and orientation), decoded as a Voronoi
-# tessellation: what a person who knows how these VEs were made would write down.
+# tessellation; **fitted list**, the same with fitted sites instead of centres. The last one is where ours begins: the difference
+# between their rows is what was learnt.
 
 # %%
 count = settings.evaluated

@@ -171,6 +171,7 @@ def test_baselines_rank_as_they_should():
         "constant": constant_reconstruction,
         "linear": lambda e: linear.decode(linear.encode(e)),
         "grain list": grain_list_reconstruction,
+        "fitted list": lambda e: grain_list_reconstruction(e, fitted=True),
     }
     degrees = [error.summary()["disorientation_deg"] for error in errors_of(models, elements).values()]
     assert degrees == sorted(degrees, reverse=True) and degrees[-1] < 12

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from microprint.errors import UserError
-from microprint.microstructures.periodic import centres, nearest_site
+from microprint.microstructures.periodic import centres, fitted_sites, nearest_site
 from microprint.microstructures.volume_set import VolumeSet
 from microprint.networks.spectral_code import SpectralCode
 from microprint.orientations import EMBEDDING_SIZE, disorientation, embed, expand, one_minus_abs_dot, project, reduce
@@ -176,22 +176,23 @@ class LinearCode:
         return reduce(project(embedding, self.symmetry), self.symmetry)
 
 
-def grain_list_reconstruction(elements: VolumeSet, numbers: int = 256) -> Tensor:
+def grain_list_reconstruction(elements: VolumeSet, numbers: int = 256, fitted: bool = False) -> Tensor:
     """The list of the largest grains, six numbers each, decoded as a periodic Voronoi tessellation, (N, n, n, n, 4).
 
-    Each grain is kept as its centre of mass and its orientation; a voxel takes the orientation of the nearest centre.
+    Each grain is kept as its orientation and its centre of mass, or the `fitted` site whose Voronoi cell has that centre.
     """
     count = max(numbers // NUMBERS_A_GRAIN, 1)
-    return torch.cat([_tessellated(part, count) for part in elements.parts()])
+    return torch.cat([_tessellated(part, count, fitted) for part in elements.parts()])
 
 
-def _tessellated(elements: VolumeSet, count: int) -> Tensor:
+def _tessellated(elements: VolumeSet, count: int, fitted: bool) -> Tensor:
     centre, volume = centres(elements.grain_id, elements.quaternion.shape[1])
     largest = volume.argsort(dim=1, descending=True)[:, :count]
     sites = centre.gather(1, largest[..., None].expand(-1, -1, 3))
     sites[volume.gather(1, largest) == 0] = torch.inf  # padded rows hold no voxel
     kept = elements.quaternion.gather(1, largest[..., None].expand(-1, -1, 4))
-    owner = nearest_site(sites, elements.grain_id.shape[-1])
+    edge = elements.grain_id.shape[-1]
+    owner = nearest_site(fitted_sites(sites, edge) if fitted else sites, edge)
     return expand(owner, kept).movedim(1, -1)
 
 
@@ -211,5 +212,6 @@ def reconstructions(fingerprints: Mapping[str, Fingerprint], train: VolumeSet, n
         "constant": constant_reconstruction,
         "linear": lambda elements: linear.decode(linear.encode(elements)),
         "grain list": functools.partial(grain_list_reconstruction, numbers=numbers),
+        "fitted list": functools.partial(grain_list_reconstruction, numbers=numbers, fitted=True),
         **{name: functools.partial(reconstruct, fingerprint) for name, fingerprint in fingerprints.items()},
     }

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 _FITTING_EDGE = 16  # voxels an edge while sites are fitted
-_FITTING_STEPS = 4
-_FITTING_RATE = 0.7  # of the steps: a site moves its cell's centre by somewhat more than its own way
+_FITTING_STEPS = 3
 
 
 def wrap(offset: Tensor) -> Tensor:
@@ -36,21 +35,30 @@ def centres(grain_id: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def nearest_site(sites: Tensor, edge: int) -> Tensor:
-    """Index (B, n, n, n) of the periodically nearest of sites (B, G, 3) for every voxel; sites at infinity are nobody's."""
+    """Index (B, n, n, n) of the periodically nearest of sites (B, G, 3) for every voxel; sites at infinity are nobody's.
+
+    One site at a time, which is several times faster than the minimum over all, and keeps memory at a few fields.
+    """
     squares = wrap(voxel_centres(edge, sites.device) - sites[..., None]).square().nan_to_num(torch.inf)  # (B, G, 3, n)
     x, y, z = squares.unbind(2)
-    return (x[..., :, None, None] + y[..., None, :, None] + z[..., None, None, :]).argmin(1)
+    across = y[..., :, None] + z[..., None, :]
+    least = squares.new_full((len(sites), edge, edge, edge), torch.inf)
+    nearest = torch.zeros_like(least, dtype=torch.long)
+    for number in range(sites.shape[1]):
+        square = x[:, number, :, None, None] + across[:, number, None]
+        nearest.masked_fill_(square < least, number)
+        torch.minimum(least, square, out=least)
+    return nearest
 
 
 def fitted_sites(centre: Tensor, edge: int) -> Tensor:
     """Sites (B, G, 3) of a periodic Voronoi tessellation whose cells have about the centres `centre`, on n = `edge` voxels.
 
-    Fixed-point steps from the centres themselves, which are the sites of no tessellation but a centroidal one. Centres at
-    infinity are nobody's.
+    Fixed-point steps: each site moves by what its cell's centre is off. They begin at the centres themselves, which are the
+    sites of no tessellation but a centroidal one. Centres at infinity are nobody's.
     """
     sites, edge = centre, min(edge, _FITTING_EDGE)
     for _ in range(_FITTING_STEPS):
         reached, voxels = centres(nearest_site(sites, edge), centre.shape[1])
-        moved = sites + _FITTING_RATE * wrap(centre - reached)
-        sites = torch.where(voxels[..., None] > 0, moved, sites)
+        sites = torch.where(voxels[..., None] > 0, sites + wrap(centre - reached), sites)
     return sites
