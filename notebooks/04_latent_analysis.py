@@ -321,13 +321,14 @@ metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r
 metrics |= {f"04.seed.ours.{what}_r2_by_{reading}": value for (what, reading), value in seed_r2.items()}
 metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
-headline = Headline("textures in the right cluster, S1's way", accuracy["textures_in_training_components", "ours"], "",
-                    baseline=1 / len(TEXTURES), paper=0.965)
+headline = Headline("textures in the right cluster", accuracy["textures", "ours"], "", baseline=1 / len(TEXTURES), paper=0.965)
 study.close("04", metrics=metrics, headline=headline, figure=scatter)
 
 # %% [markdown]
 # **Findings**
-# - Textures form clusters in the fingerprints, as S1 found; compare the two models with chance and with each other.
+# - Textures form clusters in the fingerprints, as S1 found; compare the two models with chance and with each other. In ours the
+#   averages alone sort them. S1's way, in components of the training set, serves ours less: random VEs spread as widely in
+#   the numbers of the seeds as in the averages, so their first three components need not be those of the texture.
 # - Half way along a path there is a polycrystal, too: the grains of both VEs move and turn. The blur of the decoded VEs is the
 #   decoder's own, soft boundaries that the ends of a path have as well; in between it hardly grows.
 # - Our fingerprint hands over the volume average of the embedding by a linear map. The surrogate of notebook 06 lives on it.
@@ -337,7 +338,7 @@ study.close("04", metrics=metrics, headline=headline, figure=scatter)
 #   the grain is lies between the seeds; the averages hold the texture.
 #
 # **Limits**
-# - Aspect ratio and the size of grains within one morphology are read off poorly: the seeds hold them, but not on a straight line.
+# - The size of grains within one morphology is read off poorly: the seeds hold it, but not on a straight line.
 # - Components of a set of VEs cannot outnumber the VEs; at a small profile the explained-variance curve ends early.
 # - Three principal components are S1's choice; those of the training set hold a small share of the variance.
 # - In a mixture most of the spread lies between the sets, which makes a probe's task easier; the rows of random VEs are the
