@@ -21,7 +21,11 @@ from rich.table import Table
 from microprint import params as parameters
 from microprint import store
 from microprint.errors import UserError
-from microprint.study import NEEDS, Run, branch, literal, sweep_points
+from microprint.report import write_report
+from microprint.requirements import requirements
+from microprint.study.graph import numbers
+from microprint.study.run import FINGERPRINTS, Due, Run
+from microprint.study.sweep import branch, literal, sweep_points
 
 console = Console()
 
@@ -33,7 +37,7 @@ def main() -> int:
     try:
         if options.sweep:
             return sweep(options)
-        run = open_run(options, pairs(options.set))
+        run = checked_run(options, pairs(options.set))
         if options.list:
             show_states(run)
             return 0
@@ -55,8 +59,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--params", type=Path, default=Path(__file__).parent / "params" / "quick.yml", metavar="FILE")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change parameters")
     parser.add_argument("--name", help="name of the run; default: the parameter file's")
-    parser.add_argument("--only", nargs="+", default=[], choices=NEEDS, metavar="NN", help="these notebooks alone")
-    parser.add_argument("--from", dest="start", choices=NEEDS, metavar="NN", help="this notebook and all after it")
+    parser.add_argument("--only", nargs="+", default=[], choices=numbers(), metavar="NN", help="these notebooks alone")
+    parser.add_argument("--from", dest="start", choices=numbers(), metavar="NN", help="this notebook and all after it")
     parser.add_argument("--force", action="store_true", help="run even what is up to date")
     parser.add_argument("--models", type=Path, metavar="DIR", help="trained fingerprints of a report, in place of notebook 03")
     parser.add_argument("--list", action="store_true", help="show each notebook's state and why it would run")
@@ -73,7 +77,7 @@ def pairs(settings: list[str]) -> dict[str, str]:
     return dict(setting.split("=", 1) for setting in settings)
 
 
-def open_run(options: argparse.Namespace, overrides: dict[str, str], name: str | None = None) -> Run:
+def checked_run(options: argparse.Namespace, overrides: dict[str, str], name: str | None = None) -> Run:
     """Checked run; its name is the given one, the option's or the file's own `run.name`."""
     checked = parameters.load(options.params, overrides)
     if name := name or options.name:
@@ -83,27 +87,27 @@ def open_run(options: argparse.Namespace, overrides: dict[str, str], name: str |
 
 def execute(run: Run, options: argparse.Namespace) -> int:
     """Run what is not up to date, write the report, print the closing table."""
-    from microprint.report import write_report
     if options.models:
         run.adopt(options.models)
-    plan = run.plan(options.only, options.start, options.force, trained=bool(options.models))
-    console.print(f"run [bold]{run.params.run.name}[/]: {len(plan)} of {len(NEEDS)} notebooks to execute", highlight=False)
-    failure = None
-    for number, reason in plan.items():
-        console.print(f"[bold]{run.notebooks[number].name}[/] ({reason})", highlight=False)
-        try:
-            run.execute(number)
-        except UserError as error:
-            failure = error
-            break
+    plan = make_plan(run, options)
+    console.print(f"run [bold]{run.params.run.name}[/]: {len(plan)} of {len(run.notebooks)} notebooks to execute", highlight=False)
+    failure = run.execute_all(plan, lambda line: console.print(line, style="bold", highlight=False))
     run.collect_metrics()
     page = write_report(run)
     show_times(run, plan)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     if failure:
-        console.print(f"[bold red]error:[/] {failure}\n  parameters: {run.folder / 'params.json'}\n  resume with: {command()}",
-                      highlight=False, soft_wrap=True)
+        console.print(
+            f"[bold red]error:[/] {failure}\n  parameters: {run.folder / 'params.json'}\n  resume with: {command()}",
+            highlight=False,
+            soft_wrap=True,
+        )
     return 1 if failure else 0
+
+
+def make_plan(run: Run, options: argparse.Namespace) -> dict[str, Due]:
+    """Notebooks to execute; with trained fingerprints at hand never the one that trains them."""
+    return run.plan(options.only, options.start, options.force, [FINGERPRINTS] if options.models else [])
 
 
 def command() -> str:
@@ -121,16 +125,16 @@ def show_states(run: Run) -> None:
 
 
 def show_plan(run: Run, options: argparse.Namespace) -> None:
-    from microprint.requirements import requirements
+    plan = make_plan(run, options)
     table = Table("what", "how much", title=f"{options.params.name} would need")
     for what, amount in requirements(run.params):
         table.add_row(what, amount)
     console.print(table)
-    for number, reason in run.plan(options.only, options.start, options.force).items():
-        console.print(f"would run {run.notebooks[number].name}: {reason}", highlight=False)
+    for number, due in plan.items():
+        console.print(f"would run {run.notebooks[number].name}: {due.reason}", highlight=False)
 
 
-def show_times(run: Run, plan: dict[str, str]) -> None:
+def show_times(run: Run, plan: dict[str, Due]) -> None:
     table = Table("notebook", "status", "seconds", "peak memory / MiB", title="times and peak memory")
     for number, notebook in run.notebooks.items():
         last = run.state.get(number, {})
@@ -143,30 +147,30 @@ def sweep(options: argparse.Namespace) -> int:
     """One run for each combination of values, then a table of their headlines and a file of all their metrics."""
     if options.list or options.dry_run:
         raise UserError("goes with neither --list nor --dry-run", "--sweep", "Ask for one run: --name NAME --set KEY=VALUE")
-    base = open_run(options, pairs(options.set))
+    base = checked_run(options, pairs(options.set))
     runs = []
     for point in sweep_points({key: values.split(",") for key, values in pairs(options.sweep).items()}):
         suffix = "-".join(f"{key}-{literal(value)}" for key, value in point.items())
         name = f"{base.params.run.name}-{suffix}"
-        runs.append((point, open_run(options, pairs(options.set) | point, name)))
+        runs.append((point, checked_run(options, pairs(options.set) | point, name)))
     start = base if base.folder.is_dir() else runs[0][1]
     codes = []
     for _, run in runs:
         branch(start.folder, run.folder)
         with run.alone():
             codes.append(execute(run, options))
-    show_sweep(runs, [n for n in NEEDS if (not options.only or n in options.only) and n >= (options.start or "")])
+    show_sweep(runs, [n for n in numbers() if (not options.only or n in options.only) and n >= (options.start or "")])
     path = save_sweep(runs, base.folder.with_name(f"{base.folder.name}-sweep.csv"))
     console.print(f"all metrics: {path}", soft_wrap=True, highlight=False)
     return max(codes)
 
 
-def show_sweep(runs: list[tuple[dict[str, str], Run]], numbers: list[str]) -> None:
+def show_sweep(runs: list[tuple[dict[str, str], Run]], columns: list[str]) -> None:
     """Table of the points' headlines, of those notebooks that are up to date."""
-    table, labels = Table(*runs[0][0], *numbers, title="sweep"), {}
+    table, labels = Table(*runs[0][0], *columns, title="sweep"), {}
     for point, run in runs:
-        headlines = {number: run.results(number)["headline"] for number in numbers if run.why(number) is None}
-        table.add_row(*point.values(), *(f"{headlines[n]['value']:.4g}" if n in headlines else "" for n in numbers))
+        headlines = {number: run.results(number)["headline"] for number in columns if run.why(number) is None}
+        table.add_row(*point.values(), *(f"{headlines[n]['value']:.4g}" if n in headlines else "" for n in columns))
         labels |= {number: " / ".join(filter(None, (h["label"], h["unit"]))) for number, h in headlines.items()}
     console.print(table)
     for number, label in sorted(labels.items()):

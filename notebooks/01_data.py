@@ -68,13 +68,14 @@ import numpy as np
 import torch
 
 from microprint import UserError, orientations
-from microprint.compute import Headline, open_run
 from microprint.microstructures import datasets, polycrystal, readers, writers
+from microprint.microstructures.volume_elements import read_volume_elements
+from microprint.notebook import Headline, open_notebook
 from microprint.plots import microstructure as draw
 from microprint.plots import style, table
 
 style()
-study = open_run(run=run, compute=compute, polycrystals=polycrystals, composites=composites, micrographs=micrographs)
+notebook = open_notebook(run=run, compute=compute, polycrystals=polycrystals, composites=composites, micrographs=micrographs)
 
 # %% [markdown]
 # ## 1 Polycrystals
@@ -91,14 +92,14 @@ study = open_run(run=run, compute=compute, polycrystals=polycrystals, composites
 # Stretching the metric along $x$ makes elongated grains. A VE is stored as grain numbers and one quaternion a grain.
 
 # %%
-study.do(datasets.generate_polycrystals)
-with study.open("polycrystals.h5", "polycrystals") as file:
+notebook.do(datasets.generate_polycrystals)
+with notebook.open("polycrystals.h5", "polycrystals") as file:
     names = [f"{symmetry}/{name}" for symmetry in file for name in file[symmetry]]
     most = min(200, max(2**23 // file[names[0]]["grain_id"][0].size, 1))
-    sets = {name: datasets.load_set(file, name, most) for name in names}
+    sets = {name: read_volume_elements(file, name, slice(most)) for name in names}
     counts = {name: len(file[name]["grains"]) for name in names}
     edge_m = file[names[0]].attrs["edge_m"]
-f"{sum(counts.values())} volume elements, {study.path('polycrystals.h5').stat().st_size / 1e6:.1f} MB"
+f"{sum(counts.values())} volume elements, {notebook.path('polycrystals.h5').stat().st_size / 1e6:.1f} MB"
 
 # %% [markdown]
 # The edge cases of S1 differ in one thing each from the training set: larger, smaller or elongated (2:1:1) grains, or a
@@ -113,8 +114,8 @@ for name, elements in sets.items():
     wanted = [m.grains, edge_m * 1e6 / m.edges, polycrystal.SPREAD, m.aspect] if name != "cubic/mixed" else [None] * 4
     diameter[name] = polycrystal.diameters(elements.grain_id, elements.grains, edge_m * 1e6).numpy()
     aspect = polycrystal.aspect_ratios(elements.grain_id, elements.grains).median().item()
-    found = [elements.grains.double().mean().item(), diameter[name].mean(), np.log(diameter[name]).std(), aspect]
-    rows.append([name, counts[name], *(value for pair in zip(found, wanted) for value in pair)])
+    measured = [elements.grains.double().mean().item(), diameter[name].mean(), np.log(diameter[name]).std(), aspect]
+    rows.append([name, counts[name], *(value for pair in zip(measured, wanted) for value in pair)])
 table(rows, ["set", "VEs", "grains a VE", "asked for", "ESD / µm", "asked for", "spread of ln ESD", "asked for", "aspect", "asked for"],
       "Sizes and shapes of the grains.")
 
@@ -130,15 +131,15 @@ draw.size_distribution({name: diameter[name] / mean for name, mean in asked.item
 
 # %%
 shown = [n for n in ("cubic/train", "cubic/large", "cubic/small", "cubic/elongated", "cubic/brass", "cubic/goss") if n in sets]
-fields = [sets[name].field()[0].numpy() for name in shown]
+fields = [sets[name][:1].orientations()[0].numpy() for name in shown]
 overview = draw.slices(fields, [name.split("/")[1] for name in shown], "cubic", edge_m=edge_m)
 
 # %%
 figure = plt.figure(figsize=(7, 3))
 for number, name in enumerate([n for n in ("cubic/train", "cubic/elongated") if n in sets]):
-    place = figure.add_subplot(1, 2, number + 1, projection="3d")
-    draw.cube(place, sets[name].field()[0].numpy(), "cubic", edge_m=edge_m)
-    place.set_title(name)
+    ax = figure.add_subplot(1, 2, number + 1, projection="3d")
+    draw.cube(ax, sets[name][:1].orientations()[0].numpy(), "cubic", edge_m=edge_m)
+    ax.set_title(name)
 
 # %% [markdown]
 # ### Textures
@@ -151,8 +152,10 @@ for number, name in enumerate([n for n in ("cubic/train", "cubic/elongated") if 
 # %%
 components = [n for n in ("train", *polycrystal.COMPONENTS) if f"cubic/{n}" in sets]
 figure, axes = plt.subplots(1, len(components), figsize=(1.9 * len(components), 2.2))
-for place, name in zip(axes, components):
-    draw.pole_figure(place, sets[f"cubic/{name}"].quaternion[:16].reshape(-1, 4).numpy(), "cubic", (1, 0, 0), f"{name} {{100}}")
+for ax, name in zip(axes, components):
+    few = sets[f"cubic/{name}"][:16]
+    own = torch.cat([quaternion[:grains] for quaternion, grains in zip(few.quaternion, few.grains)])
+    draw.pole_figure(ax, own.numpy(), "cubic", (1, 0, 0), f"{name} {{100}}")
 
 # %% [markdown]
 # Hexagonal VEs (magnesium) have the same grains and other symmetry: they feed the crystal-plasticity data set of
@@ -160,7 +163,7 @@ for place, name in zip(axes, components):
 
 # %%
 hexagonal = [n for n in ("hexagonal/train", "hexagonal/basal") if n in sets]
-draw.slices([sets[n].field()[0].numpy() for n in hexagonal], hexagonal, "hexagonal", edge_m=edge_m, axis="z");
+draw.slices([sets[n][:1].orientations()[0].numpy() for n in hexagonal], hexagonal, "hexagonal", edge_m=edge_m, axis="z");
 
 # %% [markdown]
 # ## 2 Composites
@@ -170,8 +173,8 @@ draw.slices([sets[n].field()[0].numpy() for n in hexagonal], hexagonal, "hexagon
 # filters: fine or coarse, equiaxed, fibrous or layered. S2's widths are lost. Here the filters are periodic.
 
 # %%
-study.do(datasets.generate_composites)
-with study.open("composites.h5", "composites") as file:
+notebook.do(datasets.generate_composites)
+with notebook.open("composites.h5", "composites") as file:
     widths, fraction = file["widths"][:], file["volume_fraction"][:]
     phase = file["phase"][:6]
 draw.phases(phase, [f"({w[0]:g}, {w[1]:g}, {w[2]:g})\nf = {f:.2f}" for w, f in zip(widths, fraction)]);
@@ -192,8 +195,8 @@ table([["volume fraction of the stiff phase", fraction.min(), fraction.mean(), f
 # way between particles hardens, long graphite acts as a notch. Any accuracy in notebook 08 is accuracy about this formula.
 
 # %%
-study.do(datasets.generate_micrographs)
-with study.open("micrographs.h5", "micrographs") as file:
+notebook.do(datasets.generate_micrographs)
+with notebook.open("micrographs.h5", "micrographs") as file:
     samples = {name: data[:] for name, data in file["samples"].items() if name != "image"}
     images = [data[:] for data in file["samples/image"].values()]
     patches, pixel_m = len(file["image"]), file.attrs["pixel_m"]
@@ -224,9 +227,8 @@ writers.write_vti(folder / "element.vti", grain_id, quaternion, edge_m)
 writers.write_dream3d(folder / "element.dream3d", grain_id, quaternion, edge_m)
 for path in readers.list_files(folder, readers.VOLUME_SUFFIXES):
     element = readers.read_volume_element(path)
-    voxels = torch.from_numpy(element.quaternion[element.grain_id]).double()
-    angle = orientations.disorientation(voxels, some.field()[0].double(), names[0].split("/")[0])
-    rows.append([path.name, len(element.quaternion), torch.rad2deg(angle).max().item()])
+    angle = orientations.disorientation(element.orientations()[0].double(), some[:1].orientations()[0].double(), some.symmetry)
+    rows.append([path.name, element.grains.item(), torch.rad2deg(angle).max().item()])
 table(rows, ["file", "grains", "error / °"], "Real file formats, written and read.")
 
 # %% [markdown]
@@ -265,4 +267,4 @@ metrics |= {"01.cubic.grains_per_ve": train.grains.double().mean().item(), "01.c
             "01.composites.volume_fraction_min": fraction.min(), "01.composites.volume_fraction_max": fraction.max(),
             "01.micrographs.patches": patches, "01.readers.error_deg": max(row[2] for row in rows)}
 headline = Headline("mean number of grains in a training VE", metrics["01.cubic.grains_per_ve"], "grains", paper=40.0)
-study.close("01", metrics=metrics, headline=headline, figure=overview)
+notebook.close("01", metrics=metrics, headline=headline, figure=overview)

@@ -19,7 +19,7 @@
 # **Question**: an orientation can be written as Euler angles, as a quaternion in the fundamental zone or as a symmetric
 # tensor. Which of these gives two nearly equal crystals nearly equal numbers?
 #
-# **Inputs**: `polycrystals.h5`, `composites.h5`, `micrographs.h5` of notebook 01.
+# **Inputs**: `polycrystals.h5`, `composites.h5` of notebook 01.
 # **Outputs**: `splits.json`.
 #
 # **Hardware and run time**: processor alone.
@@ -43,20 +43,22 @@ preprocessing = {
 }
 
 # %%
+import damask
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from microprint import orientations, store
+from microprint import orientations
 from microprint.analysis import representation
-from microprint.compute import Headline, open_run
 from microprint.microstructures import datasets
+from microprint.microstructures.volume_elements import read_volume_elements
+from microprint.notebook import Headline, open_notebook
 from microprint.plots import microstructure as draw
 from microprint.plots import style, table
 
 style()
-study = open_run(run=run, compute=compute, preprocessing=preprocessing)
-settings = study.params.preprocessing
+notebook = open_notebook(run=run, compute=compute, preprocessing=preprocessing)
+settings = notebook.params.preprocessing
 
 # %% [markdown]
 # ## 1 Conventions
@@ -72,9 +74,7 @@ settings = study.params.preprocessing
 # Both are checked against the `damask` library on random orientations.
 
 # %%
-import damask
-
-generator = study.generator("check")
+generator = notebook.generator("check")
 rows = []
 for symmetry in orientations.SYMMETRIES:
     p, q = orientations.random((2, 500), generator, torch.float64)
@@ -94,7 +94,7 @@ table(rows, ["symmetry", "rotations", "largest difference in the FZ", "largest d
 # at anything, already scores well, because the FZ is small. So every later table shows this baseline and degrees.
 
 # %%
-baselines = {s: representation.constant_baseline(s, 100_000, study.generator(f"baseline {s}")) for s in orientations.SYMMETRIES}
+baselines = {s: representation.constant_baseline(s, 100_000, notebook.generator(f"baseline {s}")) for s in orientations.SYMMETRIES}
 table([[s, *baselines[s]] for s in baselines] + [["S1, published, cubic (v3 / v1)", "0.030 / 0.009", None]],
       ["always 'identity'", "1 − |q·q̂|", "mean disorientation / °"], "What a model scores that has learnt nothing.")
 
@@ -137,7 +137,7 @@ overview = draw.jumps(channels, turned.numpy())
 # %%
 changes = {}
 for symmetry in orientations.SYMMETRIES:
-    pairs = representation.near_pairs(settings.pairs, settings.angle_deg, study.generator(f"pairs {symmetry}"))
+    pairs = representation.near_pairs(settings.pairs, settings.angle_deg, notebook.generator(f"pairs {symmetry}"))
     changes |= {(symmetry, r): representation.largest_change(pairs, r, symmetry) for r in titles}
 share = {key: 100 * (change > settings.jump).double().mean().item() for key, change in changes.items()}
 published = {("cubic", "euler"): 2.0, ("cubic", "quaternion"): 1.5}
@@ -163,7 +163,7 @@ draw.shares(curves, thresholds, settings.jump);
 # the noise and never jumps.
 
 # %%
-rows, noise_generator = [], study.generator("noise")
+rows, noise_generator = [], notebook.generator("noise")
 for symmetry in orientations.SYMMETRIES:
     q = orientations.random(5000, noise_generator, torch.float64)
     exact = orientations.embed(q, symmetry)
@@ -179,32 +179,33 @@ table(rows, ["symmetry", "length of the noise / length of e", "mean error / °",
 # the embedding. The volume average of the embedding is the *texture*, the quantity that notebook 06 lives on.
 
 # %%
-with study.open("polycrystals.h5", "polycrystals") as file:
-    name = next(iter(file)) + "/" + next(n for n in ("train", *file[next(iter(file))]) if n in file[next(iter(file))])
-    elements, edge_m = datasets.load_set(file, name, 1), file[name].attrs["edge_m"]
-symmetry, section = name.split("/")[0], elements.field()[0, :, :, 0]
+with notebook.open("polycrystals.h5", "polycrystals") as file:
+    name = next(f"{symmetry}/{name}" for symmetry in file for name in ("train", *file[symmetry]) if name in file[symmetry])
+    elements, edge_m = read_volume_elements(file, name, slice(1)), file[name].attrs["edge_m"]
+symmetry, section = elements.symmetry, elements.orientations()[0, :, :, 0]
 figure, axes = plt.subplots(1, 3, figsize=(7, 2.4))
 axes[0].set_title(name)
 draw.show_section(axes[0], draw.ipf_colours(section.numpy(), symmetry), edge_m * 1e6)
-for place, values, title in ((axes[1], orientations.euler_channels(section)[..., 0], "φ₁ / 2π"),
-                             (axes[2], orientations.embed(section, symmetry)[..., 0], "embedding, channel 1")):
-    image = place.imshow(values.numpy().T, origin="lower", extent=(0, edge_m * 1e6, 0, edge_m * 1e6))
-    figure.colorbar(image, ax=place, shrink=0.8)
-    place.set(title=title, xlabel="x / µm")
-    place.grid(False)
+for ax, values, title in ((axes[1], orientations.euler_channels(section)[..., 0], "φ₁ / 2π"),
+                          (axes[2], orientations.embed(section, symmetry)[..., 0], "embedding, channel 1")):
+    image = ax.imshow(values.numpy().T, origin="lower", extent=(0, edge_m * 1e6, 0, edge_m * 1e6))
+    figure.colorbar(image, ax=ax, shrink=0.8)
+    ax.set(title=title, xlabel="x / µm")
+    ax.grid(False)
 
 # %% [markdown]
 # ## 6 Splits
 #
-# Composites are split by microstructure and micrographs by *image*: patches of one image overlap or look alike, and must
-# not lie on both sides. Polycrystals come as separate sets already. The hash pins each split; the test set is read once.
+# Composites are split by microstructure; the hash pins the split, and the test set is read once. Polycrystals come as separate
+# sets already. Micrographs are split by *image*, in notebook 08: patches of one image look alike, and must not lie on both
+# sides.
 
 # %%
-study.do(datasets.split_sets)
-splits = store.load_json(study.path("splits.json"))
+notebook.do(datasets.split_composites)
+splits = notebook.load_json("splits.json")
 parts = ("train", "validation", "test")
 table([[kind, *(len(splits[kind][part]) for part in parts), splits["hash"][kind]] for kind in splits["hash"]],
-      ["set", *parts, "hash"], "Numbers of composites, of patches and of the images they are cut from.")
+      ["set", *parts, "hash"], "Numbers of composites in each part.")
 
 # %% [markdown]
 # **Findings**
@@ -229,4 +230,4 @@ for s, (one_minus, angle) in baselines.items():
                 f"02.{s}.damask.disorientation_difference_deg": checks[s][3]}
 headline = Headline("pairs that jump: embedding (baseline: Euler channels)", share["cubic", "embedding"], "%",
                     baseline=share["cubic", "euler"])
-study.close("02", metrics=metrics, headline=headline, figure=overview)
+notebook.close("02", metrics=metrics, headline=headline, figure=overview)

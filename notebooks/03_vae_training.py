@@ -60,16 +60,17 @@ vae = {
 import math
 
 from microprint.analysis.reconstruction import errors_of, reconstruct, reconstructions
-from microprint.compute import Headline, open_run
-from microprint.microstructures.volume_set import fresh_volume_elements, read_volume_elements
+from microprint.microstructures.polycrystal import generate
+from microprint.microstructures.volume_elements import read_volume_elements
+from microprint.notebook import Headline, open_notebook
 from microprint.plots import latent as draw
 from microprint.plots import style, table
 from microprint.plots.learning import learning_curves
 from microprint.systems.fingerprint import Fingerprint, train_fingerprint
 
 style()
-study = open_run(run=run, compute=compute, vae=vae)
-settings = study.params.vae
+notebook = open_notebook(run=run, compute=compute, vae=vae)
+settings = notebook.params.vae
 
 # %% [markdown]
 # ## The data
@@ -79,10 +80,10 @@ settings = study.params.vae
 # %%
 LINEAR = 2000  # training VEs that settle the order of the Fourier coefficients
 SETS = ("train", "test", "large", "small", "elongated", "brass", "copper", "cube", "goss")
-with study.open("polycrystals.h5") as file:
-    cubic = {name: read_volume_elements(file, "cubic", name) for name in (*SETS, "mixed")}
-    hexagonal = {name: read_volume_elements(file, "hexagonal", name) for name in ("train", "test", "basal")}
-edge = cubic["test"].grain_id.shape[-1]
+with notebook.open("polycrystals.h5") as file:
+    cubic = {name: read_volume_elements(file, f"cubic/{name}") for name in (*SETS, "mixed")}
+    hexagonal = {name: read_volume_elements(file, f"hexagonal/{name}") for name in ("train", "test", "basal")}
+edge = cubic["test"].edge
 compression = 3 * edge**3 / settings.latent_dim
 table([[name, len(s), f"{float(s.grains.float().mean()):.0f}"] for name, s in cubic.items()], ["set", "VEs", "grains a VE"],
       f"Cubic sets at {edge}³ voxels: {3 * edge**3} Euler angles become {settings.latent_dim} numbers, {compression:.0f} to 1 "
@@ -102,7 +103,7 @@ table([[name, len(s), f"{float(s.grains.float().mean()):.0f}"] for name, s in cu
 # $\sigma$ and become a plain autoencoder.
 
 # %%
-(paper_path,) = study.do(train_fingerprint, variant="paper", symmetry="cubic")
+(paper_path,) = notebook.do(train_fingerprint, variant="paper", symmetry="cubic")
 paper = Fingerprint.load(paper_path)
 
 # %% [markdown]
@@ -112,7 +113,7 @@ paper = Fingerprint.load(paper_path)
 # pulls every channel towards 1, and the spectral term alone has to hold against it. One noise vector serves a whole batch.
 
 # %%
-(coded_path,) = study.do(train_fingerprint, variant="coded", symmetry="cubic")
+(coded_path,) = notebook.do(train_fingerprint, variant="coded", symmetry="cubic")
 coded = Fingerprint.load(coded_path)
 curves = learning_curves({"paper": paper.history, "coded": coded.history},
                          {"loss": "loss", "cross_entropy": "binary cross-entropy / nat", "spectral": "spectral term",
@@ -169,7 +170,7 @@ curves = learning_curves({"paper": paper.history, "coded": coded.history},
 # the time with a texture. The tessellations know no symmetry, so the hexagonal network trains on the same ones.
 
 # %%
-(ours_path,) = study.do(train_fingerprint, variant="ours", symmetry="cubic")
+(ours_path,) = notebook.do(train_fingerprint, variant="ours", symmetry="cubic")
 ours = Fingerprint.load(ours_path)
 
 # %% [markdown]
@@ -177,8 +178,8 @@ ours = Fingerprint.load(ours_path)
 # a third one, *mixed*, is trained on equiaxed, large, small and elongated grains in equal parts, as S1 advises.
 
 # %%
-(hexagonal_path,) = study.do(train_fingerprint, variant="ours", symmetry="hexagonal")
-(mixed_path,) = study.do(train_fingerprint, variant="mixed", symmetry="cubic")
+(hexagonal_path,) = notebook.do(train_fingerprint, variant="ours", symmetry="hexagonal")
+(mixed_path,) = notebook.do(train_fingerprint, variant="mixed", symmetry="cubic")
 ours_hexagonal, mixed = Fingerprint.load(hexagonal_path), Fingerprint.load(mixed_path)
 bound = learning_curves({"ours": ours.history, "mixed": mixed.history, "ours, hexagonal": ours_hexagonal.history},
                         {"loss": "−ELBO / nat per number", "kl": "KL divergence / nat per number",
@@ -221,7 +222,7 @@ COLUMNS = {"one_minus_abs_dot": "1−abs(q·q)", "one_minus_abs_dot_raw": "raw",
            "median_deg": "median / °", "within_5_deg": "< 5°", "interior_deg": "interior / °", "interior_within_5_deg": "< 5°",
            "boundary_deg": "boundary / °", "boundary_within_5_deg": "< 5°", "boundary_overlap": "overlap",
            "boundary_overlap_chance": "by chance"}
-rows = [[name, *(summary[key] for key in COLUMNS)] for name, summary in summaries.items()]
+rows = [[name, *(round(summary[key], 4) for key in COLUMNS)] for name, summary in summaries.items()]
 rows.append(["published, S1 v3 (v1)", None, "0.03 (0.009)", *[None] * (len(COLUMNS) - 2)])
 table(rows, ["model", *COLUMNS.values()], f"Test VEs, cubic, random texture ({edge}³ voxels, {len(cubic['train'])} training "
       "VEs; the published numbers are for 64³ voxels and 100,000 training VEs, so this is a reproduction at a smaller scale).")
@@ -249,7 +250,7 @@ seeds = draw.seed_sections(views, {"anchor": ours.anchors, "seed": centre}, "cub
 
 # %%
 few = max(count // 5, 2)
-finer = {n: fresh_volume_elements(few, n, "cubic", study.generator("resolution")) for n in (16, 32, 64)}
+finer = {n: generate(few, n, "cubic", notebook.generator("resolution")) for n in (16, 32, 64)}
 resolved = {n: errors_of({"ours": lambda part: reconstruct(ours, part)}, s)["ours"].summary() for n, s in finer.items()}
 rows = [[f"{n}³", *(summary[key] for key in COLUMNS)] for n, summary in resolved.items()]
 table(rows, ["voxels", *COLUMNS.values()], f"{few} new VEs at each resolution through the same weights, trained at {edge}³. Fine "
@@ -262,7 +263,7 @@ table(rows, ["voxels", *COLUMNS.values()], f"{few} new VEs at each resolution th
 
 # %%
 cases = {name: errors if name == "test" else errors_of(models, cubic[name][:count]) for name in SETS}
-rows = [[case, *(found[name].summary()["disorientation_deg"] for name in models)] for case, found in cases.items()]
+rows = [[case, *(by_model[name].summary()["disorientation_deg"] for name in models)] for case, by_model in cases.items()]
 table(rows, ["set", *models], f"Mean disorientation in degrees, {count} VEs of each set. S1's values for these sets are not "
       "legible in the available text.")
 
@@ -273,21 +274,21 @@ table(rows, ["set", *models], f"Mean disorientation in degrees, {count} VEs of e
 hexagonal_models = reconstructions({"ours": ours_hexagonal}, hexagonal["train"][:LINEAR], settings.latent_dim)
 hexagonal_errors, basal = (errors_of(hexagonal_models, hexagonal[name][:count]) for name in ("test", "basal"))
 rows = [[f"{name}, {texture}", *(error.summary()[key] for key in COLUMNS)]
-        for texture, found in (("random", hexagonal_errors), ("basal", basal)) for name, error in found.items()]
+        for texture, by_model in (("random", hexagonal_errors), ("basal", basal)) for name, error in by_model.items()]
 table(rows, ["model, texture", *COLUMNS.values()], "Test VEs, hexagonal.")
 
 # %%
 KEYS = ("one_minus_abs_dot", "one_minus_abs_dot_raw", "disorientation_deg", "median_deg", "within_5_deg", "boundary_overlap")
 both = {"cubic": errors, "hexagonal": hexagonal_errors}
 metrics = {f"03.{symmetry}.{name.replace(' ', '_')}.{key}": error.summary()[key]
-           for symmetry, found in both.items() for name, error in found.items() for key in KEYS}
-metrics |= {f"03.{case}.{name.replace(' ', '_')}.disorientation_deg": found[name].summary()["disorientation_deg"]
-            for case, found in cases.items() for name in models}
+           for symmetry, by_model in both.items() for name, error in by_model.items() for key in KEYS}
+metrics |= {f"03.{case}.{name.replace(' ', '_')}.disorientation_deg": by_model[name].summary()["disorientation_deg"]
+            for case, by_model in cases.items() for name in models}
 metrics |= {f"03.edge_{n}.ours.disorientation_deg": summary["disorientation_deg"] for n, summary in resolved.items()}
 best = metrics["03.cubic.ours.one_minus_abs_dot"]
 headline = Headline("reconstruction error 1−|q·q|, cubic test VEs", best, "",
                     baseline=metrics["03.cubic.constant.one_minus_abs_dot"], paper=3e-2)
-study.close("03", metrics=metrics, headline=headline, figure=figure)
+notebook.close("03", metrics=metrics, headline=headline, figure=figure)
 
 # %% [markdown]
 # **Findings**

@@ -42,16 +42,16 @@ import torch
 
 from microprint.analysis import descriptors
 from microprint.analysis import latent as space
-from microprint.compute import Headline, open_run
-from microprint.microstructures.volume_set import read_volume_elements
+from microprint.microstructures.volume_elements import read_volume_elements
+from microprint.notebook import Headline, open_notebook
 from microprint.plots import latent as draw
 from microprint.plots import style, table
 from microprint.plots.explorer import Explorer
 from microprint.systems.fingerprint import Fingerprint
 
 style()
-study = open_run(run=run, compute=compute, latent=latent)
-settings = study.params.latent
+notebook = open_notebook(run=run, compute=compute, latent=latent)
+settings = notebook.params.latent
 
 # %% [markdown]
 # ## Fingerprints of all sets
@@ -62,10 +62,10 @@ settings = study.params.latent
 # %%
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
 NAMES = ("train", "validation", "test", *TEXTURES, *MORPHOLOGIES)
-with study.open("polycrystals.h5") as file:
-    sets = {name: read_volume_elements(file, "cubic", name) for name in NAMES}
+with notebook.open("polycrystals.h5") as file:
+    sets = {name: read_volume_elements(file, f"cubic/{name}") for name in NAMES}
 sets["train"] = sets["train"][:settings.fitted]
-models = {name: Fingerprint.load(study.path(f"fingerprint_{name}_cubic.safetensors")) for name in ("paper", "ours")}
+models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}_cubic.safetensors")) for name in ("paper", "ours")}
 parts, anchors = {name: fingerprint.parts for name, fingerprint in models.items()}, models["ours"].anchors
 z = {model: {name: fingerprint.encode_set(elements) for name, elements in sets.items()} for model, fingerprint in models.items()}
 
@@ -109,11 +109,11 @@ draw.along_path(curves, labels, levels=real);
 # nothing.
 
 # %%
-components = {model: space.PrincipalComponents.fit(found["train"]) for model, found in z.items()}
+components = {model: space.PrincipalComponents.fit(by_set["train"]) for model, by_set in z.items()}
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 2.8))
-draw.explained_variance(left, {model: found.explained for model, found in components.items()})
-for model, found in z.items():
-    variance = found["train"].var(0).sort(descending=True).values
+draw.explained_variance(left, {model: fitted.explained for model, fitted in components.items()})
+for model, by_set in z.items():
+    variance = by_set["train"].var(0).sort(descending=True).values
     right.semilogy(range(1, len(variance) + 1), variance.clamp_min(1e-8), color=draw.PALETTE[model], label=model)
 right.axhline(space.ACTIVE_VARIANCE, color="0.5", lw=0.8)
 right.set(xlabel="latent number, by variance", ylabel="variance of the posterior mean")
@@ -129,7 +129,7 @@ table([*rows, ["published, S1", None, "about 200 (all of the variance)"]],
 # have random orientations and equiaxed grains.
 
 # %%
-flat = {model: {name: components[model].project(found, 2) for name, found in z[model].items()} for model in models}
+flat = {model: {name: components[model].project(by_set, 2) for name, by_set in z[model].items()} for model in models}
 scatter, panels = plt.subplots(2, 2, figsize=(7.5, 5.4))
 for row, model in zip(panels, models, strict=True):
     for panel, names in zip(row, (TEXTURES, MORPHOLOGIES), strict=True):
@@ -151,24 +151,24 @@ for row, model in zip(panels, models, strict=True):
 # of their anchors, too.
 
 # %%
-seed = study.generator("clustering").initial_seed()
+seed = notebook.generator("clustering").initial_seed()
 groups = {"textures": TEXTURES, "morphologies": MORPHOLOGIES, "large_or_elongated": ("large", "elongated")}
-power = {model: {name: space.log_power(some, parts[model], len(anchors)) for name, some in found.items()}
-         for model, found in z.items()}
+power = {model: {name: space.log_power(some, parts[model], len(anchors)) for name, some in by_set.items()}
+         for model, by_set in z.items()}
 points = {}
-for model, found in z.items():
+for model, by_set in z.items():
     for group, names in groups.items():
-        points[group, model] = space.own_components({name: found[name] for name in names}, settings.components)
+        points[group, model] = space.own_components({name: by_set[name] for name in names}, settings.components)
         points[f"{group}_in_training_components", model] = [
-            components[model].project(found[name], settings.components) for name in names]
+            components[model].project(by_set[name], settings.components) for name in names]
         if group != "textures":
             own = {name: power[model][name] for name in names}
             points[f"{group}_by_power", model] = space.own_components(own, settings.components)
     for part, numbers in parts[model].items():
-        own = {name: found[name][:, numbers] for name in TEXTURES}
+        own = {name: by_set[name][:, numbers] for name in TEXTURES}
         points[f"textures_by_{part}", model] = space.own_components(own, settings.components)
 clusters = {key: space.cluster_classes(sets_of_points, settings.neighbours, seed) for key, sets_of_points in points.items()}
-accuracy = {key: space.clustering_accuracy(*found) for key, found in clusters.items()}
+accuracy = {key: space.clustering_accuracy(*pair) for key, pair in clusters.items()}
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(6.4, 3))
@@ -239,10 +239,10 @@ pieces = {**{part: (numbers, {part: slice(None)}) for part, numbers in ours.item
 turned = space.responses(decode, z_test, [numbers for numbers, _ in pieces.values()], "cubic")
 part_r2 = {}
 for part, (numbers, inside) in pieces.items():
-    found = {name: some[:, numbers] for name, some in z["ours"].items()}
-    known, truth = (torch.cat([values[name] for name in fitted]) for values in (found, texture))
-    part_r2[part, "texture"] = space.linear_probe(known, truth, found["test"], texture["test"])
-    features = space.moments(torch.cat([found[name] for name in mixture]), inside, anchors)
+    by_set = {name: some[:, numbers] for name, some in z["ours"].items()}
+    known, truth = (torch.cat([values[name] for name in fitted]) for values in (by_set, texture))
+    part_r2[part, "texture"] = space.linear_probe(known, truth, by_set["test"], texture["test"])
+    features = space.moments(torch.cat([by_set[name] for name in mixture]), inside, anchors)
     part_r2 |= {(part, what): space.held_out_r2(features, target) for what, target in size.items()}
 table([[part, z_test[:, numbers].shape[1], float(field.mean()), *(part_r2[part, what] for what in ("texture", *sizes))]
        for (part, (numbers, _)), field in zip(pieces.items(), turned, strict=True)],
@@ -283,15 +283,15 @@ targets = {  # name: descriptor, volume elements, what the metric is read from
     "texture_index": (descriptors.texture_index, textured, "moments"),
     "grain_size": (descriptors.mean_grain_size, mixture, "moments"),
     "aspect_ratio": (descriptors.mean_aspect_ratio, mixture, "moments")}
-second = {model: {name: space.moments(some, parts[model], anchors) for name, some in found.items()}
-          for model, found in z.items()}
+second = {model: {name: space.moments(some, parts[model], anchors) for name, some in by_set.items()}
+          for model, by_set in z.items()}
 probes = {}
 for target, (measure, names, _) in targets.items():
     value = {name: measure(sets[name]) for name in ((*fitted, "test") if names == "random" else names)}
     for model, source in ((model, source) for model in models for source in ("z", "moments")):
-        found = (z if source == "z" else second)[model]
-        known, truth = (torch.cat([of[name] for name in (fitted if names == "random" else names)]) for of in (found, value))
-        probes[target, model, source] = (space.linear_probe(known, truth, found["test"], value["test"]) if names == "random"
+        by_set = (z if source == "z" else second)[model]
+        known, truth = (torch.cat([of[name] for name in (fitted if names == "random" else names)]) for of in (by_set, value))
+        probes[target, model, source] = (space.linear_probe(known, truth, by_set["test"], value["test"]) if names == "random"
                                          else space.held_out_r2(known, truth))
 columns = [(model, source) for model in models for source in ("z", "moments")]
 table([[target.replace("_", " "), "random" if names == "random" else "mixture", 0.0,
@@ -322,7 +322,7 @@ metrics |= {f"04.seed.ours.{what}_r2_by_{reading}": value for (what, reading), v
 metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
 headline = Headline("textures in the right cluster", accuracy["textures", "ours"], "", baseline=1 / len(TEXTURES), paper=0.965)
-study.close("04", metrics=metrics, headline=headline, figure=scatter)
+notebook.close("04", metrics=metrics, headline=headline, figure=scatter)
 
 # %% [markdown]
 # **Findings**

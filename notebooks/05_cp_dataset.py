@@ -54,17 +54,18 @@ from collections import Counter
 import numpy as np
 import torch
 
-from microprint import orientations, simulate_cp
-from microprint.compute import Headline, open_run
-from microprint.mechanics import uniaxial_tension
-from microprint.mechanics.datasets import SETS, sample, simulate_cp_dataset
+from microprint import simulate_cp
+from microprint.analysis.stress import texture_coefficients
+from microprint.mechanics.datasets import SETS, read_curves, simulate_cp_dataset
 from microprint.mechanics.materials import load_material
 from microprint.mechanics.reference import open_reference
+from microprint.notebook import Headline, open_notebook
 from microprint.plots import mechanics as draw
 from microprint.plots import style, table
 
 style()
-study = open_run(run=run, compute=compute, cp=cp)
+notebook = open_notebook(run=run, compute=compute, cp=cp)
+settings = notebook.params.cp
 
 # %% [markdown]
 # ## The law
@@ -86,7 +87,7 @@ study = open_run(run=run, compute=compute, cp=cp)
 # basal plane and hardly elsewhere: that is what makes its grains so unequal, and the orientation so important.
 
 # %%
-material = load_material(cp["material"])
+material = load_material(settings.material)
 families = [("slip" if i < material.slips else "twin", float(xi) / 1e6) for i, xi in enumerate(material.xi_0)]
 table([[kind, f"{xi:.1f}", count] for (kind, xi), count in Counter(families).items()], ["kind", "initial resistance (MPa)", "systems"],
       f"Systems of {material.name}, by kind and resistance")
@@ -126,7 +127,7 @@ with open_reference() as reference:
     cases = {name: (g["grain_id"][:].astype(int), g["quaternion"][:], g["P"][:, 0, 0]) for name, g in reference["volume_elements"].items()
              if g.attrs["material"] == "Mg"}
 begin = time.perf_counter()
-elements = simulate_cp(*(np.stack([case[i] for case in cases.values()]) for i in (0, 1)), "Mg", device=study.device)
+elements = simulate_cp(*(np.stack([case[i] for case in cases.values()]) for i in (0, 1)), "Mg", device=notebook.device)
 seconds = time.perf_counter() - begin
 curves = {name: (ours / 1e6, case[2] / 1e6) for (name, case), ours in zip(cases.items(), elements.P[:, :, 0, 0].numpy())}
 errors = {name: np.abs(ours[1:] / theirs[1:] - 1).max() for name, (ours, theirs) in curves.items()}
@@ -160,18 +161,19 @@ table([*rows, ["single crystals", None, None, f"{crystal_error:.1e}"]],
 # `python run_all.py --dry-run` estimates the time beforehand.
 
 # %%
-study.do(simulate_cp_dataset)
-with study.open("cp.h5", kind="cp") as file:
-    sets = {name: {key: file[name][key][:] for key in ("F", "P", "converged", "evaluations", "linear", "cutbacks", "gamma_sl", "gamma_tw")}
-            for name in SETS}
+notebook.do(simulate_cp_dataset)
+KEYS = ("converged", "evaluations", "linear", "cutbacks", "gamma_sl", "gamma_tw")
+with notebook.open("polycrystals.h5") as polycrystals, notebook.open("cp.h5", kind="cp") as file:
+    sets = {name: {key: file[name][key][:] for key in KEYS} for name in SETS}
     reasons = Counter(reason for name in SETS for reason in file[name]["reason"].asstr()[:] if reason)
+    curves = {name: read_curves(polycrystals, file, name) for name in SETS}
+    edge_um = 1e6 * float(polycrystals["hexagonal/train"].attrs["edge_m"])
 
 # %%
-along = "xyz".index(cp["axis"])
-everything = {key: np.concatenate([sets[name][key] for name in SETS]) for key in sets["train"]}
+everything = {key: np.concatenate([sets[name][key] for name in SETS]) for key in KEYS}
 good = everything["converged"]
-stress = everything["P"][good][:, :, along, along] / 1e6
-strain = 100 * (everything["F"][good][0, :, along, along] - 1)
+stress = torch.cat([c.stress for c in curves.values()]).numpy() / 1e6
+strain = 100 * curves["train"].strain.numpy()
 table([[name, len(s["converged"]), int(s["converged"].sum()), int((~s["converged"]).sum()), int(s["cutbacks"].sum()),
         s["evaluations"].mean(), s["linear"].mean()] for name, s in sets.items()],
       ["set", "VEs", "converged", "failed", "halved steps", "law evaluations per VE", "CG iterations per VE"],
@@ -188,13 +190,7 @@ _ = draw.convergence(everything["evaluations"], everything["linear"], everything
 # volume average of $c^2$, where $c$ is the cosine between a grain's c axis and the load: a first guess at the cause.
 
 # %%
-with study.open("polycrystals.h5") as file:
-    groups = {name: file[f"hexagonal/{name}"] for name in SETS}
-    coarse = [sample(torch.from_numpy(g["grain_id"][:].astype(np.int64)), torch.from_numpy(g["quaternion"][:]), cp["edge"])
-              for g in groups.values()]
-    edge_um = 1e6 * float(groups["train"].attrs["edge_m"])
-c = [orientations.expand(ids, orientations.to_matrix(q.nan_to_num())[..., 2, along:along + 1]) for ids, q in coarse]
-c_squared = torch.cat([x.square().flatten(1).mean(1) for x in c]).numpy()[good]
+c_squared = torch.cat([texture_coefficients(c.elements, c.axis)[:, 0] for c in curves.values()]).numpy()
 curves_figure = draw.curve_family(strain, stress, c_squared, "volume mean of $c^2$")
 
 # %%
@@ -213,11 +209,11 @@ table([[f"{strain[i] / 100:.4f}", len(stress), stress[:, i].mean(), stress[:, i]
 # The mean hides a lively field: stress differs from grain to grain and within grains.
 
 # %%
-ids, quaternions = (x[:1] for x in coarse[0])
-one = simulate_cp(ids, quaternions, cp["material"], uniaxial_tension(cp["axis"], cp["rate"], cp["strain"], cp["increments"]),
-                  scheme=cp["scheme"], fields=True, device=study.device)
-field = one.cauchy_field[0, ..., along, along].numpy() / 1e6
-_ = draw.stress_slice(ids[0].numpy(), field, rf"Cauchy stress $\sigma_{{{2 * cp['axis']}}}$", edge_um)
+first, along = curves["train"].elements[:1], "xyz".index(settings.axis)
+inside = simulate_cp(first.grain_id, first.quaternion, material, curves["train"].load,
+                     scheme=settings.scheme, fields=True, device=notebook.device)
+field = inside.cauchy_field[0, ..., along, along].numpy() / 1e6
+_ = draw.stress_slice(first.grain_id[0].numpy(), field, rf"Cauchy stress $\sigma_{{{2 * settings.axis}}}$", edge_um)
 
 # %%
 shear = {"slip": everything["gamma_sl"][good][:, -1], "twinning": everything["gamma_tw"][good][:, -1]}
@@ -258,5 +254,5 @@ last = stress[:, -1]
 worst = max(crystal_error, *errors.values())
 metrics = {"05.reference.ours.max_relative_error": worst, "05.random.ours.converged_pct": 100 * good.mean(), "05.random.ours.failed": (~good).sum(),
            "05.random.ours.mean_mpa_at_0.01": last.mean(), "05.random.ours.sd_mpa_at_0.01": last.std(ddof=1)}
-study.close("05", metrics=metrics, figure=curves_figure,
+notebook.close("05", metrics=metrics, figure=curves_figure,
             headline=Headline("worst relative error of the mean stress against DAMASK", worst))

@@ -44,16 +44,16 @@ import time
 import torch
 
 from microprint.analysis import inverse, stress
-from microprint.compute import Headline, open_run
 from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.simulate import simulate_cp
+from microprint.notebook import Headline, open_notebook
 from microprint.plots import design as draw
 from microprint.plots import style, table
 from microprint.systems.fingerprint import Fingerprint
 from microprint.systems.surrogate import StressSurrogate, read_curves, train_surrogate
 
 style()
-study = open_run(run=run, compute=compute, surrogate=surrogate)
+notebook = open_notebook(run=run, compute=compute, surrogate=surrogate)
 MPA = 1e6
 
 # %% [markdown]
@@ -63,7 +63,7 @@ MPA = 1e6
 # elements whose simulation did not converge have no curve: they are counted, not replaced.
 
 # %%
-with study.open("polycrystals.h5") as polycrystals, study.open("cp.h5") as cp:
+with notebook.open("polycrystals.h5") as polycrystals, notebook.open("cp.h5") as cp:
     sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation", "test")}
 train, test = sets["train"], sets["test"]
 strain = train.strain
@@ -119,9 +119,9 @@ draw.texture_plane(coefficients["train"].numpy(), train.stress[:, at].numpy() / 
 
 # %%
 for variant in ("paper", "ours"):
-    study.do(train_surrogate, variant=variant, fingerprint="ours")
-models = {variant: StressSurrogate.load(study.path(f"surrogate_{variant}_ours.safetensors")) for variant in ("paper", "ours")}
-fingerprint = Fingerprint.load(study.path("fingerprint_ours_hexagonal.safetensors"))
+    notebook.do(train_surrogate, variant=variant, fingerprint="ours")
+models = {variant: StressSurrogate.load(notebook.path(f"surrogate_{variant}_ours.safetensors")) for variant in ("paper", "ours")}
+fingerprint = Fingerprint.load(notebook.path("fingerprint_ours_hexagonal.safetensors"))
 z = {name: fingerprint.encode(c.elements.grain_id, c.elements.quaternion) for name, c in sets.items()}
 predicted["linear"] = stress.ridge(z["train"], train.stress, z["test"], (z["validation"], sets["validation"].stress))
 deviation = {}
@@ -213,5 +213,5 @@ print(f"P_xx at {strain[at]:.3f}: {mean[0, at] / MPA:.1f} ± {std[0, at] / MPA:.
 metrics = {f"06.random.{name}.mae_mpa_at_0.01": mae[name][-1] for name in predicted}
 metrics |= {f"06.random.{name}.r2_at_0.01": r2[name] for name in predicted}
 metrics |= {f"06.random.{variant}.coverage_90": share for variant, share in coverage.items()}
-study.close("06", metrics=metrics, figure=figure, headline=Headline(
+notebook.close("06", metrics=metrics, figure=figure, headline=Headline(
     "mean error of the stress at a strain of 0.01", mae["ours"][-1], "MPa", mae["mean_curve"][-1], 2.75))

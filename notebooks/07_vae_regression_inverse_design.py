@@ -53,15 +53,15 @@ import torch
 
 from microprint import store
 from microprint.analysis import inverse
-from microprint.compute import Headline, open_run
 from microprint.networks.gaussian_process import GaussianProcess
+from microprint.notebook import Headline, open_notebook
 from microprint.plots import design as draw
 from microprint.plots import style, table
 from microprint.systems.inverse_design import InverseDesign, predict_cnn, train_forward_cnn, train_inverse_design
 from microprint.systems.stiffness import label_stiffness, labelled, phase_stiffnesses, simulate_c11
 
 style()
-study = open_run(run=run, compute=compute, elasticity=elasticity, vae_regression=vae_regression)
+notebook = open_notebook(run=run, compute=compute, elasticity=elasticity, vae_regression=vae_regression)
 GPA = 1e9
 
 # %% [markdown]
@@ -78,9 +78,9 @@ GPA = 1e9
 # with its reason, and left out of everything below.
 
 # %%
-study.do(label_stiffness)
-with study.open("composites.h5") as file, study.open("stiffness.h5", "stiffness") as labels:
-    phase, stiffness, split = labelled(file, labels, store.load_json(study.path("splits.json"))["composites"])
+notebook.do(label_stiffness)
+with notebook.open("composites.h5") as file, notebook.open("stiffness.h5", "stiffness") as labels:
+    phase, stiffness, split = labelled(file, labels, store.load_json(notebook.path("splits.json"))["composites"])
     reasons = Counter(reason for reason in labels["reason"].asstr()[:] if reason)
 train, test, failed = split["train"], split["test"], reasons.total()
 c11, fraction = stiffness[:, 0, 0], inverse.volume_fraction(phase)
@@ -112,7 +112,7 @@ draw.cubes(phase[order].numpy(), [f"C11 = {c11[i] / GPA:.0f} GPa\n{100 * fractio
 
 # %%
 numbers = inverse.statistics(phase)
-process = GaussianProcess.fit(numbers[train], c11[train].log(), study.generator("two-point process"))
+process = GaussianProcess.fit(numbers[train], c11[train].log(), notebook.generator("two-point process"))
 forward = {"mean": c11[train].mean().expand(len(test)), "bounds": inverse.bounds(fraction[test], phase_stiffnesses())["hill"]}
 line = torch.cat([torch.ones(len(phase), 1), numbers], 1).double()
 fitted = torch.linalg.lstsq(line[train], c11[train].log()[:, None], driver="gelsd").solution
@@ -125,8 +125,8 @@ forward |= {"linear": (line[test] @ fitted)[:, 0].exp(), "two_point": process.pr
 # mirroring and shifting a periodic composite changes its stiffness in a known way, so each volume counts many times.
 
 # %%
-study.do(train_forward_cnn)
-forward["cnn"] = predict_cnn(study.path("forward_cnn.safetensors"), phase[test])[:, 0]
+notebook.do(train_forward_cnn)
+forward["cnn"] = predict_cnn(notebook.path("forward_cnn.safetensors"), phase[test])[:, 0]
 
 # %% [markdown]
 # ## VAE-regression
@@ -144,8 +144,8 @@ forward["cnn"] = predict_cnn(study.path("forward_cnn.safetensors"), phase[test])
 
 # %%
 for prior in ("gaussian", "mixture"):
-    study.do(train_inverse_design, prior=prior)
-models = {prior: InverseDesign.load(study.path(f"inverse_design_{prior}.safetensors")) for prior in ("gaussian", "mixture")}
+    notebook.do(train_inverse_design, prior=prior)
+models = {prior: InverseDesign.load(notebook.path(f"inverse_design_{prior}.safetensors")) for prior in ("gaussian", "mixture")}
 draw.training({name: model.config["history"] for name, model in models.items()});
 
 # %%
@@ -273,5 +273,5 @@ metrics |= {f"07.inverse.{name}.error_pct": error(achieved[name]) for name in mo
 metrics |= {f"07.searched.{name}.error_pct": error(searched[name]) for name in models}
 metrics |= {f"07.refined.{name}.error_pct": error(refined[name]) for name in models}
 metrics |= {"07.inverse.nearest.error_pct": error(nearest), "07.labels.ours.failed": failed}
-study.close("07", metrics=metrics, figure=figure, headline=Headline(
+notebook.close("07", metrics=metrics, figure=figure, headline=Headline(
     "error of a design's C11, mixture prior, refined", metrics["07.refined.mixture.error_pct"], "%", error(typical), 10.0))

@@ -57,16 +57,16 @@ import numpy as np
 import torch
 
 from microprint.analysis import texture
-from microprint.compute import Headline, open_run
 from microprint.networks.vgg import gram, style_loss
+from microprint.notebook import Headline, open_notebook
 from microprint.plots import style, table
 from microprint.plots import texture as draw
 from microprint.systems.texture import TextureFingerprint, train_texture_vae
 
 style()
-study = open_run(run=run, compute=compute, texture_vae=texture_vae)
+notebook = open_notebook(run=run, compute=compute, texture_vae=texture_vae)
 rng = np.random.default_rng(run["seed"])
-with study.open("micrographs.h5") as file:
+with notebook.open("micrographs.h5") as file:
     images, sample = file["image"][:], file["sample"][:]
     told = {name: file[f"samples/{name}"][:][sample] for name in ("nodularity", "graphite_share", "length_m", "ferrite_path_m")}
     strength = file["yield_strength"][:]
@@ -92,8 +92,8 @@ _ = draw.image_grid(images[first], [f"{sample[i]}: {strength[i] / 1e6:.0f} MPa" 
 # image, a patch of another image, and flat grey of the right brightness. The material of the first two is the same.
 
 # %%
-fingerprint_path = study.do(train_texture_vae)[0]
-fingerprint = TextureFingerprint.load(fingerprint_path, device=str(study.device))
+fingerprint_path = notebook.do(train_texture_vae)[0]
+fingerprint = TextureFingerprint.load(fingerprint_path, device=str(notebook.device))
 vgg, layers = fingerprint.model.vgg, fingerprint.model.layers
 patches = fingerprint.prepare(images)
 chosen = rng.choice(len(patches), min(texture_vae["pairs"], len(patches)), replace=False)
@@ -200,7 +200,7 @@ table([(name, s["dists"], s["stsim2"], s["mse"]) for name, s in score.items()]
 # iron; where they leave gaps, to something between irons.
 
 # %%
-drawn = torch.randn((12, texture_vae["latent_dim"]), generator=study.generator("texture samples"))
+drawn = torch.randn((12, texture_vae["latent_dim"]), generator=notebook.generator("texture samples"))
 _ = draw.image_grid(fingerprint.decode(drawn))
 
 # %% [markdown]
@@ -304,4 +304,4 @@ metrics = {
 }
 headline = Headline("yield strength of an unseen image, mean error", honest["TextureVAE, SVR"], "%",
                     baseline=honest["mean of the others"], paper=8.02)
-study.close("08", metrics=metrics, headline=headline, figure=figure)
+notebook.close("08", metrics=metrics, headline=headline, figure=figure)

@@ -5,13 +5,23 @@ The public face applies a trained study to a user's own material::
     from microprint import Fingerprint, StressSurrogate, InverseDesign, TextureFingerprint, simulate_cp, effective_stiffness
 """
 
+import os
 from importlib import import_module
 
 from microprint.errors import UserError
 
-PUBLIC = {"Fingerprint": "systems.fingerprint", "StressSurrogate": "systems.surrogate",
-          "InverseDesign": "systems.inverse_design", "TextureFingerprint": "systems.texture",
-          "simulate_cp": "mechanics", "effective_stiffness": "mechanics"}
+# Threads that wait for each other by spinning take the core from whoever has work, ten times over on a busy machine. OpenMP
+# reads this when it is loaded, that is with torch: processes that this one starts inherit it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+PUBLIC = {
+    "Fingerprint": "systems.fingerprint",
+    "StressSurrogate": "systems.surrogate",
+    "InverseDesign": "systems.inverse_design",
+    "TextureFingerprint": "systems.texture",
+    "simulate_cp": "mechanics",
+    "effective_stiffness": "mechanics",
+}
 __all__ = ["UserError", *PUBLIC]
 
 

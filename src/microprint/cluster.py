@@ -1,109 +1,119 @@
-"""Steps and chunks of data sets on Dask workers: on this machine, behind a scheduler's address, or through SLURM.
+"""Work on Dask workers: on this machine, behind a scheduler's address, or through SLURM.
 
-The workers need this package and a file system on which they find the run's folder under the same path. A training
-step runs on one worker as a whole (`submit`) and writes its artifacts there; a data set's chunks are spread over all
-workers (`compute_on_workers`), which only read, and come back as arrays.
+The workers need this package and a file system on which they find the run's folder under the same path. A call goes to
+one worker as a whole (`submit`); the items of a list are spread over all of them (`map_on_workers`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import cache, partial
-from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
-from microprint.chunks import Arrays, Chunk, one_thread
-from microprint.compute import choose_device, find_step, run_step
 from microprint.errors import UserError
-from microprint.params import Compute, Params, as_dict, validate
+from microprint.machine import choose_device, one_thread
+from microprint.params import ComputeSettings
 
-# How often a chunk that raises is tried again, for faults that pass; Dask counts workers that die on its own.
+Item, Result = TypeVar("Item"), TypeVar("Result")
+# How often an item that raises is tried again, for faults that pass; Dask counts workers that die on its own.
 RETRIES = 2
 # Seconds until a scheduler must have answered, and until it must have a worker.
 PATIENCE_S = 20
 RESUME = "The same command goes on where this one stopped"
 
 
-def submit(name: str, params: Params, folder: Path, arguments: Mapping[str, str]) -> list[Path]:
-    """Run a step on a worker; return the paths of its artifacts. Raises what the step raises."""
-    client = connect(params.compute)
-    plain = as_dict(params)
-    wanted = _resources(client, params.compute.devices)
-    future = client.submit(_work, name, plain, str(folder), dict(arguments), resources=wanted, pure=False)
-    return [Path(path) for path in future.result()]
+def submit(settings: ComputeSettings, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function on one worker; raises what it raises."""
+    client = connect(settings)
+    return client.submit(function, *arguments, resources=_resources(client, settings.devices), pure=False).result()
 
 
-def compute_on_workers(
-    function: Callable[[Chunk], Arrays], chunks: Sequence[Chunk], settings: Compute
-) -> Iterator[tuple[Chunk, Arrays]]:
-    """Chunks and their arrays as the workers finish them.
+def map_on_workers(
+    function: Callable[[Item], Result], items: Sequence[Item], settings: ComputeSettings
+) -> Iterator[tuple[Item, Result]]:
+    """Items and what the function makes of them, on one thread each, as the workers finish them.
 
     What a dying worker had in hand goes to another one; results that nobody waits for any more are given up.
 
     Raises
     ------
     UserError
-        If a chunk brings down one worker after the other, or the cluster is lost; and what the function raises.
+        If an item brings down one worker after the other, or the cluster is lost; and what the function raises.
     """
     from dask.distributed import KilledWorker, as_completed
 
     client = connect(settings)
-    futures = client.map(partial(_on_one_thread, function), chunks, pure=False, retries=RETRIES, resources=_resources(client))
-    waiting = dict(zip(futures, chunks))
+    futures = client.map(partial(_on_one_thread, function), items, pure=False, retries=RETRIES, resources=_resources(client))
+    waiting = dict(zip(futures, items))
     del futures  # each would keep its result in the cluster's memory
     try:
-        for future, arrays in as_completed(waiting, with_results=True):
-            yield waiting.pop(future), arrays
+        for future, result in as_completed(waiting, with_results=True):
+            yield waiting.pop(future), result
     except KilledWorker as error:
-        raise UserError(f"{error.allowed_failures + 1} workers died of the same chunk", f"scheduler {settings.scheduler}",
-                        f"Give them more memory, or make the chunks smaller. {RESUME}") from None
+        raise UserError(
+            f"{error.allowed_failures + 1} workers died of the same chunk",
+            f"scheduler {settings.scheduler}",
+            f"Give them more memory, or make the chunks smaller. {RESUME}",
+        ) from None
     except CancelledError as error:
         raise UserError(f"the cluster was lost ({error})", f"scheduler {settings.scheduler}", RESUME) from None
     finally:
         client.cancel(list(waiting))
 
 
-def connect(settings: Compute):
+def connect(settings: ComputeSettings):
     """Client of the cluster; raises `UserError` if no scheduler answers, or one that has no workers."""
     client = _client(settings.scheduler, settings.workers or _workers_here(settings))
     try:
         client.wait_for_workers(1, timeout=None if settings.scheduler == "slurm" else PATIENCE_S)
     except TimeoutError:
-        raise UserError(f"has had no worker for {PATIENCE_S} s", f"scheduler {settings.scheduler}",
-                        "Start some with `dask worker ADDRESS`") from None
+        raise UserError(
+            f"has had no worker for {PATIENCE_S} s", f"scheduler {settings.scheduler}", "Start some with `dask worker ADDRESS`"
+        ) from None
     return client
 
 
 @cache
 def _client(scheduler: str, workers: int):
     from dask.distributed import Client, LocalCluster
+
     if scheduler == "local":
-        return Client(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0"))
+        environment = {"OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"]}
+        return Client(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", env=environment))
     if scheduler == "slurm":
         return Client(_slurm(workers))
     try:
         return Client(scheduler, timeout=PATIENCE_S)
     except (OSError, ValueError, TimeoutError) as error:
-        raise UserError(f"no Dask scheduler answers ({error})", f"compute.scheduler = {scheduler}",
-                        "Start one with `dask scheduler`, or use local") from None
+        raise UserError(
+            f"no Dask scheduler answers ({error})",
+            f"compute.scheduler = {scheduler}",
+            "Start one with `dask scheduler`, or use local",
+        ) from None
 
 
 def _slurm(jobs: int):
     """Cluster whose workers are jobs of SLURM; one that ends, at its time limit say, is followed by another."""
     from dask_jobqueue import SLURMCluster
+
     try:
         cluster = SLURMCluster()
     except ValueError:
-        raise UserError("Dask's configuration does not say how large a job is", "compute.scheduler = slurm",
-                        "Write queue, cores, memory and walltime into ~/.config/dask/jobqueue.yaml") from None
+        raise UserError(
+            "Dask's configuration does not say how large a job is",
+            "compute.scheduler = slurm",
+            "Write queue, cores, memory and walltime into ~/.config/dask/jobqueue.yaml",
+        ) from None
     cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
     print(f"waiting for SLURM to start the first of {jobs} jobs", flush=True)
     return cluster
 
 
-def _workers_here(settings: Compute) -> int:
+def _workers_here(settings: ComputeSettings) -> int:
     """One for each core of this machine, one for its GPU; one job of SLURM."""
     if settings.scheduler == "local" and choose_device(settings.device).type == "cpu":
         return torch.get_num_threads()
@@ -116,10 +126,6 @@ def _resources(client, devices: int = 1) -> dict[str, int] | None:
     return {"GPU": devices} if any("GPU" in worker.get("resources", {}) for worker in workers) else None
 
 
-def _work(name: str, params: dict, folder: str, arguments: dict[str, str]) -> list[str]:
-    return [str(path) for path in run_step(find_step(name), validate(params), Path(folder), arguments)]
-
-
-def _on_one_thread(function: Callable[[Chunk], Arrays], chunk: Chunk) -> Arrays:
+def _on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
     with one_thread():
-        return function(chunk)
+        return function(item)

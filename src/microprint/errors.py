@@ -16,5 +16,5 @@ class UserError(Exception):
 
     def __init__(self, what: str, where: object = None, remedy: str | None = None):
         self.what, self.where, self.remedy = what, where, remedy
-        place = f"{where}: " if where is not None else ""
-        super().__init__(f"{place}{what.rstrip('.')}." + (f" {remedy.rstrip('.')}." if remedy else ""))
+        prefix = f"{where}: " if where is not None else ""
+        super().__init__(f"{prefix}{what.rstrip('.')}." + (f" {remedy.rstrip('.')}." if remedy else ""))

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from microprint.compute import duration
+from microprint.machine import duration
 from microprint.mechanics.datasets import SETS
 from microprint.microstructures.cast_iron import patch_corners
 from microprint.microstructures.datasets import polycrystal_sets
 from microprint.microstructures.polycrystal import MORPHOLOGIES
 from microprint.networks.vae_regression import VAERegression
 from microprint.params import Params
+from microprint.params.relations import CASTINGS
 from microprint.systems.fingerprint import Fingerprint, configuration
 from microprint.systems.stiffness import CASES
 
-CASTINGS = 12
 # Bytes that training with Adam holds for each parameter: weight, gradient, two moments, all in float32.
 TRAINING_BYTES = 16
 # Seconds that two cores take, one chunk each, start-up aside: measured for magnesium and the defaults of `cp` at 8, 16 and
@@ -48,8 +48,10 @@ def _simulations(params: Params) -> Iterator[tuple[str, str]]:
     elements = sum(sets[name] for name in SETS)
     updates = elements * cp.edge**3 * cp.increments
     time = f"about {duration(CP_SECONDS * updates)} on two cores"
-    yield "crystal-plasticity simulations (05)", (
-        f"{elements:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments, {time}")
+    yield (
+        "crystal-plasticity simulations (05)",
+        (f"{elements:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments, {time}"),
+    )
     cases, edge = len(CASES[params.elasticity.cases]) * params.composites.count, params.composites.edge
     time = f"about {duration(ELASTIC_SECONDS * cases * edge**3)} on two cores"
     yield "elastic load cases (07)", f"{cases:,} on {edge}³ voxels, {time}"
@@ -62,8 +64,15 @@ def _networks(params: Params) -> Iterator[tuple[str, str]]:
             config = configuration(params.vae, variant, symmetry, params.polycrystals.edge, MORPHOLOGIES["equiaxed"].grains)
             yield f"fingerprint, {variant}, {symmetry} (03)", weight(Fingerprint.build(config).network)
         s = params.vae_regression
-        model = VAERegression(edge=params.composites.edge, properties=len(s.properties), prior="mixture",
-                              components=s.components, latent_dim=s.latent_dim, width=s.width, hidden=s.hidden)
+        model = VAERegression(
+            edge=params.composites.edge,
+            properties=len(s.properties),
+            prior="mixture",
+            components=s.components,
+            latent_dim=s.latent_dim,
+            width=s.width,
+            hidden=s.hidden,
+        )
         yield "VAE-regression (07)", weight(model)
 
 

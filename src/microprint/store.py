@@ -7,7 +7,6 @@ import io
 import json
 import os
 import platform
-import struct
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,19 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from microprint.errors import UserError
 
 SCHEMA = 1
 PACKAGES = ("microprint", "torch", "numpy", "h5py", "lightning", "damask", "scikit-learn", "papermill")
-# safetensors' names of the types; the format is a JSON header followed by raw little-endian buffers.
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-          "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool}
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -78,10 +76,10 @@ class _Disk(io.FileIO):
     error: OSError | None = None
 
     def write(self, data) -> int:
-        rest = memoryview(data).cast("B")
+        unwritten = memoryview(data).cast("B")
         with self._keeping():
-            while rest and not self.error:
-                rest = rest[super().write(rest):]
+            while unwritten and not self.error:
+                unwritten = unwritten[super().write(unwritten) :]
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
@@ -101,27 +99,18 @@ class _Disk(io.FileIO):
 def save_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write JSON atomically, keys in their order."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=True) + "\n")
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors in the safetensors format, with JSON `metadata` under its ``__metadata__``."""
-    names = {dtype: name for name, dtype in DTYPES.items()}
-    buffers = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    header: dict[str, Any] = {"__metadata__": {key: json.dumps(value) for key, value in metadata.items()}}
-    end = 0
-    for key, tensor in buffers.items():
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        header[key] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in buffers.values():
-            file.write(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    """Write tensors in the safetensors format, with JSON texts of the `metadata` beside them."""
+    apart = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # none may share memory
+    with atomic(path) as temporary:
+        save_file(apart, temporary, {name: json.dumps(value) for name, value in metadata.items()})
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
+
 
 def open_hdf5(path: str | Path, kind: str | None = None) -> h5py.File:
     """Open an HDF5 artifact for reading.
@@ -136,11 +125,14 @@ def open_hdf5(path: str | Path, kind: str | None = None) -> h5py.File:
         file = h5py.File(path, "r")
     except OSError:
         raise UserError("is truncated or no HDF5 file", path, "Delete it and run again: its step will rebuild it") from None
-    found = (file.attrs.get("kind"), file.attrs.get("schema"))
-    if found[1] != SCHEMA or (kind and found[0] != kind):
+    its_kind, schema = file.attrs.get("kind"), file.attrs.get("schema")
+    if schema != SCHEMA or (kind and its_kind != kind):
         file.close()
-        raise UserError(f"is of kind {found[0]}, schema {found[1]}, not {kind or 'an artifact'}, schema {SCHEMA}", path,
-                        "Delete it and run again with this version")
+        raise UserError(
+            f"is of kind {its_kind}, schema {schema}, not {kind or 'an artifact'}, schema {SCHEMA}",
+            path,
+            "Delete it and run again with this version",
+        )
     return file
 
 
@@ -158,21 +150,29 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
 
     Raises `UserError` if it is missing, truncated or not of this format.
     """
-    metadata, header, start = _read_header(path)
-    data = np.memmap(path, np.uint8, "r", offset=start) if os.path.getsize(path) > start else np.empty(0, np.uint8)
-    if any(entry["data_offsets"][1] > data.size for entry in header.values()):
-        raise UserError("is truncated", path, "Delete it and run its step again")
-    tensors = {}
-    for key, entry in header.items():
-        first, last = entry["data_offsets"]
-        raw = torch.from_numpy(data[first:last].copy())
-        tensors[key] = raw.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return tensors, metadata
+    with _open_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _metadata(file, path)
 
 
 def load_metadata(path: str | Path) -> dict[str, Any]:
     """Metadata of a safetensors file, without its tensors."""
-    return _read_header(path)[0]
+    with _open_tensors(path) as file:
+        return _metadata(file, path)
+
+
+def _open_tensors(path: str | Path):
+    _require(path)
+    try:
+        return safe_open(path, "pt")
+    except SafetensorError:
+        raise UserError("is truncated or no safetensors file", path, "Delete it and run its step again") from None
+
+
+def _metadata(file, path: str | Path) -> dict[str, Any]:
+    try:
+        return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+    except json.JSONDecodeError:
+        raise UserError("was not written by this package", path, "Give a model that the study made") from None
 
 
 def provenance_of(path: str | Path) -> dict[str, Any]:
@@ -191,27 +191,20 @@ def _require(path: str | Path) -> None:
         raise UserError("is missing", path, "Run the step or notebook that makes it first")
 
 
-def _read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], int]:
-    _require(path)
-    try:
-        with open(path, "rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(size))
-        metadata = {key: json.loads(value) for key, value in header.pop("__metadata__", {}).items()}
-    except (struct.error, ValueError, MemoryError, OverflowError):
-        raise UserError("is no safetensors file", path, "Delete it and run its step again") from None
-    return metadata, header, 8 + size
-
-
 # --- provenance ------------------------------------------------------------------------------------------------------
+
 
 @cache
 def environment() -> dict[str, Any]:
     """What this process runs on: commit, package versions, Python, machine by its parts."""
-    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-            "packages": {name: _version(name) for name in PACKAGES}, "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 def now() -> str:
@@ -228,7 +221,8 @@ def _version(name: str) -> str | None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        return subprocess.run(["git", "-C", str(Path(__file__).parent), *arguments], check=True, text=True,
-                              capture_output=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments], check=True, text=True, capture_output=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

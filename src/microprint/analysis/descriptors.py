@@ -9,7 +9,7 @@ from microprint.errors import UserError
 from microprint.mechanics.slip_systems import schmid_tensors
 from microprint.microstructures.periodic import nearest_site, wrap
 from microprint.microstructures.polycrystal import aspect_ratios
-from microprint.microstructures.volume_set import VolumeSet
+from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.grain_tokens import Dealt, deal_out
 from microprint.orientations import embed, to_matrix
 
@@ -19,7 +19,8 @@ HARMONICS_TO_FOUR = {"cubic": (9,), "hexagonal": (5, 9)}
 
 # --- texture ---------------------------------------------------------------------------------------------------------
 
-def volume_fractions(elements: VolumeSet) -> Tensor:
+
+def volume_fractions(elements: VolumeElements) -> Tensor:
     """Share of the volume in each grain, (N, G)."""
     counts = []
     for part in elements.parts():
@@ -29,12 +30,12 @@ def volume_fractions(elements: VolumeSet) -> Tensor:
     return torch.cat(counts)
 
 
-def mean_embedding(elements: VolumeSet) -> Tensor:
+def mean_embedding(elements: VolumeElements) -> Tensor:
     """Volume average of the symmetric embedding, (N, k): the lowest texture coefficients."""
     return (volume_fractions(elements)[..., None] * embed(elements.quaternion, elements.symmetry)).sum(1)
 
 
-def texture_index(elements: VolumeSet) -> Tensor:
+def texture_index(elements: VolumeElements) -> Tensor:
     """Bunge's texture index of the orientation distribution up to degree 4, (N,): the mean of its square over all rotations.
 
     1 without texture; 10 for a cubic, 15 for a hexagonal single crystal. With f = 1 + sum_l sqrt(2 l + 1) c_l . e_l and
@@ -46,11 +47,11 @@ def texture_index(elements: VolumeSet) -> Tensor:
     single = embed(elements.quaternion.new_tensor([1.0, 0.0, 0.0, 0.0]), elements.symmetry)
     means, ones = (values[..., : sum(sizes)].split(sizes, -1) for values in (mean_embedding(elements), single))
     return 1 + sum(
-        size * mean.square().sum(-1) / one.square().sum() for size, mean, one in zip(sizes, means, ones, strict=True)
+        size * mean.square().sum(-1) / unit.square().sum() for size, mean, unit in zip(sizes, means, ones, strict=True)
     )
 
 
-def mean_schmid_factor(elements: VolumeSet) -> Tensor:
+def mean_schmid_factor(elements: VolumeElements) -> Tensor:
     """Volume average, (N,), of each grain's largest Schmid factor of {111}<110> slip under a load along x.
 
     Raises
@@ -68,12 +69,13 @@ def mean_schmid_factor(elements: VolumeSet) -> Tensor:
 
 # --- grain size and shape --------------------------------------------------------------------------------------------
 
-def mean_grain_size(elements: VolumeSet) -> Tensor:
+
+def mean_grain_size(elements: VolumeElements) -> Tensor:
     """Edge of a cube with the mean grain volume, in edges of the volume element, (N,)."""
     return elements.grains.float().pow(-1 / 3)
 
 
-def mean_aspect_ratio(elements: VolumeSet) -> Tensor:
+def mean_aspect_ratio(elements: VolumeElements) -> Tensor:
     """Mean over the grains, (N,), of the extent along x over that along y and z."""
     means = []
     for part in elements.parts():
@@ -82,48 +84,49 @@ def mean_aspect_ratio(elements: VolumeSet) -> Tensor:
     return torch.stack(means)
 
 
-def boundary_share(elements: VolumeSet) -> Tensor:
+def boundary_share(elements: VolumeElements) -> Tensor:
     """Share of the faces between neighbouring voxels that lie between two grains, (N,), periodic."""
     return torch.cat([boundary_field(part).flatten(1).mean(1) for part in elements.parts()])
 
 
-def boundary_field(elements: VolumeSet) -> Tensor:
+def boundary_field(elements: VolumeElements) -> Tensor:
     """Share of each voxel's three faces towards larger x, y and z that lie between two grains, (N, n, n, n), periodic."""
     ids = elements.grain_id
     return torch.stack([ids != ids.roll(-1, axis) for axis in (1, 2, 3)]).float().mean(0)
 
 
-def largest_share(elements: VolumeSet) -> Tensor:
+def largest_share(elements: VolumeElements) -> Tensor:
     """Volume share of the largest grain, (N,)."""
     return volume_fractions(elements).amax(1)
 
 
 # --- of the grains that a fingerprint's seeds stand for --------------------------------------------------------------
 
-def orientation_of(elements: VolumeSet, anchors: Tensor) -> Tensor:
+
+def orientation_of(elements: VolumeElements, anchors: Tensor) -> Tensor:
     """Embedding (N, M, k) of the grain that our encoder deals to each anchor (M, 3)."""
     grain = _dealt(elements, anchors).grain[..., None]
     embedding = embed(elements.quaternion, elements.symmetry)
     return embedding.gather(1, grain.expand(-1, -1, embedding.shape[-1]))
 
 
-def centre_of(elements: VolumeSet, anchors: Tensor) -> Tensor:
+def centre_of(elements: VolumeElements, anchors: Tensor) -> Tensor:
     """Way (N, M, 3) from each anchor to the centre of its grain, in edges of the volume element."""
     dealt = _dealt(elements, anchors)
     return wrap(dealt.centre.gather(1, dealt.grain[..., None].expand(-1, -1, 3)) - anchors)
 
 
-def volume_of(elements: VolumeSet, anchors: Tensor) -> Tensor:
+def volume_of(elements: VolumeElements, anchors: Tensor) -> Tensor:
     """Volume share (N, M) of each anchor's grain."""
     dealt = _dealt(elements, anchors)
     return dealt.volume.gather(1, dealt.grain)
 
 
-def _dealt(elements: VolumeSet, anchors: Tensor) -> Dealt:
+def _dealt(elements: VolumeElements, anchors: Tensor) -> Dealt:
     return deal_out(elements.grain_id, elements.quaternion.shape[1], anchors)
 
 
-def boundary_about(elements: VolumeSet, anchors: Tensor) -> Tensor:
+def boundary_about(elements: VolumeElements, anchors: Tensor) -> Tensor:
     """Mean of `boundary_field` (N, M) over the voxels nearest to each anchor (M, 3)."""
     cell = nearest_site(anchors[None], elements.grain_id.shape[-1]).flatten()
     total = torch.zeros(len(elements), len(anchors)).index_add_(1, cell, boundary_field(elements).flatten(1))

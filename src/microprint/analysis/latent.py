@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from microprint.analysis.regression import r2, ridge
 from microprint.errors import UserError
 from microprint.microstructures.periodic import voxel_centres, wrap
 from microprint.orientations import disorientation
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse & Salakhutdinov 2016, section 5.2
-RIDGES = tuple(10.0**power for power in range(-6, 5))
 NEIGHBOURS = 12  # of a seed: as many as in a close packing
 FOLDS = 5
 RESPONSE_EDGE = 16  # voxels at which the response of a decoder is drawn
@@ -63,6 +63,7 @@ def blur(fields: Tensor, symmetry: str) -> Tensor:
 
 
 # --- components and clusters -----------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class PrincipalComponents:
@@ -146,8 +147,8 @@ def log_power(z: Tensor, parts: Mapping[str, slice], seeds: int) -> Tensor:
 
 def own_components(sets: Mapping[str, Tensor], count: int) -> list[Tensor]:
     """Each set's points (N_i, count) in the first principal components of all of them; sets (N_i, d)."""
-    found = PrincipalComponents.fit(torch.cat(list(sets.values())))
-    return [found.project(points, count) for points in sets.values()]
+    components = PrincipalComponents.fit(torch.cat(list(sets.values())))
+    return [components.project(points, count) for points in sets.values()]
 
 
 def confusion(labels: Tensor, clusters: Tensor, count: int) -> Tensor:
@@ -193,6 +194,7 @@ def active_units(mean: Tensor) -> int:
 
 # --- the parts of a fingerprint --------------------------------------------------------------------------------------
 
+
 def by_seed(numbers: Tensor, seeds: int) -> Tensor:
     """The seeds' numbers (N, M c), seed by seed, as (N, M, c)."""
     return numbers.unflatten(1, (seeds, -1))
@@ -211,13 +213,13 @@ def moments(z: Tensor, parts: Mapping[str, slice], anchors: Tensor) -> Tensor:
     each of the twelve nearest seeds; the numbers of the other parts and their squares (of S1's network: of all numbers).
     """
     whole = [z[:, part] for name, part in (parts or {"all": slice(None)}).items() if name != "seeds"]
-    found = [*whole, *(numbers.square() for numbers in whole)]
+    features = [*whole, *(numbers.square() for numbers in whole)]
     if "seeds" in parts:
         own = by_seed(z[:, parts["seeds"]], len(anchors))
         near = neighbourhoods(own, anchors).unflatten(-1, (-1, own.shape[-1]))[:, :, 1:]
         pairs = (own[:, :, None] * near).flatten(2)
-        found += [values.mean(1) for values in (own, products(own), pairs)]
-    return torch.cat(found, 1)
+        features += [values.mean(1) for values in (own, products(own), pairs)]
+    return torch.cat(features, 1)
 
 
 def products(numbers: Tensor) -> Tensor:
@@ -233,9 +235,7 @@ def exchange(z: Tensor, numbers: slice) -> Tensor:
     return changed
 
 
-def responses(
-    decode: Callable[[Tensor, int], Tensor], z: Tensor, exchanged: Sequence[slice], symmetry: str
-) -> list[Tensor]:
+def responses(decode: Callable[[Tensor, int], Tensor], z: Tensor, exchanged: Sequence[slice], symmetry: str) -> list[Tensor]:
     """Disorientations (N, n, n, n) in degrees by which each exchange of numbers between fingerprints turns the voxels."""
     before = decode(z, RESPONSE_EDGE)
     after = (decode(exchange(z, numbers), RESPONSE_EDGE) for numbers in exchanged)
@@ -257,7 +257,7 @@ def seed_response(
     (N, d) and over the seeds given by their numbers.
     """
     turned = responses(decode, z, [seed_numbers(part, seed, len(anchors)) for seed in seeds], symmetry)
-    shifts = [[-int(place) for place in (anchors[seed] * RESPONSE_EDGE).long()] for seed in seeds]
+    shifts = [[-int(along) for along in (anchors[seed] * RESPONSE_EDGE).long()] for seed in seeds]
     return torch.stack([field.mean(0).roll(shift, (0, 1, 2)) for field, shift in zip(turned, shifts, strict=True)]).mean(0)
 
 
@@ -281,12 +281,13 @@ def by_distance(field: Tensor, unit: float) -> tuple[Tensor, Tensor]:
 
 # --- linear probes ---------------------------------------------------------------------------------------------------
 
+
 def linear_probe(z: Tensor, target: Tensor, z_test: Tensor, target_test: Tensor) -> float:
     """R2 on the test set of the best linear map from fingerprints (N, d) to targets (N,) or (N, m).
 
     With m targets R2 is one minus the ratio of the summed squares.
     """
-    return r_squared(predict_linearly(z, target, z_test), target_test)
+    return r2(ridge(z, target, z_test), target_test)
 
 
 def held_out_r2(z: Tensor, target: Tensor, folds: int = FOLDS) -> float:
@@ -303,8 +304,8 @@ def held_out_r2(z: Tensor, target: Tensor, folds: int = FOLDS) -> float:
     predicted = torch.empty(target.shape, dtype=torch.float64)
     for number in range(folds):
         out = fold == number
-        predicted[out] = predict_linearly(z[~out], target[~out], z[out])
-    return r_squared(predicted, target)
+        predicted[out] = ridge(z[~out], target[~out], z[out])
+    return r2(predicted, target)
 
 
 def nearest_probe(z: Tensor, target: Tensor, z_test: Tensor, target_test: Tensor, count: int = 10) -> float:
@@ -312,37 +313,4 @@ def nearest_probe(z: Tensor, target: Tensor, z_test: Tensor, target_test: Tensor
     from sklearn.neighbors import KNeighborsRegressor
 
     model = KNeighborsRegressor(min(count, len(z)), weights="distance").fit(z.numpy(), target.numpy())
-    return r_squared(torch.from_numpy(model.predict(z_test.numpy())), target_test)
-
-
-def r_squared(predicted: Tensor, truth: Tensor) -> float:
-    """One minus the summed squares of the errors over those of the deviations from the mean; (N,) or (N, m)."""
-    truth = truth.double()
-    return float(1 - (predicted - truth).square().sum() / (truth - truth.mean(0)).square().sum())
-
-
-def predict_linearly(z: Tensor, target: Tensor, z_test: Tensor) -> Tensor:
-    """Targets (M,) or (M, m) of fingerprints (M, d) by ridge regression on fingerprints (N, d) and their targets.
-
-    The penalty is the one of the smallest generalised cross-validation error (Golub, Heath & Wahba 1979,
-    doi:10.1080/00401706.1979.10489751). Each number counts by its own spread, unless that is less than a thousandth of the
-    largest. In double precision.
-    """
-    known = target.double().reshape(len(z), -1)
-    mean, centre, spread = z.double().mean(0), known.mean(0), z.double().std(0)
-    spread = spread.clamp_min(1e-3 * spread.max()).clamp_min(torch.finfo(spread.dtype).tiny)
-    u, s, v = torch.linalg.svd((z.double() - mean) / spread, full_matrices=False)
-    rotated = u.T @ (known - centre)
-
-    def shrunk(ridge: float) -> Tensor:
-        # The smallest number stands in for the penalty of fingerprints that are all equal.
-        return s / (s**2 + (ridge * s[0] ** 2).clamp_min(torch.finfo(s.dtype).tiny))
-
-    def validation_error(ridge: float) -> float:
-        gain = s * shrunk(ridge)
-        residual = (known - centre) - u @ (gain[:, None] * rotated)
-        return float(residual.square().mean() / (1 - (gain.sum() + 1) / len(z)).square().clamp_min(1e-12))
-
-    ridge = min(RIDGES, key=validation_error)
-    weights = v.T @ (shrunk(ridge)[:, None] * rotated)
-    return ((z_test.double() - mean) / spread @ weights + centre).reshape(-1, *target.shape[1:])
+    return r2(torch.from_numpy(model.predict(z_test.numpy())), target_test)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from microprint.errors import UserError
 from microprint.microstructures.periodic import centres, fitted_sites, nearest_site
-from microprint.microstructures.volume_set import VolumeSet
+from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.spectral_code import SpectralCode
 from microprint.orientations import EMBEDDING_SIZE, disorientation, embed, expand, one_minus_abs_dot, project, reduce
 from microprint.systems.fingerprint import Fingerprint
 
-Reconstruction = Callable[[VolumeSet], Tensor]
+Reconstruction = Callable[[VolumeElements], Tensor]
 NUMBERS_A_GRAIN = 6  # three of the centre, three of the orientation
 CLOSE_DEG = 5.0  # disorientation that still counts as the same orientation
 BIN_DEG = 0.01  # resolution of the median
@@ -25,6 +25,7 @@ BINS = 10_000  # up to 100 degrees; no cubic disorientation is above 62.8, no he
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class ReconstructionError:
@@ -89,7 +90,7 @@ def _median(histogram: Tensor) -> float:
     return (int(torch.searchsorted(histogram.cumsum(0), half)) + 0.5) * BIN_DEG
 
 
-def reconstruction_error(predicted: Tensor, elements: VolumeSet) -> ReconstructionError:
+def reconstruction_error(predicted: Tensor, elements: VolumeElements) -> ReconstructionError:
     """Compare reconstructed orientations (N, n, n, n, 4) with the volume elements they stand for.
 
     Raises
@@ -127,7 +128,7 @@ def boundary_faces(q: Tensor, symmetry: str, above_deg: float = CLOSE_DEG) -> Te
     return torch.stack([disorientation(q, q.roll(-1, axis), symmetry) > math.radians(above_deg) for axis in (1, 2, 3)])
 
 
-def reconstruct(fingerprint: Fingerprint, elements: VolumeSet) -> Tensor:
+def reconstruct(fingerprint: Fingerprint, elements: VolumeElements) -> Tensor:
     """Volume elements after encoding and decoding, (N, n, n, n, 4)."""
     return fingerprint.decode(fingerprint.encode(elements.grain_id, elements.quaternion), elements.grain_id.shape[-1])
 
@@ -140,7 +141,8 @@ def boundary_voxels(grain_id: Tensor) -> Tensor:
 
 # --- baselines -------------------------------------------------------------------------------------------------------
 
-def constant_reconstruction(elements: VolumeSet) -> Tensor:
+
+def constant_reconstruction(elements: VolumeElements) -> Tensor:
     """No information at all: every voxel has the orientation in the centre of the fundamental zone, (N, n, n, n, 4).
 
     For randomly oriented grains no other constant is better.
@@ -158,15 +160,15 @@ class LinearCode:
     numbers : size of the code.
     """
 
-    def __init__(self, elements: VolumeSet, numbers: int = 256) -> None:
+    def __init__(self, elements: VolumeElements, numbers: int = 256) -> None:
         self.symmetry, self.edge = elements.symmetry, elements.grain_id.shape[-1]
         self.code = SpectralCode(numbers, EMBEDDING_SIZE[self.symmetry])
         self.code.fit(map(self._embedding, elements.parts()))
 
-    def _embedding(self, elements: VolumeSet) -> Tensor:
+    def _embedding(self, elements: VolumeElements) -> Tensor:
         return expand(elements.grain_id, embed(elements.quaternion, self.symmetry))
 
-    def encode(self, elements: VolumeSet) -> Tensor:
+    def encode(self, elements: VolumeElements) -> Tensor:
         """Codes (N, numbers)."""
         return torch.cat([self.code.encode(self._embedding(part)) for part in elements.parts()])
 
@@ -176,7 +178,7 @@ class LinearCode:
         return reduce(project(embedding, self.symmetry), self.symmetry)
 
 
-def grain_list_reconstruction(elements: VolumeSet, numbers: int = 256, fitted: bool = False) -> Tensor:
+def grain_list_reconstruction(elements: VolumeElements, numbers: int = 256, fitted: bool = False) -> Tensor:
     """The list of the largest grains, six numbers each, decoded as a periodic Voronoi tessellation, (N, n, n, n, 4).
 
     Each grain is kept as its orientation and its centre of mass, or the `fitted` site whose Voronoi cell has that centre.
@@ -185,7 +187,7 @@ def grain_list_reconstruction(elements: VolumeSet, numbers: int = 256, fitted: b
     return torch.cat([_tessellated(part, count, fitted) for part in elements.parts()])
 
 
-def _tessellated(elements: VolumeSet, count: int, fitted: bool) -> Tensor:
+def _tessellated(elements: VolumeElements, count: int, fitted: bool) -> Tensor:
     centre, volume = centres(elements.grain_id, elements.quaternion.shape[1])
     largest = volume.argsort(dim=1, descending=True)[:, :count]
     sites = centre.gather(1, largest[..., None].expand(-1, -1, 3))
@@ -196,13 +198,13 @@ def _tessellated(elements: VolumeSet, count: int, fitted: bool) -> Tensor:
     return expand(owner, kept).movedim(1, -1)
 
 
-def errors_of(models: Mapping[str, Reconstruction], elements: VolumeSet) -> dict[str, ReconstructionError]:
+def errors_of(models: Mapping[str, Reconstruction], elements: VolumeElements) -> dict[str, ReconstructionError]:
     """Error of every model on one set, of any size: it is worked through in parts."""
     parts = ({name: reconstruction_error(model(part), part) for name, model in models.items()} for part in elements.parts())
     return functools.reduce(lambda a, b: {name: a[name] + b[name] for name in a}, parts)
 
 
-def reconstructions(fingerprints: Mapping[str, Fingerprint], train: VolumeSet, numbers: int) -> dict[str, Reconstruction]:
+def reconstructions(fingerprints: Mapping[str, Fingerprint], train: VolumeElements, numbers: int) -> dict[str, Reconstruction]:
     """What the tables compare, from volume elements (N, n, n, n) to orientations (N, n, n, n, 4): baselines, then models.
 
     The linear code is fitted to the training set; the other baselines need none.

@@ -32,6 +32,7 @@ def mean_squared(x: Tensor, y: Tensor) -> Tensor:
 
 # --- DISTS -----------------------------------------------------------------------------------------------------------
 
+
 @torch.no_grad()
 def dists(vgg: VGG19, x: Tensor, y: Tensor) -> Tensor:
     """Deep image structure and texture similarity (Ding, Ma, Wang & Simoncelli 2020, eqs. 5-7), as a similarity.
@@ -74,6 +75,7 @@ def _structure_and_texture(x: Tensor, y: Tensor) -> Tensor:
 
 # --- STSIM-2 ---------------------------------------------------------------------------------------------------------
 
+
 def stsim2(x: Tensor, y: Tensor) -> Tensor:
     """Structural texture similarity STSIM-2 (Zujovic, Pappas & Neuhoff 2013, section III) over the whole image.
 
@@ -91,8 +93,11 @@ def stsim2(x: Tensor, y: Tensor) -> Tensor:
     (B,) in [0, 1].
     """
     if x.shape != y.shape or x.shape[-1] % 2**SCALES or x.shape[-2] % 2**SCALES:
-        raise UserError(f"images of {tuple(x.shape)} and {tuple(y.shape)} pixels cannot be compared", "stsim2",
-                        f"Give two of the same size, divisible by {2**SCALES}")
+        raise UserError(
+            f"images of {tuple(x.shape)} and {tuple(y.shape)} pixels cannot be compared",
+            "stsim2",
+            f"Give two of the same size, divisible by {2**SCALES}",
+        )
     px, py = steerable_pyramid(x[:, 0]), steerable_pyramid(y[:, 0])
     terms = [_band_similarity(a, b) for a, b in zip(_bands(px), _bands(py))]
     terms += [1 - (a - b).abs() / 2 for a, b in zip(_cross_correlations(px), _cross_correlations(py))]
@@ -125,8 +130,7 @@ def steerable_pyramid(images: Tensor) -> tuple[Tensor, list[list[Tensor]], Tenso
 
 def _polar(images: Tensor) -> tuple[Tensor, Tensor]:
     """Octaves relative to the Nyquist frequency, and angles, of a centred spectrum (h, w)."""
-    fy, fx = (torch.fft.fftshift(torch.fft.fftfreq(n, dtype=images.dtype, device=images.device)) * 2
-              for n in images.shape[1:])
+    fy, fx = (torch.fft.fftshift(torch.fft.fftfreq(n, dtype=images.dtype, device=images.device)) * 2 for n in images.shape[1:])
     radius = torch.hypot(fy[:, None], fx).clamp_min(1e-9)
     return radius.log2(), torch.atan2(fy[:, None], fx.expand(len(fy), -1))
 
@@ -152,7 +156,7 @@ def _fan(angle: Tensor, k: int) -> Tensor:
 def _centre(spectrum: Tensor) -> Tensor:
     """Lower half of the frequencies of a centred spectrum: subsampling by two."""
     h, w = spectrum.shape[-2:]
-    return spectrum[..., h // 4: h - h // 4, w // 4: w - w // 4]
+    return spectrum[..., h // 4 : h - h // 4, w // 4 : w - w // 4]
 
 
 def _image(spectrum: Tensor) -> Tensor:
@@ -176,10 +180,10 @@ def _band_similarity(x: Tensor, y: Tensor) -> Tensor:
 def _moments(band: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Magnitude of the mean, variance, and correlation with the next pixel along either axis, of (B, h, w)."""
     mean = band.mean((1, 2), keepdim=True)
-    rest = band - mean
-    variance = rest.abs().square().mean((1, 2))
+    deviation = band - mean
+    variance = deviation.abs().square().mean((1, 2))
     # The transform is periodic, and so is the neighbour.
-    shifted = [(rest * rest.roll(1, axis).conj()).mean((1, 2)) for axis in (1, 2)]
+    shifted = [(deviation * deviation.roll(1, axis).conj()).mean((1, 2)) for axis in (1, 2)]
     return mean[:, 0, 0].abs(), variance, [(s + TINY) / (variance + TINY) for s in shifted]
 
 
@@ -198,6 +202,7 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 # --- what the latent vector knows ------------------------------------------------------------------------------------
+
 
 def traverse(z: Tensor, dimension: int, values: Sequence[float]) -> Tensor:
     """Copies (V, d) of one latent vector (d,) with one component set to each value (S3, section 4.3)."""
@@ -240,56 +245,6 @@ def counted_features(images: Tensor) -> Tensor:
     return torch.stack([dark.mean((1, 2)), *steps], 1)
 
 
-def regressor(kind: str):
-    """Standardised regression: ``mean``, ``ridge`` (penalty by cross-validation) or ``svr`` (radial kernel, as S3)."""
-    from sklearn.compose import TransformedTargetRegressor
-    from sklearn.dummy import DummyRegressor
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVR
-    models = {"mean": DummyRegressor, "ridge": lambda: RidgeCV(np.logspace(-2, 4, 13)), "svr": lambda: SVR(C=10.0)}
-    return TransformedTargetRegressor(make_pipeline(StandardScaler(), models[kind]()), transformer=StandardScaler())
-
-
-def predict_unseen(kind: str, features: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> np.ndarray:
-    """Predictions (N,) of each group by a model fitted to all other groups.
-
-    Parameters
-    ----------
-    kind : see `regressor`.
-    features : (N, k)
-    labels : (N,) in any unit.
-    groups : (N,) what is held out together: the image (honest), or a number drawn for each patch (flattering).
-
-    Raises
-    ------
-    UserError
-        For fewer than two groups.
-    """
-    features, labels, groups = np.asarray(features), np.asarray(labels, float), np.asarray(groups)
-    if len(np.unique(groups)) < 2:
-        raise UserError("one image alone cannot be held out", "property prediction", "Give micrographs of two or more")
-    predicted = np.empty_like(labels)
-    for group in np.unique(groups):
-        held_out = groups == group
-        model = regressor(kind).fit(features[~held_out], labels[~held_out])
-        predicted[held_out] = model.predict(features[held_out])
-    return predicted
-
-
-def mean_by(groups: ArrayLike, values: ArrayLike) -> np.ndarray:
-    """Mean of the values in each group, groups in ascending order."""
-    groups, values = np.asarray(groups), np.asarray(values, float)
-    return np.array([values[groups == group].mean() for group in np.unique(groups)])
-
-
-def mape(predicted: ArrayLike, observed: ArrayLike) -> float:
-    """Mean absolute percentage error, each error over its own observed value, in %."""
-    predicted, observed = np.asarray(predicted, float), np.asarray(observed, float)
-    return float(100 * np.mean(np.abs(predicted - observed) / np.abs(observed)))
-
-
 def partners(groups: ArrayLike, index: Sequence[int], same: bool, generator: np.random.Generator) -> np.ndarray:
     """For each patch of `index` another patch: of the same image (`same`), or of a different one."""
     groups = np.asarray(groups)
@@ -300,6 +255,9 @@ def partners(groups: ArrayLike, index: Sequence[int], same: bool, generator: np.
 def similarities(vgg: VGG19, x: Tensor, y: Tensor, chunk: int = 16) -> dict[str, float]:
     """Mean over pairs of images (N, 1, h, w) of ``dists``, ``stsim2`` (similarities) and ``mse`` (a distance)."""
     pairs = list(zip(x.split(chunk), y.split(chunk)))
-    values = {"dists": [dists(vgg, a, b) for a, b in pairs], "stsim2": [stsim2(a, b) for a, b in pairs],
-              "mse": [mean_squared(a, b) for a, b in pairs]}
+    values = {
+        "dists": [dists(vgg, a, b) for a, b in pairs],
+        "stsim2": [stsim2(a, b) for a, b in pairs],
+        "mse": [mean_squared(a, b) for a, b in pairs],
+    }
     return {name: torch.cat(parts).mean().item() for name, parts in values.items()}

@@ -6,26 +6,30 @@ D. G. Anderson, J. ACM 12 (1965) 547-560; DAMASK's spectral solver iterates the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from microprint.mechanics.state import Batch
+
 DEPTH = 5
 
 
-class Anderson:
+@dataclass
+class Anderson(Batch):
     """Steps of x <- x + c(x), improved by what the last few steps did to c.
 
-    Parameters
+    Attributes
     ----------
     dot : inner product of two vectors (..., B, K) -> (B,).
+    steps, changes : the last steps, and what they did to c.   last : the last c.
     """
 
-    def __init__(self, dot: Callable[[Tensor, Tensor], Tensor]):
-        self.dot = dot
-        self.steps: list[Tensor] = []
-        self.changes: list[Tensor] = []
-        self.last: Tensor | None = None
+    dot: Callable[[Tensor, Tensor], Tensor]
+    steps: list[Tensor] = field(default_factory=list)
+    changes: list[Tensor] = field(default_factory=list)
+    last: Tensor | None = None
 
     def step(self, c: Tensor, taken: Tensor, valid: Tensor) -> Tensor:
         """Next step (..., B, K).
@@ -34,9 +38,8 @@ class Anderson:
         ----------
         c : plain correction at the present x.
         taken : the step that led to it.
-        valid : (B,) bool, whether it was such a step; where not, the history tells nothing.
+        valid : (B, 1) bool, whether it was such a step; where not, the history tells nothing.
         """
-        valid = valid[:, None]
         if self.last is not None:
             self.steps = [*self.steps, torch.where(valid, taken, 0.0)][-DEPTH:]
             self.changes = [*self.changes, torch.where(valid, c - self.last, 0.0)][-DEPTH:]
@@ -50,10 +53,3 @@ class Anderson:
         alike = unit[..., None] * gram * unit[..., None, :]
         weights = unit * torch.linalg.solve(alike + 1e-10 * torch.eye(alike.shape[-1]).to(alike), unit * slope)
         return c - sum(weights[:, i, None] * (x + d) for i, (x, d) in enumerate(zip(self.steps, self.changes)))
-
-    def select(self, index: Tensor) -> Anderson:
-        """The same iteration for some of the systems."""
-        part = Anderson(self.dot)
-        part.steps, part.changes = ([x.index_select(-2, index) for x in xs] for xs in (self.steps, self.changes))
-        part.last = None if self.last is None else self.last.index_select(-2, index)
-        return part

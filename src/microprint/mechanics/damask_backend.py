@@ -22,18 +22,19 @@ from torch import Tensor
 from microprint.errors import UserError
 from microprint.mechanics.load import LoadStep, check_load
 from microprint.mechanics.materials import Material
-from microprint.mechanics.simulate import CPResult, check_polycrystals
+from microprint.mechanics.simulate import CPResult
+from microprint.microstructures.polycrystal import EDGE_M
+from microprint.microstructures.volume_elements import VolumeElements
 
 EXECUTABLES = ("damask_grid", "DAMASK_grid")
 # Major version whose files and results these functions know.
 VERSION = 3
-EDGE_M = 2.77e-5
 _LOG_LINES = 12
 
 
 def find_solver() -> str:
     """Path of DAMASK's grid solver; `UserError` if there is none or its version is another."""
-    path = next((found for name in EXECUTABLES if (found := shutil.which(name))), None)
+    path = next(filter(None, map(shutil.which, EXECUTABLES)), None)
     if path is None:
         raise UserError(
             f"neither {' nor '.join(EXECUTABLES)} is on the PATH",
@@ -43,8 +44,8 @@ def find_solver() -> str:
     banner = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=60)
     version = re.search(r"version:?\s*v?(\d+)\.(\d+)", banner.stdout + banner.stderr, re.IGNORECASE)
     if version is None or int(version[1]) != VERSION:
-        found = version[0] if version else "no version"
-        raise UserError(f"reports {found}", path, f"Install DAMASK {VERSION}.x, or use cp.solver = spectral")
+        reported = version[0] if version else "no version"
+        raise UserError(f"reports {reported}", path, f"Install DAMASK {VERSION}.x, or use cp.solver = spectral")
     return path
 
 
@@ -94,17 +95,14 @@ def _load_step(step: LoadStep) -> dict[str, Any]:
     }
 
 
-def simulate_with_damask(
-    grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep], folder: Path
-) -> CPResult:
+def simulate_with_damask(elements: VolumeElements, material: Material, load: Sequence[LoadStep], folder: Path) -> CPResult:
     """`simulate_cp` by DAMASK; a run that fails has the last lines of its log as its reason.
 
-    Parameters are those of `simulate_cp`, (B, nx, ny, nz) and (B, G, 4); `folder` takes files that are removed again.
+    `folder` takes files that are removed again.
     """
     solver, steps = find_solver(), check_load(load)
-    grains = check_polycrystals(grain_ids, quaternions)
     results = []
-    for ids, q, count in zip(grain_ids, quaternions, grains):
+    for ids, q, count in zip(elements.grain_id, elements.quaternion, elements.grains):
         shutil.rmtree(folder, ignore_errors=True)
         write_inputs(folder, ids, q[:count], material, steps)
         results.append(_run(solver, folder, material, 1 + sum(step.N for step in steps)))

@@ -1,8 +1,9 @@
-"""The step that simulates the study's hexagonal volume elements by crystal plasticity."""
+"""The step that simulates the study's hexagonal volume elements by crystal plasticity, and the reader of its curves."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,35 +13,57 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microprint.chunks import Chunk, compute_chunks, split, write
-from microprint.compute import Job, choose_device, step
+from microprint import store
+from microprint.chunks import Arrays, Chunk, compute_chunks, split, write
 from microprint.errors import UserError
-from microprint.mechanics.load import uniaxial_tension
-from microprint.mechanics.materials import load_material
+from microprint.machine import choose_device
+from microprint.mechanics.load import LoadStep, uniaxial_tension
+from microprint.mechanics.materials import Material, load_material, material_file
 from microprint.mechanics.simulate import CPResult, simulate_cp
-from microprint.params import CrystalPlasticity
+from microprint.microstructures.datasets import require_sets
+from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements, stored_set
+from microprint.params import CrystalPlasticitySettings, Params
+from microprint.steps import Files, Job, step
 
-SETS = ("train", "validation", "test")
+SYMMETRY, SETS = "hexagonal", ("train", "validation", "test")
 _UNITS = {"time": "s", "F": "1", "P": "Pa", "cauchy": "Pa", "gamma_sl": "1", "gamma_tw": "1", "xi_sl": "Pa", "xi_tw": "Pa"}
 
 
-@step(reads=("cp",), inputs=("polycrystals.h5",), outputs=("cp.h5",), chunked=True)
+def cp_files(params: Params) -> Files:
+    """The material's file; raises `UserError` for an unusable material, sets that are missing, and DAMASK where it is not."""
+    require_sets(params, *(f"{SYMMETRY}/{name}" for name in SETS))
+    load_material(params.cp.material)
+    if params.cp.solver == "damask":
+        from microprint.mechanics.damask_backend import find_solver
+
+        find_solver()
+    return {"material": material_file(params.cp.material)}
+
+
+@step(reads=("cp",), inputs=("polycrystals.h5",), outputs=("cp.h5",), files=cp_files, chunked=True)
 def simulate_cp_dataset(job: Job) -> None:
     """Stress-strain response of the hexagonal volume elements, chunk by chunk; resumes with the chunks that are missing.
 
     Writes a group for each set: time (T,), F, P, cauchy (N, T, 3, 3), gamma_*, xi_* (N, T, systems), all volume
-    averages; converged (N,), reason (N,); evaluations, linear, cutbacks (N,).
+    averages; converged (N,), reason (N,); evaluations, linear, cutbacks (N,). Its attributes are what a label belongs to:
+    the grid, the load and the material that were simulated.
     """
-    settings = job.params.cp
+    settings, polycrystals = job.params.cp, job.path("polycrystals.h5")
+    with job.open("polycrystals.h5") as source:
+        shapes = {name: stored_set(source, f"{SYMMETRY}/{name}")["grain_id"].shape for name in SETS}
+    chunks = [
+        chunk for name, shape in shapes.items() for chunk in split(f"{SYMMETRY}/{name}", shape[0], settings.chunk, polycrystals)
+    ]
     simulate = partial(simulate_chunk, settings=settings, device=job.params.compute.device)
-    results = compute_chunks(job, simulate, _chunks(job), "crystal plasticity", "VEs")
+    results = compute_chunks(job, simulate, chunks, "crystal plasticity", "VEs")
     with job.create("cp.h5", kind="cp") as target:
         target.attrs.update(
-            material=settings.material,
+            material=json.dumps(load_material(settings.material).source),
             axis=settings.axis,
             strain=settings.strain,
             rate_per_s=settings.rate,
-            edge=settings.edge,
+            increments=settings.increments,
+            edge=min(settings.edge, shapes["train"][-1]),
             scheme=settings.scheme,
             solver=settings.solver,
             axes="volume averages [element, time, ...]; the first time is the undeformed state",
@@ -49,37 +72,27 @@ def simulate_cp_dataset(job: Job) -> None:
             _write(target.require_group(Path(chunk.group).name), chunk, arrays)
 
 
-def _chunks(job: Job) -> list[Chunk]:
-    with job.open("polycrystals.h5") as source:
-        for name in SETS:
-            if f"hexagonal/{name}" not in source:
-                raise UserError(f"has no set hexagonal/{name}", source.filename, "Run notebook 01 with hexagonal elements")
-        counts = {f"hexagonal/{name}": len(source[f"hexagonal/{name}/grain_id"]) for name in SETS}
-    path, size = job.folder / "polycrystals.h5", job.params.cp.chunk
-    return [chunk for group, count in counts.items() for chunk in split(path, group, count, size)]
-
-
-def simulate_chunk(chunk: Chunk, settings: CrystalPlasticity, device: str) -> dict[str, np.ndarray]:
+def simulate_chunk(chunk: Chunk, settings: CrystalPlasticitySettings, device: str) -> Arrays:
     """Fields of `CPResult` as arrays for some volume elements of polycrystals.h5."""
-    grain_id, quaternion = chunk.read("grain_id", "quaternion")
-    ids, quaternions = sample(torch.from_numpy(grain_id.astype(np.int64)), torch.from_numpy(quaternion), settings.edge)
-    result = _simulate(settings, ids, quaternions, choose_device(device))
+    with store.open_hdf5(chunk.path) as file:
+        elements = read_volume_elements(file, chunk.group, slice(chunk.start, chunk.stop)).sampled(settings.edge)
+    result = _simulate(settings, elements, choose_device(device))
     values = {field.name: getattr(result, field.name) for field in fields(CPResult)}
     return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
 
-def _simulate(settings: CrystalPlasticity, ids: Tensor, quaternions: Tensor, device: torch.device) -> CPResult:
+def _simulate(settings: CrystalPlasticitySettings, elements: VolumeElements, device: torch.device) -> CPResult:
     material = load_material(settings.material)
     load = uniaxial_tension(settings.axis, settings.rate, settings.strain, settings.increments)
     if settings.solver == "damask":
         from microprint.mechanics.damask_backend import simulate_with_damask
 
         with TemporaryDirectory() as folder:
-            return simulate_with_damask(ids, quaternions, material, load, Path(folder) / "damask")
-    return simulate_cp(ids, quaternions, material, load, scheme=settings.scheme, device=device)
+            return simulate_with_damask(elements, material, load, Path(folder) / "damask")
+    return simulate_cp(elements.grain_id, elements.quaternion, material, load, scheme=settings.scheme, device=device)
 
 
-def _write(group: h5py.Group, chunk: Chunk, arrays: dict[str, np.ndarray]) -> None:
+def _write(group: h5py.Group, chunk: Chunk, arrays: Arrays) -> None:
     time = arrays.pop("time")
     if "time" not in group or np.isnan(group["time"][-1]):  # DAMASK states no times where all elements of a chunk failed
         group.require_dataset("time", time.shape, time.dtype)[:] = time
@@ -88,30 +101,45 @@ def _write(group: h5py.Group, chunk: Chunk, arrays: dict[str, np.ndarray]) -> No
         group[name].attrs["unit"] = unit
 
 
-def sample(grain_ids: Tensor, quaternions: Tensor, edge: int) -> tuple[Tensor, Tensor]:
-    """Volume elements on a coarser grid, of every k-th voxel.
+# --- curves ----------------------------------------------------------------------------------------------------------
 
-    Parameters
+
+@dataclass(frozen=True)
+class Curves:
+    """Simulated volume elements and their stress-strain curves, with all that a curve belongs to.
+
+    Attributes
     ----------
-    grain_ids : (B, n, n, n).
-    quaternions : (B, G, 4).
-    edge : voxels along each edge afterwards; a divisor of n, or larger than n, which keeps the grid.
-
-    Returns
-    -------
-    grain ids (B, edge, edge, edge) and quaternions (B, G, 4), numbered anew where a small grain fell through the grid.
+    elements : those whose simulation converged, on the grid that was simulated.
+    stress : (N, T) first Piola-Kirchhoff stress along the load axis, Pa.
+    strain : (T,) F - 1 along it.
+    axis, load, material : what was done to them, and what they are made of.
+    left_out : number of volume elements without a converged curve.
     """
-    stride, rest = divmod(grain_ids.shape[-1], edge)
-    if stride > 1 and rest:
-        raise UserError(
-            f"cp.edge = {edge} does not divide the edge {grain_ids.shape[-1]} of the volume elements",
-            "parameters",
-            "Choose a divisor",
-        )
-    stride = max(stride, 1)
-    coarse = grain_ids[:, ::stride, ::stride, ::stride]
-    ids, quats = coarse.clone(), torch.full_like(quaternions, torch.nan)
-    for i, element in enumerate(coarse):
-        present, ids[i] = torch.unique(element, return_inverse=True)
-        quats[i, : len(present)] = quaternions[i, present]
-    return ids, quats
+
+    elements: VolumeElements
+    stress: Tensor
+    strain: Tensor
+    axis: str
+    load: tuple[LoadStep, ...]
+    material: Material
+    left_out: int
+
+
+def read_curves(polycrystals: h5py.File, cp: h5py.File, name: str) -> Curves:
+    """Curves of a set of cp.h5; what did not converge is left out and counted.
+
+    Raises `UserError` if a set is missing or none of its simulations converged.
+    """
+    elements, facts = read_volume_elements(polycrystals, f"{SYMMETRY}/{name}"), dict(cp.attrs)
+    if name not in cp:
+        raise UserError(f"has no set {name}", cp.filename, "Run notebook 05 again")
+    converged = torch.from_numpy(cp[name]["converged"][:].astype(bool))
+    if not converged.any():
+        raise UserError(f"no simulation of the set {name} converged", cp.filename, "See the reasons in notebook 05")
+    along = "xyz".index(facts["axis"])
+    stress, stretch = (torch.from_numpy(cp[name][tensor][:, :, along, along])[converged] for tensor in ("P", "F"))
+    load = uniaxial_tension(facts["axis"], facts["rate_per_s"], facts["strain"], int(facts["increments"]))
+    simulated = elements[converged.nonzero()[:, 0]].sampled(int(facts["edge"]))
+    material = load_material(json.loads(facts["material"]))
+    return Curves(simulated, stress, stretch[0] - 1, facts["axis"], load, material, int((~converged).sum()))

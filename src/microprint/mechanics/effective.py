@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from microprint.errors import UserError
+from microprint.machine import in_threads
 from microprint.mechanics.elasticity import isotropic_part, mandel_from_voigt, voigt_from_mandel
 from microprint.mechanics.spectral import PeriodicCell, RotatedCell, Scheme, conjugate_gradients
-from microprint.mechanics.threads import in_threads
 
 ALL_CASES = (0, 1, 2, 3, 4, 5)
 # Up to this number of phases, the stress is cheaper phase by phase than with a stiffness for each voxel.

@@ -122,8 +122,8 @@ def _twin_by_twin(families: Sequence[int]) -> Tensor:
     def kind(i: int, j: int) -> int:
         row, column = families[i], families[j]
         last = max(row, column)
-        place = row if row < column else last + (i != j) if row == column else last + 1 + row - column
-        return 1 + last * (last + 1) + place
+        shell = row if row < column else last + (i != j) if row == column else last + 1 + row - column
+        return 1 + last * (last + 1) + shell
 
     count = range(len(families))
     return torch.tensor([[kind(i, j) for j in count] for i in count])

@@ -130,8 +130,8 @@ class Law:
         self.by_slip = torch.cat([torch.cat([m.h_sl_sl, m.h_tw_sl]), new(slips + twins, twins)], 1)
         self.by_twin = torch.cat([new(twins, slips), m.h_tw_tw], 1)
         rows = torch.cat([self.by_slip, self.by_twin])
-        self.drivers, place = torch.unique(rows, dim=0, return_inverse=True)
-        hardens = (place[:, None] == torch.arange(len(self.drivers), device=place.device)).to(self.drivers)
+        self.drivers, driver = torch.unique(rows, dim=0, return_inverse=True)
+        hardens = (driver[:, None] == torch.arange(len(self.drivers), device=driver.device)).to(self.drivers)
         slip_first, twin_first = hardens[: self.systems], hardens[self.systems :] * m.h_0_tw_tw[:, None]
         self.slip_first, self.twin_first = slip_first, twin_first
         weights = torch.cat([self.resolve, self.drivers.T], 1)  # (systems, 6 + drivers)
@@ -284,9 +284,7 @@ class Law:
         # The last step's own share of the shears, to first order: they are n times as sensitive as S.
         increment = increment + slope * xi * sign * change
         flow = self._flow(sign * increment)
-        return Local(
-            stress + scale * step, xi + scale * xi_step, increment, flow, tangent, close, converged, last, relaxation
-        )
+        return Local(stress + scale * step, xi + scale * xi_step, increment, flow, tangent, close, converged, last, relaxation)
 
     def _loop(self, leak: Tensor, rate: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
         """How drivers act back: on the strain (6, drivers, N), and the inverse of 1 + their action on themselves."""
@@ -309,9 +307,9 @@ class Law:
         if self.material.twins:
             # f at the end of the step, on which the twins' rates depend linearly, is known in closed form.
             share = 1.0 / self.material.gamma_char[:, None]
-            rest = (1.0 - (gamma_0[slips:] * share).sum(0)) / (1.0 + (increment[slips:] * share).sum(0))
-            increment[slips:] *= rest
-            power[slips:] *= rest
+            untwinned = (1.0 - (gamma_0[slips:] * share).sum(0)) / (1.0 + (increment[slips:] * share).sum(0))
+            increment[slips:] *= untwinned
+            power[slips:] *= untwinned
         return increment, power.mul_(self.exponent).div_(xi)
 
     def _flow(self, shear: Tensor) -> Tensor:

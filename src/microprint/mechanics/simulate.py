@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microprint.errors import UserError
-from microprint.mechanics.crystal_plasticity import Numerics, Solver, State
+from microprint.machine import in_threads
+from microprint.mechanics.crystal_plasticity import Solver
 from microprint.mechanics.load import LoadStep, check_load, uniaxial_tension
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.phenopowerlaw import Law
 from microprint.mechanics.spectral import PeriodicCell, Scheme
+from microprint.mechanics.state import State
 from microprint.mechanics.tensors import determinant, from_mandel, product
-from microprint.mechanics.threads import in_threads
+from microprint.mechanics.time_step import Numerics
+from microprint.microstructures.volume_elements import VolumeElements
 from microprint.orientations import to_matrix
 
 DEFAULT = Numerics()
@@ -65,13 +67,13 @@ class CPResult:
     def join(parts: Sequence[CPResult]) -> CPResult:
         """One result of several batches under the same load."""
 
-        def one(name: str) -> Any:
+        def joined(name: str) -> Any:
             values = [getattr(part, name) for part in parts]
             if name == "time" or values[0] is None:
                 return values[0]
             return torch.cat(values) if isinstance(values[0], Tensor) else sum(values, ())
 
-        return CPResult(**{f.name: one(f.name) for f in fields(CPResult)})
+        return CPResult(**{f.name: joined(f.name) for f in fields(CPResult)})
 
 
 def simulate_cp(
@@ -92,7 +94,7 @@ def simulate_cp(
     Parameters
     ----------
     grain_ids : (B, nx, ny, nz) or (nx, ny, nz) integers, 0 to the element's number of grains - 1, none left out.
-    quaternions : (B, G, 4) or (G, 4) orientations (w, x, y, z), DAMASK's convention; rows beyond the grains are nan.
+    quaternions : (B, G, 4) or (G, 4) orientations (w, x, y, z), DAMASK's convention; rows beyond the grains may hold anything.
     material : name of a material of the package (``"Mg"``, ``"Cu"``), a DAMASK material file, its content, or a Material.
     load : steps of the load path; by default tension along x to 0.01 at 1e-3 /s in 20 increments.
     scheme, size : discretisation (see `spectral`) and edge lengths of the cell.
@@ -106,76 +108,26 @@ def simulate_cp(
     Raises
     ------
     UserError
-        For ids that skip or lack an orientation, nan, an unusable material or load.
+        For what `VolumeElements.of` refuses, and an unusable material or load.
     """
-    ids, quats = _batched(grain_ids, quaternions)
+    elements = VolumeElements.of(grain_ids, quaternions)
     material, steps = load_material(material), check_load(uniaxial_tension() if load is None else load)
-    check_polycrystals(ids, quats)
     chunk_voxels = chunk_voxels or (8192 if torch.device(device).type == "cpu" else 2**20)
-    chunk = max(1, chunk_voxels // ids[0].numel())
-    cell = PeriodicCell(ids.shape[1:], scheme, size, device=device)
+    chunk = max(1, chunk_voxels // elements.grain_id[0].numel())
+    cell = PeriodicCell(elements.grain_id.shape[1:], scheme, size, device=device)
     solve = _Simulation(cell, law_for(material, device, numerics), steps, numerics, fields)
-    return CPResult.join(in_threads(solve, list(zip(ids.split(chunk), quats.split(chunk))), device))
+    parts = zip(elements.grain_id.split(chunk), elements.quaternion.split(chunk))
+    return CPResult.join(in_threads(solve, list(parts), device))
 
 
 def law_for(material: Material, device: torch.device | str = "cpu", numerics: Numerics = DEFAULT) -> Law:
     """The fastest form of a material's law: compiled for the CPU where numba is installed, tensor operations elsewhere."""
     tolerance = LAW_TOLERANCE * numerics.equilibrium
     if torch.device(device).type == "cpu" and find_spec("numba") and len(material.schmid):
-        from microprint.mechanics.fused import FusedLaw
+        from microprint.mechanics.compiled import CompiledLaw
 
-        return FusedLaw(material, tolerance)
+        return CompiledLaw(material, tolerance)
     return Law(material.to(device), tolerance)
-
-
-def check_polycrystals(grain_ids: Tensor, quaternions: Tensor) -> Tensor:
-    """Number of grains (B,) of each element; `UserError` if ids and orientations do not fit together."""
-    counts = []
-    for number, (ids, quats) in enumerate(zip(grain_ids, quaternions)):
-        where = f"volume element {number}"
-        present = torch.unique(ids)
-        count = len(present)
-        if present[0] != 0 or present[-1] != count - 1:
-            missing = sorted(set(range(int(present[-1]) + 1)) - set(present.tolist()))
-            raise UserError(
-                f"grain ids skip {missing[0]}" if missing else f"grain ids start at {int(present[0])}",
-                where,
-                "Number the grains 0, 1, 2, ... without gaps",
-            )
-        if count > len(quats):
-            raise UserError(f"{count} grains but {len(quats)} orientations", where, "Give one quaternion for each grain")
-        norm = quats[:count].norm(dim=-1)
-        if not torch.isfinite(norm).all():
-            raise UserError(
-                f"the orientation of grain {int((~torch.isfinite(norm)).nonzero()[0])} is not finite",
-                where,
-                "Give one quaternion for each grain",
-            )
-        worst = int((norm - 1).abs().argmax())
-        if abs(norm[worst] - 1) > 1e-3:
-            raise UserError(f"the quaternion of grain {worst} has norm {norm[worst]:.4g}", where, "Give unit quaternions")
-        counts.append(count)
-    return torch.tensor(counts)
-
-
-def _batched(grain_ids: Tensor | np.ndarray, quaternions: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
-    if not isinstance(grain_ids, Tensor):
-        grain_ids = np.asarray(grain_ids)
-        if grain_ids.dtype.kind not in "iu":
-            raise UserError(f"grain ids are of type {grain_ids.dtype}", "grain_ids", "Give integers")
-        grain_ids = torch.from_numpy(grain_ids.astype(np.int64))
-    if grain_ids.dtype.is_floating_point or grain_ids.dtype.is_complex:
-        raise UserError(f"grain ids are of type {grain_ids.dtype}", "grain_ids", "Give integers")
-    quaternions = torch.as_tensor(quaternions, dtype=torch.float64)
-    ids = grain_ids.to(torch.int64)[(None,) * (4 - grain_ids.ndim)] if grain_ids.ndim in (3, 4) else None
-    quats = quaternions[(None,) * (3 - quaternions.ndim)] if quaternions.ndim in (2, 3) else None
-    if ids is None or quats is None or quats.shape[-1] != 4 or len(ids) != len(quats) or ids.numel() == 0:
-        raise UserError(
-            f"grain ids of shape {tuple(grain_ids.shape)} and quaternions of shape {tuple(quaternions.shape)} do not fit",
-            "simulate_cp",
-            "Give (B, nx, ny, nz) and (B, G, 4)",
-        )
-    return ids, quats
 
 
 @dataclass(frozen=True)
@@ -187,7 +139,7 @@ class _Simulation:
     fields: bool
 
     def __call__(self, ids: Tensor, quaternions: Tensor) -> CPResult:
-        matrices = to_matrix(torch.nn.functional.normalize(torch.nan_to_num(quaternions), dim=-1))
+        matrices = to_matrix(quaternions)
         voxels = torch.stack([m[i.flatten()] for m, i in zip(matrices, ids)])
         solver = Solver(self.cell, self.law, voxels.permute(2, 3, 0, 1).contiguous().to(self.cell.device), self.numerics)
         rows: list[dict[str, Tensor]] = []

@@ -22,11 +22,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from microprint.errors import UserError
-from microprint.mechanics.tensors import VOIGT_PAIRS
+from microprint.mechanics.tensors import PLACES, VOIGT_PAIRS
 
 Scheme = Literal["fourier", "rotated"]
-# Mandel's places of the rows of a symmetric tensor.
-_ROWS = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
 
 
 class PeriodicCell:
@@ -185,7 +183,7 @@ class RotatedCell:
         padded[3:] *= sqrt(0.5)
         force = stress.new_empty(3, stress.shape[1], *self.shape)
         x, y, z = self.scale
-        for part, row in zip(force, _ROWS):
+        for part, row in zip(force, PLACES):
             on_x, on_y, on_z = (padded[k] for k in row)
             across = torch.add(_sum(_difference(on_x, 1), 2), _difference(_sum(on_y, 1), 2), alpha=y / x)
             torch.add(_sum(across, 3), _difference(_sum(_sum(on_z, 1), 2), 3), alpha=z / x, out=part)
@@ -208,8 +206,8 @@ class RotatedCell:
         field = field.unflatten(-1, self.shape)
         for kernel in self.kernels:
             # The first axis is transformed and becomes the last.
-            rest = field.shape[3:]
-            field = (field.flatten(3).mT @ kernel[:, None]).unflatten(2, rest)
+            others = field.shape[3:]
+            field = (field.flatten(3).mT @ kernel[:, None]).unflatten(2, others)
         return field.flatten(2)
 
 
@@ -227,9 +225,9 @@ def _hartley(shape: Sequence[int]) -> list[Tensor]:
 
 def _slopes(corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Four times the differences along x, y and z (B, nx, ny, nz) of values at the corners (B, nx + 1, ny + 1, nz + 1)."""
-    x, rest = _sum(_difference(corners, 1), 2), _sum(corners, 1)
-    y, rest = _difference(rest, 2), _sum(rest, 2)
-    return _sum(x, 3), _sum(y, 3), _difference(rest, 3)
+    x, sums = _sum(_difference(corners, 1), 2), _sum(corners, 1)
+    y, sums = _difference(sums, 2), _sum(sums, 2)
+    return _sum(x, 3), _sum(y, 3), _difference(sums, 3)
 
 
 def _sum(values: Tensor, axis: int) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 VOIGT_PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+# Place of component ij among Voigt's.
+PLACES = tuple(tuple(VOIGT_PAIRS.index((min(i, j), max(i, j))) for j in range(3)) for i in range(3))
 _WEIGHTS = (1.0, 1.0, 1.0, sqrt(2.0), sqrt(2.0), sqrt(2.0))
 
 

@@ -134,15 +134,15 @@ def sample_particles(casting: Casting, shape: tuple[int, int], rng: np.random.Ge
 
 def _draw(casting: Casting, rng: np.random.Generator, shape: tuple[int, int]) -> Particle:
     """A particle somewhere in the image or within a margin around it."""
-    place = rng.uniform(-_MARGIN, np.array(shape) + _MARGIN)
+    middle = rng.uniform(-_MARGIN, np.array(shape) + _MARGIN)
     diameter = nodule_diameter_px(casting) * rng.lognormal(0, 0.25)
     ripple, phase = rng.normal(0, 0.04, 2), rng.uniform(0, 2 * math.pi, 2)
     share_of_nodules = {0.0: 0.0, 0.025: 0.35, 0.045: 1.0}[casting.magnesium_pct]
     if rng.random() < share_of_nodules:
-        return Particle(place[None], diameter / 2, ripple, phase)
+        return Particle(middle[None], diameter / 2, ripple, phase)
     slender = 16.0 if casting.magnesium_pct == 0 else 5.0
     thickness = diameter * math.sqrt(math.pi / (4 * slender))  # same area as the nodule
-    line = _bent_line(place, slender * thickness, bend=1.2 if slender > 10 else 2.0, rng=rng)
+    line = _bent_line(middle, slender * thickness, bend=1.2 if slender > 10 else 2.0, rng=rng)
     return Particle(line, thickness / 2, ripple, phase)
 
 

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
-from microprint import orientations, store
-from microprint.compute import Job, digest, step
+from microprint import orientations
+from microprint.chunks import Arrays, Chunk, compute_chunks, split, write
 from microprint.errors import UserError
+from microprint.keys import digest
+from microprint.machine import choose_device
 from microprint.microstructures import cast_iron, composite, polycrystal, readers
-from microprint.params import Polycrystals
+from microprint.params import CompositeSettings, MicrographSettings, Params, PolycrystalSettings
+from microprint.params.relations import SYNTHETIC
+from microprint.steps import Files, Job, files_below, step, stream_seed
 
-SYNTHETIC = "synthetic"
 CONVENTION = "unit quaternion (w,x,y,z), passive (DAMASK, P = -1), v_crystal = M(q) v_sample, fundamental zone"
 BASAL_SCATTER_DEG = 15.0
 MIXED = ("equiaxed", "large", "small", "elongated")  # in turn, so that any slice of the set holds all of them
 _CHUNK_VOXELS = 1 << 20
-_STORED_TOGETHER = 1 << 15  # numbers in a chunk of HDF5, compressed and read as a whole: one VE, or a few small ones
-_PADDING = {"f": np.nan, "i": 0, "u": 0}
+
+
+def _size(voxels: int) -> int:
+    """Elements of so many voxels that are made and saved at once."""
+    return min(max(_CHUNK_VOXELS // voxels, 1), 64)
+
+
+def _generator(seed: int, chunk: Chunk) -> torch.Generator:
+    return torch.Generator().manual_seed(stream_seed(seed, f"{chunk.group.replace('/', '_')}_{chunk.number:05d}"))
+
+
+# --- polycrystals ----------------------------------------------------------------------------------------------------
 
 
 class PolycrystalSet(NamedTuple):
@@ -42,151 +54,191 @@ class PolycrystalSet(NamedTuple):
         return f"{self.symmetry}/{self.name}"
 
 
-def polycrystal_sets(settings: Polycrystals) -> list[PolycrystalSet]:
+def polycrystal_sets(settings: PolycrystalSettings) -> list[PolycrystalSet]:
     """All sets of the study: random ones to train and test on, and the edge cases of White et al. 2025, 2.1.2."""
-    cubic = [("train", settings.cubic_train), ("validation", settings.cubic_validation), ("test", settings.cubic_test)]
-    hexagonal = [
-        ("train", settings.hexagonal_train),
-        ("validation", settings.hexagonal_validation),
-        ("test", settings.hexagonal_test),
-    ]
-    few = settings.edge_cases
+    few, parts = settings.edge_cases, ("train", "validation", "test")
+    random = {s: [PolycrystalSet(s, part, getattr(settings, f"{s}_{part}")) for part in parts] for s in ("cubic", "hexagonal")}
     return [
-        *(PolycrystalSet("cubic", name, count) for name, count in cubic),
+        *random["cubic"],
         PolycrystalSet("cubic", "mixed", settings.cubic_mixed, MIXED),
         *(PolycrystalSet("cubic", name, few, (name,)) for name in ("large", "small", "elongated")),
         *(PolycrystalSet("cubic", name, few, texture=name) for name in polycrystal.COMPONENTS),
-        *(PolycrystalSet("hexagonal", name, count) for name, count in hexagonal),
+        *random["hexagonal"],
         PolycrystalSet("hexagonal", "basal", few, texture="basal"),
     ]
 
 
-@step(reads=("polycrystals",), outputs=("polycrystals.h5",))
+def require_sets(params: Params, *paths: str) -> None:
+    """Raise `UserError` unless the source of the polycrystals has these sets; by default all of the study."""
+    if params.polycrystals.source != SYNTHETIC:
+        source = Path(params.polycrystals.source)
+        wanted = paths or [s.path for s in polycrystal_sets(params.polycrystals)]
+        if missing := [path for path in wanted if not (source / path).is_dir()]:
+            remedy = "Add it, or run only the notebooks that do without: --only 01 02"
+            raise UserError(f"holds no set {', '.join(missing)}", source, remedy)
+
+
+def polycrystal_files(params: Params) -> Files:
+    """Real volume elements; raises `UserError` for a folder without any set of the study."""
+    settings = params.polycrystals
+    if settings.source == SYNTHETIC:
+        return {}
+    if not any((Path(settings.source) / s.path).is_dir() for s in polycrystal_sets(settings)):
+        raise UserError("holds no folder such as cubic/train", settings.source, "Arrange the files by symmetry and set")
+    return files_below(settings.source)
+
+
+@step(reads=("polycrystals",), outputs=("polycrystals.h5",), files=polycrystal_files, chunked=True)
 def generate_polycrystals(job: Job) -> None:
-    """Polycrystals of all sets, grown or read from ``<source>/<symmetry>/<set>/``; resumes at the first missing chunk."""
+    """Polycrystals of all sets, grown or read from ``<source>/<symmetry>/<set>/``, chunk by chunk."""
     settings = job.params.polycrystals
-    sets = polycrystal_sets(settings)
-    if settings.source != SYNTHETIC:
-        sets = [s for s in sets if (Path(settings.source) / s.path).is_dir()]
-        if not sets:
-            raise UserError("holds no folder such as cubic/train", settings.source, "Arrange the files by symmetry and set")
+    real = settings.source != SYNTHETIC
+    sets = {s.path: s for s in polycrystal_sets(settings) if not real or (Path(settings.source) / s.path).is_dir()}
+    if real:
+        files = {path: readers.list_files(Path(settings.source) / path, readers.VOLUME_SUFFIXES) for path in sets}
+        make = partial(read_chunk, files=files)
+        chunks = [chunk for path in sets for chunk in split(path, len(files[path]), 1)]
+    else:
+        make = partial(grow_chunk, settings=settings, seed=job.run_seed, device=job.params.compute.device)
+        chunks = [chunk for path, s in sets.items() for chunk in split(path, s.count, _size(settings.edge**3))]
+    made = compute_chunks(job, make, chunks, "polycrystals", "VEs")
     with job.create("polycrystals.h5", kind="polycrystals") as file:
         file.attrs.update(convention=CONVENTION, axes="[x, y, z]", source=settings.source)
-        for s in job.progress(sets, "polycrystals"):
-            group = file.create_group(s.path)
-            group.attrs.update(symmetry=s.symmetry, edge_m=polycrystal.EDGE_M, convention=CONVENTION)
-            if settings.source == SYNTHETIC:
-                group.attrs.update(morphology=", ".join(s.morphologies), texture=s.texture)
-                chunks = _grown(job, s, settings)
-            else:
-                chunks = _read_polycrystals(Path(settings.source) / s.path, s.symmetry)
-            _append_all(group, chunks)
+        for chunk, arrays in made:
+            s, group = sets[chunk.group], file.require_group(chunk.group)
+            kind = {} if real else {"morphology": ", ".join(s.morphologies), "texture": s.texture}
+            group.attrs.update(symmetry=s.symmetry, edge_m=polycrystal.EDGE_M, convention=CONVENTION, **kind)
+            if real and chunk.start:
+                _same_size(arrays["grain_id"], group["grain_id"], files[chunk.group][chunk.start])
+            write(group, chunk, arrays)
 
 
-def _grown(job: Job, s: PolycrystalSet, settings: Polycrystals) -> Iterator[dict[str, np.ndarray]]:
+def grow_chunk(chunk: Chunk, settings: PolycrystalSettings, seed: int, device: str) -> Arrays:
+    """Some synthetic VEs of a set; morphologies take turns, also from chunk to chunk."""
+    s = next(s for s in polycrystal_sets(settings) if s.path == chunk.group)
     scatter = BASAL_SCATTER_DEG if s.texture == "basal" else settings.texture_scatter_deg
-
-    def make(index: range, label: str) -> dict[str, np.ndarray]:
-        kinds = [s.morphologies[element % len(s.morphologies)] for element in index]
-        generator, places, batches = job.generator(label), [], []
-        for morphology in dict.fromkeys(kinds):
-            places += [place for place, kind in enumerate(kinds) if kind == morphology]
-            batch = polycrystal.generate(kinds.count(morphology), settings.edge, s.symmetry, generator, morphology=morphology,
-                                         texture=s.texture, scatter_deg=scatter, device=job.device)  # fmt: skip
-            batches.append(batch)
-        return _polycrystal_arrays(*(array.cpu().numpy() for array in _joined(batches, places)))
-
-    return _chunks(job, s.path.replace("/", "_"), s.count, settings.edge**3, make)
-
-
-def _joined(batches: list[polycrystal.VolumeElements], places: list[int]) -> polycrystal.VolumeElements:
-    """One batch of several, whose VEs go to these places, one after the other."""
+    kinds = [s.morphologies[element % len(s.morphologies)] for element in range(chunk.start, chunk.stop)]
+    generator, order, batches = _generator(seed, chunk), [], []
+    for morphology in dict.fromkeys(kinds):
+        order += [number for number, kind in enumerate(kinds) if kind == morphology]
+        batches.append(
+            polycrystal.generate(
+                kinds.count(morphology), settings.edge, s.symmetry, generator,
+                morphology=morphology, texture=s.texture, scatter_deg=scatter, device=choose_device(device),
+            )
+        )  # fmt: skip
     most = max(batch.quaternion.shape[1] for batch in batches)
-    padded = [pad(batch.quaternion, (0, 0, 0, most - batch.quaternion.shape[1]), value=torch.nan) for batch in batches]
+    padded = [pad(batch.quaternion, (0, 0, 0, most - batch.quaternion.shape[1])) for batch in batches]
     arrays = [batch.grain_id for batch in batches], padded, [batch.grains for batch in batches]
-    order = torch.tensor(places, device=padded[0].device).argsort()
-    return polycrystal.VolumeElements(*(torch.cat(array)[order] for array in arrays))
+    in_turn = torch.tensor(order).argsort()
+    return _polycrystal_arrays(*(torch.cat(array).cpu()[in_turn] for array in arrays))
 
 
-def _read_polycrystals(folder: Path, symmetry: str) -> Iterator[dict[str, np.ndarray]]:
-    edge = None
-    for path in readers.list_files(folder, readers.VOLUME_SUFFIXES):
-        element = readers.read_volume_element(path)
-        edge = edge or len(element.grain_id)
-        if len(element.grain_id) != edge:
-            raise UserError(f"has an edge of {len(element.grain_id)} voxels, unlike {edge} before it", path, "Use one size")
-        if len(element.quaternion) > np.iinfo(np.uint16).max:
-            raise UserError(f"has {len(element.quaternion)} grains", path, "65535 is the most; cut it into smaller ones")
-        reduced = orientations.reduce(torch.from_numpy(element.quaternion), symmetry).numpy()
-        yield _polycrystal_arrays(element.grain_id[None], reduced[None], np.array([len(reduced)]))
+def read_chunk(chunk: Chunk, files: dict[str, list[Path]]) -> Arrays:
+    """One VE of a set from its file."""
+    path, symmetry = files[chunk.group][chunk.start], chunk.group.split("/")[0]
+    element = readers.read_volume_element(path, symmetry)
+    if len(element.quaternion[0]) > np.iinfo(np.uint16).max:
+        raise UserError(f"has {len(element.quaternion[0])} grains", path, "65535 is the most; cut it into smaller ones")
+    return _polycrystal_arrays(element.grain_id, orientations.reduce(element.quaternion, symmetry), element.grains)
 
 
-def _polycrystal_arrays(grain_id: np.ndarray, quaternion: np.ndarray, grains: np.ndarray) -> dict[str, np.ndarray]:
+def _polycrystal_arrays(grain_id: Tensor, quaternion: Tensor, grains: Tensor) -> Arrays:
     kinds = {"grain_id": np.uint16, "quaternion": np.float32, "grains": np.int32}
-    return {name: array.astype(kind) for (name, kind), array in zip(kinds.items(), (grain_id, quaternion, grains))}
+    return {name: array.numpy().astype(kind) for (name, kind), array in zip(kinds.items(), (grain_id, quaternion, grains))}
 
 
-def load_set(file: h5py.File, path: str, most: int | None = None) -> polycrystal.VolumeElements:
-    """The first `most` VEs (or all) of the set ``symmetry/name`` of polycrystals.h5; raises `UserError` if it has none."""
-    if path not in file:
-        raise UserError(f"has no set {path}", file.filename, "Run notebook 01 again")
-    arrays = (file[path][name][:most] for name in ("grain_id", "quaternion", "grains"))
-    return polycrystal.VolumeElements(*(torch.from_numpy(array.astype(kind)) for array, kind in zip(arrays, "ifi")))
+def _same_size(array: np.ndarray, before, path: Path) -> None:
+    """Raise `UserError` unless a real microstructure has the size of those before it."""
+    if array.shape[1:] != before.shape[1:]:
+        raise UserError(f"has an edge of {array.shape[1]} voxels, unlike {before.shape[1]} before it", path, "Use one size")
 
 
-@step(reads=("composites",), outputs=("composites.h5",))
+# --- composites ------------------------------------------------------------------------------------------------------
+
+
+def composite_files(params: Params) -> Files:
+    """Real composites."""
+    source = params.composites.source
+    return {} if source == SYNTHETIC else files_below(source)
+
+
+@step(reads=("composites",), outputs=("composites.h5",), files=composite_files, chunked=True)
 def generate_composites(job: Job) -> None:
     """Two-phase composites, filtered from noise with all filters in turn, or read from a folder of numpy files."""
     settings = job.params.composites
+    if settings.source == SYNTHETIC:
+        filters = composite.filters(settings.widths)
+        turn = torch.randperm(settings.count, generator=job.generator("filters")) % len(filters)
+        make = partial(
+            filter_chunk, widths=filters[turn], settings=settings, seed=job.run_seed, device=job.params.compute.device
+        )
+        chunks, paths = split("composites", settings.count, _size(settings.edge**3)), []
+    else:
+        paths = readers.list_files(settings.source, (".npy", ".npz"))
+        make, chunks = partial(read_composite_chunk, paths=paths), split("composites", len(paths), 1)
+    made = compute_chunks(job, make, chunks, "composites", "composites")
     with job.create("composites.h5", kind="composites") as file:
         file.attrs.update(axes="[x, y, z]", phase="1 is the stiff phase", source=settings.source)
-        if settings.source == SYNTHETIC:
-            total = len(_chunk_ranges(settings.count, settings.edge**3))
-            _append_all(file, job.progress(_filtered(job), "composites", total=total))
-        else:
-            paths = readers.list_files(settings.source, (".npy", ".npz"))
-            _append_all(file, job.progress(_read_composites(paths), "composites", total=len(paths)))
+        for chunk, arrays in made:
+            if paths and chunk.start:
+                _same_size(arrays["phase"], file["phase"], paths[chunk.start])
+            write(file, chunk, arrays)
         file["widths"].attrs["unit"] = "voxel"
 
 
-def _filtered(job: Job) -> Iterator[dict[str, np.ndarray]]:
-    settings = job.params.composites
-    filters = composite.filters(settings.widths)
-    turn = torch.randperm(settings.count, generator=job.generator("filters")) % len(filters)
-
-    def make(index: range, label: str) -> dict[str, np.ndarray]:
-        made = composite.generate(filters[turn[index.start : index.stop]], settings.edge, job.generator(label),
-                                  fractions=(settings.fraction_low, settings.fraction_high), device=job.device)  # fmt: skip
-        return {name: array.cpu().numpy() for name, array in made._asdict().items()}
-
-    return _chunks(job, "composites", settings.count, settings.edge**3, make)
-
-
-def _read_composites(paths: list[Path]) -> Iterator[dict[str, np.ndarray]]:
-    edge = None
-    for path in paths:
-        phase = readers.read_composite(path)
-        edge = edge or len(phase)
-        if len(phase) != edge:
-            raise UserError(f"has an edge of {len(phase)} voxels, unlike {edge} before it", path, "Use one size")
-        fraction = np.array([phase.mean()], np.float32)
-        yield {"phase": phase[None], "widths": np.full((1, 3), np.nan, np.float32), "volume_fraction": fraction}
+def filter_chunk(chunk: Chunk, widths: Tensor, settings: CompositeSettings, seed: int, device: str) -> Arrays:
+    """Some synthetic composites, of filter widths (N, 3) of all of them."""
+    made = composite.generate(
+        widths[chunk.start : chunk.stop],
+        settings.edge,
+        _generator(seed, chunk),
+        fractions=(settings.fraction_low, settings.fraction_high),
+        device=choose_device(device),
+    )
+    return {name: array.cpu().numpy() for name, array in made._asdict().items()}
 
 
-class Image(NamedTuple):
-    """A micrograph with its labels in SI units (magnesium in per cent by weight) and descriptors, NaN where unknown."""
+def read_composite_chunk(chunk: Chunk, paths: list[Path]) -> Arrays:
+    """One composite from its file; its filter is not known."""
+    phase = readers.read_composite(paths[chunk.start])
+    fraction = np.array([phase.mean()], np.float32)
+    return {"phase": phase[None], "widths": np.full((1, 3), np.nan, np.float32), "volume_fraction": fraction}
 
-    name: str
-    pixels: np.ndarray
-    labels: dict[str, float]
-    descriptors: dict[str, float]
-    tested: bool
 
+@step(
+    reads=("preprocessing.train_share", "preprocessing.validation_share"), inputs=("composites.h5",), outputs=("splits.json",)
+)
+def split_composites(job: Job) -> None:
+    """Train, validation and test sets of the composites, sorted numbers of each, with their hash; each gets one at least."""
+    shares = job.params.preprocessing
+    with job.open("composites.h5", "composites") as file:
+        count, where = len(file["phase"]), file.filename
+    if count < 3:
+        raise UserError(f"{count} composites cannot be split in three", where, "Make at least 3")
+    order = torch.randperm(count, generator=job.generator("split composites"))
+    train = min(max(round(shares.train_share * count), 1), count - 2)
+    validation = min(max(round(shares.validation_share * count), 1), count - train - 1)
+    parts = order.split([train, validation, count - train - validation])
+    sets = {name: sorted(part.tolist()) for name, part in zip(("train", "validation", "test"), parts)}
+    job.save_json("splits.json", {"composites": sets, "hash": {"composites": digest(sets)}})
+
+
+# --- micrographs -----------------------------------------------------------------------------------------------------
 
 LABELS = {"cooling_rate": "K/s", "magnesium": "wt%", "yield_strength": "Pa", "ultimate_strength": "Pa"}
 
 
-@step(reads=("micrographs",), outputs=("micrographs.h5",))
+def micrograph_files(params: Params) -> Files:
+    """Real micrographs and their labels; raises `UserError` for a folder without images."""
+    source = params.micrographs.source
+    if source == SYNTHETIC:
+        return {}
+    readers.list_files(source, readers.IMAGE_SUFFIXES)
+    return files_below(source)
+
+
+@step(reads=("micrographs",), outputs=("micrographs.h5",), files=micrograph_files, chunked=True)
 def generate_micrographs(job: Job) -> None:
     """Patches of twelve cast-iron-like micrographs with their labels, or of the PNG and TIFF images of a folder.
 
@@ -195,118 +247,53 @@ def generate_micrographs(job: Job) -> None:
     """
     settings = job.params.micrographs
     if settings.source == SYNTHETIC:
-        images, total = _drawn(job), len(cast_iron.CASTINGS)
+        names = [f"{casting.radius_mm:g} mm, {casting.magnesium_pct:g} % Mg" for casting in cast_iron.CASTINGS]
+        make = partial(draw_chunk, settings=settings, seeds=[job.seed(name) for name in names])
     else:
         paths = readers.list_files(settings.source, readers.IMAGE_SUFFIXES)
-        images, total = _read_images(paths), len(paths)
+        names, make = list(map(str, paths)), partial(read_image_chunk, paths=paths)
+    made = compute_chunks(job, make, split("micrographs", len(names), 1), "micrographs", "images")
     with job.create("micrographs.h5", kind="micrographs") as file:
         file.attrs.update(pixel_m=cast_iron.PIXEL_M, source=settings.source, image="grey values in 0 to 1, [row, column]")
-        samples = file.create_group("samples/image")
-        for number, image in enumerate(job.progress(images, "micrographs", total=total)):
-            _append(file, _patches(image, number, settings.edge, settings.stride))
-            samples.create_dataset(f"{number:03d}", data=np.round(255 * image.pixels).astype(np.uint8), compression="gzip")
-            values = {name: image.labels[name] for name in LABELS} | image.descriptors | {"tested": image.tested}
-            _append(file["samples"], {name: np.array([value]) for name, value in values.items()})
+        samples, first = file.create_group("samples/image"), 0
+        for chunk, arrays in made:
+            pixels = arrays.pop("pixels")[0]
+            patches = _patches(pixels, names[chunk.number], settings) | {
+                "sample": chunk.number,
+                **{n: arrays[n][0] for n in LABELS},
+            }
+            count = len(patches["image"])
+            patches = {name: np.full(count, x) if np.ndim(x) == 0 else x for name, x in patches.items()}
+            write(file, Chunk("", 0, first, first + count, first + count), patches)
+            first += count
+            samples.create_dataset(f"{chunk.number:03d}", data=np.round(255 * pixels).astype(np.uint8), compression="gzip")
+            write(file["samples"], chunk, arrays)
         for name, unit in LABELS.items():
             file[name].attrs["unit"] = file[f"samples/{name}"].attrs["unit"] = unit
 
 
-def _patches(image: Image, number: int, edge: int, stride: int) -> dict[str, np.ndarray]:
-    corners = cast_iron.patch_corners(image.pixels.shape, edge, stride)
+def draw_chunk(chunk: Chunk, settings: MicrographSettings, seeds: list[int]) -> Arrays:
+    """The micrograph of one casting: its pixels (1, h, w), labels, descriptors and whether it was tested, (1,) each."""
+    casting = cast_iron.CASTINGS[chunk.number]
+    made = cast_iron.generate(casting, (settings.rows, settings.columns), np.random.default_rng(seeds[chunk.number]))
+    labels = {"cooling_rate": casting.cooling_rate, "magnesium": casting.magnesium_pct, **cast_iron.strengths(made.descriptors)}
+    values = {**labels, **made.descriptors, "tested": casting.tested}
+    return {"pixels": made.image[None]} | {name: np.array([value]) for name, value in values.items()}
+
+
+def read_image_chunk(chunk: Chunk, paths: list[Path]) -> Arrays:
+    """A real micrograph with those labels that its folder's labels.csv has for it, NaN for the others."""
+    path = paths[chunk.number]
+    known = readers.read_labels(path.parent).get(path.name, dict.fromkeys(readers.LABEL_UNITS, np.nan))
+    labels = dict(zip(LABELS, known.values()))
+    values = {**labels, "tested": not np.isnan(labels["yield_strength"])}
+    return {"pixels": readers.read_micrograph(path)[None]} | {name: np.array([value]) for name, value in values.items()}
+
+
+def _patches(pixels: np.ndarray, name: str, settings: MicrographSettings) -> Arrays:
+    edge, corners = settings.edge, cast_iron.patch_corners(pixels.shape, settings.edge, settings.stride)
     if len(corners) == 0:
-        size = " x ".join(map(str, image.pixels.shape))
-        raise UserError(f"{size} pixels are less than a patch of {edge}", image.name, "Lower micrographs.edge")
-    patches = np.stack([image.pixels[r : r + edge, c : c + edge] for r, c in corners]).astype(np.float32)
-    labels = {name: np.full(len(corners), image.labels[name]) for name in LABELS}
-    return {"image": patches, "sample": np.full(len(corners), number), "position": corners, **labels}
-
-
-def _drawn(job: Job) -> Iterator[Image]:
-    settings = job.params.micrographs
-    for casting in cast_iron.CASTINGS:
-        name = f"{casting.radius_mm:g} mm, {casting.magnesium_pct:g} % Mg"
-        made = cast_iron.generate(casting, (settings.rows, settings.columns), np.random.default_rng(job.seed(name)))
-        strengths = cast_iron.strengths(made.descriptors)
-        labels = {"cooling_rate": casting.cooling_rate, "magnesium": casting.magnesium_pct}
-        yield Image(name, made.image, labels | strengths, made.descriptors, casting.tested)
-
-
-def _read_images(paths: list[Path]) -> Iterator[Image]:
-    labels = readers.read_labels(paths[0].parent)
-    for path in paths:
-        known = dict(zip(LABELS, labels.get(path.name, dict.fromkeys(readers.LABEL_UNITS, np.nan)).values()))
-        yield Image(str(path), readers.read_micrograph(path), known, {}, not np.isnan(known["yield_strength"]))
-
-
-@step(reads=("preprocessing",), inputs=("composites.h5", "micrographs.h5"), outputs=("splits.json",))
-def split_sets(job: Job) -> None:
-    """Train, validation and test sets of composites, by microstructure, and of micrographs, by image; with their hash."""
-    with job.open("composites.h5", "composites") as file:
-        composites = _split(job, len(file["phase"]), "composites")
-    with job.open("micrographs.h5", "micrographs") as file:
-        sample = file["sample"][:]
-    images = _split(job, int(sample.max()) + 1, "micrographs")
-    patches = {name: np.flatnonzero(np.isin(sample, chosen)).tolist() for name, chosen in images.items()}
-    content = {"composites": composites, "micrographs": patches, "micrograph_samples": images}
-    job.save_json("splits.json", {**content, "hash": {name: digest(part) for name, part in content.items()}})
-
-
-def _split(job: Job, count: int, label: str) -> dict[str, list[int]]:
-    """Sorted indices of the three sets; each gets one at least."""
-    settings = job.params.preprocessing
-    if count < 3:
-        raise UserError(f"{count} {label} cannot be split in three", label, "Make at least 3")
-    order = torch.randperm(count, generator=job.generator(f"split {label}"))
-    train = min(max(round(settings.train_share * count), 1), count - 2)
-    validation = min(max(round(settings.validation_share * count), 1), count - train - 1)
-    parts = order.split([train, validation, count - train - validation])
-    return {name: sorted(part.tolist()) for name, part in zip(("train", "validation", "test"), parts)}
-
-
-# --- chunks -----------------------------------------------------------------------------------------------------------
-
-
-def _chunk_ranges(count: int, voxels: int) -> list[range]:
-    most = min(max(_CHUNK_VOXELS // voxels, 1), 64)
-    return [range(start, min(start + most, count)) for start in range(0, count, most)]
-
-
-def _chunks(
-    job: Job, label: str, count: int, voxels: int, make: Callable[[range, str], dict[str, np.ndarray]]
-) -> Iterator[dict[str, np.ndarray]]:
-    """Arrays of one chunk after another; each is kept in the step's folder, so that a killed step goes on from it.
-
-    Memory holds one chunk; the disk, until the step ends, the compressed chunks beside the artifact that they go into.
-    """
-    for number, index in enumerate(_chunk_ranges(count, voxels)):
-        path = job.workdir / f"{label}_{number:05d}.npz"
-        if not path.is_file():
-            arrays = make(index, path.stem)
-            with store.atomic(path) as temporary, open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays)
-        with np.load(path, allow_pickle=False) as content:
-            yield dict(content)
-
-
-def _append_all(group: h5py.Group, chunks: Iterator[dict[str, np.ndarray]]) -> None:
-    for arrays in chunks:
-        _append(group, arrays)
-
-
-def _append(group: h5py.Group, arrays: dict[str, np.ndarray]) -> None:
-    """Lengthen the datasets of a group; where a second axis differs, the shorter is padded (NaN, or 0 for integers).
-
-    Rows are compressed a few at a time, so that any few of them are read without the others.
-    """
-    for name, array in arrays.items():
-        if name not in group:
-            maxshape = (None, None, *array.shape[2:]) if array.ndim > 1 else (None,)
-            together = min(max(_STORED_TOGETHER // math.prod(array.shape[1:]), 1), 1024)
-            group.create_dataset(name, data=array, maxshape=maxshape, chunks=(together, *array.shape[1:]), compression="gzip",
-                                 compression_opts=1, shuffle=True, fillvalue=_PADDING.get(array.dtype.kind))  # fmt: skip
-            continue
-        data, start = group[name], len(group[name])
-        if array.ndim > 1 and array.shape[1] > data.shape[1]:
-            data.resize(array.shape[1], axis=1)
-        data.resize(start + len(array), axis=0)
-        data[(slice(start, None), *(slice(0, n) for n in array.shape[1:]))] = array
+        size = " x ".join(map(str, pixels.shape))
+        raise UserError(f"{size} pixels are less than a patch of {edge}", name, "Lower micrographs.edge")
+    patches = np.stack([pixels[r : r + edge, c : c + edge] for r, c in corners]).astype(np.float32)
+    return {"image": patches, "position": corners}

@@ -34,21 +34,31 @@ def centres(grain_id: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.atan2(sums[..., 3:6], sums[..., :3]) / (2 * math.pi) % 1.0, sums[..., 6]
 
 
-def nearest_site(sites: Tensor, edge: int) -> Tensor:
-    """Index (B, n, n, n) of the periodically nearest of sites (B, G, 3) for every voxel; sites at infinity are nobody's.
+def nearest_site(sites: Tensor, edge: int, weight: Tensor | None = None, stretch: Tensor | None = None) -> Tensor:
+    """Owner (B, n, n, n) of every voxel in the periodic Laguerre tessellation of a unit cube.
 
-    One site at a time, which is several times faster than the minimum over all, and keeps memory at a few fields.
+    A voxel goes to the site with the least |stretch (x - s)|^2 - w. One site at a time, which is several times faster than
+    the minimum over all, and keeps memory at a few fields.
+
+    Parameters
+    ----------
+    sites : (B, G, 3); those at infinity are nobody's.
+    edge : voxels n along each edge.
+    weight : (B, G), by default all alike: then it is the Voronoi tessellation.
+    stretch : (3,) of the axes.
     """
-    squares = wrap(voxel_centres(edge, sites.device) - sites[..., None]).square().nan_to_num(torch.inf)  # (B, G, 3, n)
-    x, y, z = squares.unbind(2)
-    across = y[..., :, None] + z[..., None, :]
-    least = squares.new_full((len(sites), edge, edge, edge), torch.inf)
-    nearest = torch.zeros_like(least, dtype=torch.long)
-    for number in range(sites.shape[1]):
-        square = x[:, number, :, None, None] + across[:, number, None]
-        nearest.masked_fill_(square < least, number)
-        torch.minimum(least, square, out=least)
-    return nearest
+    offset = wrap(voxel_centres(edge, sites.device) - sites[..., None])  # (B, G, 3, n)
+    offset = offset if stretch is None else offset * stretch[:, None]
+    x, y, z = offset.square().nan_to_num(torch.inf).unbind(2)
+    y = y if weight is None else y - weight[..., None]
+    least = x.new_full((len(sites), edge, edge, edge), torch.inf)
+    owner = torch.zeros_like(least, dtype=torch.int32)
+    for site in range(sites.shape[1]):
+        plane = y[:, site, :, None] + z[:, site, None, :]
+        power = x[:, site, :, None, None] + plane[:, None]
+        owner.masked_fill_(power < least, site)
+        torch.minimum(least, power, out=least)
+    return owner.long()
 
 
 def fitted_sites(centre: Tensor, edge: int) -> Tensor:

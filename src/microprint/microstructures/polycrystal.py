@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from microprint import orientations
 from microprint.errors import UserError
-from microprint.microstructures.periodic import centres, voxel_centres, wrap
+from microprint.microstructures.periodic import centres, nearest_site, voxel_centres, wrap
+from microprint.microstructures.volume_elements import VolumeElements, pad_orientations
 
 EDGE_M = 2.77e-5  # edge of a VE; the training grains then measure 10 micrometres
 SPREAD = 0.1  # standard deviation of log(ESD)
@@ -56,25 +56,6 @@ COMPONENTS = {"brass": (35.0, 45.0, 0.0), "copper": (90.0, 35.0, 45.0), "cube": 
 TEXTURES = ("random", "basal", *COMPONENTS)
 
 
-class VolumeElements(NamedTuple):
-    """A batch of B polycrystals.
-
-    Attributes
-    ----------
-    grain_id : integers, (B, n, n, n), indexed [x, y, z]; 0 ... grains - 1 in each.
-    quaternion : (B, G, 4), in the fundamental zone; rows beyond a VE's own number of grains are NaN.
-    grains : number of grains, (B,).
-    """
-
-    grain_id: Tensor
-    quaternion: Tensor
-    grains: Tensor
-
-    def field(self) -> Tensor:
-        """Orientations of all voxels, (B, n, n, n, 4)."""
-        return orientations.expand(self.grain_id, self.quaternion).movedim(1, -1)
-
-
 def generate(
     count: int,
     edge: int,
@@ -95,12 +76,16 @@ def generate(
     generator : on the CPU, so that a seed gives the same VEs on every device.
     morphology, texture : keys of `MORPHOLOGIES`; members of `TEXTURES`.
     scatter_deg : see `sample_orientations`.
+
+    Examples
+    --------
+    >>> elements = generate(2, 8, "cubic", torch.Generator().manual_seed(0), morphology="large")
+    >>> elements.grain_id.shape, elements.grains.tolist()
+    (torch.Size([2, 8, 8, 8]), [4, 4])
     """
     grain_id, grains = grow(count, edge, MORPHOLOGIES[morphology], generator, device)
-    most = int(grains.max())
-    quaternion = sample_orientations((count, most), texture, symmetry, generator, scatter_deg).to(device)
-    padding = torch.arange(most, device=device) >= grains[:, None]
-    return VolumeElements(grain_id, quaternion.masked_fill(padding[..., None], math.nan), grains)
+    quaternion = sample_orientations((count, int(grains.max())), texture, symmetry, generator, scatter_deg).to(device)
+    return VolumeElements(grain_id, pad_orientations(quaternion, grains), grains, symmetry)
 
 
 def sample_orientations(
@@ -141,11 +126,11 @@ def grow(
     diameter = (6 / math.pi * volume).pow(1 / 3).clamp_min(1e-6)
     coarse = min(edge, _RELAXATION_EDGE)
     for _ in range(_RELAXATIONS):
-        owner = tessellate(seeds, weight, coarse, stretch)
+        owner = nearest_site(seeds, coarse, weight, stretch)
         share, centroid = _cells(owner, seeds)
         seeds = torch.where(share[..., None] > 0, centroid, seeds)
         weight = weight + _WEIGHT_STEP * 2 / (math.pi * diameter) * (volume - share)
-    return _number_without_gaps(tessellate(seeds, weight, edge, stretch), volume.shape[1])
+    return _number_without_gaps(nearest_site(seeds, edge, weight, stretch), volume.shape[1])
 
 
 def target_volumes(count: int, morphology: Morphology, generator: torch.Generator) -> Tensor:
@@ -155,23 +140,6 @@ def target_volumes(count: int, morphology: Morphology, generator: torch.Generato
     before = volume.cumsum(1) - volume
     volume = volume * (before + volume / 2 < 1)  # the last grain stays if most of it fits
     return volume / volume.sum(1, keepdim=True)
-
-
-def tessellate(seeds: Tensor, weight: Tensor, edge: int, stretch: Tensor) -> Tensor:
-    """Owners (B, n, n, n) of the voxels of a unit cube in the periodic Laguerre tessellation.
-
-    A voxel goes to the seed with the least |stretch (x - s)|^2 - w. One grain at a time: memory stays at a few fields.
-    """
-    squares = (wrap(voxel_centres(edge, seeds.device) - seeds[..., None]) * stretch[:, None]).square()  # (B, G, 3, n)
-    least = torch.full((len(seeds), edge, edge, edge), math.inf, device=seeds.device)
-    owner = torch.zeros_like(least, dtype=torch.int32)
-    for grain in range(seeds.shape[1]):
-        x, y, z = squares[:, grain].unbind(1)
-        plane = y[:, :, None] + z[:, None, :] - weight[:, grain, None, None]
-        power = x[:, :, None, None] + plane[:, None]
-        owner.masked_fill_(power < least, grain)
-        torch.minimum(least, power, out=least)
-    return owner.long()
 
 
 def diameters(grain_id: Tensor, grains: Tensor, edge_length: float = 1.0) -> Tensor:
@@ -214,9 +182,9 @@ def _cells(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
 def _offsets(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets of all voxels from their seeds, (B, n^3, 3), and the voxels' owners, (B, n^3)."""
     x = voxel_centres(owner.shape[1], owner.device)
-    places = torch.cartesian_prod(x, x, x)
+    points = torch.cartesian_prod(x, x, x)
     index = owner.flatten(1)
-    return wrap(places - seeds.gather(1, index[..., None].expand(-1, -1, 3))), index
+    return wrap(points - seeds.gather(1, index[..., None].expand(-1, -1, 3))), index
 
 
 def _sum_by_grain(values: Tensor, index: Tensor, most: int) -> Tensor:

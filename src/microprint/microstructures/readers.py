@@ -7,40 +7,24 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from microprint import orientations
 from microprint.errors import UserError
+from microprint.microstructures.volume_elements import VolumeElements
 
 VOLUME_SUFFIXES = (".dream3d", ".vti", ".npz", ".npy")
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
-LABEL_UNITS = {
-    "cooling_rate_K_per_s": 1.0,
-    "magnesium_wt_pct": 1.0,
-    "yield_strength_MPa": 1e6,
-    "ultimate_strength_MPa": 1e6,
-}
+LABEL_UNITS = {"cooling_rate_K_per_s": 1.0, "magnesium_wt_pct": 1.0, "yield_strength_MPa": 1e6, "ultimate_strength_MPa": 1e6}
 
 
-class VolumeElement(NamedTuple):
-    """One polycrystal.
-
-    Attributes
-    ----------
-    grain_id : (n, n, n) int64, indexed [x, y, z]; every number from 0 to G - 1 occurs.
-    quaternion : (G, 4) float32, w >= 0.
-    """
-
-    grain_id: np.ndarray
-    quaternion: np.ndarray
-
-
-def read_volume_element(path: str | Path) -> VolumeElement:
-    """Polycrystal from one file.
+def read_volume_element(path: str | Path, symmetry: str = "") -> VolumeElements:
+    """Polycrystal from one file, as a set of one; orientations in single precision.
 
     Formats: ``.dream3d`` (DREAM.3D 6 or NX, cell-wise Euler angles), ``.vti`` (DAMASK's grid, with ``NAME.yaml`` or
     ``material.yaml`` beside it), ``.npz`` (``grain_id`` (n, n, n), ``quaternion`` (G, 4)), ``.npy`` (quaternions of all
@@ -49,16 +33,25 @@ def read_volume_element(path: str | Path) -> VolumeElement:
     Raises
     ------
     UserError
-        For an unreadable file, a wrong shape, missing orientations, grain numbers that skip, or numbers that are not.
+        For an unreadable file, a shape that is no cube, and what `VolumeElements.of` refuses.
     """
     path = Path(path)
     _refuse_pickle(path)
-    formats: dict[str, Callable[[Path], VolumeElement]] = {
+    formats: dict[str, Callable[[Path], tuple[np.ndarray, np.ndarray]]] = {
         ".dream3d": _from_dream3d, ".vti": _from_vti, ".npz": _from_npz, ".npy": _from_npy,
     }  # fmt: skip
     if path.suffix.lower() not in formats:
         raise UserError(f"a volume element of format {path.suffix or 'unknown'}", path, f"Use {', '.join(VOLUME_SUFFIXES)}")
-    return _checked(formats[path.suffix.lower()](path), path)
+    grain_id, quaternion = map(np.asarray, formats[path.suffix.lower()](path))
+    _check_cube(grain_id.shape, path)
+    if quaternion.ndim != 2 or quaternion.shape[1] != 4:
+        raise UserError(f"orientations of shape {quaternion.shape}, not (grains, 4)", path, "Use quaternions (w, x, y, z)")
+    element = VolumeElements.of(grain_id, quaternion, symmetry, path)
+    if element.grains[0] != len(quaternion):
+        raise UserError(
+            f"{element.grains[0]} grains but {len(quaternion)} orientations", path, "Give each grain one orientation"
+        )
+    return replace(element, quaternion=element.quaternion.float())
 
 
 def read_composite(path: str | Path) -> np.ndarray:
@@ -117,16 +110,16 @@ def list_files(folder: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
         raise UserError("is no folder", folder, "Name a folder, or 'synthetic'")
     for path in sorted(folder.iterdir()):
         _refuse_pickle(path)
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-    if not found:
+    chosen = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    if not chosen:
         raise UserError(f"holds no file of format {', '.join(suffixes)}", folder, "Put the files there, or use 'synthetic'")
-    return found
+    return chosen
 
 
 # --- formats ----------------------------------------------------------------------------------------------------------
 
 
-def _from_dream3d(path: Path) -> VolumeElement:
+def _from_dream3d(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import damask
 
     try:
@@ -135,10 +128,10 @@ def _from_dream3d(path: Path) -> VolumeElement:
         raise UserError(f"has no orientations ({_one_line(error)})", path, "Export 'EulerAngles' and 'Phases'") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"cannot be read as DREAM.3D ({_one_line(error)})", path, "Save it by DREAM.3D 6 or NX") from None
-    return VolumeElement(grid.material, _material_orientations(material, path))
+    return grid.material, _material_orientations(material, path)
 
 
-def _from_vti(path: Path) -> VolumeElement:
+def _from_vti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import damask
 
     beside = next((p for p in (path.with_suffix(".yaml"), path.with_name("material.yaml")) if p.is_file()), None)
@@ -148,7 +141,7 @@ def _from_vti(path: Path) -> VolumeElement:
         grid = damask.GeomGrid.load(path)
     except Exception as error:  # VTK's reader and damask's checks raise many kinds
         raise UserError(f"cannot be read as DAMASK's .vti ({_one_line(error)})", path, "Save it with damask") from None
-    return VolumeElement(grid.material, _material_orientations(damask.ConfigMaterial.load(beside), beside))
+    return grid.material, _material_orientations(damask.ConfigMaterial.load(beside), beside)
 
 
 def _material_orientations(material: Any, path: Path) -> np.ndarray:
@@ -159,12 +152,12 @@ def _material_orientations(material: Any, path: Path) -> np.ndarray:
         raise UserError("has no orientation for every material", path, "Give each constituent an 'O' of four numbers") from None
 
 
-def _from_npz(path: Path) -> VolumeElement:
+def _from_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     content = _load_numpy(path)
-    return VolumeElement(_entry(content, "grain_id", path), _entry(content, "quaternion", path))
+    return _entry(content, "grain_id", path), _entry(content, "quaternion", path)
 
 
-def _from_npy(path: Path) -> VolumeElement:
+def _from_npy(path: Path) -> tuple[np.ndarray, np.ndarray]:
     field = _load_numpy(path)
     if field.ndim != 4 or (field.shape[-1] != 4 and field.shape[0] != 3):
         raise UserError(f"has shape {field.shape}", path, "Use (n, n, n, 4) quaternions or (3, n, n, n) Euler channels")
@@ -175,7 +168,7 @@ def _from_npy(path: Path) -> VolumeElement:
         channels = torch.from_numpy(np.moveaxis(field, 0, -1).astype(np.float64))
         field = orientations.from_euler_channels(channels).numpy()
     quaternion, grain_id = np.unique(field.reshape(-1, 4), axis=0, return_inverse=True)
-    return VolumeElement(grain_id.reshape(field.shape[:3]), quaternion)
+    return grain_id.reshape(field.shape[:3]), quaternion
 
 
 def _load_numpy(path: Path) -> Any:
@@ -212,36 +205,9 @@ def _read_pixels(path: Path) -> np.ndarray:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _checked(element: VolumeElement, path: Path) -> VolumeElement:
-    grain_id, quaternion = np.asarray(element.grain_id), np.asarray(element.quaternion, float)
-    _check_cube(grain_id.shape, path)
-    _check_numbering(grain_id, len(quaternion), path)
-    if quaternion.ndim != 2 or quaternion.shape[1] != 4:
-        raise UserError(f"orientations of shape {quaternion.shape}, not (grains, 4)", path, "Use quaternions (w, x, y, z)")
-    norm = np.linalg.norm(quaternion, axis=1)
-    if not np.isfinite(norm).all():
-        raise UserError(f"the orientation of grain {int(np.flatnonzero(~np.isfinite(norm))[0])} is NaN or infinite", path)
-    if np.abs(norm - 1).max() > 1e-3:
-        raise UserError(f"a quaternion has length {norm[np.abs(norm - 1).argmax()]:.3g}, not 1", path, "Normalise them")
-    quaternion = orientations.standardize(torch.from_numpy(quaternion / norm[:, None])).float().numpy()
-    return VolumeElement(grain_id.astype(np.int64), quaternion)
-
-
 def _check_cube(shape: tuple[int, ...], path: Path) -> None:
     if len(shape) != 3 or len(set(shape)) != 1:
         raise UserError(f"has voxels of shape {tuple(shape)}", path, "A volume element is a cube of n x n x n voxels")
-
-
-def _check_numbering(grain_id: np.ndarray, grains: int, path: Path) -> None:
-    if grain_id.dtype.kind not in "iu":
-        raise UserError(f"grain numbers of type {grain_id.dtype}", path, "Save them as integers")
-    found = np.unique(grain_id)
-    missing = np.setdiff1d(np.arange(found[-1] + 1), found)
-    if found[0] < 0 or len(missing):
-        skipped = found[0] if found[0] < 0 else missing[0]
-        raise UserError(f"grain numbers skip: {skipped} does not fit 0 to G - 1", path, "Number grains from 0 without gaps")
-    if len(found) != grains:
-        raise UserError(f"{len(found)} grains but {grains} orientations", path, "Give each grain one orientation")
 
 
 def _refuse_pickle(path: Path) -> None:

@@ -22,8 +22,10 @@ class CurveProcess:
     def __init__(self, state: Mapping[str, Tensor]):
         self.state = dict(state)
         count = len(self.state["modes"])
-        self.processes = [GaussianProcess({key.removeprefix(f"{i}."): value for key, value in self.state.items()
-                                           if key.startswith(f"{i}.")}) for i in range(count)]
+        self.processes = [
+            GaussianProcess({key.removeprefix(f"{i}."): value for key, value in self.state.items() if key.startswith(f"{i}.")})
+            for i in range(count)
+        ]
 
     @classmethod
     def fit(cls, features: Tensor, curves: Tensor, modes: int, generator: torch.Generator, points: int = 1000) -> CurveProcess:
@@ -41,8 +43,8 @@ class CurveProcess:
         left, singular, right = torch.linalg.svd(curves - mean, full_matrices=False)
         modes = min(modes, int((singular > 1e-9 * singular[0].clamp_min(1e-300)).sum()))
         amplitudes = left[:, :modes] * singular[:modes]
-        rest = (curves - mean - amplitudes @ right[:modes]).square().mean(0)
-        state = {"mean": mean, "modes": right[:modes], "rest": rest, "calibration": torch.ones((), dtype=torch.float64)}
+        remainder = (curves - mean - amplitudes @ right[:modes]).square().mean(0)
+        state = {"mean": mean, "modes": right[:modes], "rest": remainder, "calibration": torch.ones((), dtype=torch.float64)}
         for i, amplitude in enumerate(amplitudes.T):
             process = GaussianProcess.fit(features, amplitude, generator, points)
             state |= {f"{i}.{key}": value for key, value in process.state.items()}

@@ -18,11 +18,7 @@ from torch import Tensor, nn
 
 from microprint.microstructures.periodic import voxel_centres
 from microprint.networks.grain_tokens import GrainTokens
-from microprint.networks.losses import (
-    gaussian_negative_log_likelihood,
-    kl_divergence,
-    sample_posterior,
-)
+from microprint.networks.losses import gaussian_negative_log_likelihood, kl_divergence, sample_posterior
 from microprint.networks.power_diagram import soft_power_diagram
 from microprint.networks.seed_lattice import differences
 from microprint.orientations import EMBEDDING_SIZE, embed, expand, from_rotation_vector
@@ -124,13 +120,17 @@ class FingerprintNet(nn.Module):
         numbers = numbers.unflatten(1, (-1, NUMBERS_A_SEED))
         hidden = self.decoder(self.from_seed(numbers) + self.from_whole(whole)[:, None])
         changes = self.to_diagram(hidden).float().split(self._diagram(), -1)
-        offset, log_sharpness, weight, turn, strength, rest = changes
+        offset, log_sharpness, weight, turn, strength, remainder = changes
         site, rotation = self.tokens.unlisted(numbers)
         scale = len(self.tokens.anchors) ** (1 / 3)  # of lengths, to the distance between anchors
         # Factors that make one step of the optimiser a small change, and the first boundaries a voxel or two wide.
         value = embed(from_rotation_vector(rotation + 0.2 * turn), self.symmetry)
-        return (site + 0.5 * offset / scale, (4 * scale) ** 2 * log_sharpness.exp(), 4 * weight[..., 0],
-                (1 + 0.5 * strength) * value + rest)
+        return (
+            site + 0.5 * offset / scale,
+            (4 * scale) ** 2 * log_sharpness.exp(),
+            4 * weight[..., 0],
+            (1 + 0.5 * strength) * value + remainder,
+        )
 
     def _diagram(self) -> list[int]:
         """Numbers by which a seed is changed: offset, sharpness, weight, rotation, strength of its embedding, and the rest."""

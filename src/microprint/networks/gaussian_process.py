@@ -106,8 +106,12 @@ def condition(x: Tensor, y: Tensor, points: Tensor, log_scales: Tensor) -> dict[
     factor = torch.linalg.cholesky(kernel(points, points, log_scales) + JITTER * scale * identity)
     projected = solve(factor, kernel(points, x, log_scales))
     posterior = torch.linalg.cholesky(noise * identity + projected @ projected.T)
-    return {"points": points, "cholesky": factor, "posterior_cholesky": posterior,
-            "weights": solve(posterior, (projected @ y)[:, None])[:, 0]}
+    return {
+        "points": points,
+        "cholesky": factor,
+        "posterior_cholesky": posterior,
+        "weights": solve(posterior, (projected @ y)[:, None])[:, 0],
+    }
 
 
 def solve(factor: Tensor, right: Tensor) -> Tensor:

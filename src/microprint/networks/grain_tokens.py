@@ -45,14 +45,14 @@ class GrainTokens(nn.Module):
         site = _sites(dealt, grain_id.shape[-1])
         share = self._shares(grain_id, embedding.shape[1])
         left = torch.ones_like(volume).scatter(1, grain, 0.0)
-        rest = share @ (embedding * left[..., None])
+        unlisted_embedding = share @ (embedding * left[..., None])
         own = [
             self.listed(site, _picked(quaternion, grain)),
             len(self.anchors) * volume.gather(1, grain)[..., None],
             share.gather(2, grain[..., None]),
             alone[..., None].float(),
             self.unit * _picked(embedding, grain),
-            self.unit * rest,
+            self.unit * unlisted_embedding,
         ]
         return torch.cat(own, -1), (volume[..., None] * embedding).sum(1)
 
@@ -118,8 +118,8 @@ def deal(cost: Tensor) -> Tensor:
     left, each = cost.clone(), torch.arange(batch, device=cost.device)
     partner = torch.full((batch, rows), -1, device=cost.device)
     for _ in range(min(rows, columns)):
-        least, place = left.flatten(1).min(1)
-        row, column = place // columns, place % columns
+        least, pair = left.flatten(1).min(1)
+        row, column = pair // columns, pair % columns
         partner[each, row] = torch.where(least.isfinite(), column, partner[each, row])
         left[each, row] = torch.inf
         left[each, :, column] = torch.inf

@@ -35,9 +35,18 @@ def spectral_loss(prediction: Tensor, target: Tensor) -> Tensor:
     return difference.abs().square().mean()
 
 
-def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, 1)) of each latent number, in nats; same shape."""
-    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+def kl_divergence(mean: Tensor, log_variance: Tensor, prior: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || prior) of each latent number, in nats; same shape (Kingma & Welling 2013, appendix B).
+
+    Parameters
+    ----------
+    prior : mean and log-variance of diagonal Gaussians; by default the standard normal distribution.
+    """
+    if prior is None:
+        return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+    ratio = (log_variance - prior[1]).exp()
+    distance = (mean - prior[0]).square() * (-prior[1]).exp()
+    return 0.5 * (ratio + distance - 1 - log_variance + prior[1])
 
 
 def gaussian_negative_log_likelihood(prediction: Tensor, target: Tensor) -> Tensor:
@@ -51,10 +60,8 @@ def gaussian_negative_log_likelihood(prediction: Tensor, target: Tensor) -> Tens
     return 0.5 * (torch.log(2 * torch.pi * mean_square) + 1)
 
 
-def sample_posterior(
-    mean: Tensor, log_variance: Tensor, generator: torch.Generator, shared: bool = False
-) -> Tensor:
-    """z = mean + exp(log_variance / 2) * noise (the reparameterisation).
+def sample_posterior(mean: Tensor, log_variance: Tensor, generator: torch.Generator, shared: bool = False) -> Tensor:
+    """z = mean + exp(log_variance / 2) * noise (the reparametrisation), on the generator's device.
 
     Parameters
     ----------
@@ -62,5 +69,5 @@ def sample_posterior(
     shared : one noise vector for the whole batch, as S1's public code draws it.
     """
     shape = (1, *mean.shape[1:]) if shared else mean.shape
-    noise = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    noise = torch.randn(shape, generator=generator, device=generator.device, dtype=mean.dtype).to(mean.device)
     return mean + torch.exp(0.5 * log_variance) * noise

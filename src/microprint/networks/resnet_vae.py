@@ -11,12 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from microprint.networks.losses import (
-    binary_cross_entropy,
-    kl_divergence,
-    sample_posterior,
-    spectral_loss,
-)
+from microprint.networks.losses import binary_cross_entropy, kl_divergence, sample_posterior, spectral_loss
 
 BLOCKS = {"resnet12": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}  # Table 3
 BOTTLENECK = 4  # voxels along the edge of the last feature map: 64 / 2^4 in the paper
@@ -80,9 +75,7 @@ class ResNetVAE(nn.Module):
         self.to_hidden = nn.Sequential(nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU())
         self.to_mean = nn.Linear(hidden, latent_dim)
         self.to_log_variance = nn.Linear(hidden, latent_dim)
-        self.from_latent = nn.Sequential(
-            nn.Linear(latent_dim, hidden), nn.ReLU(), nn.Linear(hidden, flat), nn.ReLU()
-        )
+        self.from_latent = nn.Sequential(nn.Linear(latent_dim, hidden), nn.ReLU(), nn.Linear(hidden, flat), nn.ReLU())
         # The blocks end in a ReLU; one pointwise convolution after the last lets logits take both signs.
         self.reconstruct = nn.Sequential(
             *_decoder_layers(channels[::-1], strides[::-1], BLOCKS[depth][::-1]), nn.Conv3d(3, 3, 1)

@@ -48,9 +48,9 @@ class SpectralCode(nn.Module):
             power, count = power + hartley(fields).square().sum(0).cpu(), count + len(fields)
         edge = power.shape[-1]
         kept = power.flatten().argsort(descending=True, stable=True)[: len(self.channel)]
-        place = torch.stack(torch.unravel_index(kept, power.shape), 1)
-        self.channel.copy_(place[:, 0])
-        self.frequency.copy_((place[:, 1:] + edge // 2) % edge - edge // 2)
+        index = torch.stack(torch.unravel_index(kept, power.shape), 1)
+        self.channel.copy_(index[:, 0])
+        self.frequency.copy_((index[:, 1:] + edge // 2) % edge - edge // 2)
         self.scale.copy_((power.flatten()[kept] / count).sqrt())
         self.unexplained.copy_(1 - power.flatten()[kept].sum() / power.sum())
         return self

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from microprint.networks.losses import kl_divergence, sample_posterior
 from microprint.networks.vgg import CHANNELS, STYLE_LAYERS, VGG19, gram
 
 SLOPE = 0.3  # of the leaky ReLU, S3 section 3.3
@@ -35,8 +36,9 @@ class TextureVAE(nn.Module):
     kl_weight : weight of the Kullback-Leibler term beside the style loss.
     """
 
-    def __init__(self, vgg: VGG19, *, layers: Sequence[str], readout: str, edge: int, latent_dim: int, width: int,
-                 kl_weight: float):
+    def __init__(
+        self, vgg: VGG19, *, layers: Sequence[str], readout: str, edge: int, latent_dim: int, width: int, kl_weight: float
+    ):
         super().__init__()
         self.vgg, self.layers, self.readout, self.kl_weight = vgg, tuple(layers), readout, kl_weight
         features = readout_size(readout, edge)
@@ -98,10 +100,8 @@ class TextureVAE(nn.Module):
         dict with ``loss`` (minimised), ``style``, ``kl``: means over the batch.
         """
         mean, log_variance = self.posterior(batch["features"])
-        noise = torch.randn(mean.shape, generator=generator, device=generator.device).to(mean)
-        style = self.style(self.decode(mean + (log_variance / 2).exp() * noise), batch).mean()
-        # D_KL(q(z|x) || N(0, I)), Kingma & Welling 2013, appendix B.
-        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+        style = self.style(self.decode(sample_posterior(mean, log_variance, generator)), batch).mean()
+        kl = kl_divergence(mean, log_variance).sum(1).mean()
         return {"loss": style + self.kl_weight * kl, "style": style, "kl": kl}
 
 
@@ -127,9 +127,12 @@ class Decoder(nn.Module):
 
 def block(inputs: int, outputs: int) -> nn.Sequential:
     """One upsampling block of the decoder; doubles the edge."""
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"),
-                         nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="circular"),
-                         nn.GroupNorm(4, outputs), nn.LeakyReLU(SLOPE))
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="circular"),
+        nn.GroupNorm(4, outputs),
+        nn.LeakyReLU(SLOPE),
+    )
 
 
 def read_out(maps: Mapping[str, Tensor], readout: str) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from microprint.networks.losses import kl_divergence, sample_posterior
 from microprint.networks.vgg import VGG19, style_loss
 
 SLOPE = 0.2  # of the leaky ReLU, S2 appendix A
@@ -39,13 +40,6 @@ class Mixture(NamedTuple):
     log_variance: Tensor
 
 
-def kl_gaussians(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
-    """D_KL(q || p) in nats of diagonal Gaussians; all of shape (..., d), result (...)."""
-    ratio = (log_variance_q - log_variance_p).exp()
-    distance = (mean_q - mean_p).square() * (-log_variance_p).exp()
-    return (ratio + distance - 1 - log_variance_q + log_variance_p).sum(-1) / 2
-
-
 def kl_to_mixture(mean: Tensor, log_variance: Tensor, mixture: Mixture) -> Tensor:
     """Variational upper bound of D_KL(q || sum_k pi_k p_k); S2 eq. (3), Hershey & Olsen 2007. Exact for K = 1.
 
@@ -59,7 +53,7 @@ def kl_to_mixture(mean: Tensor, log_variance: Tensor, mixture: Mixture) -> Tenso
     -------
     (B,) in nats.
     """
-    each = kl_gaussians(mean[:, None], log_variance[:, None], mixture.mean, mixture.log_variance)
+    each = kl_divergence(mean[:, None], log_variance[:, None], (mixture.mean, mixture.log_variance)).sum(-1)
     return -torch.logsumexp(mixture.log_weight - each, dim=1)
 
 
@@ -96,8 +90,11 @@ class MixturePrior(nn.Module):
 
     def forward(self, c: Tensor) -> Mixture:
         h = torch.tanh(self.dense(c))
-        return Mixture(F.log_softmax(self.weight(h), 1), self.mean(h).unflatten(1, self.shape),
-                       self.log_variance(h).unflatten(1, self.shape))
+        return Mixture(
+            F.log_softmax(self.weight(h), 1),
+            self.mean(h).unflatten(1, self.shape),
+            self.log_variance(h).unflatten(1, self.shape),
+        )
 
 
 class Trunk(nn.Module):
@@ -138,15 +135,15 @@ class Decoder(nn.Module):
     def __init__(self, edge: int, latent_dim: int, width: int):
         super().__init__()
         upsamplings = 3 if edge >= 24 else 2
-        start, rest = divmod(edge, 2**upsamplings)
+        start, remainder = divmod(edge, 2**upsamplings)
         channels = [4 * width, *(4 * width // 2**i for i in range(upsamplings))]
         self.shape = (channels[0], start, start, start)
         sizes = (latent_dim, 32, 64, channels[0] * start**3)
         self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
         self.convolutions = nn.ModuleList(nn.Conv3d(a, b, 3, padding=1) for a, b in zip(channels, channels[1:]))
         # Where the remainder is small, a wider kernel and a cut rim give the same size.
-        cut = 1 if rest < 2 else 0
-        self.last = nn.ConvTranspose3d(channels[-1], 1, rest + 1 + 2 * cut, padding=cut)
+        cut = 1 if remainder < 2 else 0
+        self.last = nn.ConvTranspose3d(channels[-1], 1, remainder + 1 + 2 * cut, padding=cut)
         for layer in (*self.dense, *self.convolutions):
             nn.init.kaiming_normal_(layer.weight, SLOPE)
         # Statistics of a uniform field are a saddle point, so decoded fields have to begin with contrast.
@@ -180,8 +177,8 @@ class SliceStyle(nn.Module):
         chosen = draw_slices(x.shape[-1], self.slices_per_axis, generator)
         with torch.no_grad():
             wanted = self.vgg(take_slices(x, chosen), self.layers)
-        found = self.vgg(take_slices(y, chosen), self.layers)
-        return style_loss(wanted, found).unflatten(0, (len(x), -1)).mean(1)
+        decoded = self.vgg(take_slices(y, chosen), self.layers)
+        return style_loss(wanted, decoded).unflatten(0, (len(x), -1)).mean(1)
 
 
 def draw_slices(edge: int, per_axis: int, generator: torch.Generator) -> Tensor:
@@ -206,8 +203,8 @@ class TwoPointLoss(nn.Module):
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Loss (B,) between volumes x and y (B, 1, n, n, n)."""
         edge = x.shape[-1]
-        place = torch.fft.fftfreq(edge, 1 / edge, device=x.device)
-        distance = torch.linalg.vector_norm(torch.stack(torch.meshgrid(place, place, place, indexing="ij")), dim=0)
+        along = torch.fft.fftfreq(edge, 1 / edge, device=x.device)
+        distance = torch.linalg.vector_norm(torch.stack(torch.meshgrid(along, along, along, indexing="ij")), dim=0)
         weight = (1 + distance) ** -DECAY
         difference = (autocorrelation(x) - autocorrelation(y)).square() * weight / weight.sum()
         return difference.sum((1, 2, 3)) + (x - y).mean((1, 2, 3, 4)).square()
@@ -241,8 +238,9 @@ class VAERegression(nn.Module):
         self.encoder = Head(hidden, hidden // 2, latent_dim)
         self.regressor = Head(hidden, hidden // 2, properties)
         self.decoder = Decoder(edge, latent_dim, width)
-        self.generator = (GaussianPrior(properties, latent_dim) if prior == "gaussian" else
-                          MixturePrior(properties, latent_dim, components))
+        self.generator = (
+            GaussianPrior(properties, latent_dim) if prior == "gaussian" else MixturePrior(properties, latent_dim, components)
+        )
 
     def posteriors(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Means and log-variances of q(z | x), both (B, d), and q(c | x), both (B, properties)."""
@@ -289,19 +287,13 @@ class Objective(nn.Module):
         x, c = batch["phase"], batch["property"]
         z_mean, z_log_variance, c_mean, c_log_variance = self.model.posteriors(x)
         regression = ((c - c_mean).square() * (-c_log_variance).exp() + c_log_variance).sum(1).mean() / 2
-        decoded = self.model.decoder(sample(z_mean, z_log_variance, generator))
+        decoded = self.model.decoder(sample_posterior(z_mean, z_log_variance, generator))
         reconstruction = self.reconstruction(x, decoded, generator).mean()
         # The expectation over q(c | x) by one sample, as S2 and Zhao et al. do.
-        prior = self.model.generator(sample(c_mean, c_log_variance, generator))
+        prior = self.model.generator(sample_posterior(c_mean, c_log_variance, generator))
         kl = kl_to_mixture(z_mean, z_log_variance, prior).mean()
         loss = self.weights.reconstruction * reconstruction + self.weights.regression * regression + self.weights.kl * kl
         return {"loss": loss, "regression": regression, "reconstruction": reconstruction, "kl": kl}
-
-
-def sample(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
-    """One sample of each diagonal Gaussian, differentiable (Kingma & Welling 2013)."""
-    noise = torch.randn(mean.shape, generator=generator, device=generator.device).to(mean)
-    return mean + (log_variance / 2).exp() * noise
 
 
 class CNN3D(nn.Module):
@@ -321,8 +313,9 @@ class CNN3D(nn.Module):
         return {"loss": F.mse_loss(self(batch["phase"]), batch["property"])}
 
 
-def refit_prior(model: VAERegression, z_mean: Tensor, z_log_variance: Tensor, c: Tensor, steps: int,
-                learning_rate: float = 0.01) -> list[float]:
+def refit_prior(
+    model: VAERegression, z_mean: Tensor, z_log_variance: Tensor, c: Tensor, steps: int, learning_rate: float = 0.01
+) -> list[float]:
     """Train the generator alone, on posteriors (N, d), (N, d) and properties (N, p) that no longer change.
 
     In the joint training the generator learns through the last term of eq. (4) only, a few hundred steps towards a

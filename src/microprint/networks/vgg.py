@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,12 +16,11 @@ from torch.nn import functional as F
 from microprint import store
 from microprint.errors import UserError
 from microprint.networks import vgg_weights
+from microprint.params.sections import VGGLayer
 
+LAYERS: tuple[str, ...] = get_args(VGGLayer)
 # Channels of the convolutions in each of the five blocks (Simonyan & Zisserman 2014, configuration E).
-BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
-LAYERS = tuple(name for b, widths in enumerate(BLOCKS, 1)
-               for name in (*(f"conv{b}_{i}" for i in range(1, len(widths) + 1)), f"pool{b}"))
-CHANNELS = {name: BLOCKS[int(name[4]) - 1][0] for name in LAYERS}
+CHANNELS = {name: (64, 128, 256, 512, 512)[int(name[4]) - 1] for name in LAYERS}
 STYLE_LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
 
 
@@ -52,12 +52,16 @@ class VGG19(nn.Module):
         tensors, _ = store.load_tensors(path)
         missing = {f"{n}.{part}" for n in LAYERS if n[0] == "c" for part in ("weight", "bias")} - tensors.keys()
         if missing:
-            raise UserError(f"lacks {len(missing)} tensors of VGG19, {sorted(missing)[0]} first", path,
-                            "Make it again with `python -m microprint fetch-vgg19`")
+            raise UserError(
+                f"lacks {len(missing)} tensors of VGG19, {sorted(missing)[0]} first",
+                path,
+                "Make it again with `python -m microprint fetch-vgg19`",
+            )
         return cls(tensors)
 
-    def forward(self, images: Tensor, layers: Iterable[str] = STYLE_LAYERS,
-                pool=lambda maps: F.avg_pool2d(maps, 2)) -> dict[str, Tensor]:
+    def forward(
+        self, images: Tensor, layers: Iterable[str] = STYLE_LAYERS, pool=lambda maps: F.avg_pool2d(maps, 2)
+    ) -> dict[str, Tensor]:
         """Feature maps after the ReLU (conv) or the pooling (pool) of the named layers.
 
         Parameters
@@ -72,9 +76,9 @@ class VGG19(nn.Module):
         """
         wanted = set(layers)
         maps = (images.expand(-1, 3, -1, -1) - self.mean[:, None, None]) / self.std[:, None, None]
-        found = {}
+        seen = {}
         for name in LAYERS:
-            if len(found) == len(wanted):
+            if len(seen) == len(wanted):
                 break
             if name.startswith("pool"):
                 maps = pool(maps)
@@ -82,15 +86,8 @@ class VGG19(nn.Module):
                 weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
                 maps = F.relu(F.conv2d(maps, weight, bias, padding=1))
             if name in wanted:
-                found[name] = maps
-        return found
-
-
-def check_layers(layers: Iterable[str]) -> None:
-    """Raise `UserError` for a name that VGG19 does not have."""
-    unknown = [name for name in layers if name not in CHANNELS]
-    if unknown:
-        raise UserError(f"VGG19 has no layer {unknown[0]}", remedy=f"Choose among {', '.join(LAYERS)}")
+                seen[name] = maps
+        return seen
 
 
 def gram(maps: Tensor) -> Tensor:

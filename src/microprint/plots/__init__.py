@@ -8,20 +8,43 @@ from collections.abc import Sequence
 import matplotlib as mpl
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
-PALETTE = {"ours": "#0072B2", "paper": "#D55E00", "coded": "#E69F00", "linear": "#009E73", "constant": "#7F7F7F",
-           "reference": "#000000", "accent": "#CC79A7", "light": "#56B4E9"}
+PALETTE = {
+    "ours": "#0072B2",
+    "paper": "#D55E00",
+    "coded": "#E69F00",
+    "linear": "#009E73",
+    "constant": "#7F7F7F",
+    "reference": "#000000",
+    "accent": "#CC79A7",
+    "light": "#56B4E9",
+}
 
 
 def style() -> None:
     """Set the one figure style of the study; called at the top of every notebook."""
     # Where it finds no such variable damask switches matplotlib, on import, to a backend that shows nothing in a notebook.
     os.environ.setdefault("DISPLAY", "")
-    mpl.rcParams.update({
-        "figure.dpi": 96, "savefig.dpi": 110, "figure.constrained_layout.use": True, "figure.figsize": (7.0, 3.2),
-        "font.size": 9, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
-        "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6, "lines.linewidth": 1.5, "legend.frameon": False,
-        "image.interpolation": "nearest", "image.cmap": "viridis", "axes.prop_cycle": mpl.cycler(color=list(PALETTE.values())),
-    })
+    mpl.rcParams.update(
+        {
+            "figure.dpi": 96,
+            "savefig.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "figure.figsize": (7.0, 3.2),
+            "font.size": 9,
+            "axes.titlesize": 9,
+            "axes.titleweight": "bold",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "grid.linewidth": 0.6,
+            "lines.linewidth": 1.5,
+            "legend.frameon": False,
+            "image.interpolation": "nearest",
+            "image.cmap": "viridis",
+            "axes.prop_cycle": mpl.cycler(color=list(PALETTE.values())),
+        }
+    )
 
 
 def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
@@ -33,6 +56,7 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
     caption : what it shows, at which scale; Markdown.
     """
     from IPython.display import Markdown
+
     if any(len(row) != len(columns) for row in rows):
         raise ValueError("every row needs one entry a column")
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from microprint.analysis.latent import PATHS, degrees_between
-from microprint.compute import watched
 from microprint.errors import UserError
+from microprint.machine import watched
 from microprint.plots.latent import orientation_slice
 from microprint.plots.microstructure import colour_key
 
-Place = tuple[str, int]  # name of a set, number in it
+End = tuple[str, int]  # name of a set, number in it
 STEPS = 101  # on a path, ends included
 
 
@@ -32,7 +32,7 @@ class Explorer:
     def __init__(self, decode: Callable[[Tensor], Tensor], z: Mapping[str, Tensor], symmetry: str) -> None:
         self.decode, self.z, self.symmetry = decode, z, symmetry
 
-    def picture(self, start: Place, end: Place, share: float = 0.5, path: str = "spherical", height: float = 0.5) -> Figure:
+    def picture(self, start: End, end: End, share: float = 0.5, path: str = "spherical", height: float = 0.5) -> Figure:
         """The section z = height of the decoded start, of the place on the path, and of the end.
 
         Parameters
@@ -52,19 +52,19 @@ class Explorer:
         between = PATHS[path](*ends, STEPS)[round(share * (STEPS - 1))]
         fields = self.decode(torch.stack([ends[0], between, ends[1]]))
         level = min(int(height * fields.shape[3]), fields.shape[3] - 1)
-        away = [degrees_between(fields[1:2], fields[place], self.symmetry).item() for place in (0, 2)]
+        away = [degrees_between(fields[1:2], fields[end], self.symmetry).item() for end in (0, 2)]
         # Not from pyplot, which would keep every picture of a slide.
         figure = Figure(figsize=(6.6, 2.2), layout="constrained")
         axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 0.8))
         titles = (f"{start[0]} {start[1]}", f"{path}, {share:.2f}", f"{end[0]} {end[1]}")
         for ax, field, title in zip(axes, fields, titles, strict=False):
-            orientation_slice(ax, field[:, :, level:level + 1], self.symmetry)
+            orientation_slice(ax, field[:, :, level : level + 1], self.symmetry)
             ax.set_title(title)
         axes[1].set_xlabel(f"{away[0]:.0f}° from the start, {away[1]:.0f}° from the end", fontsize=7)
         colour_key(axes[3], self.symmetry)
         return figure
 
-    def widget(self, start: Place, end: Place):
+    def widget(self, start: End, end: End):
         """The same with choices and sliders (ipywidgets)."""
         import ipywidgets as widgets
 
@@ -93,7 +93,7 @@ class Explorer:
         boxes = list(controls.values())
         return widgets.VBox([widgets.HBox(boxes[:2]), widgets.HBox(boxes[2:4]), widgets.HBox(boxes[4:]), image])
 
-    def show(self, start: Place, end: Place):
+    def show(self, start: End, end: End):
         """The widget where a person looks on and ipywidgets is there; else the picture half way."""
         if watched():
             try:
@@ -102,10 +102,10 @@ class Explorer:
                 pass
         return self.picture(start, end)
 
-    def _fingerprint(self, place: Place) -> Tensor:
-        name, number = place
+    def _fingerprint(self, end: End) -> Tensor:
+        name, number = end
         if name not in self.z or not 0 <= number < len(self.z[name]):
-            sizes = ", ".join(f"{known} 0 to {len(found) - 1}" for known, found in self.z.items())
+            sizes = ", ".join(f"{known} 0 to {len(known_fingerprints) - 1}" for known, known_fingerprints in self.z.items())
             raise UserError(f"there is no volume element {name} {number}", "explorer", f"Use one of {sizes}")
         return self.z[name][number]
 

@@ -49,9 +49,7 @@ def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry:
     return figure
 
 
-def along_path(
-    curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str], levels: Mapping[str, float]
-) -> Figure:
+def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str], levels: Mapping[str, float]) -> Figure:
     """Numbers along paths, a panel each.
 
     Parameters
@@ -77,7 +75,7 @@ def rows_of_slices(rows: Mapping[str, tuple[Tensor, Sequence[str]]], symmetry: s
     widest = max(len(titles) for _, titles in rows.values())
     figure, axes = plt.subplots(len(rows), widest + 1, figsize=(1.15 * (widest + 1), 1.4 * len(rows)), squeeze=False)
     for row, (name, (fields, titles)) in zip(axes, rows.items(), strict=True):
-        for ax in row[len(titles):]:
+        for ax in row[len(titles) :]:
             ax.set_axis_off()
         for ax, field, title in zip(row, fields, titles, strict=False):
             orientation_slice(ax, field, symmetry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,9 @@ from microprint.plots import PALETTE
 COLOURS = list(PALETTE.values())
 
 
-def learning_curve(ax: Axes, history: Sequence[Mapping[str, float]], term: str = "loss", *, color: str | None = None,
-                   label: str | None = None) -> None:
+def learning_curve(
+    ax: Axes, history: Sequence[Mapping[str, float]], term: str = "loss", *, color: str | None = None, label: str | None = None
+) -> None:
     """One term of a training history against the epoch: training dashed, validation solid."""
     epochs = [row["epoch"] for row in history]
     color = color or PALETTE["ours"]
@@ -51,21 +53,25 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], term
     return figure
 
 
-def parity(ax: Axes, truth: ArrayLike, predicted: ArrayLike, quantity: str, *, color: str | None = None,
-           label: str | None = None, error: ArrayLike | None = None) -> None:
-    """Prediction against truth with the line of equality, on equal axes.
+def parity(
+    models: Mapping[str, tuple[ArrayLike, ArrayLike]], quantity: str, colours: Mapping[str, str] = {}, truth: str = "simulated"
+) -> Figure:
+    """Predicted against true values, a panel a model.
 
     Parameters
     ----------
-    truth, predicted : any one shape.
-    quantity : what is compared, with its unit, for the axis labels.
-    error : standard deviation of each prediction, drawn as bars.
+    models : by name: true and predicted values, (N,) each, in the unit that `quantity` states.
+    quantity : what it is, with its unit.
+    colours : keys of the palette by name of the model.
+    truth : how the true values were come by.
     """
-    truth, predicted = np.ravel(truth), np.ravel(predicted)
-    color = color or PALETTE["ours"]
-    bars = None if error is None else np.ravel(error)
-    ax.errorbar(truth, predicted, bars, fmt="o", ms=3, color=color, ecolor=color, elinewidth=0.6, alpha=0.7, label=label)
-    span = np.array([*ax.get_xlim(), *ax.get_ylim()])
-    ends = [span.min(), span.max()]
-    ax.plot(ends, ends, color=PALETTE["reference"], lw=0.8, zorder=0)
-    ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true {quantity}", ylabel=f"predicted {quantity}")
+    figure, axes = plt.subplots(1, len(models), figsize=(2.5 * len(models), 2.7), sharex=True, sharey=True, squeeze=False)
+    values = np.concatenate([np.ravel(part) for pair in models.values() for part in pair])
+    ends = values.min(), values.max()
+    for ax, (name, (true, predicted)) in zip(axes[0], models.items()):
+        ax.plot(ends, ends, color=PALETTE["reference"], lw=0.8)
+        ax.plot(true, predicted, "o", ms=3, alpha=0.7, color=PALETTE[colours.get(name, "ours")])
+        ax.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=8)
+        ax.set(xlabel=f"{truth} {quantity}")
+    axes[0, 0].set_ylabel(f"predicted {quantity}")
+    return figure

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from microprint.plots import PALETTE
 
 
-def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, label: str, axes: Axes | None = None) -> Figure:
+def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, label: str, ax: Axes | None = None) -> Figure:
     """Stress-strain curves coloured by a number of each volume element, with their mean.
 
     Parameters
@@ -21,15 +21,15 @@ def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, lab
     strain : (T,) percent.   stress : (N, T) MPa.
     values : (N,) what colours a curve; `label` names it in the colour bar.
     """
-    axes = axes or plt.subplots(figsize=(4.6, 3.2))[1]
+    ax = ax or plt.subplots(figsize=(4.6, 3.2))[1]
     norm = Normalize(values.min(), values.max())
     for curve, value in zip(stress, values):
-        axes.plot(strain, curve, color=plt.cm.viridis(norm(value)), lw=0.7, alpha=0.8)
-    axes.plot(strain, stress.mean(0), color=PALETTE["reference"], lw=2, label=f"mean of {len(stress)}")
-    axes.figure.colorbar(plt.cm.ScalarMappable(norm), ax=axes, label=label)
-    axes.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None))
-    axes.legend(loc="lower right")
-    return axes.figure
+        ax.plot(strain, curve, color=plt.cm.viridis(norm(value)), lw=0.7, alpha=0.8)
+    ax.plot(strain, stress.mean(0), color=PALETTE["reference"], lw=2, label=f"mean of {len(stress)}")
+    ax.figure.colorbar(plt.cm.ScalarMappable(norm), ax=ax, label=label)
+    ax.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None))
+    ax.legend(loc="lower right")
+    return ax.figure
 
 
 def against_reference(strain: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
@@ -74,21 +74,21 @@ def stress_slice(grain_ids: np.ndarray, field: np.ndarray, title: str, edge_um: 
     return figure
 
 
-def _boundaries(axes: Axes, ids: np.ndarray, voxel: float) -> None:
+def _boundaries(ax: Axes, ids: np.ndarray, voxel: float) -> None:
     """White lines between voxels of different grains."""
     i, j = np.nonzero(ids[1:] != ids[:-1])
-    axes.vlines((i + 1) * voxel, j * voxel, (j + 1) * voxel, color="w", lw=0.8)
+    ax.vlines((i + 1) * voxel, j * voxel, (j + 1) * voxel, color="w", lw=0.8)
     i, j = np.nonzero(ids[:, 1:] != ids[:, :-1])
-    axes.hlines((j + 1) * voxel, i * voxel, (i + 1) * voxel, color="w", lw=0.8)
+    ax.hlines((j + 1) * voxel, i * voxel, (i + 1) * voxel, color="w", lw=0.8)
 
 
 def convergence(evaluations: np.ndarray, linear: np.ndarray, cutbacks: np.ndarray) -> Figure:
     """Histograms (N,) of the solver's work for each volume element."""
     figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.2), sharey=True)
     labels: Sequence[str] = ("evaluations of the law", "linear iterations", "halved steps")
-    for axes, values, label in zip(panels, (evaluations, linear, cutbacks), labels):
+    for ax, values, label in zip(panels, (evaluations, linear, cutbacks), labels):
         low, high = int(values.min()), int(values.max())
-        axes.hist(values, bins=np.linspace(low - 0.5, high + 0.5, min(high - low + 1, 25) + 1), color=PALETTE["ours"])
-        axes.set(xlabel=f"{label} per VE")
+        ax.hist(values, bins=np.linspace(low - 0.5, high + 0.5, min(high - low + 1, 25) + 1), color=PALETTE["ours"])
+        ax.set(xlabel=f"{label} per VE")
     panels[0].set_ylabel("volume elements")
     return figure

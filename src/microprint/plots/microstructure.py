@@ -53,22 +53,22 @@ def slices(
     """
     figure = figure or plt.figure(figsize=(1.75 * len(fields) + 1.6, 2.1))
     axes = figure.subplots(1, len(fields) + 1, width_ratios=[*[1] * len(fields), 0.8])
-    for place, field, title in zip(axes[:-1], fields, titles):
-        show_section(place, ipf_colours(field[:, :, field.shape[2] // 2], symmetry, axis), edge_m * 1e6)
-        place.set_title(title)
-        place.label_outer()
+    for ax, field, title in zip(axes[:-1], fields, titles):
+        show_section(ax, ipf_colours(field[:, :, field.shape[2] // 2], symmetry, axis), edge_m * 1e6)
+        ax.set_title(title)
+        ax.label_outer()
     colour_key(axes[-1], symmetry, axis)
     return figure
 
 
-def show_section(place: Axes, colours: np.ndarray, edge_um: float) -> None:
+def show_section(ax: Axes, colours: np.ndarray, edge_um: float) -> None:
     """Section (n, n, 3), indexed [x, y], with axes in micrometres."""
-    place.imshow(colours.swapaxes(0, 1), origin="lower", extent=(0, edge_um, 0, edge_um))
-    place.set(xlabel="x / µm", ylabel="y / µm")
-    place.grid(False)
+    ax.imshow(colours.swapaxes(0, 1), origin="lower", extent=(0, edge_um, 0, edge_um))
+    ax.set(xlabel="x / µm", ylabel="y / µm")
+    ax.grid(False)
 
 
-def colour_key(place: Axes, symmetry: str, axis: str = "x", pixels: int = 160) -> None:
+def colour_key(ax: Axes, symmetry: str, axis: str = "x", pixels: int = 160) -> None:
     """Standard triangle of the stereographic projection, coloured as in `ipf_colours`."""
     import damask
 
@@ -80,14 +80,14 @@ def colour_key(place: Axes, symmetry: str, axis: str = "x", pixels: int = 160) -
     inside = _inside_triangle(directions, corners)
     colours = np.ones((*u.shape, 3))
     colours[inside] = damask.Orientation(family=symmetry).IPF_color(directions[inside])
-    place.imshow(colours, origin="lower", extent=(0, flat[:, 0].max(), 0, flat[:, 1].max()))
+    ax.imshow(colours, origin="lower", extent=(0, flat[:, 0].max(), 0, flat[:, 1].max()))
     for (x, y), (_, name), vertical in zip(flat, _TRIANGLE[symmetry], ("top", "top", "bottom")):
-        place.annotate(name, (x, y), ha="center", va=vertical, fontsize=7, annotation_clip=False)
-    place.set_title(f"sample {axis}", fontsize=8, pad=14)
-    place.set_axis_off()
+        ax.annotate(name, (x, y), ha="center", va=vertical, fontsize=7, annotation_clip=False)
+    ax.set_title(f"sample {axis}", fontsize=8, pad=14)
+    ax.set_axis_off()
 
 
-def cube(place: Axes3D, field: np.ndarray, symmetry: str, *, edge_m: float, axis: str = "x") -> None:
+def cube(ax: Axes3D, field: np.ndarray, symmetry: str, *, edge_m: float, axis: str = "x") -> None:
     """Three visible faces of a volume element (n, n, n, 4), IPF-coloured, on a 3D axis; micrometres."""
     n, edge = len(field), edge_m * 1e6
     grid = np.linspace(0, edge, n + 1)
@@ -95,19 +95,19 @@ def cube(place: Axes3D, field: np.ndarray, symmetry: str, *, edge_m: float, axis
     top = np.full_like(a, edge)
     faces = [((a, b, top), field[:, :, -1]), ((top, a, b), field[-1]), ((a, 0 * top, b), field[:, 0])]
     for (x, y, z), values in faces:
-        place.plot_surface(x, y, z, facecolors=ipf_colours(values, symmetry, axis), rstride=1, cstride=1, shade=False)
-    place.set(xlabel="x / µm", ylabel="y / µm", zlabel="z / µm", box_aspect=(1, 1, 1))
-    place.view_init(elev=25, azim=-55)
+        ax.plot_surface(x, y, z, facecolors=ipf_colours(values, symmetry, axis), rstride=1, cstride=1, shade=False)
+    ax.set(xlabel="x / µm", ylabel="y / µm", zlabel="z / µm", box_aspect=(1, 1, 1))
+    ax.view_init(elev=25, azim=-55)
 
 
 def phases(phase: np.ndarray, titles: Sequence[str]) -> Figure:
     """Middle sections of composites (N, n, n, n); black is the stiff phase; axes in voxels."""
     figure, axes = plt.subplots(1, len(phase), figsize=(1.6 * len(phase), 2.1), sharey=True, squeeze=False)
-    for place, volume, title in zip(axes[0], phase, titles):
+    for ax, volume, title in zip(axes[0], phase, titles):
         section = volume[:, :, volume.shape[2] // 2].T
-        place.imshow(section, origin="lower", cmap="gray_r", vmin=0, vmax=1, extent=(0, section.shape[1], 0, section.shape[0]))
-        place.set(title=title, xlabel="x / voxel")
-        place.grid(False)
+        ax.imshow(section, origin="lower", cmap="gray_r", vmin=0, vmax=1, extent=(0, section.shape[1], 0, section.shape[0]))
+        ax.set(title=title, xlabel="x / voxel")
+        ax.grid(False)
     axes[0, 0].set_ylabel("y / voxel")
     return figure
 
@@ -116,30 +116,30 @@ def micrographs(images: Sequence[np.ndarray], titles: Sequence[str], pixel_m: fl
     """Grey images, axes in micrometres."""
     rows = math.ceil(len(images) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 1.75 * rows), sharex=True, sharey=True, squeeze=False)
-    for place, image, title in zip(axes.flat, images, titles):
+    for ax, image, title in zip(axes.flat, images, titles):
         height, width = (length * pixel_m * 1e6 for length in image.shape)
-        place.imshow(image, cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, extent=(0, width, height, 0))
-        place.set_title(title, fontsize=8)
-        place.grid(False)
-    for place in axes[-1]:
-        place.set_xlabel("x / µm")
-    for place in axes[:, 0]:
-        place.set_ylabel("y / µm")
+        ax.imshow(image, cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, extent=(0, width, height, 0))
+        ax.set_title(title, fontsize=8)
+        ax.grid(False)
+    for ax in axes[-1]:
+        ax.set_xlabel("x / µm")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("y / µm")
     return figure
 
 
-def pole_figure(place: Axes, quaternion: np.ndarray, symmetry: str, pole: Sequence[float], title: str) -> None:
+def pole_figure(ax: Axes, quaternion: np.ndarray, symmetry: str, pole: Sequence[float], title: str) -> None:
     """Upper stereographic projection of all equivalent crystal directions `pole` in the sample frame, as points."""
     q = torch.from_numpy(quaternion[np.isfinite(quaternion).all(-1)]).double()
     axes = orientations.to_matrix(orientations.equivalents(q, symmetry))
     poles = (torch.tensor(pole, dtype=torch.float64) @ axes).reshape(-1, 3).numpy() / np.linalg.norm(pole)
     x, y = _stereographic(poles * np.where(poles[:, 2:] < 0, -1, 1)).T
-    place.scatter(x, y, s=2, alpha=0.25, color=PALETTE["ours"], linewidths=0)
-    place.add_patch(plt.Circle((0, 0), 1, fill=False, color=PALETTE["reference"], linewidth=0.8))
-    place.set(title=title, xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal")
-    place.set(xlabel="sample x", ylabel="sample y", xticks=[], yticks=[])
-    place.spines[:].set_visible(False)
-    place.grid(False)
+    ax.scatter(x, y, s=2, alpha=0.25, color=PALETTE["ours"], linewidths=0)
+    ax.add_patch(plt.Circle((0, 0), 1, fill=False, color=PALETTE["reference"], linewidth=0.8))
+    ax.set(title=title, xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal")
+    ax.set(xlabel="sample x", ylabel="sample y", xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
 
 
 def size_distribution(ratios: dict[str, np.ndarray], spread: float) -> Figure:
@@ -150,15 +150,15 @@ def size_distribution(ratios: dict[str, np.ndarray], spread: float) -> Figure:
     ratios : by set: diameters over the mean diameter asked for.
     spread : standard deviation of the logarithm in that law.
     """
-    figure, place = plt.subplots(figsize=(5.2, 2.8))
+    figure, ax = plt.subplots(figsize=(5.2, 2.8))
     bins = np.linspace(0.5, 1.5, 41)
     for name, values in ratios.items():
-        place.hist(values, bins, density=True, histtype="step", linewidth=1.3, label=f"{name}, {len(values)} grains")
+        ax.hist(values, bins, density=True, histtype="step", linewidth=1.3, label=f"{name}, {len(values)} grains")
     x = np.linspace(0.5, 1.5, 300)
     law = np.exp(-(np.log(x) ** 2) / (2 * spread**2)) / (x * spread * math.sqrt(2 * math.pi))
-    place.plot(x, law, color=PALETTE["reference"], linestyle="--", label="asked for")
-    place.set(xlabel="equivalent-sphere diameter / mean asked for", ylabel="probability density", xlim=(0.5, 1.5))
-    place.legend(fontsize=7)
+    ax.plot(x, law, color=PALETTE["reference"], linestyle="--", label="asked for")
+    ax.set(xlabel="equivalent-sphere diameter / mean asked for", ylabel="probability density", xlim=(0.5, 1.5))
+    ax.legend(fontsize=7)
     return figure
 
 
@@ -170,13 +170,13 @@ def shares(shares_pct: dict[str, np.ndarray], thresholds: np.ndarray, marked: fl
     shares_pct : by representation: per cent of pairs, as long as `thresholds`.
     marked : threshold of the table, drawn as a line.
     """
-    figure, place = plt.subplots(figsize=(5.2, 2.8))
+    figure, ax = plt.subplots(figsize=(5.2, 2.8))
     for name, values in shares_pct.items():
-        place.plot(thresholds, values, label=name)
-    place.axvline(marked, color=PALETTE["constant"], linestyle=":", linewidth=1)
-    place.set(xlabel="threshold of change", ylabel="pairs above it / %", xscale="log", yscale="symlog", ylim=(0, 110))
-    place.set_yscale("symlog", linthresh=0.1)
-    place.legend(fontsize=7)
+        ax.plot(thresholds, values, label=name)
+    ax.axvline(marked, color=PALETTE["constant"], linestyle=":", linewidth=1)
+    ax.set(xlabel="threshold of change", ylabel="pairs above it / %", xscale="log", yscale="symlog", ylim=(0, 110))
+    ax.set_yscale("symlog", linthresh=0.1)
+    ax.legend(fontsize=7)
     return figure
 
 
@@ -189,11 +189,11 @@ def jumps(channels: dict[str, tuple[np.ndarray, np.ndarray]], angle: np.ndarray)
     angle : degrees turned, (T,).
     """
     figure, axes = plt.subplots(1, len(channels), figsize=(2.9 * len(channels), 2.6), squeeze=False)
-    for place, (title, (values, names)) in zip(axes[0], channels.items()):
-        lines = place.plot(angle, values, linewidth=1.2)
+    for ax, (title, (values, names)) in zip(axes[0], channels.items()):
+        lines = ax.plot(angle, values, linewidth=1.2)
         if len(names):
-            place.legend(lines, names, fontsize=7, loc="best")
-        place.set(title=title, xlabel="angle turned / °")
+            ax.legend(lines, names, fontsize=7, loc="best")
+        ax.set(title=title, xlabel="angle turned / °")
     axes[0, 0].set_ylabel("value of the channel")
     return figure
 

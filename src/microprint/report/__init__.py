@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import latex2mathml.converter
@@ -15,9 +15,7 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
 from microprint import store
-
-if TYPE_CHECKING:
-    from microprint.study import Run
+from microprint.study import Run
 
 FOLDER = Path(__file__).parent
 # Code is set apart so that dollar signs in it are not taken for mathematics.
@@ -41,7 +39,9 @@ def write_report(run: Run) -> Path:
         if (run.folder / name).is_file():
             shutil.copy2(run.folder / name, target)
     models = _save_models(run.folder / "artifacts", target / "models")
-    page = _render("index.html.j2", entries=entries, models=models, run=run.params.run, environment=store.environment(), at=store.now())
+    page = _render(
+        "index.html.j2", entries=entries, models=models, run=run.params.run, environment=store.environment(), at=store.now()
+    )
     return _save(target / "index.html", page)
 
 
@@ -63,18 +63,26 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
         results, last = run.results(number), run.state.get(number, {})
         executed, picture = run.executed(number), run.folder / "results" / f"{number}.png"
         done = last.get("status") == "done"
-        yield {"number": number, "name": notebook.name, "title": first.splitlines()[0].lstrip("# "),
-               "question": _question(first), "status": last.get("status", "not run"), "seconds": last.get("seconds"),
-               "steps_seconds": sum(results.get("steps_seconds", {}).values()),
-               "headline": results.get("headline") if done else None, "peak_mib": results.get("peak_mib"),
-               "executed": executed if executed.is_file() else None, "picture": picture if done and picture.is_file() else None}
+        yield {
+            "number": number,
+            "name": notebook.name,
+            "title": first.splitlines()[0].lstrip("# "),
+            "question": _question(first),
+            "status": last.get("status", "not run"),
+            "seconds": last.get("seconds"),
+            "steps_seconds": sum(results.get("steps_seconds", {}).values()),
+            "headline": results.get("headline") if done else None,
+            "peak_mib": results.get("peak_mib"),
+            "executed": executed if executed.is_file() else None,
+            "picture": picture if done and picture.is_file() else None,
+        }
 
 
 def _question(markdown: str) -> str:
-    found = re.search(r"\*\*Question\*\*\W*(.+?)(?=\n\s*\n|\n\*\*|\Z)", markdown, re.S)
-    if not found:
+    match = re.search(r"\*\*Question\*\*\W*(.+?)(?=\n\s*\n|\n\*\*|\Z)", markdown, re.S)
+    if not match:
         return ""
-    formulas, text = Formulas(), " ".join(found[1].split())
+    formulas, text = Formulas(), " ".join(match[1].split())
     return formulas.put_back(formulas.take_out(text[0].upper() + text[1:]))
 
 
@@ -96,8 +104,13 @@ def _write_page(notebook: nbformat.NotebookNode, entry: dict[str, Any], entries:
     exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
-    page = _render("page.html.j2", entry=entry, entries=entries, body=formulas.put_back(body),
-                   highlighting=HtmlFormatter().get_style_defs(".highlight"))
+    page = _render(
+        "page.html.j2",
+        entry=entry,
+        entries=entries,
+        body=formulas.put_back(body),
+        highlighting=HtmlFormatter().get_style_defs(".highlight"),
+    )
     _save(target / f"{entry['name']}.html", page)
 
 
@@ -113,20 +126,21 @@ class Formulas:
 
     def put_back(self, html: str) -> str:
         """HTML with MathML in the place of each mark, but for the anchors of headings, which lose theirs."""
-        html = re.sub(r'(?<=id=")[^"]*(?=")|(?<=href="#)[^"]*(?=")', lambda found: MARK.sub("", found[0]), html)
-        return MARK.sub(lambda found: self.mathml[int(found[1])], html)
+        html = re.sub(r'(?<=id=")[^"]*(?=")|(?<=href="#)[^"]*(?=")', lambda match: MARK.sub("", match[0]), html)
+        return MARK.sub(lambda match: self.mathml[int(match[1])], html)
 
-    def _mark(self, found: re.Match) -> str:
-        if found["code"]:
-            return found["code"]
-        tex, display = (found["block"], "block") if found["block"] else (found["inline"], "inline")
+    def _mark(self, match: re.Match) -> str:
+        if match["code"]:
+            return match["code"]
+        tex, display = (match["block"], "block") if match["block"] else (match["inline"], "inline")
         self.mathml.append(latex2mathml.converter.convert(" ".join(tex.split()), display=display))
         return f"@@math{len(self.mathml) - 1}@@"
 
 
 def _render(template: str, **context: Any) -> str:
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.get_template(template).render(css=(FOLDER / "style.css").read_text(), **context)
 
 

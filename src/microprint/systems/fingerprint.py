@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from microprint import store
-from microprint.compute import Job, step
 from microprint.errors import UserError
+from microprint.microstructures.datasets import require_sets
 from microprint.microstructures.periodic import voxel_centres
-from microprint.microstructures.volume_set import VolumeSet, read_volume_elements
+from microprint.microstructures.polycrystal import MORPHOLOGIES
+from microprint.microstructures.volume_elements import VOXELS_AT_ONCE, Array, VolumeElements, read_volume_elements
 from microprint.networks.fingerprint_net import NUMBERS_A_SEED, FingerprintNet
 from microprint.networks.resnet_vae import ResNetVAE
 from microprint.orientations import (
@@ -34,23 +35,24 @@ from microprint.orientations import (
     random,
     reduce,
 )
-from microprint.params import FingerprintVAE
+from microprint.params import FingerprintSettings, Params
+from microprint.params.relations import SYNTHETIC
+from microprint.steps import Files, Job, step
 from microprint.training import History, Schedule, fit, seeded
 
-Array = np.ndarray | Tensor
 VARIANTS = ("paper", "coded", "ours", "mixed")
 PAPERS = VARIANTS[:2]
-VOXELS_AT_ONCE = 1 << 18  # bounds the memory of encoding and decoding
 TEXTURED = 0.25  # share of the volume elements that ours trains on with a texture
 SPREAD_DEG = (3.0, 60.0)  # of the orientations of a texture about their common one
 
 
 # --- samples of volume elements --------------------------------------------------------------------------------------
 
+
 class EulerSamples:
     """What S1's network trains on: Euler channels (B, 3, n, n, n), made on the training device as `microprint.training` wants."""
 
-    def __init__(self, elements: VolumeSet) -> None:
+    def __init__(self, elements: VolumeElements) -> None:
         self.elements = elements
 
     def __len__(self) -> int:
@@ -74,7 +76,7 @@ class GrainSamples:
         They leave the distribution of equiaxed, randomly textured volume elements as it is, but for a share `TEXTURED`.
     """
 
-    def __init__(self, elements: VolumeSet, symmetry: str, augment: bool = False) -> None:
+    def __init__(self, elements: VolumeElements, symmetry: str, augment: bool = False) -> None:
         self.elements, self.symmetry, self.augment = elements, symmetry, augment
 
     def __len__(self) -> int:
@@ -92,6 +94,7 @@ class GrainSamples:
 
 def moved_at_random(grain_id: Tensor, generator: torch.Generator) -> Tensor:
     """Cubes (B, n, n, n) under random periodic shifts, one each, and a random symmetry of the cube, one for all."""
+
     def draw(high: int, *shape: int) -> list:
         return torch.randint(high, shape, generator=generator, device=generator.device).tolist()
 
@@ -118,6 +121,7 @@ def oriented_at_random(shape: tuple[int, int], generator: torch.Generator) -> Te
 
 
 # --- the public face -------------------------------------------------------------------------------------------------
+
 
 class Fingerprint:
     """Encoder and decoder between volume elements and a few hundred numbers.
@@ -168,36 +172,36 @@ class Fingerprint:
 
         Parameters
         ----------
-        grain_ids : (B, n, n, n) integers, 0-based. Ours takes any n, the paper's network the training edge only.
+        grain_ids : (B, n, n, n) integers from 0 without gaps. Ours takes any n, the paper's network the training edge only.
         quaternions : (B, G, 4) orientation of each grain, (w, x, y, z), DAMASK's convention (passive, P = -1).
 
         Raises
         ------
         UserError
-            For a wrong shape, a grain id without orientation, or quaternions that are not unit vectors.
+            For what `VolumeElements.of` refuses, and for a grid that is no cube or not the one the paper's network knows.
         """
         return self.posterior(grain_ids, quaternions)[0]
 
-    def encode_set(self, elements: VolumeSet) -> Tensor:
+    def encode_set(self, elements: VolumeElements) -> Tensor:
         """Fingerprints (N, d) of a set, read part by part if it stays in its file; see `encode`."""
-        return torch.cat([self.encode(part.grain_id, part.quaternion) for part in elements.parts()])
+        self._check_grid(elements.grain_id.shape)
+        return torch.cat([self._posterior(part)[0] for part in elements.parts()])
 
     def posterior(self, grain_ids: Array, quaternions: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the fingerprints' posterior, (B, d) each; see `encode`."""
-        ids, q = torch.as_tensor(grain_ids), torch.as_tensor(quaternions)
-        self._check_elements(ids, q)
-        parts = [self._encode_chunk(i, p) for i, p in zip(*(x.split(_chunk(ids.shape[-1])) for x in (ids, q)), strict=True)]
-        mean, deviation = (torch.cat(part) for part in zip(*parts, strict=True))
+        elements = VolumeElements.of(grain_ids, quaternions, self.symmetry)
+        self._check_grid(elements.grain_id.shape)
+        mean, deviation = (torch.cat(parts) for parts in zip(*map(self._posterior, elements.parts())))
         return _like(mean, grain_ids), _like(deviation, grain_ids)
 
     @torch.no_grad()
-    def _encode_chunk(self, grain_id: Tensor, quaternion: Tensor) -> tuple[Tensor, Tensor]:
-        grain_id, quaternion = grain_id.long().to(self._device), quaternion.float().to(self._device)
+    def _posterior(self, elements: VolumeElements) -> tuple[Tensor, Tensor]:
+        grain_id = elements.grain_id.long().to(self._device)
+        quaternion = reduce(elements.quaternion.float().to(self._device), self.symmetry)
         if self.variant in PAPERS:
-            channels = euler_channels(reduce(quaternion, self.symmetry)).nan_to_num()
-            mean, log_variance = self.network.encode(expand(grain_id, channels))
+            mean, log_variance = self.network.encode(expand(grain_id, euler_channels(quaternion)))
         else:
-            mean, log_variance = self.network.encode(grain_id, reduce(quaternion.nan_to_num(), self.symmetry))
+            mean, log_variance = self.network.encode(grain_id, quaternion)
         return mean.cpu(), torch.exp(0.5 * log_variance).cpu()
 
     def decode(self, z: Array, n: int | None = None) -> Array:
@@ -239,7 +243,9 @@ class Fingerprint:
         if self.variant in PAPERS:
             return {}
         ends = list(itertools.accumulate(self.network.sizes))
-        return {name: slice(end - size, end) for name, size, end in zip(("averages", "overall", "seeds"), self.network.sizes, ends)}
+        return {
+            name: slice(end - size, end) for name, size, end in zip(("averages", "overall", "seeds"), self.network.sizes, ends)
+        }
 
     @property
     def anchors(self) -> Tensor:
@@ -255,25 +261,16 @@ class Fingerprint:
         """Numbers in a fingerprint."""
         return self.config["network"]["latent_dim"]
 
-    def _check_elements(self, grain_id: Tensor, quaternion: Tensor) -> None:
-        n = grain_id.shape[-1]
-        if grain_id.ndim != 4 or grain_id.shape[1:] != (n, n, n) or grain_id.is_floating_point():
-            raise UserError(f"grain ids of shape {tuple(grain_id.shape)} and type {grain_id.dtype}", "grain_ids",
-                            "Give integers (B, n, n, n)")
-        self._check_edge(n)
-        if quaternion.ndim != 3 or quaternion.shape[::2] != (len(grain_id), 4):
-            raise UserError(f"orientations of shape {tuple(quaternion.shape)}", "quaternions",
-                            f"Give ({len(grain_id)}, grains, 4)")
-        if grain_id.min() < 0 or grain_id.max() >= quaternion.shape[1]:
-            raise UserError(f"ids run from {grain_id.min()} to {grain_id.max()}, orientations from 0 to "
-                            f"{quaternion.shape[1] - 1}", "grain_ids", "Number the grains of each volume element from 0")
-        norms = expand(grain_id, quaternion.norm(dim=-1, keepdim=True))
-        if not torch.allclose(norms, torch.ones_like(norms), atol=1e-3):
-            raise UserError("a grain's orientation is missing or no unit quaternion", "quaternions")
+    def _check_grid(self, shape: torch.Size) -> None:
+        if len(set(shape[1:])) > 1:
+            raise UserError(f"grain ids of shape {tuple(shape)}", "grain_ids", "Give cubes (B, n, n, n)")
+        self._check_edge(shape[-1])
 
     def _check_edge(self, n: int) -> None:
         if self.variant in PAPERS and n != self.edge:
-            raise UserError(f"a volume element of edge {n}", "n", f"S1's network takes the {self.edge} voxels it was trained on")
+            raise UserError(
+                f"a volume element of edge {n}", "n", f"S1's network takes the {self.edge} voxels it was trained on"
+            )
 
 
 def _chunk(edge: int) -> int:
@@ -286,7 +283,22 @@ def _like(result: Tensor, given: Array) -> Array:
 
 # --- training --------------------------------------------------------------------------------------------------------
 
-@step(reads=("vae",), inputs=("polycrystals.h5",), outputs=("fingerprint_{variant}_{symmetry}.safetensors",))
+
+def fingerprint_files(params: Params) -> Files:
+    """None; raises `UserError` for polycrystals that cannot be fingerprinted, before any is made."""
+    require_sets(params)
+    edge = params.polycrystals.edge if params.polycrystals.source == SYNTHETIC else 4
+    for variant, symmetry in (("paper", "cubic"), ("ours", "cubic"), ("ours", "hexagonal")):
+        configuration(params.vae, variant, symmetry, edge, MORPHOLOGIES["equiaxed"].grains)
+    return {}
+
+
+@step(
+    reads=("vae",),
+    inputs=("polycrystals.h5",),
+    outputs=("fingerprint_{variant}_{symmetry}.safetensors",),
+    files=fingerprint_files,
+)
 def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
     """Train one variant; keep the weights of the best loss on the `validation` set of the symmetry.
 
@@ -296,9 +308,9 @@ def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
     settings = job.params.vae
     source = ("cubic", "mixed" if variant == "mixed" else "train") if variant not in PAPERS else (symmetry, "train")
     with job.open("polycrystals.h5") as file:
-        train = read_volume_elements(file, *source)
-        validation = read_volume_elements(file, symmetry, "validation")
-    config = configuration(settings, variant, symmetry, train.grain_id.shape[-1], float(train.grains.float().mean()))
+        train = read_volume_elements(file, "/".join(source))
+        validation = read_volume_elements(file, f"{symmetry}/validation")
+    config = configuration(settings, variant, symmetry, train.edge, float(train.grains.float().mean()))
     with seeded(job.seed(f"initial weights of fingerprint {variant} {symmetry}")):
         fingerprint = Fingerprint.build(config)
     if variant in PAPERS:
@@ -314,13 +326,13 @@ def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
         device=job.device,
         label=f"fingerprint {variant}, {symmetry}",
         compute=job.params.compute,
-        logs=job.folder.parent / "logs",
+        logs=job.logs,
     )
     name = f"fingerprint_{variant}_{symmetry}.safetensors"
     job.save_model(name, fingerprint.network.state_dict(), config | {"history": history})
 
 
-def configuration(settings: FingerprintVAE, variant: str, symmetry: str, edge: int, grains: float) -> dict[str, Any]:
+def configuration(settings: FingerprintSettings, variant: str, symmetry: str, edge: int, grains: float) -> dict[str, Any]:
     """What `Fingerprint.build` needs, from the parameters and the training set: its edge in voxels, its mean number of grains.
 
     Raises
@@ -336,29 +348,55 @@ def configuration(settings: FingerprintVAE, variant: str, symmetry: str, edge: i
     return {"variant": variant, "symmetry": symmetry, "edge": edge, "network": network}
 
 
-def _papers(settings: FingerprintVAE, variant: str, edge: int) -> dict[str, Any]:
+def _papers(settings: FingerprintSettings, variant: str, edge: int) -> dict[str, Any]:
     coded = variant == "coded"
-    return {"edge": edge, "depth": settings.paper_depth, "latent_dim": settings.latent_dim, "hidden": settings.paper_hidden,
-            "width": settings.paper_width, "alpha": settings.paper_alpha,
-            "kl_weight": 0.0 if coded else settings.paper_kl_weight, "coded": coded}
+    return {
+        "edge": edge,
+        "depth": settings.paper_depth,
+        "latent_dim": settings.latent_dim,
+        "hidden": settings.paper_hidden,
+        "width": settings.paper_width,
+        "alpha": settings.paper_alpha,
+        "kl_weight": 0.0 if coded else settings.paper_kl_weight,
+        "coded": coded,
+    }
 
 
-def _ours(settings: FingerprintVAE, symmetry: str, grains: float) -> dict[str, Any]:
+def _ours(settings: FingerprintSettings, symmetry: str, grains: float) -> dict[str, Any]:
     channels = EMBEDDING_SIZE[symmetry]
     least = channels + 1 + NUMBERS_A_SEED
     if settings.latent_dim < least:
         raise UserError(f"{settings.latent_dim} numbers hold no {symmetry} seed", "vae.latent_dim", f"Use {least} or more")
     # The mean of g random unit vectors in k dimensions has components of variance 1 / (g k).
-    return {"symmetry": symmetry, "latent_dim": settings.latent_dim, "heads": settings.ours_heads,
-            "blocks": settings.ours_blocks, "average_scale": math.sqrt(channels * grains)}
+    return {
+        "symmetry": symmetry,
+        "latent_dim": settings.latent_dim,
+        "heads": settings.ours_heads,
+        "blocks": settings.ours_blocks,
+        "average_scale": math.sqrt(channels * grains),
+    }
 
 
-def schedule_of(settings: FingerprintVAE, variant: str, symmetry: str) -> Schedule:
+def schedule_of(settings: FingerprintSettings, variant: str, symmetry: str) -> Schedule:
     """S1's training schedule (Adam with AMSGrad, constant rate), or ours (AdamW, cosine decay)."""
     if variant in PAPERS:
-        return Schedule(settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate,
-                        weight_decay=settings.paper_weight_decay, amsgrad=True)
+        return Schedule(
+            settings.paper_epochs,
+            settings.paper_batch_size,
+            settings.paper_learning_rate,
+            weight_decay=settings.paper_weight_decay,
+            amsgrad=True,
+        )
     epochs = settings.ours_epochs if symmetry == "cubic" else settings.ours_epochs_hexagonal
     epochs = settings.mixed_epochs if variant == "mixed" else epochs
-    return Schedule(epochs, settings.ours_batch_size, settings.ours_learning_rate, weight_decay=0.01, optimizer="adamw",
-                    betas=(0.9, 0.95), decay="cosine", warmup=0.05, gradient_clip=1.0)
+    return Schedule(
+        epochs,
+        settings.ours_batch_size,
+        settings.ours_learning_rate,
+        weight_decay=0.01,
+        optimizer="adamw",
+        betas=(0.9, 0.95),
+        decay="cosine",
+        warmup=0.05,
+        gradient_clip=1.0,
+    )

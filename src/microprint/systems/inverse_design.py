@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from microprint import store
-from microprint.analysis.inverse import binarise, refine_latent
-from microprint.compute import Job, choose_device, step
 from microprint.errors import UserError
+from microprint.machine import choose_device
+from microprint.networks.losses import sample_posterior
 from microprint.networks.vae_regression import (
     CNN3D,
     PRIORS,
@@ -25,14 +25,14 @@ from microprint.networks.vae_regression import (
     Weights,
     log_density,
     refit_prior,
-    sample,
 )
-from microprint.networks.vgg import VGG19, check_layers
-from microprint.params import VAERegression as Settings
-from microprint.systems.stiffness import components, label_stiffness, labelled, permute_axes
+from microprint.networks.vgg import VGG19
+from microprint.networks.vgg_weights import cached
+from microprint.params import Params, VAERegressionSettings
+from microprint.steps import Files, Job, step
+from microprint.systems.designs import binarise, refine_latent
+from microprint.systems.stiffness import components, entry, labelled, permute_axes, phase_stiffnesses
 from microprint.training import Schedule, fit, seeded
-
-__all__ = ["Designs", "InverseDesign", "label_stiffness", "train_forward_cnn", "train_inverse_design"]
 
 BATCH = 16  # volumes that go through a trained network together
 PRIOR_VIEWS = 4  # of each training volume, turned and shifted anew, that the generator is trained on at the end
@@ -92,7 +92,7 @@ class CompositeSamples:
         phase, stiffness = self.phase[index], self.stiffness[index]
         if self.augment:
             numbers = torch.rand(len(index), 9, generator=generator, device=generator.device).cpu()
-            moved = [move(*one) for one in zip(phase, stiffness, numbers)]
+            moved = [move(*sample) for sample in zip(phase, stiffness, numbers)]
             phase, stiffness = (torch.stack(part) for part in zip(*moved))
         return {"phase": phase[:, None].float(), "property": self.scale.forward(components(stiffness, self.names))}
 
@@ -189,8 +189,11 @@ class InverseDesign:
         """Conditional prior p(z | c) of one target (p,), Pa; raises `UserError` unless it is positive and of p entries."""
         target = torch.as_tensor(target, dtype=torch.float32).reshape(1, -1)
         if target.shape[1] != len(self.properties) or not (target > 0).all() or not target.isfinite().all():
-            raise UserError(f"target {target[0].tolist()} for {', '.join(self.properties)}", "inverse design",
-                            "Give one positive number in Pa for each property")
+            raise UserError(
+                f"target {target[0].tolist()} for {', '.join(self.properties)}",
+                "inverse design",
+                "Give one positive number in Pa for each property",
+            )
         return self.model.generator(self.scale.forward(target).to(self._device))
 
     @torch.no_grad()
@@ -198,8 +201,9 @@ class InverseDesign:
         """Fields (B, n, n, n) in (0, 1) of latent vectors (B, d); `binarise` makes phase ids of them."""
         return torch.cat([self.model.decoder(part.to(self._device))[:, 0] for part in z.split(BATCH)]).cpu()
 
-    def latents(self, target: float | Sequence[float] | np.ndarray | Tensor, count: int,
-                generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def latents(
+        self, target: float | Sequence[float] | np.ndarray | Tensor, count: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Latent vectors (count, d) for a target and the weights (count,) of their components.
 
         First the components' means, the likeliest component first, as S2 does; what goes beyond them is sampled.
@@ -211,11 +215,12 @@ class InverseDesign:
         beyond = max(0, count - len(order))
         generator = generator or torch.Generator().manual_seed(0)
         drawn = torch.multinomial(prior.log_weight.exp(), max(beyond, 1), True, generator=generator)[:beyond]
-        z = torch.cat([prior.mean[order], sample(prior.mean[drawn], prior.log_variance[drawn], generator)])[:count]
+        z = torch.cat([prior.mean[order], sample_posterior(prior.mean[drawn], prior.log_variance[drawn], generator)])[:count]
         return z, prior.log_weight.exp()[torch.cat([order, drawn])][:count]
 
-    def propose(self, target: float | Sequence[float] | np.ndarray | Tensor, count: int,
-                generator: torch.Generator | None = None) -> Designs:
+    def propose(
+        self, target: float | Sequence[float] | np.ndarray | Tensor, count: int, generator: torch.Generator | None = None
+    ) -> Designs:
         """Composites that should have the target properties.
 
         Parameters
@@ -256,8 +261,11 @@ class InverseDesign:
         """Network input (B, 1, n, n, n) of checked phase ids."""
         ids = torch.as_tensor(phase_ids)
         if ids.ndim != 4 or set(ids.shape[1:]) != {self.edge} or not len(ids):
-            raise UserError(f"phase ids of shape {tuple(ids.shape)}", "inverse design",
-                            f"Give volumes of the edge trained on: (B, {self.edge}, {self.edge}, {self.edge})")
+            raise UserError(
+                f"phase ids of shape {tuple(ids.shape)}",
+                "inverse design",
+                f"Give volumes of the edge trained on: (B, {self.edge}, {self.edge}, {self.edge})",
+            )
         if not ((ids == 0) | (ids == 1)).all():
             raise UserError(f"phase ids from {ids.min()} to {ids.max()}", "inverse design", "Write 0 (soft) and 1 (hard)")
         return ids[:, None].to(self._device, torch.float32)
@@ -265,29 +273,68 @@ class InverseDesign:
 
 # --- training --------------------------------------------------------------------------------------------------------
 
-@step(reads=("vae_regression",), inputs=("composites.h5", "stiffness.h5", "splits.json"),
-      outputs=("inverse_design_{prior}.safetensors",))
+
+def regression_files(params: Params) -> Files:
+    """VGG19's weights for a style loss; raises `UserError` where they are missing, and for a target that no composite has."""
+    settings = params.vae_regression
+    low, high = (float(stiffness[entry(settings.properties[0])]) / 1e9 for stiffness in phase_stiffnesses())
+    for target in (target for target in settings.targets_gpa if not low < target < high):
+        fault = f"{target:g} GPa of {settings.properties[0]} lies outside of the pure phases' {low:.1f} to {high:.1f}"
+        raise UserError(fault, "vae_regression.targets_gpa", "Ask for a value between them")
+    return {"vgg19": cached()} if settings.reconstruction == "style" else {}
+
+
+@step(
+    reads=("vae_regression",),
+    inputs=("composites.h5", "stiffness.h5", "splits.json"),
+    outputs=("inverse_design_{prior}.safetensors",),
+    files=regression_files,
+)
 def train_inverse_design(job: Job, *, prior: str) -> None:
     """Train VAE-regression with a Gaussian or a mixture prior."""
     if prior not in PRIORS:
         raise UserError(f"no prior is called {prior}", remedy=f"Choose among {', '.join(PRIORS)}")
     settings = job.params.vae_regression
     samples, scale = _samples(job, settings)
-    sizes = {"edge": samples["train"].phase.shape[-1], "properties": len(settings.properties), "prior": prior,
-             "components": settings.components, "latent_dim": settings.latent_dim, "width": settings.width,
-             "hidden": settings.hidden}
+    sizes = {
+        "edge": samples["train"].phase.shape[-1],
+        "properties": len(settings.properties),
+        "prior": prior,
+        "components": settings.components,
+        "latent_dim": settings.latent_dim,
+        "width": settings.width,
+        "hidden": settings.hidden,
+    }
     with seeded(job.seed(f"inverse design {prior}")):
         model = VAERegression(**sizes)
     reconstruction = _reconstruction(settings).to(job.device)
     objective = Objective(model, reconstruction, _weights(job, settings, reconstruction, samples["train"]))
-    history = fit(objective, samples["train"], samples["validation"], _schedule(settings, settings.epochs),
-                  seed=job.seed(f"inverse design {prior}"), workdir=job.workdir, device=job.device,
-                  label=f"VAE-regression, {prior}", compute=job.params.compute, logs=job.folder.parent / "logs")
+    history = fit(
+        objective,
+        samples["train"],
+        samples["validation"],
+        _schedule(settings, settings.epochs),
+        seed=job.seed(f"inverse design {prior}"),
+        workdir=job.workdir,
+        device=job.device,
+        label=f"VAE-regression, {prior}",
+        compute=job.params.compute,
+        logs=job.logs,
+    )
     divergence = _refit_prior(job, model, samples["train"], settings.prior_steps)
-    job.save_model(f"inverse_design_{prior}.safetensors", model.state_dict(),
-                   {"kind": "inverse_design", "model": sizes, "properties": list(settings.properties),
-                    "log_mean": scale.mean.tolist(), "log_std": scale.std.tolist(), "history": history,
-                    "prior_divergence": divergence})
+    job.save_model(
+        f"inverse_design_{prior}.safetensors",
+        model.state_dict(),
+        {
+            "kind": "inverse_design",
+            "model": sizes,
+            "properties": list(settings.properties),
+            "log_mean": scale.mean.tolist(),
+            "log_std": scale.std.tolist(),
+            "history": history,
+            "prior_divergence": divergence,
+        },
+    )
 
 
 @step(reads=("vae_regression",), inputs=("composites.h5", "stiffness.h5", "splits.json"), outputs=("forward_cnn.safetensors",))
@@ -295,16 +342,38 @@ def train_forward_cnn(job: Job) -> None:
     """Train the forward-only 3D CNN, the same trunk and regressor with nothing else to learn."""
     settings = job.params.vae_regression
     samples, scale = _samples(job, settings)
-    sizes = {"edge": samples["train"].phase.shape[-1], "properties": len(settings.properties), "width": settings.width,
-             "hidden": settings.hidden}
+    sizes = {
+        "edge": samples["train"].phase.shape[-1],
+        "properties": len(settings.properties),
+        "width": settings.width,
+        "hidden": settings.hidden,
+    }
     with seeded(job.seed("forward CNN")):
         model = CNN3D(**sizes)
-    history = fit(model, samples["train"], samples["validation"], _schedule(settings, settings.cnn_epochs),
-                  seed=job.seed("forward CNN"), workdir=job.workdir, device=job.device, label="3D CNN",
-                  compute=job.params.compute, logs=job.folder.parent / "logs")
-    job.save_model("forward_cnn.safetensors", model.state_dict(),
-                   {"kind": "forward_cnn", "model": sizes, "properties": list(settings.properties),
-                    "log_mean": scale.mean.tolist(), "log_std": scale.std.tolist(), "history": history})
+    history = fit(
+        model,
+        samples["train"],
+        samples["validation"],
+        _schedule(settings, settings.cnn_epochs),
+        seed=job.seed("forward CNN"),
+        workdir=job.workdir,
+        device=job.device,
+        label="3D CNN",
+        compute=job.params.compute,
+        logs=job.logs,
+    )
+    job.save_model(
+        "forward_cnn.safetensors",
+        model.state_dict(),
+        {
+            "kind": "forward_cnn",
+            "model": sizes,
+            "properties": list(settings.properties),
+            "log_mean": scale.mean.tolist(),
+            "log_std": scale.std.tolist(),
+            "history": history,
+        },
+    )
 
 
 @torch.no_grad()
@@ -318,38 +387,54 @@ def predict_cnn(path: str | Path, phase_ids: Tensor) -> Tensor:
     return scale.inverse(standardised, torch.zeros_like(standardised))[0]
 
 
-def _samples(job: Job, settings: Settings) -> tuple[dict[str, CompositeSamples], LogScale]:
+def _samples(job: Job, settings: VAERegressionSettings) -> tuple[dict[str, CompositeSamples], LogScale]:
     """Training and validation samples, and the scale of the training properties."""
     with job.open("composites.h5") as composites, job.open("stiffness.h5", "stiffness") as labels:
         phase, stiffness, split = labelled(composites, labels, job.load_json("splits.json")["composites"])
     stiffness = stiffness.float()
     scale = LogScale.of(components(stiffness[split["train"]], settings.properties))
-    return {name: CompositeSamples(phase[split[name]].to(job.device), stiffness[split[name]].to(job.device),
-                                   settings.properties, scale, settings.augment and name == "train")
-            for name in ("train", "validation")}, scale
+    return {
+        name: CompositeSamples(
+            phase[split[name]].to(job.device),
+            stiffness[split[name]].to(job.device),
+            settings.properties,
+            scale,
+            settings.augment and name == "train",
+        )
+        for name in ("train", "validation")
+    }, scale
 
 
-def _schedule(settings: Settings, epochs: int) -> Schedule:
-    return Schedule(epochs=epochs, batch_size=settings.batch_size, learning_rate=settings.learning_rate,
-                    decay=settings.decay, patience=settings.patience)
+def _schedule(settings: VAERegressionSettings, epochs: int) -> Schedule:
+    return Schedule(
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        decay=settings.decay,
+        patience=settings.patience,
+    )
 
 
-def _reconstruction(settings: Settings) -> SliceStyle | TwoPointLoss:
+def _reconstruction(settings: VAERegressionSettings) -> SliceStyle | TwoPointLoss:
     if settings.reconstruction == "two_point":
         return TwoPointLoss()
-    check_layers(settings.style_layers)
     return SliceStyle(VGG19.load(), settings.style_layers, settings.slices_per_axis)
 
 
 @torch.no_grad()
-def _weights(job: Job, settings: Settings, reconstruction: SliceStyle | TwoPointLoss, train: CompositeSamples) -> Weights:
+def _weights(
+    job: Job, settings: VAERegressionSettings, reconstruction: SliceStyle | TwoPointLoss, train: CompositeSamples
+) -> Weights:
     """Factors of the loss; the reconstruction's is one over its mean between unrelated volumes of the training set."""
     generator = job.generator("reconstruction scale", job.device)
-    volumes = train.phase[:2 * BATCH, None].float()
+    volumes = train.phase[: 2 * BATCH, None].float()
     pairs = zip(volumes.split(BATCH), volumes.roll(1, 0).split(BATCH))
     unrelated = torch.cat([reconstruction(x, y, generator) for x, y in pairs]).mean().item()
-    return Weights(1 / unrelated if settings.normalise_style and unrelated else 1.0,
-                   settings.regression_multiplier * settings.regression_weight, settings.kl_multiplier * settings.kl_weight)
+    return Weights(
+        1 / unrelated if settings.normalise_style and unrelated else 1.0,
+        settings.regression_multiplier * settings.regression_weight,
+        settings.kl_multiplier * settings.kl_weight,
+    )
 
 
 def _refit_prior(job: Job, model: VAERegression, train: CompositeSamples, steps: int) -> list[float]:

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from microprint.chunks import Chunk, compute_chunks, split, write
-from microprint.compute import Job, choose_device, step
 from microprint.errors import UserError
+from microprint.machine import choose_device
 from microprint.mechanics.effective import effective_stiffness
 from microprint.mechanics.elasticity import isotropic
-from microprint.params import Elasticity
+from microprint.mechanics.tensors import PLACES, VOIGT_PAIRS
+from microprint.params import ElasticitySettings
+from microprint.steps import Job, step
 
 # Young's moduli of phase 0 and 1, Pa, and Poisson's ratio of both; S2 section 4.
 YOUNGS_MODULI, POISSONS_RATIO = (2.4e9, 120e9), 0.3
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 # Mean strains, as places in Voigt's order; the normal ones are all that S2's six properties need.
 CASES = {"normal": (0, 1, 2), "all": (0, 1, 2, 3, 4, 5)}
 
@@ -31,6 +32,7 @@ def phase_stiffnesses() -> Tensor:
 
 # --- labels ----------------------------------------------------------------------------------------------------------
 
+
 @step(reads=("elasticity",), inputs=("composites.h5",), outputs=("stiffness.h5",), chunked=True)
 def label_stiffness(job: Job) -> None:
     """Effective stiffness of all composites, chunk by chunk; resumes with the chunks that are missing.
@@ -40,7 +42,7 @@ def label_stiffness(job: Job) -> None:
     settings = job.params.elasticity
     with job.open("composites.h5") as file:
         count, *edges = file["phase"].shape
-    chunks = split(job.folder / "composites.h5", "/", count, settings.chunk_voxels // int(np.prod(edges)))
+    chunks = split("/", count, settings.chunk_voxels // int(np.prod(edges)), job.path("composites.h5"))
     label = partial(label_chunk, settings=settings, device=job.params.compute.device)
     results = compute_chunks(job, label, chunks, "stiffness", "composites")
     with job.create("stiffness.h5", kind="stiffness") as file:
@@ -56,7 +58,7 @@ def label_stiffness(job: Job) -> None:
         )
 
 
-def label_chunk(chunk: Chunk, settings: Elasticity, device: str) -> dict[str, np.ndarray]:
+def label_chunk(chunk: Chunk, settings: ElasticitySettings, device: str) -> dict[str, np.ndarray]:
     """``stiffness``, ``converged`` and ``reason`` of some composites of composites.h5."""
     (phase,) = chunk.read("phase")
     solve = partial(simulate, device=choose_device(device), cases=CASES[settings.cases], tolerance=settings.tolerance)
@@ -71,20 +73,26 @@ def _attempt(solve: Callable[[Tensor], Tensor], phase: Tensor) -> tuple[Tensor, 
     except UserError as error:
         if len(phase) == 1:
             return torch.full((1, 6, 6), torch.nan, dtype=torch.float64), [error.what]
-    stiffnesses, reasons = zip(*(_attempt(solve, one) for one in phase.split(1)))
+    stiffnesses, reasons = zip(*(_attempt(solve, single) for single in phase.split(1)))
     return torch.cat(stiffnesses), sum(reasons, [])
 
 
-def simulate(phase_ids: Tensor, device: torch.device | str = "cpu", cases: Sequence[int] = CASES["normal"],
-             tolerance: float = Elasticity.tolerance) -> Tensor:
+def simulate(
+    phase_ids: Tensor,
+    device: torch.device | str = "cpu",
+    cases: Sequence[int] = CASES["normal"],
+    tolerance: float = ElasticitySettings.tolerance,
+) -> Tensor:
     """Effective stiffness (B, 6, 6) of composites (B, n, n, n), Pa, Voigt; nan but for the rows and columns of `cases`."""
-    return effective_stiffness(phase_ids, phase_stiffnesses(), cases=cases, tolerance=tolerance, dtype=torch.float32,
-                               device=device)
+    return effective_stiffness(
+        phase_ids, phase_stiffnesses(), cases=cases, tolerance=tolerance, dtype=torch.float32, device=device
+    )
 
 
-def simulate_c11(phase_ids: Tensor, tolerance: float = Elasticity.tolerance) -> Tensor:
-    """C11 alone (B,) of composites (B, n, n, n), Pa: a third of the work."""
-    return simulate(phase_ids, cases=(0,), tolerance=tolerance)[:, 0, 0]
+def simulate_component(phase_ids: Tensor, name: str, tolerance: float = ElasticitySettings.tolerance) -> Tensor:
+    """One component of the diagonal (B,) of composites (B, n, n, n), Pa: the work of a single load case."""
+    row, column = entry(name)
+    return simulate(phase_ids, cases=(row,), tolerance=tolerance)[:, row, column]
 
 
 def labelled(
@@ -107,20 +115,22 @@ def labelled(
         If a part has none left.
     """
     converged = torch.from_numpy(labels["converged"][:])
-    place = converged.cumsum(0) - 1
-    kept = {name: place[i][converged[i]].tolist() for name, i in ((n, torch.tensor(p)) for n, p in parts.items())}
+    position = converged.cumsum(0) - 1
+    kept = {name: position[i][converged[i]].tolist() for name, i in ((n, torch.tensor(p)) for n, p in parts.items())}
     for name in (name for name, places in kept.items() if not places):
-        raise UserError(f"has no label for the {name} set: {labels['reason'].asstr()[parts[name][0]]}", labels.filename,
-                        "Raise elasticity.tolerance")
+        raise UserError(
+            f"has no label for the {name} set: {labels['reason'].asstr()[parts[name][0]]}",
+            labels.filename,
+            "Raise elasticity.tolerance",
+        )
     return torch.from_numpy(composites["phase"][:])[converged], torch.from_numpy(labels["stiffness"][:])[converged], kept
 
 
 # --- components ------------------------------------------------------------------------------------------------------
 
+
 def entry(name: str) -> tuple[int, int]:
-    """Row and column of a component such as "C11"; raises `UserError` for another name."""
-    if len(name) != 3 or name[0] != "C" or not set(name[1:]) <= set("123456"):
-        raise UserError(f"{name!r} is no component of the stiffness", "vae_regression.properties", "Write C11, C12, ... C66")
+    """Row and column of a component of the stiffness such as "C11"."""
     return int(name[1]) - 1, int(name[2]) - 1
 
 
@@ -136,5 +146,5 @@ def components(stiffness: Tensor, names: Sequence[str]) -> Tensor:
 
 def permute_axes(stiffness: Tensor, axes: Sequence[int]) -> Tensor:
     """Stiffness (..., 6, 6) of a volume whose new axis i is its old axis ``axes[i]``."""
-    order = [VOIGT.index(tuple(sorted((axes[i], axes[j])))) for i, j in VOIGT]
+    order = [PLACES[axes[i]][axes[j]] for i, j in VOIGT_PAIRS]
     return stiffness[..., order, :][..., order]

@@ -4,70 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
 from microprint import store
-from microprint.compute import Job, step
 from microprint.errors import UserError
-from microprint.microstructures.volume_set import VolumeSet, read_volume_elements
+from microprint.mechanics.datasets import SYMMETRY, read_curves
 from microprint.networks.curve_process import CurveProcess
 from microprint.networks.stress_net import StressMLP
-from microprint.params import Surrogate as Settings
+from microprint.params import SurrogateSettings
+from microprint.steps import Job, step
 from microprint.systems.fingerprint import Fingerprint
 from microprint.training import Schedule, fit, seeded
 
 VARIANTS = ("paper", "ours")
-SYMMETRY = "hexagonal"  # S1 simulates Mg
 PASSES = 20  # over the training set between two checkpoints of S1's network, whose epochs take a millisecond
 
 
-class Curves(NamedTuple):
-    """Simulated volume elements and their curves.
-
-    Attributes
-    ----------
-    elements : those whose simulation converged.
-    stress : (N, T) first Piola-Kirchhoff stress along the load axis, Pa.
-    strain : (T,) F_xx - 1.
-    left_out : number of volume elements without a converged curve.
-    """
-
-    elements: VolumeSet
-    stress: Tensor
-    strain: Tensor
-    left_out: int
-
-
-def read_curves(polycrystals: h5py.File, cp: h5py.File, name: str) -> Curves:
-    """Volume elements of a set and their P_xx; what did not converge is left out and counted.
-
-    Raises `UserError` if a set is missing or none of its simulations converged.
-    """
-    elements = read_volume_elements(polycrystals, SYMMETRY, name)
-    if name not in cp:
-        raise UserError(f"has no set {name}", cp.filename, "Run notebook 05 again")
-    converged = torch.from_numpy(cp[name]["converged"][:].astype(bool))
-    if not converged.any():
-        raise UserError(f"no simulation of the set {name} converged", cp.filename, "See the reasons in notebook 05")
-    stress = torch.from_numpy(cp[name]["P"][:, :, 0, 0])[converged]
-    strain = torch.from_numpy(cp[name]["F"][:, :, 0, 0])[converged][0] - 1
-    chosen = converged.nonzero()[:, 0]
-    return Curves(elements[chosen], stress, strain, int((~converged).sum()))
-
-
 # --- the public face -------------------------------------------------------------------------------------------------
+
 
 class StressSurrogate:
     """Stress-strain curve of a volume element from its fingerprint, with an error bar.
 
     Attributes
     ----------
-    strain : (T,) strains along the load axis, F_xx - 1, at which stresses are predicted.
+    strain : (T,) strains F - 1 along the load axis, at which stresses are predicted.
+    axis : of the load, "x", "y" or "z".
     variant : "paper" (S1's network) or "ours" (Gaussian processes on the numbers that hold volume averages).
 
     Examples
@@ -79,6 +45,7 @@ class StressSurrogate:
     def __init__(self, state: Mapping[str, Tensor], config: Mapping[str, Any]):
         self.state, self.config = dict(state), dict(config)
         self.variant, self.strain = config["variant"], torch.tensor(config["strain"], dtype=torch.float64)
+        self.axis = config["axis"]
 
     @classmethod
     def load(cls, path: str | Path) -> StressSurrogate:
@@ -103,7 +70,7 @@ class StressSurrogate:
 
         Returns
         -------
-        mean, std : (B, T) first Piola-Kirchhoff stress P_xx, Pa; arrays of the kind that went in.
+        mean, std : (B, T) first Piola-Kirchhoff stress along the load axis, Pa; arrays of the kind that went in.
 
         Raises
         ------
@@ -128,6 +95,7 @@ class StressSurrogate:
 
 # --- training --------------------------------------------------------------------------------------------------------
 
+
 class CurveSamples:
     """Fingerprints and curves, for `microprint.training.fit`; `passes` of them make an epoch."""
 
@@ -139,23 +107,33 @@ class CurveSamples:
 
     def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """``z`` (B, d) and ``curve`` (B, T) Pa."""
-        place = (index % len(self.z)).to(self.z.device)
-        return {"z": self.z[place], "curve": self.curve[place]}
+        row = (index % len(self.z)).to(self.z.device)
+        return {"z": self.z[row], "curve": self.curve[row]}
 
 
-@step(reads=("surrogate",), inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}_hexagonal.safetensors"),
-      outputs=("surrogate_{variant}_{fingerprint}.safetensors",))
+@step(
+    reads=("surrogate",),
+    inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}_hexagonal.safetensors"),
+    outputs=("surrogate_{variant}_{fingerprint}.safetensors",),
+)
 def train_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
     """Train S1's network ("paper") or Gaussian processes ("ours") on the fingerprints of one fingerprint model."""
     if variant not in VARIANTS:
         raise UserError(f"no surrogate is called {variant}", remedy=f"Choose among {', '.join(VARIANTS)}")
-    encoder = Fingerprint.load(job.folder / f"fingerprint_{fingerprint}_{SYMMETRY}.safetensors").to(job.device)
+    encoder = Fingerprint.load(job.path(f"fingerprint_{fingerprint}_{SYMMETRY}.safetensors")).to(job.device)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation")}
     z = {name: encoder.encode_set(curves.elements).float() for name, curves in sets.items()}
     stress = {name: curves.stress for name, curves in sets.items()}
-    config = {"kind": "surrogate", "variant": variant, "fingerprint": fingerprint, "strain": sets["train"].strain.tolist(),
-              "inputs": z["train"].shape[1], "left_out": {name: curves.left_out for name, curves in sets.items()}}
+    config = {
+        "kind": "surrogate",
+        "variant": variant,
+        "fingerprint": fingerprint,
+        "strain": sets["train"].strain.tolist(),
+        "axis": sets["train"].axis,
+        "inputs": z["train"].shape[1],
+        "left_out": {name: curves.left_out for name, curves in sets.items()},
+    }
     if variant == "paper":
         model, more = _train_paper(job, fingerprint, z, stress)
         tensors = _with_deviation(model, z["validation"], stress["validation"])
@@ -171,26 +149,43 @@ def _with_deviation(model: StressMLP, z: Tensor, stress: Tensor) -> dict[str, Te
     return {**model.state_dict(), "deviation": (model(z) - stress).square().mean(0).sqrt().double()}
 
 
-def _train_paper(job: Job, fingerprint: str, z: Mapping[str, Tensor],
-                 stress: Mapping[str, Tensor]) -> tuple[StressMLP, dict[str, Any]]:
-    settings: Settings = job.params.surrogate
+def _train_paper(
+    job: Job, fingerprint: str, z: Mapping[str, Tensor], stress: Mapping[str, Tensor]
+) -> tuple[StressMLP, dict[str, Any]]:
+    settings: SurrogateSettings = job.params.surrogate
     sizes = {"inputs": z["train"].shape[1], "points": stress["train"].shape[1], "hidden": settings.paper_hidden}
     seed = job.seed("surrogate paper")
     with seeded(seed):
         model = StressMLP(**sizes)
     model.scale(stress["train"])
     passes = min(PASSES, settings.paper_epochs)
-    schedule = Schedule(max(1, settings.paper_epochs // passes), settings.paper_batch_size, settings.paper_learning_rate,
-                        weight_decay=settings.paper_weight_decay)
-    samples = {name: CurveSamples(z[name].to(job.device), stress[name].float().to(job.device), passes if name == "train" else 1)
-               for name in z}
-    history = fit(model, samples["train"], samples["validation"], schedule, seed=seed, workdir=job.workdir, device=job.device,
-                  label=f"surrogate, as written, on {fingerprint}", compute=job.params.compute, logs=job.folder.parent / "logs")
+    schedule = Schedule(
+        max(1, settings.paper_epochs // passes),
+        settings.paper_batch_size,
+        settings.paper_learning_rate,
+        weight_decay=settings.paper_weight_decay,
+    )
+    samples = {
+        name: CurveSamples(z[name].to(job.device), stress[name].float().to(job.device), passes if name == "train" else 1)
+        for name in z
+    }
+    history = fit(
+        model,
+        samples["train"],
+        samples["validation"],
+        schedule,
+        seed=seed,
+        workdir=job.workdir,
+        device=job.device,
+        label=f"surrogate, as written, on {fingerprint}",
+        compute=job.params.compute,
+        logs=job.logs,
+    )
     return model.cpu(), {"network": sizes, "history": history}
 
 
 def _train_ours(job: Job, features: Mapping[str, Tensor], stress: Mapping[str, Tensor]) -> CurveProcess:
-    settings: Settings = job.params.surrogate
+    settings: SurrogateSettings = job.params.surrogate
     generator = job.generator("surrogate ours")
     process = CurveProcess.fit(features["train"], stress["train"], settings.modes, generator, settings.points)
     process.calibrate(features["validation"], stress["validation"])

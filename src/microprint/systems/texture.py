@@ -13,10 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from microprint import store
-from microprint.compute import Job, choose_device, step
 from microprint.errors import UserError
+from microprint.keys import digest
+from microprint.machine import choose_device
+from microprint.microstructures.readers import IMAGE_SUFFIXES, list_files
 from microprint.networks.texture_vae import READOUT_LAYERS, TextureVAE, read_out
-from microprint.networks.vgg import VGG19, check_layers, gram
+from microprint.networks.vgg import VGG19, gram
+from microprint.networks.vgg_weights import cached
+from microprint.params import Params
+from microprint.params.relations import SYNTHETIC, sample_faults
+from microprint.steps import Files, Job, step
 from microprint.training import Schedule, fit, seeded
 
 CHUNK = 16  # images that go through VGG19 together
@@ -73,8 +79,11 @@ class TextureFingerprint:
         """
         patches = check_images(images, "images")
         if (n := self.config["pixels"]) != patches.shape[-1]:
-            raise UserError(f"patches of {patches.shape[-1]} pixels an edge, trained on {n}", "images",
-                            f"Cut patches of {n} pixels at the magnification of the training images")
+            raise UserError(
+                f"patches of {patches.shape[-1]} pixels an edge, trained on {n}",
+                "images",
+                f"Cut patches of {n} pixels at the magnification of the training images",
+            )
         return reduce(patches, self.config["model"]["edge"]).to(self.model.mean.weight.device)
 
     @torch.no_grad()
@@ -144,13 +153,19 @@ class FrozenViews:
         return {"features": self.features[index.to(self.device)], **targets}
 
 
-@step(reads=("texture_vae",), inputs=("micrographs.h5",), outputs=("texture_fingerprint.safetensors",))
+def texture_files(params: Params) -> Files:
+    """VGG19's weights; raises `UserError` where they are missing, and for a test image that is not among a user's."""
+    source = params.micrographs.source
+    images = [] if source == SYNTHETIC else list_files(source, IMAGE_SUFFIXES)
+    for fault, remedy in sample_faults(params.texture_vae.test_samples, len(images)) if images else ():
+        raise UserError(fault, source, remedy)
+    return {"vgg19": cached()}
+
+
+@step(reads=("texture_vae",), inputs=("micrographs.h5",), outputs=("texture_fingerprint.safetensors",), files=texture_files)
 def train_texture_vae(job: Job) -> None:
     """Train TextureVAE on the micrographs; the test images are left out, a tenth of the other patches validates."""
     settings = job.params.texture_vae
-    if settings.edge % 16:
-        raise UserError(f"texture_vae.edge = {settings.edge}", remedy="Choose a multiple of 16")
-    check_layers(settings.layers)
     with job.open("micrographs.h5") as file:
         images, sample = check_images(file["image"][:], file.filename), file["sample"][:]
     split = split_patches(sample, settings.test_samples)
@@ -163,11 +178,21 @@ def train_texture_vae(job: Job) -> None:
     if settings.layer_weights == "variance":
         model.weigh_layers(train.grams)
     schedule = Schedule(settings.epochs, settings.batch_size, settings.learning_rate, decay="cosine", gradient_clip=1.0)
-    history = fit(model, train, validation, schedule, seed=job.seed("texture_vae training"), workdir=job.workdir,
-                  device=job.device, label="TextureVAE", compute=job.params.compute, logs=job.folder.parent / "logs")
-    job.save_model("texture_fingerprint.safetensors", model.state_dict(),
-                   {"kind": "texture_fingerprint", "model": sizes, "pixels": images.shape[-1],
-                    "split": {name: index.tolist() for name, index in split.items()}, "history": history})
+    history = fit(
+        model,
+        train,
+        validation,
+        schedule,
+        seed=job.seed("texture_vae training"),
+        workdir=job.workdir,
+        device=job.device,
+        label="TextureVAE",
+        compute=job.params.compute,
+        logs=job.logs,
+    )
+    numbers = {name: index.tolist() for name, index in split.items()}
+    config = {"kind": "texture_fingerprint", "model": sizes, "pixels": images.shape[-1], "split": numbers, "history": history}
+    job.save_model("texture_fingerprint.safetensors", model.state_dict(), config | {"split_hash": digest(numbers)})
 
 
 def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -189,9 +214,14 @@ def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str
     """
     unknown = sorted(set(test_samples) - set(sample.tolist()))
     if unknown or set(sample.tolist()) <= set(test_samples):
-        raise UserError(f"texture_vae.test_samples = {list(test_samples)}; the micrographs are of samples "
-                        f"{sorted(set(sample.tolist()))}", remedy="Name some of them, not all")
+        raise UserError(
+            f"texture_vae.test_samples = {list(test_samples)}; the micrographs are of samples {sorted(set(sample.tolist()))}",
+            remedy="Name some of them, not all",
+        )
     others = np.flatnonzero(~np.isin(sample, test_samples))
     validating = np.arange(len(others)) % 10 == 9 if len(others) >= 10 else np.arange(len(others)) == len(others) - 1
-    return {"train": others[~validating], "validation": others[validating],
-            "test": np.flatnonzero(np.isin(sample, test_samples))}
+    return {
+        "train": others[~validating],
+        "validation": others[validating],
+        "test": np.flatnonzero(np.isin(sample, test_samples)),
+    }

@@ -5,9 +5,9 @@ samples, optimiser, decay of the learning rate, precision, several GPUs, checkpo
 the same for all and lives here.
 """
 
-from microprint.training.fitting import fit
+from microprint.training.fitting import Samples, fit
+from microprint.training.logs import History
 from microprint.training.schedule import Schedule
 from microprint.training.streams import generator_for, seeded
-from microprint.training.task import History, Samples
 
 __all__ = ["History", "Samples", "Schedule", "fit", "generator_for", "seeded"]

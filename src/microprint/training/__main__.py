@@ -9,7 +9,7 @@ import torch
 
 from microprint import store
 from microprint.errors import UserError
-from microprint.training.fitting import train_here
+from microprint.training.loop import train
 from microprint.training.parallel import FAILURE
 
 
@@ -20,9 +20,9 @@ def main(path: Path, gpu: int) -> int:
     if torch.cuda.is_available():
         torch.cuda.set_device(own)
     # A pickle, but one that the process which started this one has just written.
-    task, place = torch.load(path, map_location={f"cuda:{gpu}": own}, weights_only=False)
+    task, setting = torch.load(path, map_location={f"cuda:{gpu}": own}, weights_only=False)
     try:
-        train_here(task, place)
+        train(task, setting)
     except UserError as error:
         store.save_json(path.parent / FAILURE, {"what": error.what, "where": str(error.where), "remedy": error.remedy})
         return 1

@@ -12,8 +12,8 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from microprint import store
-from microprint.compute import watched
 from microprint.errors import UserError
+from microprint.machine import watched
 
 History = list[dict[str, float]]
 
@@ -57,10 +57,14 @@ def write_table(path: Path, history: History, seconds: Sequence[float]) -> None:
 def tensorboard(folder: Path, label: str, resumed: bool):
     """Lightning's TensorBoard logger; raises `UserError` if TensorBoard is not installed."""
     from lightning.pytorch.loggers import TensorBoardLogger
+
     if not resumed:
         shutil.rmtree(folder / file_name(label), ignore_errors=True)
     try:
         return TensorBoardLogger(folder, name=file_name(label), version="")
     except ModuleNotFoundError:
-        raise UserError("TensorBoard is not installed", "compute.tensorboard = true",
-                        "Install it (pip install tensorboard), or set compute.tensorboard=false") from None
+        raise UserError(
+            "TensorBoard is not installed",
+            "compute.tensorboard = true",
+            "Install it (pip install tensorboard), or set compute.tensorboard=false",
+        ) from None

@@ -22,7 +22,7 @@ from microprint.errors import UserError
 FAILURE = "failure.json"
 
 
-def train_in_processes(task: Any, place: Any, device: torch.device, count: int, workdir: Path) -> None:
+def train_in_processes(task: Any, setting: Any, device: torch.device, count: int, workdir: Path) -> None:
     """Train on `count` devices; what they learn is in the checkpoint.
 
     Raises
@@ -35,15 +35,21 @@ def train_in_processes(task: Any, place: Any, device: torch.device, count: int, 
     _require(count, device)
     (workdir / FAILURE).unlink(missing_ok=True)
     file = workdir / "task.pt"
-    torch.save((task, place), file)
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()),
-                   "OMP_NUM_THREADS": str(max(torch.get_num_threads() // count, 1)),
-                   "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                   "TORCH_CPP_LOG_LEVEL": "ERROR"}  # else a warning wherever all weights have a gradient
+    torch.save((task, setting), file)
+    environment = {
+        **os.environ,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(find_free_network_port()),
+        "OMP_NUM_THREADS": str(max(torch.get_num_threads() // count, 1)),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+    }  # else a warning wherever all weights have a gradient
     command = [sys.executable, "-m", "microprint.training", str(file), str(device.index or 0)]
     # A session of their own: an interrupt is for this process, which then ends them.
-    ranks = [subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True,
-                              env=environment | {"LOCAL_RANK": str(rank)}) for rank in range(count)]
+    ranks = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment | {"LOCAL_RANK": str(rank)})
+        for rank in range(count)
+    ]
     try:
         while None in (codes := [rank.poll() for rank in ranks]) and not any(codes):
             time.sleep(0.1)
@@ -60,6 +66,6 @@ def train_in_processes(task: Any, place: Any, device: torch.device, count: int, 
 
 def _require(count: int, device: torch.device) -> None:
     """Raise `UserError` unless there are `count` GPUs, or cores where there is no GPU."""
-    kind, found = ("GPUs", torch.cuda.device_count()) if device.type == "cuda" else ("processor cores", os.cpu_count() or 1)
-    if count > found:
-        raise UserError(f"there are {found} {kind}", f"compute.devices = {count}", f"Set compute.devices to {found} or less")
+    kind, there = ("GPUs", torch.cuda.device_count()) if device.type == "cuda" else ("processor cores", os.cpu_count() or 1)
+    if count > there:
+        raise UserError(f"there are {there} {kind}", f"compute.devices = {count}", f"Set compute.devices to {there} or less")

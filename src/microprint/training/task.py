@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,23 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from microprint.errors import UserError
+from microprint.training.fitting import Samples
 from microprint.training.logs import History, Line, write_table
 from microprint.training.schedule import Schedule
 from microprint.training.streams import generator_for
-
-
-class Samples(Protocol):
-    """A data set that makes its batches on the training device.
-
-    With several devices each process has a copy of it. Tensors on the GPU then lie on the process's own, and so does
-    ``torch.device("cuda")``.
-    """
-
-    def __len__(self) -> int: ...
-
-    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Samples `index` (CPU integers), on the training device; `generator` lives there too."""
-        ...
 
 
 class Task(LightningModule):
@@ -44,8 +30,16 @@ class Task(LightningModule):
 
     TRAINING, VALIDATION, ORDER, DROPOUT = range(4)  # what a stream of random numbers is for
 
-    def __init__(self, model: nn.Module, train: Samples, validation: Samples, schedule: Schedule, seed: int, label: str,
-                 table: Path | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Samples,
+        validation: Samples,
+        schedule: Schedule,
+        seed: int,
+        label: str,
+        table: Path | None,
+    ) -> None:
         super().__init__()
         self.model, self.train_samples, self.validation_samples = model, train, validation
         self.schedule, self.seed, self.label, self.table = schedule, seed, label, table
@@ -112,8 +106,11 @@ class Task(LightningModule):
             **self.validation_means.named("validation_", total),
         }
         if not math.isfinite(row["train_loss"] + row["validation_loss"]):
-            raise UserError(f"the loss is no longer finite in epoch {self.current_epoch + 1}", where=self.label,
-                            remedy="lower the learning rate")
+            raise UserError(
+                f"the loss is no longer finite in epoch {self.current_epoch + 1}",
+                where=self.label,
+                remedy="lower the learning rate",
+            )
         losses = [past["validation_loss"] for past in self.history]
         if not losses or row["validation_loss"] < min(losses):
             self.best = copy.deepcopy(self.model.state_dict())

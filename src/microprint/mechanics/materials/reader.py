@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +78,23 @@ def load_material(source: str | Path | Mapping[str, Any] | Material) -> Material
         return source
     if isinstance(source, Mapping):
         return parse_material(source, "material")
-    shipped = {p.name.removesuffix(".yaml"): p for p in files(__package__).iterdir() if p.name.endswith(".yaml")}
-    path = shipped.get(str(source), Path(source))
+    path = material_file(source)
     try:
         return parse_material(yaml.safe_load(path.read_text()), path.name)
-    except OSError:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"is not valid YAML ({' '.join(str(error).split())})", path) from None
+
+
+def material_file(source: str | Path) -> Path:
+    """File of a material that comes with the package, or the user's own; raises `UserError` where there is neither."""
+    shipped = {path.stem: path for path in Path(__file__).parent.glob("*.yaml")}
+    path = shipped.get(str(source), Path(source))
+    if not path.is_file():
         raise UserError(
             f"no material is called {str(source)!r} and no such file can be read",
             remedy=f"Give a DAMASK material file, or one of {', '.join(sorted(shipped))}",
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"is not valid YAML ({' '.join(str(error).split())})", path) from None
+        )
+    return path
 
 
 def parse_material(content: Mapping[str, Any], where: object) -> Material:

@@ -1,22 +1,13 @@
 """Parameters of the study: one frozen dataclass for each section of a parameter file.
 
-The defaults are those of `params/quick.yml`. The classes need nothing but the standard library, so that a
-machine that only trains can import them; `load` and `validate` check what a user wrote with pydantic.
+The defaults are those of the quick profile, and the docstrings are the one place that says what a parameter means:
+`microprint.params.manual` makes the comments of a parameter file of them. The classes need the standard library alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-
-import yaml
-
-from microprint.errors import UserError
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 
 @dataclass(frozen=True)
@@ -35,6 +26,30 @@ Count = Annotated[int, Between(0)]
 Positive = Annotated[int, Between(1)]
 Rate = Annotated[float, Between(0.0)]
 Share = Annotated[float, Between(0.0, 1.0)]
+VGGLayer = Literal[
+    "conv1_1",
+    "conv1_2",
+    "pool1",
+    "conv2_1",
+    "conv2_2",
+    "pool2",
+    "conv3_1",
+    "conv3_2",
+    "conv3_3",
+    "conv3_4",
+    "pool3",
+    "conv4_1",
+    "conv4_2",
+    "conv4_3",
+    "conv4_4",
+    "pool4",
+    "conv5_1",
+    "conv5_2",
+    "conv5_3",
+    "conv5_4",
+    "pool5",
+]
+StiffnessComponent = Literal["C11", "C22", "C33", "C12", "C13", "C23", "C44", "C55", "C66"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class Compute:
+class ComputeSettings:
     """Where the heavy steps run.
 
     Attributes
@@ -67,6 +82,7 @@ class Compute:
     devices : GPUs that one training uses; processes on a machine without one.
     precision : of trainings; `auto` is bf16-mixed on a GPU that computes in bfloat16, else 32-true.
     tensorboard : write trainings to `logs/tensorboard` of the run's folder, too; the package has to be there.
+    kernels : notebooks executed at once, each with its share of the cores; null: two, one where there is a GPU.
     """
 
     engine: Literal["local", "dask"] = "local"
@@ -76,10 +92,11 @@ class Compute:
     devices: Positive = 1
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     tensorboard: bool = False
+    kernels: Positive | None = None
 
 
 @dataclass(frozen=True)
-class Polycrystals:
+class PolycrystalSettings:
     """Polycrystal volume elements, VEs (notebook 01).
 
     Attributes
@@ -107,7 +124,7 @@ class Polycrystals:
 
 
 @dataclass(frozen=True)
-class Composites:
+class CompositeSettings:
     """Two-phase composites (notebook 01).
 
     Attributes
@@ -120,7 +137,7 @@ class Composites:
     """
 
     source: str = "synthetic"
-    edge: Annotated[int, Between(3, 256)] = 27
+    edge: Annotated[int, Between(4, 256)] = 27
     count: Annotated[int, Between(3)] = 120
     widths: tuple[Rate, ...] = (0.5, 1.0, 2.0, 3.5)
     fraction_low: Share = 0.25
@@ -128,7 +145,7 @@ class Composites:
 
 
 @dataclass(frozen=True)
-class Micrographs:
+class MicrographSettings:
     """Cast-iron micrographs (notebook 01): twelve samples, four cooling rates by three magnesium contents.
 
     Attributes
@@ -147,7 +164,7 @@ class Micrographs:
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class PreprocessingSettings:
     """Orientations and splits (notebook 02).
 
     Attributes
@@ -155,7 +172,7 @@ class Preprocessing:
     pairs : orientation pairs for the test of continuity.
     angle_deg : disorientation of a pair in degrees.
     jump : change of one normalised channel, or quaternion entry, that counts as a jump.
-    train_share, validation_share : shares of composites and of images; the test set is the rest.
+    train_share, validation_share : shares of the composites; the test set is the rest.
     """
 
     pairs: Positive = 20000
@@ -166,7 +183,7 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
-class FingerprintVAE:
+class FingerprintSettings:
     """S1's VAE and ours (notebook 03).
 
     Attributes
@@ -208,7 +225,7 @@ class FingerprintVAE:
 
 
 @dataclass(frozen=True)
-class LatentAnalysis:
+class LatentSettings:
     """Latent space (notebook 04).
 
     Attributes
@@ -226,8 +243,8 @@ class LatentAnalysis:
 
 
 @dataclass(frozen=True)
-class CrystalPlasticity:
-    """Uniaxial tension of the hexagonal volume elements by crystal plasticity (notebook 05).
+class CrystalPlasticitySettings:
+    """Uniaxial tension of the hexagonal volume elements by crystal plasticity (notebook 05); the labels of 06.
 
     Attributes
     ----------
@@ -254,7 +271,7 @@ class CrystalPlasticity:
 
 
 @dataclass(frozen=True)
-class Surrogate:
+class SurrogateSettings:
     """Fingerprint to stress-strain curve (notebook 06).
 
     Attributes
@@ -276,7 +293,7 @@ class Surrogate:
 
 
 @dataclass(frozen=True)
-class Elasticity:
+class ElasticitySettings:
     """Effective stiffness of the composites, the labels of notebook 07.
 
     Attributes
@@ -293,12 +310,13 @@ class Elasticity:
 
 
 @dataclass(frozen=True)
-class VAERegression:
+class VAERegressionSettings:
     """S2's forward and inverse model (notebook 07).
 
     Attributes
     ----------
-    properties : components of the stiffness that are learnt; the last three need `elasticity.cases: all`.
+    properties : components of the stiffness that are learnt; designs are asked for by the first, one of the diagonal. C44,
+        C55 and C66 need `elasticity.cases: all`.
     latent_dim : numbers in a latent vector.
     components : of the mixture prior.
     width : channels of the first convolution; S2: 16.
@@ -314,18 +332,18 @@ class VAERegression:
     batch_size, learning_rate, decay : of Adam.
     patience : epochs without a better validation loss before training stops; null: never.
     prior_steps : training of the generator alone at the end; S2 has none.
-    targets_gpa : wanted C11, GPa.
+    targets_gpa : wanted values of the first property, GPa.
     refine_steps : of the search in latent space with the regressor.
     refine_evaluations : simulations a design in the search for its volume fraction.
     """
 
-    properties: tuple[Literal["C11", "C22", "C33", "C12", "C13", "C23", "C44", "C55", "C66"], ...] = ("C11",)
+    properties: tuple[StiffnessComponent, ...] = ("C11",)
     latent_dim: Positive = 16
     components: Positive = 2
     width: Positive = 4
     hidden: Positive = 256
     reconstruction: Literal["style", "two_point"] = "style"
-    style_layers: tuple[str, ...] = ("conv1_1", "pool1")
+    style_layers: tuple[VGGLayer, ...] = ("conv1_1", "pool1")
     slices_per_axis: Positive = 1
     augment: bool = True
     normalise_style: bool = True
@@ -338,7 +356,7 @@ class VAERegression:
     batch_size: Positive = 8
     learning_rate: Rate = 4e-3
     decay: Literal["constant", "cosine"] = "cosine"
-    patience: int | None = None
+    patience: Positive | None = None
     prior_steps: Count = 1000
     targets_gpa: tuple[Rate, ...] = (10.0, 20.0, 30.0, 40.0, 60.0)
     refine_steps: Count = 30
@@ -346,7 +364,7 @@ class VAERegression:
 
 
 @dataclass(frozen=True)
-class TextureVAE:
+class TextureVAESettings:
     """S3's TextureVAE (notebook 08).
 
     Attributes
@@ -359,14 +377,14 @@ class TextureVAE:
     latent_dim : size of the latent vector.
     width : channels of the decoder's first block.
     kl_weight : weight of the Kullback-Leibler term.
-    test_samples : parent images of which training sees no patch.
+    test_samples : numbers of the images of which training sees no patch, from 0.
     epochs, batch_size, learning_rate : training with Adam, the rate decaying to zero.
     pairs : pairs of patches behind every mean similarity.
     """
 
     edge: Annotated[int, Between(32, 512)] = 48
     readout: Literal["last_maps", "channel_means"] = "channel_means"
-    layers: tuple[str, ...] = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+    layers: tuple[VGGLayer, ...] = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
     layer_weights: Literal["equal", "variance"] = "variance"
     latent_dim: Positive = 16
     width: Literal[16, 32, 64, 128, 256, 512] = 128
@@ -382,117 +400,16 @@ class TextureVAE:
 class Params:
     """All sections of a parameter file."""
 
-    run: RunSettings = field(default_factory=RunSettings)
-    compute: Compute = field(default_factory=Compute)
-    polycrystals: Polycrystals = field(default_factory=Polycrystals)
-    composites: Composites = field(default_factory=Composites)
-    micrographs: Micrographs = field(default_factory=Micrographs)
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    vae: FingerprintVAE = field(default_factory=FingerprintVAE)
-    latent: LatentAnalysis = field(default_factory=LatentAnalysis)
-    cp: CrystalPlasticity = field(default_factory=CrystalPlasticity)
-    surrogate: Surrogate = field(default_factory=Surrogate)
-    elasticity: Elasticity = field(default_factory=Elasticity)
-    vae_regression: VAERegression = field(default_factory=VAERegression)
-    texture_vae: TextureVAE = field(default_factory=TextureVAE)
-
-
-def load(path: str | Path, overrides: Mapping[str, Any] = {}) -> Params:
-    """Read a YAML (or JSON) parameter file and check it.
-
-    Parameters
-    ----------
-    path : file whose top level are the sections of `Params`; what it leaves out keeps its default.
-    overrides : dotted keys to YAML values, e.g. ``{"vae.latent_dim": "128"}``.
-
-    Raises
-    ------
-    UserError
-        For a missing or unreadable file, an unknown key (with the nearest known one), a wrong type, a value out
-        of range.
-    """
-    return validate(_override(_read(Path(path)), overrides), where=path)
-
-
-def validate(sections: Mapping[str, Any], where: object = "parameters") -> Params:
-    """Check nested sections (as a notebook or a file holds them) and return them typed.
-
-    Raises `UserError` as `load` does.
-    """
-    _refuse_unknown(sections, Params, "", where)
-    try:
-        from pydantic import TypeAdapter, ValidationError
-    except ModuleNotFoundError:
-        # A machine that only trains gets sections that the runner has checked already.
-        return _build(Params, sections)
-    try:
-        return TypeAdapter(Params).validate_python(sections, strict=False)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{key} = {first['input']!r}: {first['msg'].lower()}", where, f"Correct {key}") from None
-
-
-def as_dict(params: Params) -> dict[str, Any]:
-    """Nested plain dictionary of the parameters, as YAML and JSON hold them."""
-    return _plain(dataclasses.asdict(params))
-
-
-def sections_from(params: Params, names: tuple[str, ...]) -> dict[str, Any]:
-    """Plain dictionaries of some sections."""
-    return {name: _plain(dataclasses.asdict(getattr(params, name))) for name in names}
-
-
-def _plain(value: Any) -> Any:
-    """Lists for tuples, as YAML, JSON and papermill write them."""
-    return json.loads(json.dumps(value))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text()
-    except OSError as error:
-        known = ", ".join(sorted(p.name for p in path.parent.glob("*.yml"))) or "none"
-        raise UserError(f"cannot be read ({error.strerror})", path, f"Parameter files there: {known}") from None
-    try:
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise UserError(f"is not valid {path.suffix[1:].upper()} ({' '.join(str(error).split())})", path) from None
-    if not isinstance(content or {}, dict):
-        raise UserError("holds no sections", path, "Start from params/quick.yml")
-    return content or {}
-
-
-def _override(sections: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in overrides.items():
-        *parents, leaf = key.split(".")
-        place = sections
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise UserError(f"{key} goes through {parent}, which is a value", "--set")
-        place[leaf] = yaml.safe_load(value) if isinstance(value, str) else value
-    return sections
-
-
-def _refuse_unknown(sections: Mapping[str, Any], kind: type, prefix: str, where: object) -> None:
-    hints = get_type_hints(kind)
-    for key, value in sections.items():
-        if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
-            raise UserError(f"unknown parameter {prefix}{key}", where, f"The nearest known one is {prefix}{near[0]}")
-        if not dataclasses.is_dataclass(hints[key]):
-            continue
-        if not isinstance(value, Mapping):
-            raise UserError(f"{prefix}{key} = {value!r} is not a section", where, f"Write keys below {prefix}{key}:")
-        _refuse_unknown(value, hints[key], f"{prefix}{key}.", where)
-
-
-def _build(kind: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return kind(**{key: _build(hints[key], item) for key, item in value.items()})
-    if get_origin(kind) is tuple:
-        inner = [a for a in get_args(kind) if a is not Ellipsis]
-        return tuple(_build(inner[min(i, len(inner) - 1)], item) for i, item in enumerate(value))
-    return value
+    run: RunSettings = RunSettings()
+    compute: ComputeSettings = ComputeSettings()
+    polycrystals: PolycrystalSettings = PolycrystalSettings()
+    composites: CompositeSettings = CompositeSettings()
+    micrographs: MicrographSettings = MicrographSettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
+    vae: FingerprintSettings = FingerprintSettings()
+    latent: LatentSettings = LatentSettings()
+    cp: CrystalPlasticitySettings = CrystalPlasticitySettings()
+    surrogate: SurrogateSettings = SurrogateSettings()
+    elasticity: ElasticitySettings = ElasticitySettings()
+    vae_regression: VAERegressionSettings = VAERegressionSettings()
+    texture_vae: TextureVAESettings = TextureVAESettings()

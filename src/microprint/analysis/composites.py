@@ -1,0 +1,72 @@
+"""Two-phase composites without deep learning: statistics of their structure, and bounds of their property."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from microprint.mechanics.elasticity import hashin_shtrikman, reuss_average, voigt_average
+
+LAGS = (1, 2, 4, 8)  # voxels
+
+
+def volume_fraction(phase_ids: Tensor) -> Tensor:
+    """Share (B,) of phase 1 in volumes (B, n, n, n)."""
+    return phase_ids.double().mean((1, 2, 3))
+
+
+def two_point(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
+    """Probability that two points a lag apart along x, y or z both lie in phase 1; periodic.
+
+    Parameters
+    ----------
+    phase_ids : (B, n, n, n) of 0 and 1.
+    lags : distances, voxels.
+
+    Returns
+    -------
+    (B, 3 len(lags)): along x for all lags, then y, then z.
+    """
+    phase = phase_ids.double()
+    pairs = [(phase * phase.roll(-lag, axis + 1)).mean((1, 2, 3)) for axis in range(3) for lag in lags]
+    return torch.stack(pairs, 1)
+
+
+def statistics(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
+    """Volume fraction and two-point probabilities (B, 1 + 3 len(lags)) of volumes (B, n, n, n)."""
+    return torch.cat([volume_fraction(phase_ids)[:, None], two_point(phase_ids, lags)], 1)
+
+
+def bounds(fraction: Tensor, stiffnesses: Tensor, entry: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
+    """What the volume fraction alone says of one entry of the effective stiffness.
+
+    Parameters
+    ----------
+    fraction : (B,) of phase 1.
+    stiffnesses : (2, 6, 6) isotropic stiffnesses of the phases, Voigt, Pa.
+    entry : row and column of the 6 x 6 matrix.
+
+    Returns
+    -------
+    dict of (B,) Pa: ``voigt`` and ``reuss`` (rigorous for any composite), ``hill`` (their mean), and for isotropic
+    composites ``hs_lower`` and ``hs_upper`` (Hashin & Shtrikman 1963).
+    """
+    shares = torch.stack([1 - fraction, fraction], -1).to(stiffnesses)
+    row, column = entry
+    voigt = voigt_average(stiffnesses, shares)[..., row, column]
+    reuss = reuss_average(stiffnesses, shares)[..., row, column]
+    lower, upper = _hashin_shtrikman_entries(fraction, stiffnesses, entry)
+    return {"voigt": voigt, "reuss": reuss, "hill": (voigt + reuss) / 2, "hs_lower": lower, "hs_upper": upper}
+
+
+def _hashin_shtrikman_entries(fraction: Tensor, stiffnesses: Tensor, entry: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    row, column = entry
+    shear = stiffnesses[:, 5, 5].tolist()
+    bulk = (stiffnesses[:, 0, 0] - 4 / 3 * stiffnesses[:, 5, 5]).tolist()
+    # C = K 1 + 2 G (I - 1/3): both entries below rise with K, and off the diagonal C falls with G.
+    weight = 4 / 3 if row == column else -2 / 3
+    pairs = [hashin_shtrikman(bulk, shear, share) for share in fraction.tolist()]
+    entries = torch.tensor([[k[0] + weight * g[row != column], k[1] + weight * g[row == column]] for k, g in pairs])
+    return entries[:, 0].to(stiffnesses), entries[:, 1].to(stiffnesses)

@@ -1,0 +1,121 @@
+"""Regression of properties: errors, straight lines, ridge, what is held out. Arrays may be numpy or torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from microprint.errors import UserError
+
+PENALTIES = np.logspace(-6, 6, 25)  # of a ridge regression on standardised features
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def r2(predicted: ArrayLike, observed: ArrayLike) -> float:
+    """Coefficient of determination of (N,) or (N, m): one minus the summed squares of errors over those of deviations from
+    the mean.
+
+    Examples
+    --------
+    >>> r2([1.0, 2.0, 3.5], [1.0, 2.0, 3.0])
+    0.875
+    """
+    predicted, observed = (torch.as_tensor(values).double() for values in (predicted, observed))
+    return float(1 - (predicted - observed).square().sum() / (observed - observed.mean(0)).square().sum())
+
+
+def mape(predicted: ArrayLike, observed: ArrayLike) -> float:
+    """Mean absolute percentage error, each error over its own observed value, in %.
+
+    Examples
+    --------
+    >>> mape([110.0, 90.0], [100.0, 100.0])
+    10.0
+    """
+    predicted, observed = (torch.as_tensor(values).double() for values in (predicted, observed))
+    return float(100 * ((predicted - observed).abs() / observed.abs()).mean())
+
+
+def mean_normalised_mape(predicted: ArrayLike, observed: ArrayLike) -> float:
+    """Mean |error| over the mean observed value, in %: what S2 calls mean absolute percentage error."""
+    predicted, observed = (torch.as_tensor(values).double() for values in (predicted, observed))
+    return float(100 * (predicted - observed).abs().mean() / observed.mean())
+
+
+def coverage(mean: Tensor, std: Tensor, observed: Tensor, share: float = 0.9) -> float:
+    """Share of observations inside the central Gaussian interval that should hold `share` of them."""
+    half_width = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor((1 + share) / 2)).item()
+    return ((observed - mean).abs() <= half_width * std).double().mean().item()
+
+
+# --- fits ------------------------------------------------------------------------------------------------------------
+
+
+def straight_line(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
+    """Least-squares line of y (N, T) in x (N, k), evaluated at (B, k): (B, T)."""
+    ones = [torch.cat([torch.ones(len(part), 1, dtype=torch.float64), part.double()], 1) for part in (x, at)]
+    return ones[1] @ torch.linalg.lstsq(ones[0], y.double(), driver="gelsd").solution
+
+
+def ridge(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
+    """Ridge regression of y (N,) or (N, m) on features (N, k), evaluated at (B, k), in double precision.
+
+    The penalty is the one of the smallest leave-one-out error. Each feature counts by its own spread, unless that is less
+    than a thousandth of the largest.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    x, y, at = (values.double() for values in (x, y, at))
+    spread = x.std(0)
+    scale = spread.clamp_min(1e-3 * spread.max()).clamp_min(torch.finfo(spread.dtype).tiny)
+    known, asked = ((values - x.mean(0)) / scale for values in (x, at))
+    return torch.from_numpy(RidgeCV(PENALTIES).fit(known.numpy(), y.numpy()).predict(asked.numpy()))
+
+
+def regressor(kind: str):
+    """Standardised regression: ``mean``, ``ridge`` (penalty by cross-validation) or ``svr`` (radial kernel, as S3)."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.dummy import DummyRegressor
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVR
+
+    models = {"mean": DummyRegressor, "ridge": lambda: RidgeCV(PENALTIES), "svr": lambda: SVR(C=10.0)}
+    return TransformedTargetRegressor(make_pipeline(StandardScaler(), models[kind]()), transformer=StandardScaler())
+
+
+def predict_unseen(kind: str, features: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> np.ndarray:
+    """Predictions (N,) of each group by a model fitted to all other groups.
+
+    Parameters
+    ----------
+    kind : see `regressor`.
+    features : (N, k)
+    labels : (N,) in any unit.
+    groups : (N,) what is held out together: the image (honest), or a number drawn for each patch (flattering).
+
+    Raises
+    ------
+    UserError
+        For fewer than two groups.
+    """
+    features, labels, groups = np.asarray(features), np.asarray(labels, float), np.asarray(groups)
+    if len(np.unique(groups)) < 2:
+        raise UserError("one image alone cannot be held out", "property prediction", "Give micrographs of two or more")
+    predicted = np.empty_like(labels)
+    for group in np.unique(groups):
+        held_out = groups == group
+        model = regressor(kind).fit(features[~held_out], labels[~held_out])
+        predicted[held_out] = model.predict(features[held_out])
+    return predicted
+
+
+def mean_by(groups: ArrayLike, values: ArrayLike) -> np.ndarray:
+    """Mean of the values in each group, groups in ascending order."""
+    groups, values = np.asarray(groups), np.asarray(values, float)
+    return np.array([values[groups == group].mean() for group in np.unique(groups)])

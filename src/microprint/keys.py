@@ -1,0 +1,98 @@
+"""Keys: short hashes of all that a result depends on, the same on every supported Python."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from microprint import PUBLIC
+
+PACKAGE = Path(__file__).parent
+
+
+def digest(*parts: Any) -> str:
+    """Short hash of JSON-like parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Short hash of a file's content."""
+    status = path.stat()
+    return _file_digest(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _file_digest(path: Path, modified: int, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def code_digest(source: str) -> str:
+    """Short hash of what Python source does: comments, layout and docstrings do not count."""
+    return digest(_plain(ast.parse(source)))
+
+
+def _plain(node: Any) -> Any:
+    """Syntax tree as lists. Empty fields are left out: releases of Python differ in which of them they have."""
+    if isinstance(node, ast.AST):
+        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node) if name != "ctx")
+        return [type(node).__name__, *([name, value] for name, value in fields if value not in (None, []))]
+    if isinstance(node, list):
+        return [_plain(item) for item in node if not _is_text(item)]
+    return None if node is None else ascii(node)
+
+
+def _is_text(statement: Any) -> bool:
+    """Whether a statement is a docstring, or another text that nothing is done with."""
+    return (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
+    )
+
+
+def modules_imported(source: str) -> set[str]:
+    """Names of the package's modules that a source imports, function-level imports included."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            public = PUBLIC if node.module == "microprint" else {}
+            names |= {node.module} | {f"{node.module}.{public.get(alias.name, alias.name)}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == "microprint" and _module_file(name)}
+
+
+def source_digest(modules: Iterable[str]) -> str:
+    """Hash of the code of some modules, of all modules of the package that they import, and of the data beside the code."""
+    pending, seen = set(modules), {}
+    while pending:
+        name = pending.pop()
+        path = _module_file(name)
+        seen[name], imported = _read(path, path.stat().st_mtime_ns)
+        pending |= imported - seen.keys()
+    return digest(*([name, code, *_data(_module_file(name))] for name, code in sorted(seen.items())))
+
+
+@cache
+def _read(path: Path, modified: int) -> tuple[str, set[str]]:
+    """Hash of a module's code, and the modules that it imports."""
+    source = path.read_text()
+    return code_digest(source), modules_imported(source)
+
+
+def _data(path: Path) -> list[list[str]]:
+    """Files that a package carries beside its code (materials, reference results), with their hashes."""
+    beside = sorted(path.parent.iterdir()) if path.name == "__init__.py" else []
+    return [[file.name, file_digest(file)] for file in beside if file.is_file() and file.suffix not in (".py", ".pyc")]
+
+
+def _module_file(name: str) -> Path | None:
+    if name.split(".")[0] != "microprint":
+        return Path(sys.modules[name].__file__)  # a step of a user's own
+    base = PACKAGE.joinpath(*name.split(".")[1:])
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)

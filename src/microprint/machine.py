@@ -1,0 +1,133 @@
+"""The machine that work runs on: its device, its threads, and how far the work has come."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from microprint.errors import UserError
+
+Result = TypeVar("Result")
+# Seconds between two lines of progress in a batch run.
+LINE_EVERY_S = 15.0
+
+
+def cache_folder() -> Path:
+    """Folder for what is made once a machine, VGG19's weights and compiled code: $MICROPRINT_CACHE, else ~/.cache/microprint."""
+    return Path(os.environ.get("MICROPRINT_CACHE") or Path.home() / ".cache" / "microprint")
+
+
+def choose_device(name: str) -> torch.device:
+    """Device by its name, ``auto`` meaning a GPU where there is one; raises `UserError` where there is none such."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"compute.device = {name!r} is not to be had here ({str(error).splitlines()[0]})", remedy="Use auto, cpu or cuda"
+        ) from None
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: sums over several are rounded differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_threads(solve: Callable[..., Result], chunks: Sequence[tuple[Any, ...]], device: torch.device | str) -> list[Result]:
+    """Results ``solve(*chunk)`` of all chunks, in order.
+
+    On a CPU each thread marches through its own, torch's operations with one thread each: threads that share every
+    operation wait more. Elsewhere chunks follow one another.
+    """
+    threads = min(torch.get_num_threads(), len(chunks)) if torch.device(device).type == "cpu" else 1
+    if threads == 1:
+        return [solve(*chunk) for chunk in chunks]
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda chunk: solve(*chunk), chunks))
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def watched() -> bool:
+    """Whether a person looks on: a terminal, or a notebook that the runner did not start."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return sys.stderr.isatty() or (hasattr(shell, "kernel") and "MICROPRINT_BATCH" not in os.environ)
+
+
+def progress(items: Iterable, label: str, total: int | None = None) -> Iterator:
+    """Iterate with a bar where a person watches, and now and then a line otherwise."""
+    with Progress(label, len(items) if total is None else total) as shown:  # type: ignore[arg-type]
+        for item in items:
+            yield item
+            shown.add()
+
+
+class Progress:
+    """How far some work has come: a bar where a person watches, and now and then a line otherwise.
+
+    Parameters
+    ----------
+    label, unit : what is done, and what is counted.
+    total : how many there are.
+    done : how many an earlier process has done; they count neither for the speed nor for the time left.
+    """
+
+    def __init__(self, label: str, total: int, unit: str = "", done: int = 0):
+        self.label, self.total, self.unit, self.done, self.before = label, total, unit, done, done
+        self.begin = self.printed = time.monotonic()
+        self.bar = None
+        if watched():
+            from tqdm import tqdm
+
+            self.bar = tqdm(desc=label, total=total, initial=done, unit=f" {unit or 'steps'}")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *failure) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def add(self, count: int = 1) -> None:
+        """Say that `count` more are done."""
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(count)
+        elif self.done >= self.total or time.monotonic() - self.printed > LINE_EVERY_S:
+            self.printed = time.monotonic()
+            print(self._line(self.printed - self.begin), flush=True)
+
+    def _line(self, seconds: float) -> str:
+        rate = (self.done - self.before) / max(seconds, 1e-9)
+        line = f"{self.label}: {self.done}/{self.total} {self.unit}".rstrip() + f", {seconds:.0f} s"
+        if self.unit:
+            line += f", {rate:.3g} {self.unit}/s"
+        return line if self.done >= self.total else f"{line}, about {duration((self.total - self.done) / rate)} left"
+
+
+def duration(seconds: float) -> str:
+    """A span of time in the unit that suits it."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,286 @@
+"""One time step of many volume elements: Newton-Krylov iterations, led near the solution by accelerated fixed-point steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from microprint.mechanics.anderson import Anderson
+from microprint.mechanics.elasticity import isotropic_part
+from microprint.mechanics.load import LoadStep
+from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
+from microprint.mechanics.spectral import PeriodicCell, conjugate_gradients
+from microprint.mechanics.state import Batch, State
+from microprint.mechanics.tensors import VOIGT_PAIRS, mandel_rotation, quadratic
+
+RUNNING, CONVERGED, FAILED = 0, 1, 2
+# Strong latent hardening (Cu) gives a time step several solutions. An accelerated fixed-point iteration with the elastic
+# stiffness finds the one next to the elastic prediction, DAMASK's; Newton's method takes over where the error, relative
+# to the stress, is below this, and gives back after so many steps in vain.
+NEAR, PATIENCE = 0.03, 3
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Tolerances and limits of the solver.
+
+    Attributes
+    ----------
+    equilibrium : rms of the stress that is out of balance, relative to the rms of the stress.
+    boundary : deviation of a prescribed mean stress, relative likewise.
+    newton_iterations : evaluations of the law in one increment, after which it is cut back.
+    cutbacks : how often an increment may be halved.
+    forcing, linear_iterations : relative tolerance and limit of conjugate gradients.
+    """
+
+    equilibrium: float = 2e-4
+    boundary: float = 1e-4
+    newton_iterations: int = 300
+    cutbacks: int = 4
+    forcing: float = 0.05
+    linear_iterations: int = 60
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Conditions of one time step: mean stress at its ends (3, 3), rates and the mean F at its beginning (3, 3, B, 1)."""
+
+    step: LoadStep
+    P_begin: Tensor
+    P_end: Tensor
+    F_begin: Tensor
+    fraction: tuple[float, float] = (0.0, 1.0)
+
+    def halves(self) -> tuple[Boundary, Boundary]:
+        begin, end = self.fraction
+        middle = 0.5 * (begin + end)
+        return replace(self, fraction=(begin, middle)), replace(self, fraction=(middle, end))
+
+    @property
+    def free(self) -> list[list[bool]]:
+        """Components (3, 3) of the mean F that the stress condition decides."""
+        return self.step.stress_prescribed
+
+    @property
+    def P(self) -> Tensor:
+        """Mean stress (3, 3) at the end."""
+        return torch.lerp(self.P_begin, self.P_end, self.fraction[1])
+
+    def apply(self, guess: State, old: State, elements: Tensor) -> State:
+        """The guess, with the prescribed components of the mean F set to their values at the end."""
+        F = guess.F_mean.clone()
+        begin = self.F_begin.index_select(-2, elements)
+        dt = self.step.t / self.step.N * self.fraction[1]
+        for i in range(3):
+            for j in range(3):
+                if not self.free[i][j]:
+                    F[i, j] = begin[i, j] + dt * self.step.dot_F[i][j]
+        return replace(guess, F_mean=F)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a time step of all elements has in common; `linear_cell` is the cell in the precision of the tangent."""
+
+    cell: PeriodicCell
+    linear_cell: PeriodicCell
+    law: Law
+    numerics: Numerics
+    boundary: Boundary
+    dt: float
+
+    @cached_property
+    def free(self) -> Tensor:
+        """Free components (6, 1) in Mandel's order; a free shear of F moves sqrt(1/2) of Mandel's shear strain."""
+        free = [self.boundary.free[i][j] or self.boundary.free[j][i] for i, j in VOIGT_PAIRS]
+        return torch.tensor(free, dtype=torch.float64, device=self.cell.device)[:, None]
+
+
+@dataclass
+class TimeStep(Batch):
+    """Iterations of one time step for a shrinking set of volume elements.
+
+    Elements with an extrapolated guess start with Newton's method, others with Anderson's. A Newton step that made an
+    element worse is halved from where the element stood before, a few times; Anderson's are taken as they are.
+
+    Attributes
+    ----------
+    old, new, accepted : states at the step's beginning, at the present guess, and where the iteration stood before.
+    error : least error met (B, 1).   near, rejected : (B, 1), see `NEAR`, and Newton steps rejected in a row.
+    newton, better, fallen : (B, 1) bool: which method, whether the guess is better, whether Newton's just gave back.
+    coupled : (B, V) bool.   expected : change of S (6, B, V) that the last step promised.
+    tangent : (6, 6, B, V).   force : divergence of P (3, B, K).   gap : of the mean stress (6, B, 1).
+    step : the last step, one vector (3, B, K + 2): the spectrum of u, then the mean strain (see `_pack`).
+    """
+
+    problem: Problem
+    old: State
+    new: State
+    accepted: State
+    error: Tensor
+    near: Tensor
+    rejected: Tensor
+    newton: Tensor
+    better: Tensor
+    fallen: Tensor
+    coupled: Tensor
+    expected: Tensor
+    tangent: Tensor
+    force: Tensor
+    gap: Tensor
+    step: Tensor
+    anderson: Anderson
+
+    @classmethod
+    def begin(cls, problem: Problem, old: State, new: State, extrapolated: bool) -> TimeStep:
+        """The iteration before its first evaluation; `extrapolated` says whether `new` is more than the old state."""
+        each, cell = torch.zeros_like(old.F_mean[0, 0]), problem.cell
+        no = torch.zeros_like(each, dtype=torch.bool)
+        size = torch.cat([cell.t2[0] * cell.weight, cell.weight.new_ones(2)])
+        return cls(
+            problem, old, new, accepted=new,
+            error=torch.full_like(each, torch.inf), near=torch.full_like(each, NEAR), rejected=each,
+            newton=torch.full_like(no, extrapolated), better=no, fallen=no,
+            coupled=torch.zeros_like(old.S[0], dtype=torch.bool), expected=torch.zeros_like(old.S, dtype=TANGENT_DTYPE),
+            tangent=old.S.new_zeros(1, 1, *old.S.shape[1:], dtype=TANGENT_DTYPE), force=torch.zeros_like(new.u),
+            gap=each.expand(6, -1, -1), step=new.u.new_zeros(3, len(each), cell.frequencies + 2),
+            anderson=Anderson(lambda a, b: (a * b * size).sum((0, 2))),
+        )  # fmt: skip
+
+    def evaluate(self) -> Tensor:
+        """Law and residual at the present guess; verdict of each element (B,)."""
+        new, old, batch = self.new, self.old, self.old.S.shape[-2:]
+        F = new.F_mean + self.problem.cell.gradient(new.u)
+        # Far from the solution, the resistances' guess is the step's beginning: that too keeps to the solution next to it.
+        guess = new.xi if self.newton.all() else torch.where(self.newton, new.xi, old.xi)
+        flat = (x.flatten(-2) for x in (F, old.F_p_inverse, old.xi, old.gamma))
+        coupled, expected = (self.coupled & self.newton).flatten(), self.expected.flatten(-2)
+        answer = self.problem.law.respond(*flat, self.problem.dt, new.S.flatten(-2), guess.flatten(-2), coupled, expected)
+        grid = {name: value.unflatten(-1, batch) for name, value in vars(answer).items()}
+        self.coupled, self.tangent = grid["coupled"], grid["tangent"]
+        self.new = State(new.u, new.F_mean, grid["F_p_inverse"], grid["stress"], grid["xi"], grid["gamma"])
+        return self._judge(grid["P"], grid["converged"].all(-1, keepdim=True))[:, 0]
+
+    def _judge(self, P: Tensor, lawful: Tensor) -> Tensor:
+        cell, numerics, boundary = self.problem.cell, self.problem.numerics, self.problem.boundary
+        size = P.square().sum((0, 1)).mean(-1, keepdim=True).sqrt()
+        self.force = cell.divergence(P)
+        short = boundary.P[:, :, None, None] - P.mean(-1, keepdim=True)
+        zero = torch.zeros_like(size)
+        self.gap = torch.stack(
+            [
+                sum((short[a, b] for a, b in {(i, j), (j, i)} if boundary.free[a][b]), zero) * (1.0 if i == j else sqrt(0.5))
+                for i, j in VOIGT_PAIRS
+            ]
+        )
+        imbalance, gap = cell.projected_rms(self.force)[:, None], self.gap.square().sum(0).sqrt()
+        error = (imbalance.square() + gap.square()).sqrt()
+        self.better = lawful & (~self.newton | (error < self.error))
+        self.error = torch.where(self.better, error, self.error)
+        self._choose(error / size)
+        balanced = (imbalance <= numerics.equilibrium * size) & (gap <= numerics.boundary * size) & lawful
+        return torch.where(balanced, CONVERGED, torch.where(torch.isinf(self.error), FAILED, RUNNING))
+
+    def _choose(self, error: Tensor) -> None:
+        """Newton's or Anderson's method for each element, at an error relative to the stress (B, 1)."""
+        self.rejected = torch.where(self.better, 0.0, self.rejected + 1)
+        vain = self.newton & (self.rejected >= PATIENCE)
+        self.near = torch.where(vain, 0.3 * self.near, self.near)
+        self.fallen = vain
+        self.newton = (self.newton & ~vain) | (~self.newton & self.better & (error < self.near))
+
+    def correct(self) -> Tensor:
+        """Next guess; returns the linear solver's iterations (B,)."""
+        x, used = self._linearised()
+        self._expect(x)
+        if not self.newton.all():
+            x = torch.where(self.newton, x, self.anderson.step(x, self.step, self.better & ~self.newton))
+        # Elements that Newton's method left in the lurch stand still once, for a residual where they stood before.
+        repeat = torch.where(self.fallen, 0.0, 0.5 * self.step)
+        self.accepted = self.new.where(self.better, self.accepted)
+        self.step = torch.where(self.better, x, repeat)
+        frequencies = self.problem.cell.frequencies
+        u, F = self.step[..., :frequencies], self._mean_F(_unpack(self.step[..., frequencies:]))
+        self.new = replace(self.accepted, u=self.accepted.u + u, F_mean=self.accepted.F_mean + F)
+        return used
+
+    def _expect(self, x: Tensor) -> None:
+        """Change of S, in sample axes, that a Newton step promises: it saves the law an iteration."""
+        frequencies = self.problem.cell.frequencies
+        strain = self.problem.linear_cell.strain(x[..., :frequencies].to(TANGENT_DTYPE))
+        strain += (_unpack(x[..., frequencies:]) * self.problem.free).to(TANGENT_DTYPE)[..., None]
+        promised = torch.where(self.newton, (self.tangent * strain).sum(1), 0.0)
+        self.expected = torch.where(self.better, promised, torch.where(self.fallen, 0.0, 0.5 * self.expected))
+
+    def _linearised(self) -> tuple[Tensor, Tensor]:
+        """Solution of the linearised cell (3, B, K + 2) and the iterations that it took (B,)."""
+        cell, tangent, dtype = self.problem.linear_cell, self._search_tangent(), TANGENT_DTYPE
+        bulk, shear = isotropic_part(tangent.mean(-1))
+        frequencies, free = cell.frequencies, self.problem.free.to(dtype)
+        reference = _isotropic_inverse(bulk, shear, free[:, 0].bool())
+
+        def operator(x: Tensor) -> Tensor:
+            strain = cell.strain(x[..., :frequencies])
+            strain += (_unpack(x[..., frequencies:]) * free)[..., None]
+            stress = (tangent * strain).sum(1)
+            force, mean = cell.strain_adjoint(stress)
+            return torch.cat([force, _pack(mean * free)], -1)
+
+        def precondition(r: Tensor) -> Tensor:
+            mean = (reference * _unpack(r[..., frequencies:])).sum(1)
+            return torch.cat([cell.green(r[..., :frequencies], bulk, shear), _pack(mean)], -1)
+
+        weight = torch.cat([cell.weight, cell.weight.new_ones(2)])
+        size = self.force.abs().amax((0, 2)).clamp(min=1.0)
+        rhs = torch.cat([-self.force / size[:, None], _pack(self.gap[..., 0] / size)], -1).to(dtype)
+        x, used = conjugate_gradients(
+            operator,
+            precondition,
+            rhs,
+            lambda a, b: (a * b * weight).sum((0, 2)),
+            self.problem.numerics.forcing,
+            self.problem.numerics.linear_iterations,
+        )
+        return x.to(self.force.dtype) * size[:, None], used.to(torch.int64)
+
+    def _search_tangent(self) -> Tensor:
+        """Consistent tangent for Newton's method, elastic stiffness for Anderson's (6, 6, B, V)."""
+        if self.newton.all():
+            return self.tangent
+        turn = mandel_rotation(self.old.F_p_inverse.to(TANGENT_DTYPE))
+        elastic = quadratic(turn, self.problem.law.stiffness.to(TANGENT_DTYPE)[:, :, None, None])
+        return torch.where(self.newton, self.tangent, elastic)
+
+    def _mean_F(self, strain: Tensor) -> Tensor:
+        """Change of the mean F (3, 3, B, 1) for a mean strain (6, B) of the free components."""
+        F = torch.zeros_like(self.new.F_mean)
+        for k, (i, j) in enumerate(VOIGT_PAIRS):
+            for a, b in {(i, j), (j, i)}:
+                if self.problem.boundary.free[a][b]:
+                    F[a, b, :, 0] = strain[k] * (1.0 if i == j else sqrt(2.0))
+        return F
+
+
+def _pack(vector: Tensor) -> Tensor:
+    """Six components (6, B) as two entries of three rows (3, B, 2), to travel with the spectrum."""
+    return vector.unflatten(0, (3, 2)).transpose(1, 2)
+
+
+def _unpack(packed: Tensor) -> Tensor:
+    return packed.transpose(1, 2).flatten(0, 1)
+
+
+def _isotropic_inverse(bulk: Tensor, shear: Tensor, free: Tensor) -> Tensor:
+    """Inverse (6, 6, B) of isotropic Mandel matrices on the free components, nil elsewhere."""
+    index = free.nonzero()[:, 0]
+    matrix = 2 * shear * torch.eye(6, device=bulk.device, dtype=bulk.dtype)[:, :, None]
+    matrix[:3, :3] += bulk - 2 * shear / 3
+    result = torch.zeros_like(matrix)
+    if len(index):
+        block = matrix[index][:, index].permute(2, 0, 1)
+        result[index[:, None], index] = torch.linalg.inv(block).permute(1, 2, 0)
+    return result

@@ -1,0 +1,154 @@
+"""What a notebook opens and closes: its parameters, the steps and artifacts of its run, its results."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import torch
+
+from microprint import store
+from microprint.cluster import submit
+from microprint.machine import choose_device
+from microprint.params import Params, as_dict, validate
+from microprint.steps import Declared, Step, run_step, stream_seed
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one number of a notebook, for the report.
+
+    Attributes
+    ----------
+    label, unit : what it is.
+    value, baseline, paper : ours, the trivial baseline's and the published one (None where there is none).
+    """
+
+    label: str
+    value: float
+    unit: str = ""
+    baseline: float | None = None
+    paper: float | None = None
+
+
+class Notebook:
+    """A notebook in its run; made by `open_notebook`.
+
+    Attributes
+    ----------
+    params : the sections of its parameters cell; another one is refused, since its values would not be the run's.
+    device : torch device of the run.
+    """
+
+    def __init__(self, params: Params, sections: Mapping[str, Any]):
+        self._all, self._sections = params, {"run", "compute", *sections}
+        self.params = Declared(params, self._sections, "the notebook")
+        self.folder, self.device = run_folder(params), choose_device(params.compute.device)
+        self._artifacts: dict[str, str] = {}  # keys of all that was made or read
+        self._seconds: dict[str, float] = {}
+
+    def do(self, step: Step, **arguments: str) -> list[Path]:
+        """Run a step where `compute.engine` says, or find its artifacts there already; return their paths."""
+        if missing := {name.split(".")[0] for name in step.reads} - self._sections:
+            raise LookupError(f"step {step.name} reads {', '.join(missing)}: state it in the parameters cell and open_notebook")
+        call = (step, self._all, self.folder / "artifacts", arguments)
+        here = step.chunked or self.params.compute.engine == "local"
+        paths = run_step(*call) if here else submit(self.params.compute, run_step, *call)
+        made = {path.name: store.provenance_of(path) for path in paths}
+        self._artifacts |= {name: provenance["key"] for name, provenance in made.items()}
+        # The outputs of a step are written one after the other: the last one knows how long all of them took.
+        self._seconds[" ".join((step.name, *arguments.values()))] = max(p.get("seconds", 0.0) for p in made.values())
+        return paths
+
+    def path(self, name: str) -> Path:
+        """Path of an artifact of this run; `UserError` if it is missing or damaged."""
+        path = self.folder / "artifacts" / name
+        self._artifacts[name] = store.provenance_of(path).get("key", "")
+        return path
+
+    def open(self, name: str, kind: str | None = None) -> h5py.File:
+        """Artifact of this run, open for reading; `UserError` if it is missing or damaged."""
+        return store.open_hdf5(self.path(name), kind)
+
+    def load_json(self, name: str) -> dict[str, Any]:
+        """Artifact of numbers of this run."""
+        return store.load_json(self.path(name))
+
+    def generator(self, label: str) -> torch.Generator:
+        """Random generator of one stream of the notebook, from the run's seed."""
+        return torch.Generator().manual_seed(stream_seed(self.params.run.seed, label))
+
+    def close(self, number: str, *, metrics: Mapping[str, float], headline: Headline, figure=None):
+        """Record a notebook's metrics, headline and picture for the report, and show its provenance.
+
+        Parameters
+        ----------
+        number : of the notebook, e.g. ``"03"``; every metric's name starts with it.
+        metrics : flat dictionary of numbers, the unit in the name; what is no finite number is left out, and named.
+        figure : matplotlib figure for the index page.
+        """
+        if wrong := [name for name in metrics if not name.startswith(f"{number}.")]:
+            raise ValueError(f"metrics of notebook {number} start with {number}., unlike {wrong[0]}")
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        if unknown := sorted(metrics.keys() - finite):
+            print(f"not recorded, as there is no number: {', '.join(unknown)}")
+        results = self.folder / "results"
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
+        record = {
+            "metrics": finite,
+            "headline": vars(headline) | {"value": float(headline.value) if math.isfinite(headline.value) else None},
+            "artifacts": self._artifacts,
+            "steps_seconds": self._seconds,
+            "peak_mib": peak,
+        }
+        store.save_json(results / f"{number}.json", record)
+        if figure is not None:
+            with store.atomic(results / f"{number}.png") as temporary:
+                figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
+        return self._provenance()
+
+    def _provenance(self):
+        from IPython.display import Markdown
+
+        facts = store.environment()
+        packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
+        commit = (facts["commit"] or "none")[:10] + (" with uncommitted changes" if facts["dirty"] else "")
+        return Markdown(
+            f"**Provenance** · {store.now()} · commit {commit} · Python {facts['python']}, {packages} · "
+            f"{facts['machine']}, device {self.device} · run `{self.params.run.name}`, seed {self.params.run.seed}"
+        )
+
+
+def open_notebook(**sections: Mapping[str, Any]) -> Notebook:
+    """Check the sections of a notebook's parameters cell and open the run's folder.
+
+    Parameters
+    ----------
+    **sections : plain dictionaries, as in a parameter file; what they leave out has its default.
+
+    Raises
+    ------
+    UserError
+        For an unknown or ill-typed parameter, or one that does not go with another.
+    """
+    return Notebook(validate(sections, "the parameters cell", whole=False), sections)
+
+
+def run_folder(params: Params) -> Path:
+    """Folder of the run: absolute, or below the repository that the working directory lies in."""
+    here = Path.cwd()
+    repository = next((p for p in (here, *here.parents) if (p / "run_all.py").is_file()), here)
+    return repository / params.run.root / params.run.name
+
+
+def save_resolved(params: Params) -> Path:
+    """Write the run's complete parameters, for reruns and for steps from a shell."""
+    path = run_folder(params) / "params.json"
+    store.save_json(path, as_dict(params))
+    return path

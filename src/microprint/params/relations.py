@@ -1,0 +1,119 @@
+"""What must hold between parameters, beyond the type and range of each: checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+from microprint.errors import UserError
+from microprint.params.sections import Params
+
+SYNTHETIC = "synthetic"
+CASTINGS = 12  # micrographs that the study draws itself
+Faults = Iterator[tuple[str, str]]  # what is wrong, and the remedy
+
+
+def check_relations(params: Params, where: object, sections: Collection[str]) -> None:
+    """Raise `UserError` for the first relation between these sections that does not hold."""
+    for names, faults in RELATIONS.items():
+        if set(names) <= set(sections):
+            for what, remedy in faults(*(getattr(params, name) for name in names)):
+                raise UserError(what, where, remedy)
+
+
+def _composites(composites) -> Faults:
+    if composites.fraction_low >= composites.fraction_high:
+        yield (
+            f"composites.fraction_low = {composites.fraction_low} is not below fraction_high = {composites.fraction_high}",
+            "Give the smaller volume fraction first",
+        )
+    if not composites.widths:
+        yield "composites.widths is empty", "Give one filter width at least"
+
+
+def _shares(shares) -> Faults:
+    if shares.train_share + shares.validation_share >= 1:
+        yield (
+            f"preprocessing.train_share = {shares.train_share} and validation_share = {shares.validation_share} leave no test set",
+            "Lower one of them",
+        )
+
+
+def _load(cp) -> Faults:
+    if cp.strain == 0:
+        yield "cp.strain = 0 is no load", "Give the strain at the end, negative for compression"
+
+
+def _grid(polycrystals, cp) -> Faults:
+    if polycrystals.source == SYNTHETIC and cp.edge < polycrystals.edge and polycrystals.edge % cp.edge:
+        yield (
+            f"cp.edge = {cp.edge} does not divide polycrystals.edge = {polycrystals.edge}",
+            "Choose a divisor, or polycrystals.edge itself",
+        )
+
+
+def _images(images) -> Faults:
+    if images.source == SYNTHETIC and images.edge > min(images.rows, images.columns):
+        yield (
+            f"micrographs.edge = {images.edge} is more than the {images.rows} x {images.columns} pixels of an image",
+            "Lower micrographs.edge",
+        )
+
+
+def _style(texture) -> Faults:
+    if texture.edge % 16:
+        yield f"texture_vae.edge = {texture.edge} is no multiple of 16", "Choose 32, 48, 64 or more"
+    if not texture.layers:
+        yield "texture_vae.layers is empty", "Name one layer of VGG19 at least"
+
+
+def _patches(images, texture) -> Faults:
+    if texture.edge > images.edge:
+        yield (
+            f"texture_vae.edge = {texture.edge} is more than the micrographs.edge = {images.edge} pixels of a patch",
+            "Lower texture_vae.edge",
+        )
+    if images.source == SYNTHETIC:
+        yield from sample_faults(texture.test_samples, CASTINGS)
+
+
+def sample_faults(samples: Collection[int], images: int) -> Faults:
+    """Faults of `texture_vae.test_samples` where there are so many images."""
+    unknown = [number for number in samples if number >= images]
+    if unknown:
+        yield f"texture_vae.test_samples: there is no image {unknown[0]}", f"The images are numbered 0 to {images - 1}"
+    elif len(set(samples)) >= images:
+        yield f"texture_vae.test_samples = {list(samples)} leaves no image to train on", "Name some of them, not all"
+
+
+def _regression(regression) -> Faults:
+    names = regression.properties
+    if not names or len(set(names)) < len(names):
+        yield f"vae_regression.properties = {list(names)}", "Name each property once, and one at least"
+    elif names[0][1] != names[0][2]:
+        yield (
+            f"vae_regression.properties begins with {names[0]}, by which no design can be asked for",
+            "Put one of the diagonal first: C11, C22, C33, C44, C55 or C66",
+        )
+    if not regression.style_layers:
+        yield "vae_regression.style_layers is empty", "Name one layer of VGG19 at least"
+    if not regression.targets_gpa:
+        yield "vae_regression.targets_gpa is empty", "Give one wanted value at least"
+
+
+def _cases(elasticity, regression) -> Faults:
+    shears = [name for name in regression.properties if name in ("C44", "C55", "C66")]
+    if shears and elasticity.cases != "all":
+        yield f"vae_regression.properties: {shears[0]} is not simulated", "Set elasticity.cases to all"
+
+
+RELATIONS: dict[tuple[str, ...], Callable[..., Faults]] = {
+    ("composites",): _composites,
+    ("preprocessing",): _shares,
+    ("cp",): _load,
+    ("polycrystals", "cp"): _grid,
+    ("micrographs",): _images,
+    ("texture_vae",): _style,
+    ("micrographs", "texture_vae"): _patches,
+    ("vae_regression",): _regression,
+    ("elasticity", "vae_regression"): _cases,
+}

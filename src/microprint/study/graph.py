@@ -1,0 +1,182 @@
+"""The notebooks as a graph: which artifacts each reads and makes follows from its code and from the steps that it does."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+
+from microprint.errors import UserError
+from microprint.keys import code_digest, modules_imported, source_digest
+from microprint.steps import Step
+
+REPOSITORY = Path(__file__).parents[3]
+SYNC = "jupytext --sync notebooks/*.py"
+READERS = ("open", "path", "load_json")  # methods of `Notebook` that read an artifact
+
+
+@dataclass(frozen=True)
+class NotebookSource:
+    """A numbered notebook as it stands in the repository.
+
+    Attributes
+    ----------
+    number, path : e.g. ``"03"`` and its ``.ipynb``.
+    cells : source of its code cells; the one that holds the parameters is `parameters`.
+    """
+
+    number: str
+    path: Path
+    cells: tuple[str, ...]
+    parameters: str
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """Parameter sections that its parameters cell names."""
+        return tuple(literals(self.parameters))
+
+    @cached_property
+    def code(self) -> str:
+        """Hash of its code."""
+        return code_digest("\n".join(self.cells))
+
+    @property
+    def package(self) -> str:
+        """Hash of the package's modules that it imports."""
+        return source_digest(modules_imported("\n".join(self.cells)))
+
+    @cached_property
+    def steps(self) -> list[tuple[Step, dict[str, str]]]:
+        """Steps that it does, with their arguments; ``*`` for one that is known only when the notebook runs."""
+        tree = ast.parse("\n".join(self.cells))
+        imported = dict(_imports(tree))
+        calls = [call for call in _calls(tree) if call.func.attr == "do"]
+        return [(_step(call.args[0], imported, self.path), {k.arg: _pattern(k.value) for k in call.keywords}) for call in calls]
+
+    @cached_property
+    def makes(self) -> set[str]:
+        """Artifacts that it makes, as patterns."""
+        return {name.format(**arguments) for step, arguments in self.steps for name in step.outputs}
+
+    @cached_property
+    def reads(self) -> set[str]:
+        """Artifacts that it or its steps read and that it does not make itself, as patterns."""
+        tree = ast.parse("\n".join(self.cells))
+        own = {_pattern(call.args[0]) for call in _calls(tree) if call.func.attr in READERS}
+        inputs = {name.format(**arguments) for step, arguments in self.steps for name in step.inputs}
+        return {name for name in own | inputs if not any(alike(name, made) for made in self.makes)}
+
+
+def load_notebooks(folder: Path = REPOSITORY / "notebooks") -> dict[str, NotebookSource]:
+    """All notebooks by number.
+
+    Raises
+    ------
+    UserError
+        If one is missing, is out of step with its ``.py``, or has no parameters cell.
+    """
+    return {number: _load(number, folder) for number in numbers(folder)}
+
+
+def numbers(folder: Path = REPOSITORY / "notebooks") -> list[str]:
+    """Numbers of the notebooks of a folder, in order."""
+    return sorted({path.name[:2] for path in folder.glob("[0-9][0-9]_*.*") if path.suffix in (".py", ".ipynb")})
+
+
+def needs(notebooks: Mapping[str, NotebookSource]) -> dict[str, list[str]]:
+    """For each notebook those before it that make what it reads; raises `UserError` for what none of them makes."""
+    parents: dict[str, list[str]] = {}
+    for number, notebook in notebooks.items():
+        makers = {
+            name: [n for n in parents if any(alike(name, made) for made in notebooks[n].makes)] for name in notebook.reads
+        }
+        if orphans := sorted(name for name, earlier in makers.items() if not earlier):
+            raise UserError(f"reads {orphans[0]}, which no notebook before it makes", notebook.path)
+        parents[number] = sorted({n for numbers in makers.values() for n in numbers})
+    return parents
+
+
+def alike(first: str, other: str) -> bool:
+    """Whether two patterns with ``*`` can mean the same artifact."""
+    return fnmatchcase(first.replace("*", "x"), other) or fnmatchcase(other.replace("*", "x"), first)
+
+
+def literals(cell: str) -> dict[str, Any]:
+    """Names and values that a parameters cell assigns; its values are literals."""
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell).body if isinstance(node, ast.Assign)}
+
+
+def _load(number: str, folder: Path) -> NotebookSource:
+    path = next(iter(sorted(folder.glob(f"{number}_*.ipynb"))), None)
+    if path is None:
+        raise UserError(f"holds no notebook {number}", folder, f"Make it from its .py with: {SYNC}")
+    notebook = nbformat.read(path, as_version=4)
+    _check_pair(path, notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    parameters = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(parameters) != 1:
+        raise UserError("has no cell tagged `parameters`", path, "Tag the cell that holds its default parameters")
+    return NotebookSource(number, path, tuple(cell.source for cell in cells), parameters[0])
+
+
+def _check_pair(path: Path, notebook: nbformat.NotebookNode) -> None:
+    script = path.with_suffix(".py")
+    paired = jupytext.read(script) if script.is_file() else None
+    if paired is None or [(c.cell_type, c.source) for c in paired.cells] != [(c.cell_type, c.source) for c in notebook.cells]:
+        raise UserError(f"differs from {script.name}", path, f"Bring the two in step with: {SYNC}")
+
+
+# --- what the code says ----------------------------------------------------------------------------------------------
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls of methods of what `open_notebook` returned."""
+    opened = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "open_notebook"
+        for target in node.targets
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in opened:
+            yield node
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Names that the package's modules give to the notebook: (module, attribute) of each."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "microprint":
+            yield from ((alias.asname or alias.name, (node.module, alias.name)) for alias in node.names)
+
+
+def _step(expression: ast.expr, imported: Mapping[str, tuple[str, str]], path: Path) -> Step:
+    """The step that an expression such as ``datasets.generate_polycrystals`` names."""
+    first, *attributes = ast.unparse(expression).split(".")
+    if first not in imported:
+        raise UserError(f"does {first}, which is no step that it imports", path)
+    module, name = imported[first]
+    value = getattr(importlib.import_module(module), name, None) or importlib.import_module(f"{module}.{name}")
+    for attribute in attributes:
+        value = getattr(value, attribute)
+    return value
+
+
+def _pattern(expression: ast.expr) -> str:
+    """A text as far as it is known: ``*`` for what is known only when the notebook runs."""
+    if isinstance(expression, ast.Constant):
+        return str(expression.value)
+    if isinstance(expression, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "*" for part in expression.values)
+    return "*"
