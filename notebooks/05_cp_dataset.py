@@ -253,6 +253,6 @@ table([["this run", torch.get_num_threads(), len(cases) / seconds, per_evaluatio
 last = stress[:, -1]
 worst = max(crystal_error, *errors.values())
 metrics = {"05.reference.ours.max_relative_error": worst, "05.random.ours.converged_pct": 100 * good.mean(), "05.random.ours.failed": (~good).sum(),
-           "05.random.ours.mean_mpa_at_0.01": last.mean(), "05.random.ours.sd_mpa_at_0.01": last.std(ddof=1)}
+           f"05.random.ours.mean_mpa_at_{settings.strain:g}": last.mean(), f"05.random.ours.sd_mpa_at_{settings.strain:g}": last.std(ddof=1)}
 notebook.close("05", metrics=metrics, figure=curves_figure,
             headline=Headline("worst relative error of the mean stress against DAMASK", worst))

@@ -51,18 +51,20 @@ from functools import partial
 
 import torch
 
-from microprint import store
-from microprint.analysis import inverse
+from microprint.analysis import composites, regression
 from microprint.networks.gaussian_process import GaussianProcess
 from microprint.notebook import Headline, open_notebook
 from microprint.plots import design as draw
 from microprint.plots import style, table
+from microprint.plots.learning import learning_curves, parity
+from microprint.systems import designs as search
 from microprint.systems.inverse_design import InverseDesign, predict_cnn, train_forward_cnn, train_inverse_design
-from microprint.systems.stiffness import label_stiffness, labelled, phase_stiffnesses, simulate_c11
+from microprint.systems.stiffness import components, entry, label_stiffness, labelled, phase_stiffnesses, simulate_component
 
 style()
 notebook = open_notebook(run=run, compute=compute, elasticity=elasticity, vae_regression=vae_regression)
-GPA = 1e9
+settings, GPA = notebook.params.vae_regression, 1e9
+NAMES, FIRST = settings.properties, settings.properties[0]
 
 # %% [markdown]
 # ## Labels
@@ -80,12 +82,13 @@ GPA = 1e9
 # %%
 notebook.do(label_stiffness)
 with notebook.open("composites.h5") as file, notebook.open("stiffness.h5", "stiffness") as labels:
-    phase, stiffness, split = labelled(file, labels, store.load_json(notebook.path("splits.json"))["composites"])
+    phase, stiffness, split = labelled(file, labels, notebook.load_json("splits.json")["composites"])
     reasons = Counter(reason for reason in labels["reason"].asstr()[:] if reason)
 train, test, failed = split["train"], split["test"], reasons.total()
-c11, fraction = stiffness[:, 0, 0], inverse.volume_fraction(phase)
+values, fraction = components(stiffness, NAMES), composites.volume_fraction(phase)
+first = values[:, 0]
 print(f"{len(phase) + failed} composites of {phase.shape[1]}³ voxels, of which {failed} did not converge", *reasons, sep="; ")
-print(f"{len(train)} to train on, {len(test)} to test on; C11 from {c11.min() / GPA:.1f} to {c11.max() / GPA:.1f} GPa")
+print(f"{len(train)} to train on, {len(test)} to test on; {FIRST} from {first.min() / GPA:.1f} to {first.max() / GPA:.1f} GPa")
 
 # %% [markdown]
 # ## What the volume fraction says
@@ -96,12 +99,12 @@ print(f"{len(train)} to train on, {len(test)} to test on; C11 from {c11.min() / 
 
 # %%
 axis_share = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
-limits = inverse.bounds(axis_share, phase_stiffnesses())
-draw.bounds(fraction, c11 / GPA, axis_share, {name: value / GPA for name, value in limits.items()});
+limits = composites.bounds(axis_share, phase_stiffnesses(), entry(FIRST))
+draw.bounds(fraction, first / GPA, axis_share, {name: value / GPA for name, value in limits.items()}, FIRST);
 
 # %%
-order = c11.argsort()[torch.linspace(0, len(c11) - 1, 6).round().long()]
-draw.cubes(phase[order].numpy(), [f"C11 = {c11[i] / GPA:.0f} GPa\n{100 * fraction[i]:.0f} % hard" for i in order]);
+order = first.argsort()[torch.linspace(0, len(first) - 1, 6).round().long()]
+draw.cubes(phase[order].numpy(), [f"{FIRST} = {first[i] / GPA:.0f} GPa\n{100 * fraction[i]:.0f} % hard" for i in order]);
 
 # %% [markdown]
 # ## Thirteen numbers
@@ -111,12 +114,12 @@ draw.cubes(phase[order].numpy(), [f"C11 = {c11[i] / GPA:.0f} GPa\n{100 * fractio
 # $\ln C_{11}$. Any deep model has to be better than that to be worth its electricity.
 
 # %%
-numbers = inverse.statistics(phase)
-process = GaussianProcess.fit(numbers[train], c11[train].log(), notebook.generator("two-point process"))
-forward = {"mean": c11[train].mean().expand(len(test)), "bounds": inverse.bounds(fraction[test], phase_stiffnesses())["hill"]}
-line = torch.cat([torch.ones(len(phase), 1), numbers], 1).double()
-fitted = torch.linalg.lstsq(line[train], c11[train].log()[:, None], driver="gelsd").solution
-forward |= {"linear": (line[test] @ fitted)[:, 0].exp(), "two_point": process.predict(numbers[test])[0].exp()}
+numbers, logs = composites.statistics(phase), values.log()
+processes = [GaussianProcess.fit(numbers[train], log[train], notebook.generator("two-point process")) for log in logs.unbind(1)]
+hill = [composites.bounds(fraction[test], phase_stiffnesses(), entry(name))["hill"] for name in NAMES]
+forward = {"mean": values[train].mean(0).expand(len(test), -1), "bounds": torch.stack(hill, 1),
+           "linear": regression.straight_line(numbers[train], logs[train], numbers[test]).exp(),
+           "two_point": torch.stack([process.predict(numbers[test])[0].exp() for process in processes], 1)}
 
 # %% [markdown]
 # ## A 3D network
@@ -126,7 +129,7 @@ forward |= {"linear": (line[test] @ fitted)[:, 0].exp(), "two_point": process.pr
 
 # %%
 notebook.do(train_forward_cnn)
-forward["cnn"] = predict_cnn(notebook.path("forward_cnn.safetensors"), phase[test])[:, 0]
+forward["cnn"] = predict_cnn(notebook.path("forward_cnn.safetensors"), phase[test])
 
 # %% [markdown]
 # ## VAE-regression
@@ -146,16 +149,17 @@ forward["cnn"] = predict_cnn(notebook.path("forward_cnn.safetensors"), phase[tes
 for prior in ("gaussian", "mixture"):
     notebook.do(train_inverse_design, prior=prior)
 models = {prior: InverseDesign.load(notebook.path(f"inverse_design_{prior}.safetensors")) for prior in ("gaussian", "mixture")}
-draw.training({name: model.config["history"] for name, model in models.items()});
+learning_curves({name: model.config["history"] for name, model in models.items()},
+                {"regression": "−ln q(c|x) + const / nats", "reconstruction": "reconstruction loss", "kl": "divergence / nats"});
 
 # %%
 median, std = models["mixture"].predict(phase[test])
-forward["vae_regression"] = median[:, 0]
-inside = ((c11[test] - median[:, 0]).abs() < 1.645 * std[:, 0]).double().mean()
+forward["vae_regression"] = median
+inside = ((values[test] - median).abs() < 1.645 * std).double().mean()
 print(f"{100 * inside:.0f} % of the test composites lie inside the regressor's 90 % interval")
 
 # %% [markdown]
-# ## Forward: who predicts $C_{11}$ best?
+# ## Forward: who predicts the stiffness best?
 #
 # S2's "MAPE" divides the mean error by the mean value; the usual one averages each error over its own value, which weighs soft
 # composites more. Both are shown.
@@ -164,20 +168,22 @@ print(f"{100 * inside:.0f} % of the test composites lie inside the regressor's 9
 published = {"bounds": 46.66, "two_point": 6.79, "cnn": 3.69, "vae_regression": 3.50}
 label = {"mean": "mean of the training set", "bounds": "Voigt-Reuss-Hill (volume fraction)", "linear": "linear in 13 numbers",
          "two_point": "Gaussian process on 13 numbers (ours)", "cnn": "3D CNN", "vae_regression": "VAE-regression, mixture (S2)"}
-errors = {name: inverse.mean_normalised_mape(value, c11[test]) for name, value in forward.items()}
-table([[label[name], errors[name], inverse.mape(value, c11[test]), inverse.r2(value, c11[test]), published.get(name)]
-       for name, value in forward.items()],
-      ["model", "mean error / mean (%)", "MAPE (%)", "R²", "S2, 8,900 of 51³ (%)"],
-      f"$C_{{11}}$ of {len(test)} unseen composites of {phase.shape[1]}³ voxels, trained on {len(train)}: a smaller scale than S2's.")
+MEASURES = (regression.mean_normalised_mape, regression.mape, regression.r2)
+errors = {(name, c): [measure(value[:, i], values[test, i]) for measure in MEASURES]
+          for i, c in enumerate(NAMES) for name, value in forward.items()}
+table([[label[name], c, *error, published.get(name) if c == "C11" else None] for (name, c), error in errors.items()],
+      ["model", "component", "mean error / mean (%)", "MAPE (%)", "R²", "S2, 8,900 of 51³ (%)"],
+      f"{len(test)} unseen composites of {phase.shape[1]}³ voxels, trained on {len(train)}: a smaller scale than S2's.")
 
 # %%
-shown = {label[name]: (c11[test].numpy() / GPA, forward[name].numpy() / GPA) for name in ("bounds", "two_point", "vae_regression")}
-draw.parity(shown, "C11 (GPa)", dict(zip(shown, ("constant", "linear", "ours"))));
+shown = {label[n]: (first[test].numpy() / GPA, forward[n][:, 0].numpy() / GPA) for n in ("bounds", "two_point", "vae_regression")}
+parity(shown, f"{FIRST} (GPa)", dict(zip(shown, ("constant", "linear", "ours"))));
 
 # %% [markdown]
 # ## Backward: composites on demand
 #
-# For a target $c$ the generator offers $p(z|c)$; we decode the mean of each component. A decoded field is cut so that its mean
+# A target is a wanted value of the first property; where there are more, the others are those of the training composite
+# that comes nearest to it. For a target $c$ the generator offers $p(z|c)$; we decode the mean of each component. A decoded field is cut so that its mean
 # becomes the share of the hard phase, and then *simulated*: only that tells whether the design does what was asked.
 # With one Gaussian the prior has to average over all morphologies that reach $c$. With two it can keep two families apart;
 # the divergence from a posterior to the mixture is bounded (Hershey and Olsen) by
@@ -185,20 +191,21 @@ draw.parity(shown, "C11 (GPa)", dict(zip(shown, ("constant", "linear", "ours")))
 # $$D_\text{KL}\left(q\,\|\,\sum_k\pi_k p_k\right)\le-\ln\sum_k\pi_k\,e^{-D_\text{KL}(q\|p_k)} .$$
 
 # %%
-targets = torch.tensor(vae_regression["targets_gpa"], dtype=torch.float64) * GPA
-count = {"gaussian": 1, "mixture": vae_regression["components"]}
-latents = {name: [model.latents(float(t), count[name]) for t in targets] for name, model in models.items()}
-fields = {name: [models[name].decode(z) for z, _ in found] for name, found in latents.items()}
-designs = {name: [inverse.binarise(field) for field in found] for name, found in fields.items()}
-simulated_c11 = partial(simulate_c11, tolerance=elasticity["tolerance"])
-achieved = {name: torch.stack([simulated_c11(ids) for ids in found]) for name, found in designs.items()}
+targets = torch.tensor(settings.targets_gpa, dtype=torch.float64) * GPA
+nearest = torch.tensor(train)[(logs[train, 0] - targets.log()[:, None]).abs().argmin(1)]
+wanted = torch.cat([targets[:, None], values[nearest, 1:]], 1)
+count = {"gaussian": 1, "mixture": settings.components}
+latents = {name: [model.latents(w, count[name]) for w in wanted] for name, model in models.items()}
+fields = {name: [models[name].decode(z) for z, _ in pairs] for name, pairs in latents.items()}
+designs = {name: [search.binarise(field) for field in decoded] for name, decoded in fields.items()}
+simulated = partial(simulate_component, name=FIRST, tolerance=notebook.params.elasticity.tolerance)
+achieved = {name: torch.stack([simulated(ids) for ids in proposed]) for name, proposed in designs.items()}
 weights = torch.stack([weight for _, weight in latents["mixture"]])
-nearest = c11[train][(c11[train].log() - targets.log()[:, None]).abs().argmin(1)][:, None]
-typical = c11[train].median().expand(len(targets), 1)
+typical = first[train].median().expand(len(targets), 1)
 
 # %%
-shares = torch.stack([inverse.volume_fraction(ids) for ids in designs["mixture"]])
-draw.mixture_path(targets.numpy() / GPA, weights.numpy(), shares.numpy(), "C11 (GPa)");
+shares = torch.stack([composites.volume_fraction(ids) for ids in designs["mixture"]])
+draw.mixture_path(targets.numpy() / GPA, weights.numpy(), shares.numpy(), f"{FIRST} (GPa)");
 
 # %%
 chosen = [(i, k) for i in (0, len(targets) // 2, len(targets) - 1) for k in range(count["mixture"])]
@@ -210,16 +217,16 @@ draw.cubes([designs["mixture"][i][k].numpy() for i, k in chosen],
 #
 # S2 starts a search from the proposed $z$. We do two things. First, a few gradient steps in latent space make the regressor
 # agree with the target, while the prior keeps $z$ likely. Second, a fact of elasticity: a voxel that turns from soft to hard
-# can only stiffen the composite. So $C_{11}$ rises monotonically with the share of the hard phase at which the decoded field
+# can only stiffen the composite. So a diagonal component rises monotonically with the share of the hard phase at which the decoded field
 # is cut, and a few simulations by the rule of false position find the share that gives the target.
 
 # %%
-ends = phase_stiffnesses()[:, 0, 0].tolist()
+ends = phase_stiffnesses()[(slice(None), *entry(FIRST))].tolist()
 refined, searched = {}, {}
 for name, model in models.items():
-    z = [model.refine(found[0], float(t), vae_regression["refine_steps"]) for found, t in zip(latents[name], targets)]
-    searched[name] = torch.stack([simulated_c11(inverse.binarise(model.decode(v))) for v in z])
-    results = [inverse.refine_fraction(field, float(t), simulated_c11, ends, vae_regression["refine_evaluations"])
+    z = [model.refine(start, w, settings.refine_steps) for (start, _), w in zip(latents[name], wanted)]
+    searched[name] = torch.stack([simulated(search.binarise(model.decode(v))) for v in z])
+    results = [search.refine_fraction(field, float(t), simulated, ends, settings.refine_evaluations)
                for field, t in zip(fields[name], targets)]
     refined[name] = torch.stack([value for _, value in results])
 
@@ -228,18 +235,18 @@ def error(values):
     return 100 * ((values - targets[:, None]).abs() / targets[:, None]).mean().item()
 
 
-one, more = "1 simulation", f"{vae_regression['refine_evaluations']} simulations"
-rows = [["a typical training composite", "none", error(typical), None], ["nearest training composite", "none", error(nearest), None],
-        ["Gaussian prior (S2)", one, error(achieved["gaussian"]), None], ["mixture prior (S2)", one, error(achieved["mixture"]), 16.0],
-        ["Gaussian, latent search", one, error(searched["gaussian"]), None],
-        ["mixture, latent search", one, error(searched["mixture"]), 10.0],
+single, more = "1 simulation", f"{settings.refine_evaluations} simulations"
+rows = [["a typical training composite", "none", error(typical), None], ["nearest training composite", "none", error(first[nearest][:, None]), None],
+        ["Gaussian prior (S2)", single, error(achieved["gaussian"]), None], ["mixture prior (S2)", single, error(achieved["mixture"]), 16.0],
+        ["Gaussian, latent search", single, error(searched["gaussian"]), None],
+        ["mixture, latent search", single, error(searched["mixture"]), 10.0],
         ["Gaussian, volume fraction refined (ours)", more, error(refined["gaussian"]), None],
         ["mixture, volume fraction refined (ours)", more, error(refined["mixture"]), None]]
-table(rows, ["design", "cost a design", "error of C11 (%)", "S2 (%)"], f"Mean over {len(targets)} targets, by simulation.")
+table(rows, ["design", "cost a design", f"error of {FIRST} (%)", "S2 (%)"], f"Mean over {len(targets)} targets, by simulation.")
 
 # %%
 figure = draw.targets(targets.numpy() / GPA, {"Gaussian": achieved["gaussian"].numpy() / GPA, "mixture": achieved["mixture"].numpy() / GPA,
-                      "mixture, refined": refined["mixture"].numpy() / GPA}, "C11 (GPa)",
+                      "mixture, refined": refined["mixture"].numpy() / GPA}, f"{FIRST} (GPa)",
                       {"Gaussian": "constant", "mixture": "paper", "mixture, refined": "ours"})
 
 # %% [markdown]
@@ -248,7 +255,7 @@ figure = draw.targets(targets.numpy() / GPA, {"Gaussian": achieved["gaussian"].n
 # `InverseDesign` takes and returns plain arrays; targets are in pascal.
 
 # %%
-proposal = models["mixture"].propose(30 * GPA, count=3)
+proposal = models["mixture"].propose(wanted[0], count=3)
 print(tuple(proposal.designs.shape), proposal.probability.numpy().round(2), (proposal.predicted[:, 0] / GPA).numpy().round(1), "GPa predicted")
 
 # %% [markdown]
@@ -267,11 +274,11 @@ print(tuple(proposal.designs.shape), proposal.probability.numpy().round(2), (pro
 # **Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.
 
 # %%
-metrics = {f"07.c11.{name}.mape_pct": errors[name] for name in ("vae_regression", "cnn", "two_point", "linear", "bounds", "mean")}
-metrics |= {f"07.c11.{name}.r2": inverse.r2(forward[name], c11[test]) for name in ("vae_regression", "cnn", "two_point")}
+metrics = {f"07.{c.lower()}.{name}.mape_pct": error[0] for (name, c), error in errors.items()}
+metrics |= {f"07.{c.lower()}.{name}.r2": error[2] for (name, c), error in errors.items() if name not in ("mean", "bounds")}
 metrics |= {f"07.inverse.{name}.error_pct": error(achieved[name]) for name in models}
 metrics |= {f"07.searched.{name}.error_pct": error(searched[name]) for name in models}
 metrics |= {f"07.refined.{name}.error_pct": error(refined[name]) for name in models}
-metrics |= {"07.inverse.nearest.error_pct": error(nearest), "07.labels.ours.failed": failed}
+metrics |= {"07.inverse.nearest.error_pct": error(first[nearest][:, None]), "07.labels.ours.failed": failed}
 notebook.close("07", metrics=metrics, figure=figure, headline=Headline(
-    "error of a design's C11, mixture prior, refined", metrics["07.refined.mixture.error_pct"], "%", error(typical), 10.0))
+    f"error of a design's {FIRST}, mixture prior, refined", metrics["07.refined.mixture.error_pct"], "%", error(typical), 10.0))

@@ -56,16 +56,17 @@ texture_vae = {
 import numpy as np
 import torch
 
-from microprint.analysis import texture
+from microprint.analysis import regression, texture
 from microprint.networks.vgg import gram, style_loss
 from microprint.notebook import Headline, open_notebook
 from microprint.plots import style, table
 from microprint.plots import texture as draw
+from microprint.plots.learning import learning_curves, parity
 from microprint.systems.texture import TextureFingerprint, train_texture_vae
 
 style()
 notebook = open_notebook(run=run, compute=compute, texture_vae=texture_vae)
-rng = np.random.default_rng(run["seed"])
+settings, rng = notebook.params.texture_vae, np.random.default_rng(notebook.params.run.seed)
 with notebook.open("micrographs.h5") as file:
     images, sample = file["image"][:], file["sample"][:]
     told = {name: file[f"samples/{name}"][:][sample] for name in ("nodularity", "graphite_share", "length_m", "ferrite_path_m")}
@@ -96,11 +97,11 @@ fingerprint_path = notebook.do(train_texture_vae)[0]
 fingerprint = TextureFingerprint.load(fingerprint_path, device=str(notebook.device))
 vgg, layers = fingerprint.model.vgg, fingerprint.model.layers
 patches = fingerprint.prepare(images)
-chosen = rng.choice(len(patches), min(texture_vae["pairs"], len(patches)), replace=False)
+chosen = rng.choice(len(patches), min(settings.pairs, len(patches)), replace=False)
 several = len(patches) > len(np.unique(sample))
 x = patches[chosen]
 others = {
-    "itself, shifted": x.roll(texture_vae["edge"] // 8, 3),
+    "itself, shifted": x.roll(settings.edge // 8, 3),
     "same image, another patch": patches[texture.partners(sample, chosen, several, rng)],
     "another image": patches[texture.partners(sample, chosen, False, rng)],
     "flat grey": x.mean((2, 3), keepdim=True).expand_as(x),
@@ -151,7 +152,7 @@ _ = draw.gram_matrices(pooled, ["flakes", "flakes, same image", "nodules"])
 
 # %%
 history = fingerprint.config["history"]
-_ = draw.training_curves(history, texture_vae["kl_weight"])
+_ = learning_curves({"ours": history}, {"style": "style loss (share of Gram variance)", "kl": "KL divergence / nats"})
 
 # %% [markdown]
 # ## Reconstructions
@@ -162,7 +163,7 @@ _ = draw.training_curves(history, texture_vae["kl_weight"])
 # %%
 z = fingerprint.encode(images)
 decoded = torch.as_tensor(fingerprint.decode(z))[:, None].to(patches)
-unseen = np.isin(sample, texture_vae["test_samples"])
+unseen = np.isin(sample, settings.test_samples)
 figure = draw.halves(patches[first, 0].cpu(), decoded[first, 0].cpu(), [f"{sample[i]}{' *' if unseen[i] else ''}" for i in first])
 
 # %% [markdown]
@@ -176,8 +177,8 @@ figure = draw.halves(patches[first, 0].cpu(), decoded[first, 0].cpu(), [f"{sampl
 # bands of a complex steerable pyramid, here over the whole patch instead of windows.
 
 # %%
-test = rng.permutation(np.flatnonzero(unseen))[: texture_vae["pairs"]]
-seen = rng.permutation(fingerprint.config["split"]["train"])[: texture_vae["pairs"]]
+test = rng.permutation(np.flatnonzero(unseen))[: settings.pairs]
+seen = rng.permutation(fingerprint.config["split"]["train"])[: settings.pairs]
 x = patches[test]
 rows = {
     "flat grey (trivial)": (x, x.mean((2, 3), keepdim=True).expand_as(x)),
@@ -200,7 +201,7 @@ table([(name, s["dists"], s["stsim2"], s["mse"]) for name, s in score.items()]
 # iron; where they leave gaps, to something between irons.
 
 # %%
-drawn = torch.randn((12, texture_vae["latent_dim"]), generator=notebook.generator("texture samples"))
+drawn = torch.randn((12, settings.latent_dim), generator=notebook.generator("texture samples"))
 _ = draw.image_grid(fingerprint.decode(drawn))
 
 # %% [markdown]
@@ -243,10 +244,10 @@ sources = {
     "TextureVAE, ridge": ("ridge", latent),
     "TextureVAE, SVR": ("svr", latent),
 }
-observed = texture.mean_by(parent, strength)
-held_out = {name: texture.predict_unseen(kind, f, strength, parent) for name, (kind, f) in sources.items()}
-by_image = {name: texture.mean_by(parent, predicted) for name, predicted in held_out.items()}
-honest = {name: texture.mape(predicted, observed) for name, predicted in by_image.items()}
+observed = regression.mean_by(parent, strength)
+held_out = {name: regression.predict_unseen(kind, f, strength, parent) for name, (kind, f) in sources.items()}
+by_image = {name: regression.mean_by(parent, predicted) for name, predicted in held_out.items()}
+honest = {name: regression.mape(predicted, observed) for name, predicted in by_image.items()}
 
 # %% [markdown]
 # S3 also splits *patches* at random. Then every image has patches on both sides, and a model that recognises the image
@@ -255,17 +256,18 @@ honest = {name: texture.mape(predicted, observed) for name, predicted in by_imag
 
 # %%
 parts = rng.permutation(len(parent)) % len(observed)
-by_patch = {name: texture.predict_unseen(kind, f, strength, parts) for name, (kind, f) in sources.items()}
-flattering = {name: texture.mape(predicted, strength) for name, predicted in by_patch.items()}
+by_patch = {name: regression.predict_unseen(kind, f, strength, parts) for name, (kind, f) in sources.items()}
+flattering = {name: regression.mape(predicted, strength) for name, predicted in by_patch.items()}
 published = {"VGG19 last maps, SVR (S3's rival)": 18.22, "TextureVAE, SVR": 8.02}
-table([(name, honest[name], published.get(name), texture.mape(held_out[name], strength), flattering[name]) for name in sources],
+table([(name, honest[name], published.get(name), regression.mape(held_out[name], strength), flattering[name]) for name in sources],
       ["predictor", "unseen image / %", "S3, unseen image / %", "unseen image, each patch / %", "patches at random, each patch / %"],
       f"Mean absolute percentage error of the yield strength; {len(observed)} synthetic images, {len(parent)} patches. "
       "S3: six real images, one of them held out; split by patch it reports 5 % (SVR) and 14 % (linear).")
 
 # %%
 shown = ("mean of the others", "three counted numbers, ridge", "VGG19 channel means, SVR", "TextureVAE, SVR")
-_ = draw.parity(observed / 1e6, {name: by_image[name] / 1e6 for name in shown}, "yield strength / MPa")
+_ = parity({name: (observed / 1e6, by_image[name] / 1e6) for name in shown}, "yield strength / MPa",
+           dict(zip(shown, ("constant", "linear", "paper", "ours"))), "observed")
 
 # %% [markdown]
 # **Findings**
