@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from microprint import cluster, compute, store
+from microprint import cluster, machine, notebook, store
 from microprint.chunks import Chunk, compute_chunks, split, write
-from microprint.compute import Job
+from microprint.steps import Job, step
 from microprint.errors import UserError
-from microprint.params import Compute, Params
+from microprint.params import ComputeSettings, Params
 
-LOCAL = Params(compute=Compute(device="cpu", workers=2))
-DASK = Params(compute=Compute(engine="dask", device="cpu", workers=2))
+LOCAL = Params(compute=ComputeSettings(device="cpu", workers=2))
+DASK = Params(compute=ComputeSettings(engine="dask", device="cpu", workers=2))
 
 
-@compute.step(inputs=("numbers.h5",), outputs=("squares.h5",), chunked=True)
+@step(inputs=("numbers.h5",), outputs=("squares.h5",), chunked=True)
 def square(job: Job) -> None:
     pass
 
@@ -55,9 +55,9 @@ def joined(results) -> np.ndarray:
 
 
 def test_chunks_cover_a_set_and_are_written_in_their_place(numbers, tmp_path):
-    chunks = split(numbers, "a", 10, 4)
+    chunks = split("a", 10, 4, numbers)
     assert [(c.start, len(c)) for c in chunks] == [(0, 4), (4, 4), (8, 2)] and len({c.name for c in chunks}) == 3
-    assert len(split(numbers, "a", 3, 0)) == 3  # an element larger than the wanted chunk
+    assert len(split("a", 3, 0, numbers)) == 3  # an element larger than the wanted chunk
     with h5py.File(tmp_path / "squares.h5", "w") as file:
         for chunk, arrays in compute_chunks(job_in(tmp_path), squares, chunks, "squares", "numbers"):
             write(file, chunk, arrays)
@@ -67,7 +67,7 @@ def test_chunks_cover_a_set_and_are_written_in_their_place(numbers, tmp_path):
 
 
 def test_only_missing_chunks_are_computed(numbers, tmp_path, capsys):
-    chunks, calls = split(numbers, "a", 10, 2), []
+    chunks, calls = split("a", 10, 2, numbers), []
 
     def breaks(chunk):
         if chunk.start >= 6:
@@ -75,7 +75,7 @@ def test_only_missing_chunks_are_computed(numbers, tmp_path, capsys):
         calls.append(chunk.start)
         return squares(chunk)
 
-    one = Params(compute=Compute(device="cpu", workers=1))
+    one = Params(compute=ComputeSettings(device="cpu", workers=1))
     with pytest.raises(OSError, match="network"):
         compute_chunks(job_in(tmp_path, one), breaks, chunks, "squares", "numbers")
     saved = {chunk.start for chunk in chunks if (job_in(tmp_path).workdir / f"{chunk.name}.npz").is_file()}
@@ -88,7 +88,7 @@ def test_only_missing_chunks_are_computed(numbers, tmp_path, capsys):
 
 def test_a_file_that_is_not_the_chunk_s_is_not_trusted(numbers, tmp_path):
     """Cut at any length, changed in any byte, another chunk's, another key's, a pickle: computed anew."""
-    job, (chunk, other) = job_in(tmp_path), split(numbers, "a", 10, 5)
+    job, (chunk, other) = job_in(tmp_path), split("a", 10, 5, numbers)
     expected = joined(compute_chunks(job, squares, [chunk, other], "squares", "numbers"))
     path = job.workdir / f"{chunk.name}.npz"
     whole = path.read_bytes()
@@ -114,27 +114,27 @@ def test_a_chunk_is_computed_on_one_thread_and_several_at_once(numbers, tmp_path
         both.wait()
         return {"x": np.full(len(chunk), torch.get_num_threads())}
 
-    assert set(joined(compute_chunks(job_in(tmp_path), counted, split(numbers, "a", 10, 5), "threads", "numbers"))) == {1}
+    assert set(joined(compute_chunks(job_in(tmp_path), counted, split("a", 10, 5, numbers), "threads", "numbers"))) == {1}
     assert torch.get_num_threads() == before
 
 
 def test_progress_states_speed_and_time_left(capsys, monkeypatch):
-    monkeypatch.setattr(compute, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(machine, "LINE_EVERY_S", 0.0)
     clock = iter((0.0, 10.0, 10.0, 20.0, 20.0))
-    monkeypatch.setattr(compute.time, "monotonic", lambda: next(clock))
-    with compute.Progress("tension", 100, "VEs", done=50) as progress:
+    monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
+    with machine.Progress("tension", 100, "VEs", done=50) as progress:
         progress.add(10)
         progress.add(40)
     assert capsys.readouterr().out.splitlines() == [
         "tension: 60/100 VEs, 10 s, 1 VEs/s, about 40 s left", "tension: 100/100 VEs, 20 s, 2.5 VEs/s"]
-    assert compute.duration(7300) == "2 h" and compute.duration(5e6) == "58 days"
+    assert machine.duration(7300) == "2 h" and machine.duration(5e6) == "58 days"
 
 
 # --- on a Dask cluster -----------------------------------------------------------------------------------------------
 
 def test_dask_gives_the_same_and_outlives_a_killed_worker(numbers, tmp_path):
     """The first worker that computes the second chunk is killed; what is on disk already is not sent at all."""
-    once, chunks = tmp_path / "killed", split(numbers, "a", 10, 2)
+    once, chunks = tmp_path / "killed", split("a", 10, 2, numbers)
 
     def deadly(chunk):
         if chunk.start == 0:
@@ -157,7 +157,7 @@ def test_what_a_worker_raises_reaches_the_user(numbers, tmp_path):
         raise UserError("no such material", "cp.material")
 
     with pytest.raises(UserError, match=r"cp\.material: no such material"):
-        compute_chunks(job_in(tmp_path, DASK), fails, split(numbers, "a", 10, 5), "squares", "numbers")
+        compute_chunks(job_in(tmp_path, DASK), fails, split("a", 10, 5, numbers), "squares", "numbers")
 
 
 def test_a_chunk_that_brings_down_every_worker_is_named(numbers, tmp_path):
@@ -166,15 +166,14 @@ def test_a_chunk_that_brings_down_every_worker_is_named(numbers, tmp_path):
 
     cluster.connect(DASK.compute).cluster.scheduler.allowed_failures = 0  # of 3, to save time
     with pytest.raises(UserError, match=r"1 workers died of the same chunk.*make the chunks smaller"):
-        compute_chunks(job_in(tmp_path, DASK), deadly, split(numbers, "a", 10, 10), "squares", "numbers")
+        compute_chunks(job_in(tmp_path, DASK), deadly, split("a", 10, 10, numbers), "squares", "numbers")
 
 
 def test_a_chunked_step_stays_here_and_other_steps_are_sent(tmp_path, monkeypatch, numbers):
-    made, study = [], compute.open_run(run={"name": "t", "root": str(tmp_path)}, compute={"engine": "dask", "device": "cpu"})
-    monkeypatch.setattr(cluster, "submit", lambda name, *_: made.append("sent") or [study.path("s.json")])
+    made, opened = [], notebook.open_notebook(run={"name": "t", "root": str(tmp_path)}, compute={"engine": "dask", "device": "cpu"})
+    monkeypatch.setattr(notebook, "submit", lambda *_: made.append("sent") or [opened.path("s.json")])
     for chunked in (True, False):
-        step = compute.step(outputs=("s.json",), chunked=chunked)(lambda job: made.append("here") or job.save_json("s.json", {}))
-        study.do(step)
+        opened.do(step(outputs=("s.json",), chunked=chunked)(lambda job: made.append("here") or job.save_json("s.json", {})))
     assert made == ["here", "sent"]
 
 
@@ -182,9 +181,9 @@ def test_a_scheduler_that_does_not_answer_or_has_no_workers_is_named(monkeypatch
     from dask.distributed import LocalCluster
     monkeypatch.setattr(cluster, "PATIENCE_S", 0.2)
     with pytest.raises(UserError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
-        cluster.connect(Compute(engine="dask", scheduler="tcp://127.0.0.1:9"))
+        cluster.connect(ComputeSettings(engine="dask", scheduler="tcp://127.0.0.1:9"))
     with LocalCluster(n_workers=0, dashboard_address=":0") as empty, pytest.raises(UserError, match="has had no worker"):
-        cluster.connect(Compute(engine="dask", scheduler=empty.scheduler_address))
+        cluster.connect(ComputeSettings(engine="dask", scheduler=empty.scheduler_address))
 
 
 SBATCH = """#!/bin/sh
@@ -201,7 +200,7 @@ def test_slurm_jobs_compute_chunks(numbers, tmp_path, monkeypatch):
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    params = Params(compute=Compute(engine="dask", scheduler="slurm", device="cpu"))
+    params = Params(compute=ComputeSettings(engine="dask", scheduler="slurm", device="cpu"))
     with pytest.raises(UserError, match="does not say how large a job is"):
         cluster.connect(params.compute)
 
@@ -211,7 +210,7 @@ def test_slurm_jobs_compute_chunks(numbers, tmp_path, monkeypatch):
     with dask.config.set({"jobqueue.slurm.cores": 1, "jobqueue.slurm.memory": "1GB",
                           "jobqueue.slurm.scheduler-options": {"dashboard_address": ":0"}}):
         client = cluster.connect(params.compute)
-        results = compute_chunks(job_in(tmp_path, params), doubles, split(numbers, "a", 10, 3), "doubles", "numbers")
+        results = compute_chunks(job_in(tmp_path, params), doubles, split("a", 10, 3, numbers), "doubles", "numbers")
         np.testing.assert_array_equal(joined(results), 2 * np.arange(10))
         client.cluster.close()
         client.close()

@@ -7,7 +7,7 @@ import pytest
 
 from microprint import store
 from microprint.__main__ import main
-from microprint.compute import open_run
+from microprint.notebook import open_notebook
 from microprint.microstructures.datasets import generate_composites
 
 TINY = "tests/data/tiny.yml"
@@ -25,7 +25,7 @@ def test_a_step_from_a_shell_is_found_by_the_notebook(tmp_path, capsys):
     path = tmp_path / "t" / "artifacts" / "composites.h5"
     assert str(path) in capsys.readouterr().out
     made = path.stat().st_mtime_ns
-    open_run(run=vars(params.run), composites=dataclasses.asdict(params.composites)).do(generate_composites)
+    open_notebook(run=vars(params.run), composites=dataclasses.asdict(params.composites)).do(generate_composites)
     assert path.stat().st_mtime_ns == made
 
 
@@ -39,8 +39,8 @@ def test_arguments_of_a_step_may_follow_the_options(tmp_path, capsys):
 def test_a_dask_worker_makes_the_same(tmp_path):
     from microprint.params import as_dict, load
     params = as_dict(load(TINY, {"run.root": str(tmp_path)}))
-    local = open_run(run=params["run"] | {"name": "local"}, composites=params["composites"])
-    remote = open_run(run=params["run"] | {"name": "dask"}, composites=params["composites"], compute={"engine": "dask"})
+    local = open_notebook(run=params["run"] | {"name": "local"}, composites=params["composites"])
+    remote = open_notebook(run=params["run"] | {"name": "dask"}, composites=params["composites"], compute={"engine": "dask"})
     (here,), (there,) = local.do(generate_composites), remote.do(generate_composites)
     assert there != here and np.array_equal(phases(here), phases(there))
 
@@ -49,7 +49,7 @@ def test_a_dask_worker_makes_the_same(tmp_path):
     (["no_such_step", "--params", TINY, "--run", "x"], "no step is called no_such_step"),
     (["generate_composites"], "needs --params FILE and --run DIR"),
     (["train_surrogate", "--params", TINY, "--run", "x"], "Its arguments are: variant, fingerprint"),
-    (["split_sets", "--params", TINY, "--run", "/nowhere"], "composites.h5: is missing"),
+    (["split_composites", "--params", TINY, "--run", "/nowhere"], "composites.h5: is missing"),
 ])
 def test_faults_are_told_in_one_line(arguments, message, capsys):
     assert main(arguments) == 2

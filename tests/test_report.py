@@ -9,7 +9,10 @@ from toys import write_toys
 from microprint import store
 from microprint.params import validate
 from microprint.report import Formulas, write_report
-from microprint.study import NEEDS, Run
+from microprint.study import Run
+from microprint.study.graph import numbers
+
+NEEDS = numbers()
 
 
 @pytest.fixture

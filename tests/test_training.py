@@ -13,9 +13,10 @@ from torch import nn
 
 from microprint.errors import UserError
 from microprint.networks.vae_regression import TwoPointLoss
-from microprint.params import Compute
+from microprint.params import ComputeSettings
 from microprint.training import Schedule, fit, generator_for, seeded
-from microprint.training.fitting import DEFAULTS, precision_on
+from microprint.training.fitting import DEFAULTS
+from microprint.training.loop import precision_on
 
 
 class Noisy(nn.Module):
@@ -123,11 +124,11 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path):
 @pytest.mark.skipif(os.cpu_count() < 2, reason="needs two cores")
 def test_two_processes_train_as_one_also_after_a_kill(tmp_path):
     """The last batch has a single sample, so one of the processes gets none."""
-    output = kill_in_epoch(2, tmp_path / "two", model="Exact", compute="Compute(devices=2)")
+    output = kill_in_epoch(2, tmp_path / "two", model="Exact", compute="ComputeSettings(devices=2)")
     assert "epoch 6" not in output  # the processes died with the one that had started them
     assert (tmp_path / "two" / "last.ckpt").exists()
     logs = tmp_path / "logs"
-    two, history = train(tmp_path / "two", model=Exact, compute=Compute(devices=2), logs=logs)
+    two, history = train(tmp_path / "two", model=Exact, compute=ComputeSettings(devices=2), logs=logs)
     one, expected = train(tmp_path / "one", model=Exact)
     assert [row["train_loss"] for row in history] == pytest.approx([row["train_loss"] for row in expected], rel=1e-5)
     assert [row["validation_loss"] for row in history] == pytest.approx([row["validation_loss"] for row in expected], rel=1e-5)
@@ -148,10 +149,10 @@ def test_two_processes_train_as_one_also_after_a_kill(tmp_path):
 
 def test_faults_of_several_devices_are_named(tmp_path):
     with pytest.raises(UserError, match=r"compute.devices = 9999: there are \d+ processor cores. Set compute.devices to \d+ or less"):
-        train(tmp_path, compute=Compute(devices=9999))
+        train(tmp_path, compute=ComputeSettings(devices=9999))
     if os.cpu_count() > 1:
         with pytest.raises(UserError, match="points, few: the loss is no longer finite in epoch 1. lower the learning rate"):
-            train(tmp_path, model=Exact, compute=Compute(devices=2), learning_rate=float("inf"), decay="constant")
+            train(tmp_path, model=Exact, compute=ComputeSettings(devices=2), learning_rate=float("inf"), decay="constant")
 
 
 def test_model_knows_the_progress_of_its_training(tmp_path):
@@ -235,7 +236,7 @@ def test_tensorboard_is_asked_for_or_missed(tmp_path, monkeypatch):
             written.append((self.place, step, metrics))
 
     monkeypatch.setattr(loggers, "TensorBoardLogger", Stand)
-    wanted = {"compute": Compute(tensorboard=True), "logs": tmp_path / "logs"}
+    wanted = {"compute": ComputeSettings(tensorboard=True), "logs": tmp_path / "logs"}
     _, history = train(tmp_path / "a", epochs=2, **wanted)
     assert [(step, place) for place, step, _ in written] == [(n, tmp_path / "logs" / "tensorboard" / "points-few") for n in (1, 2)]
     assert [metrics["train_loss"] for *_, metrics in written] == [row["train_loss"] for row in history]
@@ -271,7 +272,7 @@ class Products(Points):
 def test_precision_is_that_of_the_network_not_of_the_data(tmp_path, precision, dtype):
     model = Blurred()
     history = fit(model, Products(32, 1), Products(8, 2), Schedule(3, 16, 0.01), seed=1, workdir=tmp_path,
-                  device=torch.device("cpu"), label="x", compute=Compute(precision=precision))  # fmt: skip
+                  device=torch.device("cpu"), label="x", compute=ComputeSettings(precision=precision))  # fmt: skip
     assert model.seen == {torch.float32, dtype}
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert {p.dtype for p in model.parameters()} == {torch.float32}

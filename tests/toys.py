@@ -4,7 +4,8 @@ from pathlib import Path
 
 import jupytext
 
-from microprint.study import NEEDS, Notebook, load_notebooks
+from microprint.study import NotebookSource, load_notebooks
+from microprint.study.graph import numbers
 
 HEADER = "# ---\n# jupyter:\n#   jupytext:\n#     formats: ipynb,py:percent\n#   kernelspec: {display_name: Python 3, language: python, name: python3}\n# ---\n"
 TOY = '''
@@ -19,18 +20,18 @@ latent = {{"path_steps": 3}}
 
 # %%
 from microprint import store
-from microprint.compute import Headline, open_run
-study = open_run(run=run, latent=latent)
+from microprint.notebook import Headline, open_notebook
+notebook = open_notebook(run=run, latent=latent)
 {body}
 
 # %%
-study.close("{number}", metrics={{"{number}.x": run["seed"]}}, headline=Headline("x", run["seed"]))
+notebook.close("{number}", metrics={{"{number}.x": run["seed"]}}, headline=Headline("x", run["seed"]))
 '''
 
 
-def write_toys(folder: Path, bodies: dict[str, str] | None = None) -> dict[str, Notebook]:
+def write_toys(folder: Path, bodies: dict[str, str] | None = None) -> dict[str, NotebookSource]:
     folder.mkdir(exist_ok=True)
-    for number in NEEDS:
+    for number in numbers():
         script = folder / f"{number}_toy.py"
         script.write_text(HEADER + TOY.format(number=number, body=(bodies or {}).get(number, "")))
         jupytext.write(jupytext.read(script), script.with_suffix(".ipynb"))

@@ -11,7 +11,7 @@ from microprint import orientations
 from microprint.analysis import descriptors
 from microprint.errors import UserError
 from microprint.microstructures import polycrystal
-from microprint.microstructures.volume_set import VolumeSet
+from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.grain_tokens import deal_out
 
 
@@ -20,13 +20,13 @@ def generator():
     return torch.Generator().manual_seed(3)
 
 
-def elements(generator, count=3, edge=8, grains=5, symmetry="cubic") -> VolumeSet:
+def elements(generator, count=3, edge=8, grains=5, symmetry="cubic") -> VolumeElements:
     grain_id = torch.randint(grains, (count, edge, edge, edge), generator=generator, dtype=torch.int16)
     quaternion = orientations.random((count, grains), generator)
-    return VolumeSet(grain_id, quaternion, torch.full((count,), grains), symmetry)
+    return VolumeElements(grain_id, quaternion, torch.full((count,), grains), symmetry)
 
 
-def crystal_along(direction) -> VolumeSet:
+def crystal_along(direction) -> VolumeElements:
     """A single crystal with this crystal direction along the sample's x."""
     first = torch.tensor(direction, dtype=torch.float64)
     first = first / first.norm()
@@ -34,7 +34,7 @@ def crystal_along(direction) -> VolumeSet:
     second = second / second.norm()
     matrix = torch.stack([first, second, torch.linalg.cross(first, second)], 1)
     q = orientations.from_matrix(matrix)[None, None]
-    return VolumeSet(torch.zeros(1, 2, 2, 2, dtype=torch.int16), q, torch.ones(1, dtype=torch.long), "cubic")
+    return VolumeElements(torch.zeros(1, 2, 2, 2, dtype=torch.int16), q, torch.ones(1, dtype=torch.long), "cubic")
 
 
 # --- texture ---------------------------------------------------------------------------------------------------------
@@ -90,14 +90,14 @@ def test_mean_embedding_is_the_mean_over_voxels(generator):
 
 # --- grain size and shape --------------------------------------------------------------------------------------------
 
-def bricks(*sizes: int, edge: int = 8) -> VolumeSet:
+def bricks(*sizes: int, edge: int = 8) -> VolumeElements:
     """Grains that are equal bricks with these edges in voxels."""
     places = torch.meshgrid(*[torch.arange(edge) // size for size in sizes], indexing="ij")
     x, y, z = places
     grain_id = (x * (int(y.max()) + 1) + y) * (int(z.max()) + 1) + z
     grains = int(grain_id.max()) + 1
     quaternion = torch.tensor([1.0, 0, 0, 0]).expand(1, grains, 4)
-    return VolumeSet(grain_id[None].to(torch.int16), quaternion, torch.tensor([grains]), "cubic")
+    return VolumeElements(grain_id[None].to(torch.int16), quaternion, torch.tensor([grains]), "cubic")
 
 
 def test_size_boundary_and_largest_grain_of_bricks():
@@ -111,7 +111,7 @@ def test_size_boundary_and_largest_grain_of_bricks():
 def test_aspect_ratio_of_bricks_and_of_elongated_grains(generator):
     assert descriptors.mean_aspect_ratio(bricks(4, 2, 2)).item() == pytest.approx(2, abs=0.01)
     made = polycrystal.generate(20, 16, "cubic", generator, morphology="elongated")
-    one = VolumeSet(made.grain_id, made.quaternion.nan_to_num(1.0), made.grains, "cubic")
+    one = VolumeElements(made.grain_id, made.quaternion.nan_to_num(1.0), made.grains, "cubic")
     found = descriptors.mean_aspect_ratio(one)
     assert found.shape == (20,) and 1.6 < found.mean().item() < 2.2
 
@@ -122,7 +122,7 @@ def test_of_the_grains_of_anchors_in_bricks():
     """One anchor near the centre of each brick: no doubt which is whose."""
     given = bricks(4, 4, 4)
     turns = orientations.random((1, 8), torch.Generator().manual_seed(1))
-    given = VolumeSet(given.grain_id, turns, given.grains, "cubic")
+    given = VolumeElements(given.grain_id, turns, given.grains, "cubic")
     middles = torch.cartesian_prod(*3 * [torch.tensor([0.25, 0.75])])
     anchors = middles + torch.tensor([0.05, -0.02, 0.01])
     assert deal_out(given.grain_id, given.quaternion.shape[1], anchors).grain.tolist() == [list(range(8))]

@@ -17,14 +17,14 @@ from microprint.analysis.reconstruction import (
 )
 from microprint.errors import UserError
 from microprint.microstructures.periodic import centres, nearest_site
-from microprint.microstructures.volume_set import VolumeSet
+from microprint.microstructures.volume_elements import VolumeElements
 
 
 def voronoi(count=3, edge=8, grains=5, symmetry="cubic"):
     generator = torch.Generator().manual_seed(2)
     sites = torch.rand(count, grains, 3, generator=generator)
     q = orientations.random((count, grains), generator)
-    return sites, VolumeSet(nearest_site(sites, edge), q, torch.full((count,), grains), symmetry)
+    return sites, VolumeElements(nearest_site(sites, edge), q, torch.full((count,), grains), symmetry)
 
 
 def test_nearest_site_by_brute_force():
@@ -71,7 +71,7 @@ def turned(degrees: float) -> torch.Tensor:
 def test_shares_within_5_degrees_of_interiors_and_boundaries():
     """Two slabs, four voxels thick: the reconstruction is 4 degrees off inside and 6 degrees at the boundaries."""
     grain_id = (torch.arange(8) >= 4).long()[None, :, None, None].expand(1, 8, 8, 8)
-    elements = VolumeSet(grain_id, torch.stack([turned(0), turned(30)])[None], torch.tensor([2]), "cubic")
+    elements = VolumeElements(grain_id, torch.stack([turned(0), turned(30)])[None], torch.tensor([2]), "cubic")
     off = torch.where(boundary_voxels(grain_id)[..., None], turned(6), turned(4))
     summary = reconstruction_error(orientations.multiply(off, elements.orientations()), elements).summary()
     assert summary["interior_deg"] == pytest.approx(4, abs=1e-3) and summary["boundary_deg"] == pytest.approx(6, abs=1e-3)
@@ -98,8 +98,8 @@ def test_overlap_of_boundaries_at_known_places(first, second, overlap):
     def slabs(end):
         return (torch.arange(8) >= end).long()[None, :, None, None].expand(1, 8, 8, 8)
 
-    truth = VolumeSet(slabs(4), torch.stack([turned(0), turned(30)])[None], torch.tensor([2]), "cubic")
-    other = VolumeSet(slabs(2), torch.stack([turned(first), turned(second)])[None], torch.tensor([2]), "cubic")
+    truth = VolumeElements(slabs(4), torch.stack([turned(0), turned(30)])[None], torch.tensor([2]), "cubic")
+    other = VolumeElements(slabs(2), torch.stack([turned(first), turned(second)])[None], torch.tensor([2]), "cubic")
     assert reconstruction_error(other.orientations(), truth).summary()["boundary_overlap"] == overlap
 
 
@@ -110,7 +110,7 @@ def test_overlap_by_chance_and_of_nothing():
     assert by_chance["boundary_overlap"] == pytest.approx(by_chance["boundary_overlap_chance"], abs=0.005)
     assert by_chance["boundary_overlap"] > 0.4
     assert errors_of({"c": constant_reconstruction}, elements)["c"].summary()["boundary_overlap"] == 0
-    crystal = VolumeSet(torch.zeros(1, 4, 4, 4, dtype=torch.long), turned(0)[None, None], torch.tensor([1]), "cubic")
+    crystal = VolumeElements(torch.zeros(1, 4, 4, 4, dtype=torch.long), turned(0)[None, None], torch.tensor([1]), "cubic")
     assert reconstruction_error(crystal.orientations(), crystal).summary()["boundary_overlap"] == 1
 
 
@@ -123,7 +123,7 @@ def test_errors_of_a_set_do_not_depend_on_its_parts(monkeypatch):
         sizes.append(len(part))
         return grain_list_reconstruction(part)
 
-    monkeypatch.setattr(VolumeSet.parts, "__defaults__", (2 * 8**3,))
+    monkeypatch.setattr(VolumeElements.parts, "__defaults__", (2 * 8**3,))
     found = errors_of({"grain list": model}, elements)["grain list"].summary()
     assert sizes == [2, 2, 2, 1] and found == pytest.approx(whole)
 
@@ -149,7 +149,7 @@ def test_boundary_voxels_by_brute_force():
 def test_constant_baseline_has_the_known_error(symmetry, value):
     generator = torch.Generator().manual_seed(4)
     many = orientations.random((1, 4096), generator)
-    elements = VolumeSet(torch.arange(4096).reshape(1, 16, 16, 16), many, torch.tensor([4096]), symmetry)
+    elements = VolumeElements(torch.arange(4096).reshape(1, 16, 16, 16), many, torch.tensor([4096]), symmetry)
     summary = reconstruction_error(constant_reconstruction(elements), elements).summary()
     assert summary["one_minus_abs_dot"] == pytest.approx(value, abs=0.003)
     assert summary["one_minus_abs_dot_raw"] == pytest.approx(summary["one_minus_abs_dot"], abs=1e-4)

@@ -11,7 +11,7 @@ import torch
 from microprint import orientations
 from microprint.errors import UserError
 from microprint.mechanics import LoadStep, effective_stiffness, elasticity, simulate_cp, uniaxial_tension
-from microprint.mechanics.crystal_plasticity import Numerics
+from microprint.mechanics.time_step import Numerics
 from microprint.mechanics.materials import load_material
 
 NAN = math.nan
@@ -233,7 +233,7 @@ def test_cutbacks_reach_the_same_end():
         (lambda ids, q: (ids + 1, q), "start at 1|skip 0"),
         (lambda ids, q: (ids, q[:, :5]), "6 grains but 5 orientations"),
         (lambda ids, q: (ids, q.clone().index_fill_(1, torch.tensor([3]), NAN)), "grain 3 is not finite"),
-        (lambda ids, q: (ids, 2 * q), "norm 2"),
+        (lambda ids, q: (ids, 2 * q), "length 2, not 1"),
         (lambda ids, q: (ids.double(), q), "float64"),
         (lambda ids, q: (ids, q[..., :3]), "do not fit"),
         (lambda ids, q: (ids.numpy() * 1.0, q), "float64"),

@@ -13,6 +13,7 @@ import yaml
 from microprint import orientations
 from microprint.errors import UserError
 from microprint.mechanics import LoadStep, damask_backend, uniaxial_tension
+from microprint.microstructures.volume_elements import VolumeElements
 from microprint.mechanics.materials import load_material
 
 damask = pytest.importorskip("damask")
@@ -127,7 +128,7 @@ def test_results_are_read_and_averaged(path, tmp_path):
     )
     ids, q = torch.zeros(2, 2, 2, 2, dtype=torch.int64), torch.tensor([[[1.0, 0.0, 0.0, 0.0]]] * 2)
     result = damask_backend.simulate_with_damask(
-        ids, q, load_material("Cu"), uniaxial_tension(increments=2, strain=1e-3), tmp_path / "work"
+        VolumeElements.of(ids, q), load_material("Cu"), uniaxial_tension(increments=2, strain=1e-3), tmp_path / "work"
     )
     assert result.converged.all() and result.time.tolist() == [0.0, 0.5, 1.0] and not (tmp_path / "work").exists()
     for name, values in series.items():
@@ -150,7 +151,7 @@ def test_a_run_that_ends_early_is_a_failure(path, tmp_path):
     write_result(tmp_path / "made.hdf5", series)
     executable(path, f'[ "$1" = "--help" ] && echo "Version: 3.0.2" || cp {tmp_path}/made.hdf5 grid_load_material.hdf5')
     ids, q = torch.zeros(1, 2, 2, 2, dtype=torch.int64), torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
-    result = damask_backend.simulate_with_damask(ids, q, load_material("Cu"), uniaxial_tension(increments=2), tmp_path / "work")
+    result = damask_backend.simulate_with_damask(VolumeElements.of(ids, q), load_material("Cu"), uniaxial_tension(increments=2), tmp_path / "work")
     assert result.reason == ("DAMASK wrote 2 of 3 states",) and torch.isnan(result.P).all() and not result.converged.any()
 
 
@@ -190,7 +191,7 @@ def test_a_failure_is_passed_on_with_the_end_of_the_log(path, tmp_path):
         f"touch {tmp_path}/ran; seq 1 100; echo error 838: out of luck; exit 1",
     )
     ids, q = torch.zeros(2, 2, 2, 2, dtype=torch.int64), torch.tensor([[[1.0, 0.0, 0.0, 0.0]]] * 2)
-    result = damask_backend.simulate_with_damask(ids, q, load_material("Cu"), uniaxial_tension(increments=1), tmp_path / "work")
+    result = damask_backend.simulate_with_damask(VolumeElements.of(ids, q), load_material("Cu"), uniaxial_tension(increments=1), tmp_path / "work")
     assert result.converged.tolist() == [False, True]
     assert "code 1" in result.reason[0] and result.reason[0].endswith("98 | 99 | 100 | error 838: out of luck")
     assert "50" not in result.reason[0] and result.reason[1] == ""

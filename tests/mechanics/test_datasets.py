@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from microprint import orientations, store
-from microprint.compute import run_step
+from microprint.steps import run_step
 from microprint.errors import UserError
 from microprint.mechanics import datasets
-from microprint.params import Compute, CrystalPlasticity, Params
+from microprint.mechanics.materials import material_file
+from microprint.microstructures.volume_elements import VolumeElements
+from microprint.params import ComputeSettings, CrystalPlasticitySettings, Params
 
-PARAMS = Params(cp=CrystalPlasticity(edge=4, increments=3, strain=1e-3, chunk=2), compute=Compute(device="cpu", workers=1))
+PARAMS = Params(cp=CrystalPlasticitySettings(edge=4, increments=3, strain=1e-3, chunk=2), compute=ComputeSettings(device="cpu", workers=1))
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def folder(tmp_path):
             group["grain_id"] = torch.randint(0, 5, (count, 8, 8, 8), generator=generator).numpy().astype(np.uint16)
             quaternions = orientations.random((count, 6), generator)
             quaternions[:, 5] = torch.nan
-            group["quaternion"] = quaternions.numpy()
+            group["quaternion"], group["grains"] = quaternions.numpy(), np.full(count, 5)
     return tmp_path
 
 
@@ -71,7 +73,7 @@ def test_every_engine_gives_the_same_bits(folder, engine):
     [path] = run_step(datasets.simulate_cp_dataset, PARAMS, folder, {})
     expected = content(path)
     path.unlink()
-    several = dataclasses.replace(PARAMS, compute=Compute(engine=engine, device="cpu", workers=2))
+    several = dataclasses.replace(PARAMS, compute=ComputeSettings(engine=engine, device="cpu", workers=2))
     run_step(datasets.simulate_cp_dataset, several, folder, {})
     for name, values in content(path).items():
         np.testing.assert_array_equal(values, expected[name])
@@ -100,14 +102,37 @@ def test_sampling_numbers_the_grains_anew():
     ids = torch.zeros(1, 4, 4, 4, dtype=torch.int64)
     ids[0, 1, 1, 1], ids[0, 2] = 1, 2  # grain 1 lies between the sampled voxels
     q = orientations.random((1, 3), torch.Generator().manual_seed(0))
-    coarse, quats = datasets.sample(ids, q, 2)
-    assert coarse.unique().tolist() == [0, 1] and (coarse[0, 1] == 1).all()
-    torch.testing.assert_close(quats[0, :2], q[0, [0, 2]])
-    assert torch.isnan(quats[0, 2]).all()
-    same, _ = datasets.sample(ids, q, 8)
-    assert same.shape == ids.shape
+    elements = VolumeElements.of(ids, q)
+    coarse = elements.sampled(2)
+    assert coarse.grain_id.unique().tolist() == [0, 1] and (coarse.grain_id[0, 1] == 1).all() and coarse.grains.tolist() == [2]
+    torch.testing.assert_close(coarse.quaternion[0, :2].float(), q[0, [0, 2]])
+    assert coarse.quaternion[0, 2].tolist() == [1, 0, 0, 0]
+    assert elements.sampled(8) is elements
     with pytest.raises(UserError, match="does not divide"):
-        datasets.sample(torch.zeros(1, 8, 8, 8, dtype=torch.int64), q, 3)
+        VolumeElements.of(torch.zeros(1, 8, 8, 8, dtype=torch.int64), q).sampled(3)
+
+
+def test_a_label_carries_its_grid_axis_and_material(folder):
+    """Along z, sampled to 4 voxels: whoever reads the curve gets the stress along z of the elements that were simulated."""
+    params = dataclasses.replace(PARAMS, cp=dataclasses.replace(PARAMS.cp, axis="z"))
+    [path] = run_step(datasets.simulate_cp_dataset, params, folder, {})
+    with store.open_hdf5(path) as cp, store.open_hdf5(folder / "polycrystals.h5") as polycrystals:
+        curves = datasets.read_curves(polycrystals, cp, "train")
+        torch.testing.assert_close(curves.stress, torch.from_numpy(cp["train/P"][:, :, 2, 2]))
+    assert curves.axis == "z" and curves.elements.edge == 4 and curves.material.name == "Mg"
+    again = datasets.simulate_cp(curves.elements.grain_id, curves.elements.quaternion, curves.material, curves.load)
+    torch.testing.assert_close(again.P[:, :, 2, 2], curves.stress, rtol=1e-6, atol=1.0)
+
+
+def test_the_material_file_s_content_is_in_the_key(folder, tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = material_file("Mg").read_text()
+    keys = []
+    for content in (text, text.replace("C_11: ", "C_11: 2"), text):
+        path.write_text(content)
+        params = dataclasses.replace(PARAMS, cp=dataclasses.replace(PARAMS.cp, material=str(path)))
+        keys.append(datasets.simulate_cp_dataset.key(params, folder, {}))
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_a_missing_set_is_named(folder):

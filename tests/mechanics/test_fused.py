@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from microprint import orientations
-from microprint.mechanics.fused import FusedLaw
+from microprint.mechanics.compiled import CompiledLaw
 from microprint.mechanics.materials import load_material, parse_material
 from microprint.mechanics.phenopowerlaw import Law
 
@@ -35,7 +35,7 @@ def strain(voxels, size):
 @pytest.mark.parametrize("material", ["Mg", "Cu", "unequal"])
 def test_it_answers_as_the_tensor_operations_do(material):
     material = unequal_exponents() if material == "unequal" else load_material(material)
-    eager, fused = Law(material, 1e-6), FusedLaw(material, 1e-6)
+    eager, fused = Law(material, 1e-6), CompiledLaw(material, 1e-6)
     F_p_inverse, xi, gamma, stress = start(eager, 40)
     identity = torch.eye(3, dtype=torch.float64)[:, :, None]
     for i in range(1, 6):
@@ -51,7 +51,7 @@ def test_it_answers_as_the_tensor_operations_do(material):
 
 
 def test_threads_change_no_bit():
-    law = FusedLaw(load_material("Mg"))
+    law = CompiledLaw(load_material("Mg"))
     F = torch.eye(3, dtype=torch.float64)[:, :, None] + strain(3000, 1e-3)
     F_p_inverse, xi, gamma, stress = start(law, 3000)
     alone = law.respond(F, F_p_inverse, xi, gamma, 0.5, stress, xi)
@@ -62,7 +62,7 @@ def test_threads_change_no_bit():
 
 
 def test_nan_and_hopeless_voxels_are_told_from_the_others():
-    law = FusedLaw(load_material("Mg"))
+    law = CompiledLaw(load_material("Mg"))
     F = torch.eye(3, dtype=torch.float64)[:, :, None] + strain(4, 1e-3)
     F[0, 0, 1] = torch.nan
     F[:, :, 2] *= 1e4

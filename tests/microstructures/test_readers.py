@@ -22,7 +22,7 @@ def element():
 def largest_error(read, element):
     """Largest disorientation of a voxel, degrees; 'triclinic', that is without symmetry."""
     grain_id, quaternion = element
-    ours, theirs = torch.from_numpy(read.quaternion[read.grain_id]).double(), torch.from_numpy(quaternion[grain_id]).double()
+    ours, theirs = read.orientations()[0].double(), torch.from_numpy(quaternion[grain_id]).double()
     angle = orientations.rotation_angle(orientations.multiply(ours, orientations.conjugate(theirs)))
     return math.degrees(angle.max())
 
@@ -45,7 +45,7 @@ def test_npz_and_npy_are_read(tmp_path, element):
     np.save(tmp_path / "c.npy", np.moveaxis(channels[grain_id], -1, 0))
     for name in ("a.npz", "b.npy", "c.npy"):
         read = readers.read_volume_element(tmp_path / name)
-        assert len(read.quaternion) == len(quaternion) and largest_error(read, element) < 1e-3
+        assert read.grains == len(quaternion) and largest_error(read, element) < 1e-3
 
 
 def damaged(element, **change):
@@ -61,14 +61,14 @@ def faults(element):
         "has voxels of shape (36, 6)": damaged(element, grain_id=grain_id.reshape(36, 6)),
         "has no orientations": {"grain_id": grain_id},
         "has no array 'grain_id'": {"quaternion": q},
-        "grain numbers skip: 3 does": damaged(element, grain_id=np.where(grain_id == 3, 4, grain_id)),
-        "grain numbers skip: 0 does": damaged(element, grain_id=grain_id + 1),
-        "grain numbers skip: -1 does": damaged(element, grain_id=grain_id - 1),
-        "grain numbers of type float32": damaged(element, grain_id=grain_id.astype(np.float32)),
+        "grain ids skip 3": damaged(element, grain_id=np.where(grain_id == 3, 4, grain_id)),
+        "grain ids start at 1": damaged(element, grain_id=grain_id + 1),
+        "grain ids start at -1": damaged(element, grain_id=grain_id - 1),
+        "grain ids are of type float32": damaged(element, grain_id=grain_id.astype(np.float32)),
         f"{len(q)} grains but {len(q) - 1} orientations": damaged(element, quaternion=q[:-1]),
         f"orientations of shape ({len(q)}, 3)": damaged(element, quaternion=q[:, :3]),
-        "the orientation of grain 1 is NaN": damaged(element, quaternion=nan),
-        "a quaternion has length 2": damaged(element, quaternion=2 * q),
+        "the orientation of grain 1 is not finite": damaged(element, quaternion=nan),
+        "the quaternion of grain 0 has length 2": damaged(element, quaternion=2 * q),
         "cannot be read as numpy arrays": damaged(element, quaternion=np.array([{}], dtype=object)),
     }
 

@@ -13,7 +13,8 @@ from random_vgg import random_tensors
 
 from microprint import UserError, store
 from microprint.networks import vgg, vgg_weights
-from microprint.networks.vgg import LAYERS, STYLE_LAYERS, VGG19, check_layers, gram, style_loss
+from microprint.params import validate
+from microprint.networks.vgg import LAYERS, STYLE_LAYERS, VGG19, gram, style_loss
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +74,8 @@ def test_style_loss_is_per_pair_and_zero_for_itself(net):
 
 
 def test_unknown_layer_is_refused():
-    check_layers(STYLE_LAYERS)
-    with pytest.raises(UserError, match="no layer pool6"):
-        check_layers(("pool1", "pool6"))
+    with pytest.raises(UserError, match="pool6"):
+        validate({"texture_vae": {"layers": ["pool1", "pool6"]}})
 
 
 def test_weights_survive_the_round_trip_in_half_precision(net, tmp_path):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from microprint import orientations
-from microprint.compute import open_run
+from microprint.notebook import open_notebook
 from microprint.errors import UserError
-from microprint.microstructures.volume_set import VolumeSet, read_volume_elements
-from microprint.params import FingerprintVAE
+from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements
+from microprint.params import FingerprintSettings
 from microprint.store import create_hdf5
 from microprint.systems.fingerprint import (
     PAPERS,
@@ -24,14 +24,14 @@ from microprint.systems.fingerprint import (
     train_fingerprint,
 )
 
-SETTINGS = FingerprintVAE(latent_dim=48, paper_width=2, paper_hidden=16, ours_heads=1, ours_blocks=1, paper_epochs=1, ours_epochs=2, mixed_epochs=2,
+SETTINGS = FingerprintSettings(latent_dim=48, paper_width=2, paper_hidden=16, ours_heads=1, ours_blocks=1, paper_epochs=1, ours_epochs=2, mixed_epochs=2,
                           ours_epochs_hexagonal=2)
 
 
 def elements(count=3, edge=8, grains=6, symmetry="cubic", seed=0):
     generator = torch.Generator().manual_seed(seed)
     grain_id = torch.randint(grains, (count, edge, edge, edge), generator=generator)
-    return VolumeSet(grain_id, orientations.random((count, grains), generator), torch.full((count,), grains), symmetry)
+    return VolumeElements(grain_id, orientations.random((count, grains), generator), torch.full((count,), grains), symmetry)
 
 
 def fingerprint(variant, symmetry="cubic"):
@@ -73,14 +73,14 @@ def test_ours_takes_other_edges_and_the_paper_s_network_does_not():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda i, q: (i[0], q), "grain ids of shape"),
+        (lambda i, q: (i[0], q), "do not fit"),
         (lambda i, q: (i[:, :4], q), "grain ids of shape"),
-        (lambda i, q: (i.float(), q), "grain ids of shape"),
-        (lambda i, q: (i, q[..., :3]), "orientations of shape"),
-        (lambda i, q: (i, q[:2]), "orientations of shape"),
-        (lambda i, q: (i + 1, q), "ids run from 1 to 6"),
-        (lambda i, q: (i, torch.full_like(q, torch.nan)), "missing or no unit quaternion"),
-        (lambda i, q: (i, 2 * q), "missing or no unit quaternion"),
+        (lambda i, q: (i.float(), q), "grain ids are of type float32"),
+        (lambda i, q: (i, q[..., :3]), "do not fit"),
+        (lambda i, q: (i, q[:2]), "do not fit"),
+        (lambda i, q: (i + 1, q), "grain ids start at 1"),
+        (lambda i, q: (i, torch.full_like(q, torch.nan)), "grain 0 is not finite"),
+        (lambda i, q: (i, 2 * q), "length 2, not 1"),
     ],
 )
 def test_bad_elements_are_refused(change, message):
@@ -138,7 +138,7 @@ def test_samples_are_the_volume_elements():
 
 @pytest.mark.parametrize("variant, symmetry", [("coded", "cubic"), ("ours", "hexagonal"), ("mixed", "cubic")])
 def test_training_step(variant, symmetry, tmp_path):
-    study = open_run(run={"root": str(tmp_path)}, vae=vars(SETTINGS))
+    study = open_notebook(run={"root": str(tmp_path)}, vae=vars(SETTINGS))
     with create_hdf5(study.path("polycrystals.h5"), "polycrystals", {"key": "x"}) as file:
         for name, count in (("cubic/train", 6), ("cubic/mixed", 5), ("cubic/validation", 4), ("hexagonal/validation", 4)):
             e = elements(count, seed=count, symmetry=name.split("/")[0])
@@ -148,9 +148,9 @@ def test_training_step(variant, symmetry, tmp_path):
     made = Fingerprint.load(path)
     assert len(made.history) == (1 if variant == "coded" else 2)
     with study.open("polycrystals.h5") as file:
-        read = read_volume_elements(file, symmetry, "validation")
+        read = read_volume_elements(file, f"{symmetry}/validation")
         with pytest.raises(UserError, match="no set hexagonal/train"):
-            read_volume_elements(file, "hexagonal", "train")
+            read_volume_elements(file, "hexagonal/train")
     assert made.encode_set(read).shape == (4, 48)
     assert (tmp_path / "by-hand" / "logs" / f"fingerprint-{variant}-{symmetry}.csv").is_file()
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from microprint.compute import Job, run_step
+from microprint.steps import Job, run_step
 from microprint.errors import UserError
 from microprint.microstructures.composite import cut
 from microprint.networks.vae_regression import VAERegression, log_density

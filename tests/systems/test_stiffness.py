@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from microprint.compute import run_step
+from microprint.steps import run_step
 from microprint.errors import UserError
 from microprint.microstructures.composite import cut
-from microprint.params import Compute, Elasticity, Params
+from microprint.params import ComputeSettings, ElasticitySettings, Params
 from microprint.store import create_hdf5, open_hdf5
 from microprint.systems import stiffness
 from microprint.systems.stiffness import components, entry, label_stiffness, labelled, simulate
 
-PARAMS = Params(compute=Compute(device="cpu", workers=1), elasticity=Elasticity(chunk_voxels=3 * 6**3))
+PARAMS = Params(compute=ComputeSettings(device="cpu", workers=1), elasticity=ElasticitySettings(chunk_voxels=3 * 6**3))
 PARTS = {"train": [0, 1, 2, 3, 4], "validation": [5, 6], "test": [7, 8]}
 
 
@@ -63,12 +63,12 @@ def test_every_engine_gives_the_same_bits(folder, engine):
     run_step(label_stiffness, PARAMS, folder, {})
     expected = labels_in(folder)
     (folder / "stiffness.h5").unlink()
-    run_step(label_stiffness, dataclasses.replace(PARAMS, compute=Compute(engine=engine, device="cpu", workers=2)), folder, {})
+    run_step(label_stiffness, dataclasses.replace(PARAMS, compute=ComputeSettings(engine=engine, device="cpu", workers=2)), folder, {})
     np.testing.assert_array_equal(labels_in(folder), expected)
 
 
 def test_all_cases_give_the_full_matrix(folder):
-    run_step(label_stiffness, dataclasses.replace(PARAMS, elasticity=Elasticity(cases="all")), folder, {})
+    run_step(label_stiffness, dataclasses.replace(PARAMS, elasticity=ElasticitySettings(cases="all")), folder, {})
     labels = torch.from_numpy(labels_in(folder))
     assert labels.isfinite().all() and torch.equal(labels, labels.mT) and (torch.linalg.eigvalsh(labels) > 0).all()
     torch.testing.assert_close(components(labels, ("C44", "C12")), torch.stack([labels[:, 3, 3], labels[:, 0, 1]], -1))

@@ -1,19 +1,24 @@
 """Surrogate of the stress-strain curve: training, files, baselines, input that is refused."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from microprint import orientations
-from microprint.analysis import stress
-from microprint.compute import Job, run_step
+from microprint.analysis import regression, stress
+from microprint.steps import Job, run_step
 from microprint.errors import UserError
+from microprint.mechanics.datasets import Curves, read_curves
 from microprint.mechanics.load import uniaxial_tension
+from microprint.mechanics.materials import load_material
 from microprint.mechanics.simulate import simulate_cp
+from microprint.microstructures.volume_elements import VolumeElements
 from microprint.params import validate
 from microprint.store import create_hdf5, open_hdf5, save_tensors
 from microprint.systems.fingerprint import Fingerprint, configuration
-from microprint.systems.surrogate import StressSurrogate, read_curves, train_surrogate
+from microprint.systems.surrogate import StressSurrogate, train_surrogate
 
 PARAMS = validate({"compute": {"device": "cpu"}, "vae": {"ours_heads": 1, "ours_blocks": 1},
                    "surrogate": {"paper_epochs": 4, "paper_hidden": 8}})
@@ -28,7 +33,7 @@ def volume_elements(count, edge=8, grains=5, seed=0):
 def fake_curves(ids, quaternion):
     """Curves that follow the texture."""
     strain = torch.linspace(0, 0.01, 6, dtype=torch.float64)
-    height = 8e7 + 4e7 * stress.texture_coefficients(ids, quaternion)[:, 0]
+    height = 8e7 + 4e7 * stress.texture_coefficients(VolumeElements.of(ids, quaternion), "x")[:, 0]
     return strain, height[:, None] * (1 - torch.exp(-strain / 0.002))
 
 
@@ -36,6 +41,8 @@ def fake_curves(ids, quaternion):
 def folder(tmp_path):
     with create_hdf5(tmp_path / "polycrystals.h5", "polycrystals", {"key": "a"}) as elements, \
             create_hdf5(tmp_path / "cp.h5", "cp", {"key": "b"}) as cp:
+        material = json.dumps(load_material("Mg").source)
+        cp.attrs.update(material=material, axis="x", strain=0.01, rate_per_s=1e-3, increments=5, edge=4)
         for seed, (name, count) in enumerate({"train": 12, "validation": 5, "test": 5}.items()):
             ids, quaternion = volume_elements(count, seed=seed)
             group = elements.create_group(f"hexagonal/{name}")
@@ -72,6 +79,7 @@ def test_what_did_not_converge_is_left_out_and_counted(folder):
             read_curves(elements, cp, "other")
     assert len(curves.stress) == len(curves.elements) == 11 and curves.left_out == 1 and curves.stress.isfinite().all()
     assert curves.strain[-1].item() == pytest.approx(0.01)
+    assert curves.elements.edge == 4 and curves.axis == "x" and curves.load[0].N == 5 and curves.material.name == "Mg"
 
 
 @pytest.mark.parametrize("z", [np.zeros((2, 255)), np.zeros(256), np.full((1, 256), np.nan)])
@@ -93,31 +101,36 @@ def test_texture_coefficients_of_known_c_axes():
     quarter = torch.tensor([[[1.0, 0, 0, 0], [0.5**0.5, 0, 0.5**0.5, 0]]])
     ids = torch.zeros(1, 2, 2, 2, dtype=torch.int64)
     ids[0, 0] = 1
-    torch.testing.assert_close(stress.texture_coefficients(ids, quarter), torch.full((1, 2), 0.5, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(stress.texture_coefficients(VolumeElements.of(ids, quarter), "x"), torch.full((1, 2), 0.5, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 def test_straight_line_and_coverage():
     x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     y = torch.stack([1 + 2 * x[:, 0], x[:, 1] - 3], 1).double()
-    torch.testing.assert_close(stress.straight_line(x[:10], y[:10], x[10:]), y[10:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(regression.straight_line(x[:10], y[:10], x[10:]), y[10:], atol=1e-5, rtol=0)
     noise = torch.randn(20_000, generator=torch.Generator().manual_seed(1))
-    assert stress.coverage(torch.zeros(20_000), torch.ones(20_000), noise) == pytest.approx(0.9, abs=0.01)
+    assert regression.coverage(torch.zeros(20_000), torch.ones(20_000), noise) == pytest.approx(0.9, abs=0.01)
 
 
 def test_ridge_resists_more_features_than_samples():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(90, 40, generator=generator)
     y = x[:, :1].double() + 0.3 * torch.randn(90, 1, generator=generator)
-    found = stress.ridge(x[:40], y[:40], x[60:], (x[40:60], y[40:60]))
-    unbounded = stress.straight_line(x[:40], y[:40], x[60:])
+    found = regression.ridge(x[:40], y[:40], x[60:])
+    unbounded = regression.straight_line(x[:40], y[:40], x[60:])
     assert (found - y[60:]).square().mean() < min((unbounded - y[60:]).square().mean(), y[60:].square().mean())
+
+
+def curves_of(ids, quaternion, load) -> Curves:
+    nothing = torch.empty(0)
+    return Curves(VolumeElements.of(ids, quaternion), nothing, nothing, "x", load, load_material("Mg"), 0)
 
 
 def test_taylor_is_exact_for_a_single_crystal_and_too_stiff_for_many():
     ids, quaternion = volume_elements(1, edge=4, grains=6)
     load = uniaxial_tension(strain=0.01, increments=5)
     single = simulate_cp(torch.zeros(1, 2, 2, 2, dtype=torch.int64), quaternion[:, :1], load=load).P[0, :, 0, 0]
-    upper = stress.taylor(torch.zeros(1, 2, 2, 2), quaternion[:, :1], 0.01, 5, points=4)[0]
+    upper = stress.taylor(curves_of(torch.zeros(1, 2, 2, 2, dtype=torch.int64), quaternion[:, :1], load), points=4)[0]
     torch.testing.assert_close(upper, single, rtol=1e-3, atol=1e3)
     full = simulate_cp(ids, quaternion, load=load).P[0, -1, 0, 0]
-    assert full < stress.taylor(ids, quaternion, 0.01, 5)[0, -1] < 1.6 * full
+    assert full < stress.taylor(curves_of(ids, quaternion, load))[0, -1] < 1.6 * full

@@ -6,7 +6,7 @@ import torch
 from random_vgg import random_tensors
 
 from microprint import UserError, store
-from microprint.compute import run_step
+from microprint.steps import run_step
 from microprint.networks.texture_vae import TextureVAE
 from microprint.networks.vgg import VGG19
 from microprint.params import validate

@@ -10,8 +10,9 @@ import torch
 
 from microprint import orientations, store
 from microprint.errors import UserError
-from microprint.microstructures import datasets, volume_set
-from microprint.microstructures.volume_set import StoredIds, VolumeSet, read_volume_elements
+from microprint.chunks import Chunk, write
+from microprint.microstructures import volume_elements
+from microprint.microstructures.volume_elements import StoredIds, VolumeElements, read_volume_elements
 
 
 @pytest.fixture
@@ -20,16 +21,16 @@ def path(tmp_path):
     rng = np.random.default_rng(0)
     with store.create_hdf5(tmp_path / "polycrystals.h5", "polycrystals", {}) as file:
         group = file.create_group("cubic/train")
-        for count, grains in ((12, 5), (8, 9)):
+        for first, count, grains in ((0, 12, 5), (12, 8, 9)):
             q = orientations.random((count, grains), torch.Generator().manual_seed(grains)).numpy()
             ids = rng.integers(0, grains, (count, 8, 8, 8)).astype(np.uint16)
-            datasets._append(group, {"grain_id": ids, "quaternion": q, "grains": np.full(count, grains, np.int32)})
+            write(group, Chunk("", 0, first, first + count, 20), {"grain_id": ids, "quaternion": q, "grains": np.full(count, grains, np.int32)})
     return tmp_path / "polycrystals.h5"
 
 
-def read(path) -> VolumeSet:
+def read(path) -> VolumeElements:
     with store.open_hdf5(path) as file:
-        return read_volume_elements(file, "cubic", "train")
+        return read_volume_elements(file, "cubic/train")
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def loaded(path):
 @pytest.fixture
 def stored(path, monkeypatch):
     """The same set under a bound of six volume elements."""
-    monkeypatch.setattr(volume_set, "IN_MEMORY", 6 * 2 * 8**3)
+    monkeypatch.setattr(volume_elements, "IN_MEMORY", 6 * 2 * 8**3)
     return read(path)
 
 
@@ -50,7 +51,7 @@ def test_a_small_set_is_in_memory_and_padded_with_the_identity(path, loaded):
     with store.open_hdf5(path) as file:
         np.testing.assert_array_equal(loaded.grain_id, file["cubic/train/grain_id"][:])
         with pytest.raises(UserError, match="has no set hexagonal/train"):
-            read_volume_elements(file, "hexagonal", "train")
+            read_volume_elements(file, "hexagonal/train")
 
 
 @pytest.mark.parametrize("index", [slice(None), slice(3, 17), slice(1, 20, 3), slice(4, 4), torch.tensor([7, 2, 2, 19, 0, -1]),
@@ -73,7 +74,7 @@ def test_a_large_selection_stays_in_the_file_and_a_small_one_is_read(loaded, sto
     assert torch.equal(torch.cat([part.orientations() for part in parts]), loaded.orientations())
 
 
-def first_sum(elements: VolumeSet) -> int:
+def first_sum(elements: VolumeElements) -> int:
     return int(elements.grain_id[:5].sum())
 
 
@@ -89,7 +90,7 @@ def test_more_grains_than_16_bits_number(path):
         group = file.create_group("cubic/train")
         ids = np.array([40000, 0] * 4, np.uint16).reshape(1, 2, 2, 2)
         q = np.tile(np.eye(4, dtype=np.float32)[:1], (40001, 1))[None]
-        datasets._append(group, {"grain_id": ids, "quaternion": q, "grains": np.array([40001], np.int32)})
+        write(group, Chunk("", 0, 0, 1, 1), {"grain_id": ids, "quaternion": q, "grains": np.array([40001], np.int32)})
     assert int(read(path).grain_id.max()) == 40000
 
 
@@ -99,16 +100,18 @@ def test_memory_is_bounded_however_large_the_set(path):
 import resource
 import numpy as np, torch
 from microprint import store
-from microprint.microstructures import datasets, volume_set
-volume_set.IN_MEMORY = 1 << 20
+from microprint.chunks import Chunk, write
+from microprint.microstructures import volume_elements
+volume_elements.IN_MEMORY = 1 << 20
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if {sys.platform == "darwin"} else 2**10)
 ids, q = np.zeros((8, 32, 32, 32), np.uint16), np.ones((8, 1, 4), np.float32)
 def sizes(count):
     with store.create_hdf5({str(path)!r}, "polycrystals", {{}}) as file:
-        for _ in range(count):
-            datasets._append(file.require_group("cubic/train"), dict(grain_id=ids, quaternion=q, grains=np.ones(8, np.int32)))
+        for k in range(count):
+            chunk = Chunk("", k, 8 * k, 8 * k + 8, 8 * count)
+            write(file.require_group("cubic/train"), chunk, dict(grain_id=ids, quaternion=q, grains=np.ones(8, np.int32)))
     with store.open_hdf5({str(path)!r}) as file:
-        elements = volume_set.read_volume_elements(file, "cubic", "train")
+        elements = volume_elements.read_volume_elements(file, "cubic/train")
     for index in torch.randperm(len(elements)).split(8):
         elements.grain_id[index]
     assert sum(len(part) for part in elements.parts()) == 8 * count
