@@ -1,10 +1,10 @@
 """Run the study: the notebooks as a graph, executed by papermill with a parameter file.
 
-    python run_all.py                                     the default profile, params/quick.yml
-    python run_all.py --params params/laptop.yml          another profile
-    python run_all.py --set vae.latent_dim=128            with a parameter changed
-    python run_all.py --list                              what is up to date, and why not
-    python run_all.py --sweep vae.latent_dim=64,128,256   one run for each value
+python run_all.py                                     the default profile, params/quick.yml
+python run_all.py --params params/laptop.yml          another profile
+python run_all.py --set vae.latent_dim=128            with a parameter changed
+python run_all.py --list                              what is up to date, and why not
+python run_all.py --sweep vae.latent_dim=64,128,256   one run for each value
 """
 
 import argparse
@@ -90,7 +90,9 @@ def execute(run: Run, options: argparse.Namespace) -> int:
     if options.models:
         run.adopt(options.models)
     plan = make_plan(run, options)
-    console.print(f"run [bold]{run.params.run.name}[/]: {len(plan)} of {len(run.notebooks)} notebooks to execute", highlight=False)
+    console.print(
+        f"run [bold]{run.params.run.name}[/]: {len(plan)} of {len(run.notebooks)} notebooks to execute", highlight=False
+    )
     failure = run.execute_all(plan, lambda line: console.print(line, style="bold", highlight=False))
     run.collect_metrics()
     page = write_report(run)

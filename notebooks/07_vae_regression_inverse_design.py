@@ -264,13 +264,11 @@ print(tuple(proposal.designs.shape), proposal.probability.numpy().round(2), (pro
 # prior is from its target, what the regressor's gradient changes, and that a handful of simulations along a monotone path
 # settles the rest. Looking up the nearest composite of the training set is a strong baseline for a single property; a
 # generative model earns its place where the wanted combination is not in the data.
-
-# %% [markdown]
+#
 # **Limits**. Far fewer and smaller composites than S2's, and far fewer training steps. The Gaussian prior is linear in the
 # property, as S2 has it, the mixture is not, so their difference is not due to the number of modes alone. The error bar of
 # the regressor is trained, not calibrated. S2's style loss, on all slices, needs far more steps; `params/paper.yml` has its values.
-
-# %% [markdown]
+#
 # **Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.
 
 # %%

@@ -11,9 +11,9 @@ import torch
 
 from microprint import cluster, machine, notebook, store
 from microprint.chunks import Chunk, compute_chunks, split, write
-from microprint.steps import Job, step
 from microprint.errors import UserError
 from microprint.params import ComputeSettings, Params
+from microprint.steps import Job, step
 
 LOCAL = Params(compute=ComputeSettings(device="cpu", workers=2))
 DASK = Params(compute=ComputeSettings(engine="dask", device="cpu", workers=2))

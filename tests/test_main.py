@@ -7,8 +7,8 @@ import pytest
 
 from microprint import store
 from microprint.__main__ import main
-from microprint.notebook import open_notebook
 from microprint.microstructures.datasets import generate_composites
+from microprint.notebook import open_notebook
 
 TINY = "tests/data/tiny.yml"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from microprint import params
 from microprint.errors import UserError
-from microprint.params import Params, as_dict, load, validate
+from microprint.params import Params, as_dict, load, validate, validation
+from microprint.params.manual import manual
 
 FILES = sorted((Path(__file__).parents[1] / "params").glob("*.yml"))
 
@@ -17,10 +17,46 @@ def test_every_profile_is_valid(path):
     assert load(path).run.name == path.stem
 
 
-def test_quick_file_states_every_default():
-    quick = yaml.safe_load((FILES[0].parent / "quick.yml").read_text())
-    assert {s: set(keys) for s, keys in quick.items() if s != "run"} == {s: set(keys) for s, keys in as_dict(Params()).items() if s != "run"}
-    assert validate({k: v for k, v in quick.items() if k != "run"}) == Params()
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_a_profile_states_only_what_differs_from_the_defaults(path):
+    defaults = as_dict(Params())
+    for section, values in yaml.safe_load(path.read_text()).items():
+        assert values and not [key for key, value in values.items() if value == defaults[section][key]], section
+
+
+def test_the_manual_states_and_explains_every_parameter():
+    text = manual()
+    assert validate(yaml.safe_load(text)) == Params()
+    assert "# workers: chunks of a data set computed at once" in text
+
+
+@pytest.mark.parametrize("sections, message", [
+    ({"texture_vae": {"edge": 50}}, "texture_vae.edge = 50 is no multiple of 16"),
+    ({"cp": {"edge": 5}}, "cp.edge = 5 does not divide polycrystals.edge = 16"),
+    ({"cp": {"strain": 0.0}}, "cp.strain = 0 is no load"),
+    ({"composites": {"fraction_low": 0.9, "fraction_high": 0.1}}, "fraction_low = 0.9 is not below fraction_high = 0.1"),
+    ({"composites": {"widths": []}}, "widths is empty"),
+    ({"micrographs": {"edge": 400}}, "micrographs.edge = 400 is more than the 384 x 512"),
+    ({"texture_vae": {"edge": 256}}, "texture_vae.edge = 256 is more than"),
+    ({"texture_vae": {"layers": ["conv9"]}}, "texture_vae.layers.0 = 'conv9'"),
+    ({"texture_vae": {"test_samples": [12]}}, "there is no image 12"),
+    ({"texture_vae": {"test_samples": list(range(12))}}, "leaves no image to train on"),
+    ({"vae_regression": {"properties": ["C44"]}}, "C44 is not simulated"),
+    ({"vae_regression": {"properties": ["C12"]}}, "begins with C12"),
+    ({"vae_regression": {"properties": ["C11", "C11"]}}, "Name each property once"),
+    ({"vae_regression": {"targets_gpa": []}}, "targets_gpa is empty"),
+    ({"preprocessing": {"train_share": 0.9}}, "leave no test set"),
+])
+def test_relations_between_parameters(sections, message):
+    with pytest.raises(UserError, match=message.replace(".", r"\.")):
+        validate(sections)
+
+
+def test_a_notebook_s_sections_are_held_to_relations_among_themselves_alone():
+    """Its parameters cell does not say how large the patches of the run are."""
+    assert validate({"texture_vae": {"edge": 192}}, whole=False).texture_vae.edge == 192
+    with pytest.raises(UserError):
+        validate({"texture_vae": {"edge": 50}}, whole=False)
 
 
 @pytest.mark.parametrize("sections, message", [
@@ -59,4 +95,4 @@ def test_without_pydantic_checked_sections_give_the_same_parameters(monkeypatch)
     plain = as_dict(load(FILES[0]))
     expected = validate(plain)
     monkeypatch.setitem(__import__("sys").modules, "pydantic", None)
-    assert params.validate(plain) == expected
+    assert validation.validate(plain) == expected

@@ -211,7 +211,7 @@ def h(): ...
 
 def test_a_key_is_the_same_on_every_supported_python_and_knows_no_docstrings():
     """The digest was computed with Python 3.11, 3.12 and 3.13."""
-    assert code_digest(SOURCE) == "1f63a58b20a7795a"
+    assert code_digest(SOURCE) == "507f14c8e59179f1"
     told = SOURCE.replace("    x: int = 1\n", '    """Told."""\n    x: int  =  1  # a comment\n')
     assert code_digest(told) == code_digest(SOURCE) != code_digest(SOURCE.replace("int = 1", "int = 2"))
 

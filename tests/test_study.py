@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import jupytext
+import numpy as np
 import pytest
 import torch
 from toys import HEADER, TOY, write_toys
@@ -17,9 +18,14 @@ from microprint import store
 from microprint.errors import UserError
 from microprint.params import load, validate
 from microprint.requirements import requirements
-from microprint.study import NEEDS, Run, branch, literal, literals, load_notebooks, sweep_points
+from microprint.study import Run, load_notebooks
+from microprint.study.graph import alike, literals, needs, numbers
+from microprint.study.sweep import branch, literal, sweep_points
 
 REPOSITORY = Path(__file__).parents[1]
+NEEDS = numbers()
+
+
 @pytest.fixture
 def params(tmp_path):
     return validate({"run": {"name": "t", "root": str(tmp_path / "runs")}})
@@ -33,14 +39,39 @@ def done(run: Run, *numbers: str) -> None:
         run.executed(number).touch()
 
 
-def test_plan_follows_the_graph(tmp_path, params):
-    run = Run(params, write_toys(tmp_path / "n"))
-    assert list(run.plan()) == list(NEEDS)
+def test_the_graph_follows_from_what_the_notebooks_read_and_make():
+    notebooks = load_notebooks()
+    assert needs(notebooks) == {"01": [], "02": ["01"], "03": ["01"], "04": ["01", "03"], "05": ["01"],
+                                "06": ["01", "03", "05"], "07": ["01", "02"], "08": ["01"]}
+    assert notebooks["06"].makes == {"surrogate_*_ours.safetensors"}
+    assert notebooks["04"].reads == {"polycrystals.h5", "fingerprint_*_cubic.safetensors"}
+    assert alike("a_*.h5", "a_b.h5") and alike("a_*_c.h5", "a_b_*.h5") and not alike("a_*.h5", "b_*.h5")
+    for notebook in notebooks.values():  # else a step would run with defaults
+        stated = {"run", "compute", *notebook.sections}
+        assert {name.split(".")[0] for step, _ in notebook.steps for name in step.reads} <= stated, notebook.name
+
+
+MAKES_A = """from microprint.microstructures.datasets import generate_composites
+notebook.do(generate_composites)"""
+READS_A = 'notebook.open("composites.h5")'
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """Toys of which 02 reads what 01 makes."""
+    return write_toys(tmp_path / "n", {"01": MAKES_A, "02": READS_A})
+
+
+def test_plan_follows_the_graph(params, chain):
+    run = Run(params, chain)
+    assert list(run.plan()) == list(NEEDS) and run.needs["02"] == ["01"] and run.needs["03"] == []
     done(run, *NEEDS)
     assert run.plan() == {}
     assert list(run.plan(force=True, only=["03"])) == ["03"]
-    run.executed("03").unlink()
-    assert run.plan() == {"03": "its executed notebook is missing", "04": "03 runs again", "06": "03 runs again"}
+    run.executed("01").unlink()
+    plan = run.plan()
+    assert {n: due.reason for n, due in plan.items()} == {"01": "its executed notebook is missing", "02": "01 runs again"}
+    assert plan["01"].certain and not plan["02"].certain
     assert list(run.plan(start="05")) == []
 
 
@@ -48,19 +79,60 @@ def test_changed_parameters_and_code_are_told_apart(tmp_path, params):
     run = Run(params, write_toys(tmp_path / "n"))
     done(run, *NEEDS)
     other = Run(validate({"run": {"name": "t", "root": params.run.root}, "latent": {"path_steps": 9}}), run.notebooks)
-    assert other.why("01") == "parameters changed" and other.why("08") == "parameters and inputs changed"
+    assert other.why("01") == other.why("08") == "parameters changed"
     changed = Run(params, write_toys(tmp_path / "n", {"05": "print(1)"}))
-    assert list(changed.plan()) == ["05", "06"] and changed.why("05") == "notebook changed"
+    assert list(changed.plan()) == ["05"] and changed.why("05") == "notebook changed"
+    told = Run(params, write_toys(tmp_path / "n", {"05": "# a comment"}))
+    assert told.plan() == {}
 
 
-def test_a_missing_upstream_artifact_is_refused(tmp_path, params):
-    run = Run(params, write_toys(tmp_path / "n"))
-    with pytest.raises(UserError, match="notebook 04 needs the artifacts of 03.*--only 03 04"):
-        run.plan(only=["04"])
+def test_a_missing_upstream_artifact_is_refused(params, chain):
+    with pytest.raises(UserError, match=r"notebook 02 needs composites\.h5 of 01.*--only 01 02"):
+        Run(params, chain).plan(only=["02"])
+
+
+def test_what_no_notebook_makes_is_refused(tmp_path, params):
+    with pytest.raises(UserError, match=r"01_toy\.ipynb: reads composites\.h5, which no notebook before it makes"):
+        Run(params, write_toys(tmp_path / "n", {"01": READS_A, "02": MAKES_A}))
+
+
+def test_a_changed_file_of_a_user_makes_its_notebook_run_again(tmp_path, params, chain):
+    folder = tmp_path / "phases"
+    folder.mkdir()
+    np.save(folder / "a.npy", np.zeros((4, 4, 4), int))
+    own = validate({"run": {"name": "t", "root": params.run.root}, "composites": {"source": str(folder)}})
+    run = Run(own, chain)
+    done(run, *NEEDS)
+    assert run.why("01") is None
+    np.save(folder / "a.npy", np.ones((4, 4, 4), int))
+    assert run.why("01") == "files changed" and run.why("02") is None
+
+
+@pytest.mark.parametrize("sections, message", [
+    ({"cp": {"material": "nothing"}}, "no material is called 'nothing'"),
+    ({"polycrystals": {"source": "/nowhere"}}, "holds no folder such as cubic/train|holds no set"),
+    ({"vae_regression": {"targets_gpa": [500.0]}}, "500 GPa of C11 lies outside"),
+    ({"compute": {"device": "gpu0"}}, "compute.device = 'gpu0'"),
+    ({"vae": {"latent_dim": 20}}, "20 numbers hold no"),
+])
+def test_what_would_fail_later_is_refused_by_the_plan(params, sections, message):
+    run = Run(validate({"run": {"name": "t", "root": params.run.root}, **sections}))
+    with pytest.raises(UserError, match=message):
+        run.plan()
+
+
+def test_a_source_without_the_sets_of_later_notebooks_is_refused(tmp_path, params):
+    train = tmp_path / "ve" / "cubic" / "train"
+    train.mkdir(parents=True)
+    np.savez(train / "a.npz", grain_id=np.zeros((4, 4, 4), int), quaternion=np.eye(4)[:1])
+    run = Run(validate({"run": {"name": "t", "root": params.run.root}, "polycrystals": {"source": str(tmp_path / "ve")}}))
+    assert list(run.plan(only=["01", "02"])) == ["01", "02"]
+    with pytest.raises(UserError, match="holds no set cubic/validation, .*hexagonal/basal"):
+        run.plan(only=["01", "03"])
 
 
 def test_trained_fingerprints_take_the_place_of_their_notebook(tmp_path, params):
-    run, models = Run(params, write_toys(tmp_path / "n")), tmp_path / "models"
+    run, models = Run(params), tmp_path / "models"
     with pytest.raises(UserError, match="holds no trained fingerprint"):
         run.adopt(models)
     for name in ("ours", "paper"):
@@ -70,11 +142,8 @@ def test_trained_fingerprints_take_the_place_of_their_notebook(tmp_path, params)
     run.adopt(models)
     assert torch.equal(store.load_tensors(own.with_name("fingerprint_ours_cubic.safetensors"))[0]["w"], torch.ones(2))
     assert torch.equal(store.load_tensors(own)[0]["w"], torch.zeros(2))  # its own stays
-    with pytest.raises(UserError, match="notebook 04 needs the artifacts of 02"):
-        run.plan(only=["04"], trained=True)
-    done(run, "01", "02")
-    assert list(run.plan(only=["04"], trained=True)) == ["04"]
-    assert "03" not in run.plan(trained=True)
+    assert list(run.plan(only=["01", "04"], skip=["03"])) == ["01", "04"]
+    assert "03" not in run.plan(only=["01", "02", "04"], skip=["03"])
     (models / "fingerprint_ours_cubic.safetensors").write_bytes(b"junk")
     with pytest.raises(UserError):
         run.adopt(models)

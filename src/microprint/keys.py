@@ -40,6 +40,8 @@ def code_digest(source: str) -> str:
 
 def _plain(node: Any) -> Any:
     """Syntax tree as lists. Empty fields are left out: releases of Python differ in which of them they have."""
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some
+        return ["JoinedStr", *(_plain(part) for part in node.values if getattr(part, "value", None) != "")]
     if isinstance(node, ast.AST):
         fields = ((name, _plain(value)) for name, value in ast.iter_fields(node) if name != "ctx")
         return [type(node).__name__, *([name, value] for name, value in fields if value not in (None, []))]

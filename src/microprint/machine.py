@@ -21,7 +21,7 @@ LINE_EVERY_S = 15.0
 
 
 def cache_folder() -> Path:
-    """Folder for what is made once a machine, VGG19's weights and compiled code: $MICROPRINT_CACHE, else ~/.cache/microprint."""
+    """Folder for what is made once a machine, weights and compiled code: $MICROPRINT_CACHE, else ~/.cache/microprint."""
     return Path(os.environ.get("MICROPRINT_CACHE") or Path.home() / ".cache" / "microprint")
 
 

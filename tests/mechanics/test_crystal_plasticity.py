@@ -11,8 +11,8 @@ import torch
 from microprint import orientations
 from microprint.errors import UserError
 from microprint.mechanics import LoadStep, effective_stiffness, elasticity, simulate_cp, uniaxial_tension
-from microprint.mechanics.time_step import Numerics
 from microprint.mechanics.materials import load_material
+from microprint.mechanics.time_step import Numerics
 
 NAN = math.nan
 SHORT = uniaxial_tension(strain=2e-3, increments=4)

@@ -13,8 +13,8 @@ import yaml
 from microprint import orientations
 from microprint.errors import UserError
 from microprint.mechanics import LoadStep, damask_backend, uniaxial_tension
-from microprint.microstructures.volume_elements import VolumeElements
 from microprint.mechanics.materials import load_material
+from microprint.microstructures.volume_elements import VolumeElements
 
 damask = pytest.importorskip("damask")
 DATA = Path(__file__).parents[1] / "data"

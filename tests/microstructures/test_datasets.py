@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from microprint import orientations, store
-from microprint.steps import run_step
 from microprint.errors import UserError
 from microprint.microstructures import datasets, polycrystal
 from microprint.microstructures.volume_elements import read_volume_elements
-from microprint.params import ComputeSettings, CompositeSettings, MicrographSettings, Params, PolycrystalSettings
+from microprint.params import CompositeSettings, ComputeSettings, MicrographSettings, Params, PolycrystalSettings
+from microprint.steps import run_step
 
 POLYCRYSTALS = PolycrystalSettings(edge=6, cubic_train=5, cubic_validation=2, cubic_test=2, cubic_mixed=10, hexagonal_train=2,
                             hexagonal_validation=1, hexagonal_test=1, edge_cases=2)  # fmt: skip

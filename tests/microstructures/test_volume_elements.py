@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from microprint import orientations, store
-from microprint.errors import UserError
 from microprint.chunks import Chunk, write
+from microprint.errors import UserError
 from microprint.microstructures import volume_elements
 from microprint.microstructures.volume_elements import StoredIds, VolumeElements, read_volume_elements
 

@@ -13,8 +13,8 @@ from random_vgg import random_tensors
 
 from microprint import UserError, store
 from microprint.networks import vgg, vgg_weights
+from microprint.networks.vgg import LAYERS, VGG19, gram, style_loss
 from microprint.params import validate
-from microprint.networks.vgg import LAYERS, STYLE_LAYERS, VGG19, gram, style_loss
 
 
 @pytest.fixture(scope="module")

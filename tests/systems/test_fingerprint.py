@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from microprint import orientations
-from microprint.notebook import open_notebook
 from microprint.errors import UserError
 from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements
+from microprint.notebook import open_notebook
 from microprint.params import FingerprintSettings
 from microprint.store import create_hdf5
 from microprint.systems.fingerprint import (
-    PAPERS,
     VARIANTS,
     EulerSamples,
     Fingerprint,

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from microprint.steps import Job, run_step
 from microprint.errors import UserError
 from microprint.microstructures.composite import cut
 from microprint.networks.vae_regression import VAERegression, log_density
 from microprint.params import validate
+from microprint.steps import Job, run_step
 from microprint.store import create_hdf5, save_json
 from microprint.systems.inverse_design import (
     CompositeSamples,

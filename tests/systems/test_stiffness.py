@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from microprint.steps import run_step
 from microprint.errors import UserError
 from microprint.microstructures.composite import cut
 from microprint.params import ComputeSettings, ElasticitySettings, Params
+from microprint.steps import run_step
 from microprint.store import create_hdf5, open_hdf5
 from microprint.systems import stiffness
 from microprint.systems.stiffness import components, entry, label_stiffness, labelled, simulate

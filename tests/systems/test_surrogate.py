@@ -8,7 +8,6 @@ import torch
 
 from microprint import orientations
 from microprint.analysis import regression, stress
-from microprint.steps import Job, run_step
 from microprint.errors import UserError
 from microprint.mechanics.datasets import Curves, read_curves
 from microprint.mechanics.load import uniaxial_tension
@@ -16,6 +15,7 @@ from microprint.mechanics.materials import load_material
 from microprint.mechanics.simulate import simulate_cp
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.params import validate
+from microprint.steps import Job, run_step
 from microprint.store import create_hdf5, open_hdf5, save_tensors
 from microprint.systems.fingerprint import Fingerprint, configuration
 from microprint.systems.surrogate import StressSurrogate, train_surrogate

@@ -6,10 +6,10 @@ import torch
 from random_vgg import random_tensors
 
 from microprint import UserError, store
-from microprint.steps import run_step
 from microprint.networks.texture_vae import TextureVAE
 from microprint.networks.vgg import VGG19
 from microprint.params import validate
+from microprint.steps import run_step
 from microprint.systems import texture
 from microprint.systems.texture import TextureFingerprint, split_patches, train_texture_vae
 

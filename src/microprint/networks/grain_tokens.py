@@ -39,7 +39,7 @@ class GrainTokens(nn.Module):
         self.register_buffer("anchors", rank_one_lattice(count).float(), persistent=False)
 
     def forward(self, grain_id: Tensor, quaternion: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Of grain ids (B, n, n, n) and the orientations (B, G, 4), in the fundamental zone, and embeddings (B, G, k) of the grains."""
+        """Of grain ids (B, n, n, n), orientations (B, G, 4) in the fundamental zone, and embeddings (B, G, k) of the grains."""
         dealt = deal_out(grain_id, embedding.shape[1], self.anchors)
         grain, alone, volume = dealt.grain, dealt.alone, dealt.volume
         site = _sites(dealt, grain_id.shape[-1])
@@ -57,7 +57,7 @@ class GrainTokens(nn.Module):
         return torch.cat(own, -1), (volume[..., None] * embedding).sum(1)
 
     def listed(self, site: Tensor, quaternion: Tensor) -> Tensor:
-        """Six numbers (B, M, 6) of sites (B, M, 3) in edges and orientations (B, M, 4): offset from the anchor, rotation vector."""
+        """Six numbers (B, M, 6) of sites (B, M, 3) in edges and orientations (B, M, 4): offset from the anchor, rotation."""
         return torch.cat([self.spread * wrap(site - self.anchors), _TURN * to_rotation_vector(quaternion)], -1)
 
     def unlisted(self, numbers: Tensor) -> tuple[Tensor, Tensor]:

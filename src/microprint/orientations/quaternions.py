@@ -120,7 +120,7 @@ def from_rotation_vector(vector: Tensor) -> Tensor:
 
 
 def to_rotation_vector(q: Tensor) -> Tensor:
-    """Rotation vectors (..., 3) of quaternions (..., 4): axis times angle in radians, in [0, pi]; zero where there is no axis."""
+    """Rotation vectors (..., 3) of quaternions (..., 4): axis times angle in radians, in [0, pi]; zero without an axis."""
     return rotation_angle(q)[..., None] * torch.nn.functional.normalize(standardize(q)[..., 1:], dim=-1)
 
 

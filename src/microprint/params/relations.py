@@ -32,10 +32,8 @@ def _composites(composites) -> Faults:
 
 def _shares(shares) -> Faults:
     if shares.train_share + shares.validation_share >= 1:
-        yield (
-            f"preprocessing.train_share = {shares.train_share} and validation_share = {shares.validation_share} leave no test set",
-            "Lower one of them",
-        )
+        given = f"preprocessing.train_share = {shares.train_share}, validation_share = {shares.validation_share}"
+        yield f"{given} leave no test set", "Lower one of them"
 
 
 def _load(cp) -> Faults:

@@ -93,9 +93,7 @@ def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray
     return figure
 
 
-def bounds(
-    fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: Mapping[str, np.ndarray], name: str
-) -> Figure:
+def bounds(fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: Mapping[str, np.ndarray], name: str) -> Figure:
     """Simulated component in GPa against the hard phase's share (N,), between `composites.bounds` at shares (M,)."""
     figure, ax = plt.subplots(figsize=(4.6, 3.2))
     ax.fill_between(
@@ -135,5 +133,3 @@ def texture_plane(coefficients: np.ndarray, stress: np.ndarray) -> Figure:
     ax.set(xlabel="volume average of $c^2$", ylabel="volume average of $c^4$")
     figure.colorbar(points, label="stress at the last strain (MPa)")
     return figure
-
-

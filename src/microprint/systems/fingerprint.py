@@ -50,7 +50,7 @@ SPREAD_DEG = (3.0, 60.0)  # of the orientations of a texture about their common 
 
 
 class EulerSamples:
-    """What S1's network trains on: Euler channels (B, 3, n, n, n), made on the training device as `microprint.training` wants."""
+    """What S1's network trains on: Euler channels (B, 3, n, n, n), made on the training device."""
 
     def __init__(self, elements: VolumeElements) -> None:
         self.elements = elements
