@@ -169,7 +169,7 @@ def measure_damask(edge: int, options: argparse.Namespace) -> list[Row]:
         return []
     ves, material = elements(1, edge), load_material("Mg")
     with tempfile.TemporaryDirectory() as folder:
-        arguments = (ves.grain_id, ves.quaternion, material, uniaxial_tension(), Path(folder) / "run")
+        arguments = (ves, material, uniaxial_tension(), Path(folder) / "run")
         seconds, _ = repeat(lambda: simulate_with_damask(*arguments), options.repeats)
     return [row("DAMASK", "Mg, slip and twins", edge, 1, seconds)]
 

@@ -30,9 +30,9 @@ import yaml
 
 from microprint import UserError, simulate_cp
 from microprint.mechanics import CPResult, LoadStep
-from microprint.mechanics.crystal_plasticity import Numerics
 from microprint.mechanics.load import check_load
 from microprint.mechanics.materials import Material, load_material
+from microprint.mechanics.time_step import Numerics
 
 NUMERICS = {"single crystal": Numerics(equilibrium=1e-7, boundary=1e-7), "element": Numerics(equilibrium=5e-5, boundary=5e-5)}
 # Accepted relative error of the mean stress and, at the end, of the accumulated slip and of the stress field (rms).
