@@ -1,4 +1,4 @@
-"""Hold a study's metrics to recorded ranges: `compare.py METRICS.json RANGES.json`; exit code 1 if one is outside or missing."""
+"""Hold a study's metrics to recorded ranges: `compare.py METRICS.json RANGES.json`; exit code 1 if one is outside."""
 
 import json
 import sys

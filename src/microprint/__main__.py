@@ -9,10 +9,30 @@ import sys
 from pathlib import Path
 
 from microprint.errors import UserError
+from microprint.mechanics.datasets import simulate_cp_dataset
+from microprint.microstructures.datasets import (
+    generate_composites,
+    generate_micrographs,
+    generate_polycrystals,
+    split_composites,
+)
 from microprint.networks.vgg_weights import fetch
 from microprint.params import load
 from microprint.params.manual import manual
 from microprint.steps import Step, run_step
+from microprint.systems.fingerprint import train_fingerprint
+from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design
+from microprint.systems.stiffness import label_stiffness
+from microprint.systems.surrogate import train_surrogate
+from microprint.systems.texture import train_texture_vae
+
+STEPS = {
+    step.name: step
+    for step in (
+        generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint, simulate_cp_dataset,
+        train_surrogate, label_stiffness, train_forward_cnn, train_inverse_design, train_texture_vae,
+    )
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,11 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def find_step(name: str) -> Step:
     """A step by its name; raises `UserError` naming the known ones."""
-    modules = [module for path, module in sys.modules.items() if path.startswith("microprint.")]
-    steps = {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Step)}
-    if name not in steps:
-        raise UserError(f"no step is called {name}", remedy=f"Steps: {', '.join(sorted(steps))}")
-    return steps[name]
+    if name not in STEPS:
+        raise UserError(f"no step is called {name}", remedy=f"Steps: {', '.join(sorted(STEPS))}")
+    return STEPS[name]
 
 
 if __name__ == "__main__":
