@@ -29,8 +29,8 @@ from microprint.systems.texture import train_texture_vae
 STEPS = {
     step.name: step
     for step in (
-        generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint, simulate_cp_dataset,
-        train_surrogate, label_stiffness, train_forward_cnn, train_inverse_design, train_texture_vae,
+        generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint,
+        simulate_cp_dataset, train_surrogate, label_stiffness, train_forward_cnn, train_inverse_design, train_texture_vae,
     )
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import torch
 
 from microprint import orientations
 from microprint.analysis import latent as space
+from microprint.analysis import regression
 from microprint.errors import UserError
 from microprint.microstructures import periodic
 from microprint.networks.seed_lattice import rank_one_lattice
@@ -188,8 +189,8 @@ def test_ridge_at_no_penalty_is_least_squares(generator):
     target = z @ torch.randn(4, 2, generator=generator, dtype=torch.float64) + 1
     ones = torch.ones(50, 1, dtype=torch.float64)
     weights = torch.linalg.lstsq(torch.cat([z, ones], 1), target).solution
-    assert torch.allclose(space.predict_linearly(z, target, asked), torch.cat([asked, ones], 1) @ weights, atol=1e-4)
-    assert space.predict_linearly(z, target[:, 0], asked).shape == (50,)
+    assert torch.allclose(regression.ridge(z, target, asked), torch.cat([asked, ones], 1) @ weights, atol=1e-4)
+    assert regression.ridge(z, target[:, 0], asked).shape == (50,)
 
 
 def test_moments_stay_where_seeds_move_on(generator):

@@ -6,7 +6,7 @@ import torch
 from random_vgg import random_tensors
 
 from microprint import UserError
-from microprint.analysis import texture
+from microprint.analysis import regression, texture
 from microprint.networks.vgg import VGG19
 
 
@@ -129,7 +129,7 @@ def grouped(images=6, each=5):
 
 def test_the_mean_of_the_others_is_the_trivial_baseline():
     features, labels, groups = grouped()
-    predicted = texture.predict_unseen("mean", features, labels, groups)
+    predicted = regression.predict_unseen("mean", features, labels, groups)
     np.testing.assert_allclose(predicted[groups == 0], labels[groups != 0].mean())
 
 
@@ -137,26 +137,26 @@ def test_no_patch_of_the_held_out_image_is_seen():
     """Labels that mean nothing: a split by patch finds them again, a split by image does not."""
     features, _, groups = grouped()
     labels = np.random.default_rng(1).normal(100, 10, 6)[groups]
-    by_patch = texture.predict_unseen("svr", features, labels, np.arange(len(groups)) % 5)
-    by_image = texture.predict_unseen("svr", features, labels, groups)
-    assert texture.mape(by_patch, labels) < 0.5 * texture.mape(by_image, labels)
+    by_patch = regression.predict_unseen("svr", features, labels, np.arange(len(groups)) % 5)
+    by_image = regression.predict_unseen("svr", features, labels, groups)
+    assert regression.mape(by_patch, labels) < 0.5 * regression.mape(by_image, labels)
 
 
 @pytest.mark.parametrize("kind", ["ridge", "svr"])
 def test_a_signal_is_found(kind):
     features, labels, groups = grouped()
-    predicted = texture.predict_unseen(kind, features[:, :1], labels, groups)
-    assert texture.mape(predicted, labels) < 0.6 * texture.mape(texture.predict_unseen("mean", features, labels, groups), labels)
+    predicted = regression.predict_unseen(kind, features[:, :1], labels, groups)
+    assert regression.mape(predicted, labels) < 0.6 * regression.mape(regression.predict_unseen("mean", features, labels, groups), labels)
 
 
 def test_one_image_cannot_be_held_out():
     with pytest.raises(UserError, match="held out"):
-        texture.predict_unseen("mean", np.zeros((3, 1)), np.ones(3), np.zeros(3))
+        regression.predict_unseen("mean", np.zeros((3, 1)), np.ones(3), np.zeros(3))
 
 
 def test_means_and_errors():
-    assert texture.mape([110, 90], [100, 100]) == pytest.approx(10)
-    assert texture.mean_by([2, 0, 2], [1.0, 5.0, 3.0]).tolist() == [5, 2]
+    assert regression.mape([110, 90], [100, 100]) == pytest.approx(10)
+    assert regression.mean_by([2, 0, 2], [1.0, 5.0, 3.0]).tolist() == [5, 2]
 
 
 def test_partners_come_from_the_right_images():

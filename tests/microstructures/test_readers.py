@@ -68,7 +68,7 @@ def faults(element):
         f"{len(q)} grains but {len(q) - 1} orientations": damaged(element, quaternion=q[:-1]),
         f"orientations of shape ({len(q)}, 3)": damaged(element, quaternion=q[:, :3]),
         "the orientation of grain 1 is not finite": damaged(element, quaternion=nan),
-        "the quaternion of grain 0 has length 2": damaged(element, quaternion=2 * q),
+        "has length 2, not 1": damaged(element, quaternion=2 * q),
         "cannot be read as numpy arrays": damaged(element, quaternion=np.array([{}], dtype=object)),
     }
 

@@ -48,7 +48,7 @@ def test_one_component_gives_the_exact_divergence():
         torch.distributions.Independent(torch.distributions.Normal(mean, (log_variance / 2).exp()), 1),
         torch.distributions.Independent(torch.distributions.Normal(mixture.mean[:, 0], (mixture.log_variance[:, 0] / 2).exp()), 1))
     torch.testing.assert_close(kl_to_mixture(mean, log_variance, mixture), exact)
-    torch.testing.assert_close(kl_divergence(mean, log_variance, mixture.mean[:, 0], (mixture.log_variance[:, 0])).sum(-1), exact)
+    torch.testing.assert_close(kl_divergence(mean, log_variance, (mixture.mean[:, 0], mixture.log_variance[:, 0])).sum(-1), exact)
 
 
 @pytest.mark.parametrize("spread", [0.2, 1.0, 5.0])

@@ -138,7 +138,7 @@ def test_samples_are_the_volume_elements():
 @pytest.mark.parametrize("variant, symmetry", [("coded", "cubic"), ("ours", "hexagonal"), ("mixed", "cubic")])
 def test_training_step(variant, symmetry, tmp_path):
     study = open_notebook(run={"root": str(tmp_path)}, vae=vars(SETTINGS))
-    with create_hdf5(study.path("polycrystals.h5"), "polycrystals", {"key": "x"}) as file:
+    with create_hdf5(study.folder / "artifacts" / "polycrystals.h5", "polycrystals", {"key": "x"}) as file:
         for name, count in (("cubic/train", 6), ("cubic/mixed", 5), ("cubic/validation", 4), ("hexagonal/validation", 4)):
             e = elements(count, seed=count, symmetry=name.split("/")[0])
             group = file.create_group(name)

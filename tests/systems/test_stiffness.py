@@ -8,7 +8,7 @@ import torch
 
 from microprint.errors import UserError
 from microprint.microstructures.composite import cut
-from microprint.params import ComputeSettings, ElasticitySettings, Params
+from microprint.params import ComputeSettings, ElasticitySettings, Params, validate
 from microprint.steps import run_step
 from microprint.store import create_hdf5, open_hdf5
 from microprint.systems import stiffness
@@ -99,7 +99,7 @@ def test_components_by_name():
     assert entry("C12") == (0, 1) and entry("C66") == (5, 5)
     for name in ("C71", "K11", "C1"):
         with pytest.raises(UserError, match=name):
-            entry(name)
+            validate({"vae_regression": {"properties": [name]}})
     labels = simulate(composites(2))
     assert components(labels, ("C11", "C23")).shape == (2, 2) and components(labels[0], ("C11",)).shape == (1,)
     with pytest.raises(UserError, match="C44 was not simulated.*elasticity.cases"):

@@ -5,8 +5,9 @@ samples, optimiser, decay of the learning rate, precision, several GPUs, checkpo
 the same for all and lives here.
 """
 
-from microprint.training.fitting import Samples, fit
+from microprint.training.fitting import fit
 from microprint.training.logs import History
+from microprint.training.samples import Samples
 from microprint.training.schedule import Schedule
 from microprint.training.streams import generator_for, seeded
 

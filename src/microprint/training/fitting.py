@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from microprint.errors import UserError
 from microprint.params import ComputeSettings
 from microprint.training.logs import History, file_name
+from microprint.training.samples import Samples, Setting
 from microprint.training.schedule import Schedule
 
 DEFAULTS = ComputeSettings()
-
-
-class Samples(Protocol):
-    """A data set that makes its batches on the training device.
-
-    With several devices each process has a copy of it. Tensors on the GPU then lie on the process's own, and so does
-    ``torch.device("cuda")``.
-    """
-
-    def __len__(self) -> int: ...
-
-    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Samples `index` (CPU integers), on the training device; `generator` lives there too."""
-        ...
 
 
 def fit(
@@ -93,13 +78,3 @@ def fit(
         model.progress = 1.0
     model.to(device).eval()
     return task.history
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where a training runs and what it leaves there."""
-
-    checkpoint: Path
-    device: torch.device
-    compute: ComputeSettings
-    logs: Path | None

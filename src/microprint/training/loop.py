@@ -15,8 +15,8 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from microprint import store
-from microprint.training.fitting import Setting
 from microprint.training.logs import tensorboard
+from microprint.training.samples import Setting
 from microprint.training.streams import seeded
 from microprint.training.task import Task
 

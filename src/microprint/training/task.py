@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from microprint.errors import UserError
-from microprint.training.fitting import Samples
 from microprint.training.logs import History, Line, write_table
+from microprint.training.samples import Samples
 from microprint.training.schedule import Schedule
 from microprint.training.streams import generator_for
 
