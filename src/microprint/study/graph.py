@@ -6,8 +6,7 @@ import ast
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +107,16 @@ def needs(notebooks: Mapping[str, NotebookSource]) -> dict[str, list[str]]:
     return parents
 
 
+@cache
 def alike(first: str, other: str) -> bool:
     """Whether two patterns with ``*`` can mean the same artifact."""
-    return fnmatchcase(first.replace("*", "x"), other) or fnmatchcase(other.replace("*", "x"), first)
+    if first[:1] == "*":
+        return alike(first[1:], other) or bool(other) and alike(first, other[1:])
+    if other[:1] == "*":
+        return alike(other, first)
+    if not first or not other:
+        return first == other
+    return first[0] == other[0] and alike(first[1:], other[1:])
 
 
 def literals(cell: str) -> dict[str, Any]:
