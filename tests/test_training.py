@@ -79,7 +79,7 @@ def kill_in_epoch(epoch, workdir, **options):
     """Output of a training after it was killed in an epoch, once no process of it is left."""
     script = (
         "import sys, pathlib; sys.path.insert(0, sys.argv[2])\n"
-        "from test_training import Compute, Exact, Noisy, train\n"
+        "from test_training import ComputeSettings, Exact, Noisy, train\n"
         f"train(pathlib.Path(sys.argv[1]), delay=0.1, {', '.join(f'{k}={v}' for k, v in options.items())})\n"
     )
     here = os.path.dirname(__file__)

@@ -19,7 +19,7 @@ def march(matrix, b, steps):
     taken = torch.zeros_like(b)
     for number in range(steps):
         c = b - (matrix @ x[..., None])[..., 0]
-        taken = anderson.step(c, taken, torch.full((len(b),), number > 0))
+        taken = anderson.step(c, taken, torch.full((len(b), 1), number > 0))
         x = x + taken
     return x
 
@@ -41,8 +41,8 @@ def test_systems_do_not_touch_one_another():
 def test_an_invalid_step_leaves_no_trace():
     anderson = Anderson(lambda p, q: (p * q).sum(-1))
     c = torch.ones(2, 3, dtype=torch.float64)
-    anderson.step(c, torch.zeros_like(c), torch.tensor([False, False]))
-    step = anderson.step(0.5 * c, c, torch.tensor([False, True]))
+    anderson.step(c, torch.zeros_like(c), torch.tensor([[False], [False]]))
+    step = anderson.step(0.5 * c, c, torch.tensor([[False], [True]]))
     torch.testing.assert_close(step[0], 0.5 * c[0])
     torch.testing.assert_close(step[1], c[1], rtol=1e-6, atol=0)  # the secant through 1 and 1/2 points on by 1
 
@@ -50,7 +50,7 @@ def test_an_invalid_step_leaves_no_trace():
 def test_selection_keeps_the_history():
     anderson = Anderson(lambda p, q: (p * q).sum(-1))
     c = torch.rand(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    yes = torch.ones(3, dtype=torch.bool)
+    yes = torch.ones(3, 1, dtype=torch.bool)
     anderson.step(c, torch.zeros_like(c), ~yes)
     anderson.step(0.7 * c, c, yes)
     part = anderson.select(torch.tensor([0, 2]))
