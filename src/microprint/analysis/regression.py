@@ -75,7 +75,7 @@ def ridge(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
     scale = spread.clamp_min(1e-3 * spread.max()).clamp_min(torch.finfo(spread.dtype).tiny)
     known, asked = ((values - x.mean(0)) / scale for values in (x, at))
     folds = KFold(min(5, len(x)), shuffle=True, random_state=0)
-    model = RidgeCV(PENALTIES, cv=folds).fit(known.numpy(), y.numpy())
+    model = RidgeCV(PENALTIES, cv=folds, scoring="neg_mean_squared_error").fit(known.numpy(), y.numpy())
     return torch.from_numpy(model.predict(asked.numpy())).reshape(len(at), *y.shape[1:])
 
 
