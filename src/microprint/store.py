@@ -151,7 +151,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     Raises `UserError` if it is missing, truncated or not of this format.
     """
     with _open_tensors(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, _metadata(file, path)
+        # Copies are aligned in memory as tensors are: products of others differ in their last bits.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, _metadata(file, path)
 
 
 def load_metadata(path: str | Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_style_loss_is_per_pair_and_zero_for_itself(net):
 
 
 def test_unknown_layer_is_refused():
-    with pytest.raises(UserError, match="pool6"):
+    with pytest.raises(UserError, match="texture_vae.layers.1 = 'pool6'"):
         validate({"texture_vae": {"layers": ["pool1", "pool6"]}})
 
 

@@ -129,7 +129,7 @@ def test_the_same_seed_trains_the_same_fingerprint(tmp_path, random_vgg):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-@pytest.mark.parametrize("values, message", [({"edge": 40}, "multiple of 16"), ({"layers": ["pool9"]}, "pool9"),
+@pytest.mark.parametrize("values, message", [({"edge": 40}, "multiple of 16"), ({"layers": ["pool9"]}, "texture_vae.layers.0 = 'pool9'"),
                                              ({"test_samples": [7]}, "test_samples")])
 def test_bad_parameters_end_the_step(tmp_path, random_vgg, values, message):
     with pytest.raises(UserError, match=message):
