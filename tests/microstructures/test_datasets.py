@@ -57,7 +57,7 @@ def test_morphologies_of_the_mixed_set_take_turns(tmp_path, monkeypatch, togethe
     few = dataclasses.replace(POLYCRYSTALS, edge=16, cubic_train=1, cubic_mixed=8)
     with store.open_hdf5(run(datasets.generate_polycrystals, tmp_path, polycrystals=few)) as file:
         elements = read_volume_elements(file, "cubic/mixed")
-        ids, q, grains = elements.grain_id.long(), file["cubic/mixed/quaternion"][:], elements.grains
+        ids, grains = elements.grain_id.long(), elements.grains
         assert file["cubic/mixed"].attrs["morphology"] == "equiaxed, large, small, elongated"
     for morphology, found in zip(datasets.MIXED, grains.reshape(2, 4).T, strict=True):
         assert found.double().mean() == pytest.approx(polycrystal.MORPHOLOGIES[morphology].grains, rel=0.25)
