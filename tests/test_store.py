@@ -2,6 +2,7 @@
 
 import errno
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -37,6 +38,15 @@ def test_a_failed_write_leaves_the_old_artifact(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert store.load_json(path) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_two_threads_may_write_one_file(tmp_path):
+    path = tmp_path / "a.json"
+    with store.atomic(path) as first:
+        first.write_text("1")
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(store.save_json, path, {"x": 2}).result()
+    assert path.read_text() == "1" and [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_tensors_agree_with_the_safetensors_library(tmp_path):

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Raises `UserError` for a full disk or a folder that cannot be written; the old file is then untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")  # two threads may write one file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -159,6 +159,7 @@ class Run:
         """
         kernels = self.params.compute.kernels or (1 if torch.cuda.is_available() else 2)
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // kernels, 1)))
+        save_resolved(self.params)
         waiting, running, failure = dict(plan), {}, None
         with ThreadPoolExecutor(kernels) as pool:
             while running or (waiting and not failure):
@@ -197,7 +198,6 @@ class Run:
         """
         notebook, output = self.notebooks[number], self.executed(number)
         output.parent.mkdir(parents=True, exist_ok=True)
-        save_resolved(self.params)
         self._mark(number, status="interrupted", key=self.key(number))
         begin = time.monotonic()
         status = "failed"
