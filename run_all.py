@@ -18,9 +18,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from microprint import params as parameters
 from microprint import store
 from microprint.errors import UserError
+from microprint.params import load
 from microprint.report import write_report
 from microprint.requirements import requirements
 from microprint.study.graph import numbers
@@ -79,7 +79,7 @@ def pairs(settings: list[str]) -> dict[str, str]:
 
 def checked_run(options: argparse.Namespace, overrides: dict[str, str], name: str | None = None) -> Run:
     """Checked run; its name is the given one, the option's or the file's own `run.name`."""
-    checked = parameters.load(options.params, overrides)
+    checked = load(options.params, overrides)
     if name := name or options.name:
         checked = dataclasses.replace(checked, run=dataclasses.replace(checked.run, name=name))
     return Run(checked)
@@ -90,20 +90,16 @@ def execute(run: Run, options: argparse.Namespace) -> int:
     if options.models:
         run.adopt(options.models)
     plan = make_plan(run, options)
-    console.print(
-        f"run [bold]{run.params.run.name}[/]: {len(plan)} of {len(run.notebooks)} notebooks to execute", highlight=False
-    )
+    counts = f"{len(plan)} of {len(run.notebooks)} notebooks to execute"
+    console.print(f"run [bold]{run.params.run.name}[/]: {counts}", highlight=False)
     failure = run.execute_all(plan, lambda line: console.print(line, style="bold", highlight=False))
     run.collect_metrics()
     page = write_report(run)
     show_times(run, plan)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     if failure:
-        console.print(
-            f"[bold red]error:[/] {failure}\n  parameters: {run.folder / 'params.json'}\n  resume with: {command()}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        hints = f"\n  parameters: {run.folder / 'params.json'}\n  resume with: {command()}"
+        console.print(f"[bold red]error:[/] {failure}{hints}", highlight=False, soft_wrap=True)
     return 1 if failure else 0
 
 

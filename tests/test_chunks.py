@@ -12,7 +12,7 @@ import torch
 from microprint import cluster, machine, notebook, store
 from microprint.chunks import Chunk, compute_chunks, split, write
 from microprint.errors import UserError
-from microprint.params import ComputeSettings, Params
+from microprint.params.sections import ComputeSettings, Params
 from microprint.steps import Job, step
 
 LOCAL = Params(compute=ComputeSettings(device="cpu", workers=2))

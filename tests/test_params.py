@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from microprint.errors import UserError
-from microprint.params import Params, as_dict, load, validate, validation
+from microprint.params import as_dict, load, validate
 from microprint.params.manual import manual
+from microprint.params.sections import Params
 
 FILES = sorted((Path(__file__).parents[1] / "params").glob("*.yml"))
 
@@ -95,4 +96,4 @@ def test_without_pydantic_checked_sections_give_the_same_parameters(monkeypatch)
     plain = as_dict(load(FILES[0]))
     expected = validate(plain)
     monkeypatch.setitem(__import__("sys").modules, "pydantic", None)
-    assert validation.validate(plain) == expected
+    assert validate(plain) == expected

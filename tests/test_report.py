@@ -9,9 +9,8 @@ from toys import write_toys
 from microprint import store
 from microprint.params import validate
 from microprint.report import Formulas, write_report
-from microprint.study import Run
 from microprint.study.graph import numbers
-from microprint.study.run import Due
+from microprint.study.run import Due, Run
 
 NEEDS = numbers()
 

@@ -13,7 +13,7 @@ from microprint.__main__ import find_step
 from microprint.errors import UserError
 from microprint.keys import code_digest, digest, modules_imported, source_digest
 from microprint.notebook import Headline
-from microprint.params import FingerprintSettings, LatentSettings, Params, RunSettings
+from microprint.params.sections import FingerprintSettings, LatentSettings, Params, RunSettings
 from microprint.steps import Job, run_step, step
 
 CALLS = []
@@ -148,11 +148,13 @@ def test_a_notebook_s_kernel_is_watched_unless_the_runner_started_it(monkeypatch
 
 
 def test_progress_in_a_batch_prints_few_lines(capsys, monkeypatch):
-    assert list(machine.progress(range(100), "work")) == list(range(100))
-    assert capsys.readouterr().out.splitlines() == ["work: 100/100, 0 s"]
-    monkeypatch.setattr(machine, "LINE_EVERY_S", 0.0)
-    list(machine.progress(iter(range(3)), "work", total=3))
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    for every, lines in ((15.0, 1), (0.0, 100)):
+        monkeypatch.setattr(machine, "LINE_EVERY_S", every)
+        with machine.Progress("work", 100, "steps", done=0) as progress:
+            for _ in range(100):
+                progress.add(1)
+        shown = capsys.readouterr().out.splitlines()
+        assert len(shown) == lines and shown[-1].startswith("work: 100/100 steps, 0 s, ")
 
 
 # --- keys that tell the truth ----------------------------------------------------------------------------------------

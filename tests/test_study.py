@@ -18,8 +18,8 @@ from microprint import store
 from microprint.errors import UserError
 from microprint.params import load, validate
 from microprint.requirements import requirements
-from microprint.study import Run, load_notebooks
-from microprint.study.graph import alike, literals, needs, numbers
+from microprint.study.graph import alike, literals, load_notebooks, needs, numbers
+from microprint.study.run import Run
 from microprint.study.sweep import branch, literal, sweep_points
 
 REPOSITORY = Path(__file__).parents[1]

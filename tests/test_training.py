@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,37 +14,36 @@ from torch import nn
 
 from microprint.errors import UserError
 from microprint.networks.vae_regression import TwoPointLoss
-from microprint.params import ComputeSettings
-from microprint.training import Schedule, fit, generator_for, seeded
-from microprint.training.fitting import DEFAULTS
+from microprint.params.sections import ComputeSettings
+from microprint.training import Schedule, fit, seeded
 from microprint.training.loop import precision_on
+from microprint.training.streams import generator_for
 
 
 class Noisy(nn.Module):
-    """Linear regression with dropout and noise: every source of randomness is in play, and the progress."""
+    """Linear regression with dropout and noise: every source of randomness is in play."""
 
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.BatchNorm1d(8))
-        self.out, self.progress = nn.Linear(8, 1), 0.0
+        self.out = nn.Linear(8, 1)
 
     def losses(self, batch, generator):
         noise = 0.1 * torch.randn(batch["x"].shape, generator=generator)
         error = ((self.out(self.layers(batch["x"] + noise)) - batch["y"]) ** 2).mean()
-        return {"loss": error * (2 - self.progress), "half": error / 2}
+        return {"loss": error, "half": error / 2}
 
 
 class Exact(nn.Module):
-    """A loss without noise, beside a recorded number that is nothing else, and the progress it was told."""
+    """A loss without noise, beside a recorded number that is nothing else."""
 
     def __init__(self):
         super().__init__()
-        self.layer, self.unused, self.progress = nn.Linear(4, 1), nn.Linear(4, 1), 0.0
+        self.layer, self.unused = nn.Linear(4, 1), nn.Linear(4, 1)
 
     def losses(self, batch, generator):
         error = (self.layer(batch["x"]) - batch["x"].sum(1, keepdim=True)) ** 2
-        loss = error.mean() * (2 - self.progress)
-        return {"loss": loss, "draw": torch.randn((), generator=generator), "progress": torch.tensor(self.progress)}
+        return {"loss": error.mean(), "draw": torch.randn((), generator=generator)}
 
 
 class Points:
@@ -62,17 +62,21 @@ class Points:
         return {"x": self.x[index], "y": self.y[index] + jitter}
 
 
-def train(workdir, epochs=6, delay=0.0, model=Noisy, compute=DEFAULTS, logs=None, **options):
+def job(workdir, compute=None, logs=None):
+    """What `fit` wants of a step's job."""
+    workdir.mkdir(exist_ok=True)
+    params = SimpleNamespace(compute=compute or ComputeSettings())
+    return SimpleNamespace(workdir=workdir, logs=logs or workdir / "logs", device=torch.device("cpu"), params=params)
+
+
+def train(workdir, epochs=6, delay=0.0, model=Noisy, compute=None, logs=None, **options):
     count = 49 if model is Exact else 50  # the last batch has one sample, or the two that batch normalisation needs
     with seeded(1):
         model = model()
     options = {"decay": "cosine", "learning_rate": 0.01, **options}
     schedule = Schedule(epochs=epochs, batch_size=16, **options)
-    history = fit(
-        model, Points(count, 1, delay), Points(20, 2), schedule, seed=3, workdir=workdir,
-        device=torch.device("cpu"), label="points, few", compute=compute, logs=logs,
-    )  # fmt: skip
-    return model, history
+    samples = Points(count, 1, delay), Points(20, 2)
+    return model, fit(job(workdir, compute, logs), model, *samples, schedule, seed=3, label="points, few")
 
 
 def kill_in_epoch(epoch, workdir, **options):
@@ -155,14 +159,6 @@ def test_faults_of_several_devices_are_named(tmp_path):
             train(tmp_path, model=Exact, compute=ComputeSettings(devices=2), learning_rate=float("inf"), decay="constant")
 
 
-def test_model_knows_the_progress_of_its_training(tmp_path):
-    model, history = train(tmp_path, epochs=2, model=Exact)
-    steps, sizes = torch.arange(8) / 8, torch.tensor([16, 16, 16, 1])
-    expected = [float((part * sizes).sum() / 49) for part in steps.split(4)]
-    assert [row["train_progress"] for row in history] == pytest.approx(expected)
-    assert [row["validation_progress"] for row in history] == [1, 1] and model.progress == 1
-
-
 def test_checkpoint_holds_plain_data(tmp_path):
     _, history = train(tmp_path, epochs=2)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
@@ -204,8 +200,7 @@ def test_global_generator_is_left_alone(tmp_path):
 
 def test_empty_set_and_divergence_are_refused(tmp_path):
     with pytest.raises(UserError, match="training set is empty"):
-        fit(Noisy(), Points(0, 1), Points(2, 1), Schedule(1, 1, 1.0), seed=1,
-            workdir=tmp_path, device=torch.device("cpu"), label="x")  # fmt: skip
+        fit(job(tmp_path), Noisy(), Points(0, 1), Points(2, 1), Schedule(1, 1, 1.0), seed=1, label="x")
     with pytest.raises(UserError, match="no longer finite"):
         train(tmp_path, learning_rate=float("inf"), decay="constant")
 
@@ -271,8 +266,8 @@ class Products(Points):
 @pytest.mark.parametrize("precision, dtype", [("bf16-mixed", torch.bfloat16), ("auto", torch.float32)])
 def test_precision_is_that_of_the_network_not_of_the_data(tmp_path, precision, dtype):
     model = Blurred()
-    history = fit(model, Products(32, 1), Products(8, 2), Schedule(3, 16, 0.01), seed=1, workdir=tmp_path,
-                  device=torch.device("cpu"), label="x", compute=ComputeSettings(precision=precision))  # fmt: skip
+    compute = ComputeSettings(precision=precision)
+    history = fit(job(tmp_path, compute), model, Products(32, 1), Products(8, 2), Schedule(3, 16, 0.01), seed=1, label="x")
     assert model.seen == {torch.float32, dtype}
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert {p.dtype for p in model.parameters()} == {torch.float32}

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import jupytext
 
-from microprint.study import NotebookSource, load_notebooks
-from microprint.study.graph import numbers
+from microprint.study.graph import NotebookSource, load_notebooks, numbers
 
 HEADER = "# ---\n# jupyter:\n#   jupytext:\n#     formats: ipynb,py:percent\n#   kernelspec: {display_name: Python 3, language: python, name: python3}\n# ---\n"
 TOY = '''

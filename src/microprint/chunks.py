@@ -31,22 +31,14 @@ STORED_TOGETHER = 1 << 15  # numbers in a chunk of HDF5, compressed and read as 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive elements of a set: so small that it can be sent, since a worker reads or makes the elements itself.
+    """Consecutive elements of a set: so small that it can be sent, since a worker reads or makes the elements itself."""
 
-    Attributes
-    ----------
-    group : of an HDF5 artifact, where the set is or will be.
-    number, start, stop : of the chunk in its set; its first element, and the one behind the last.
-    total : elements of the set.
-    path : artifact to read from, on a file system that the workers share; empty for elements to be made.
-    """
-
-    group: str
-    number: int
-    start: int
-    stop: int
-    total: int
-    path: str = ""
+    group: str  # of an HDF5 artifact, where the set is or will be
+    number: int  # of the chunk in its set
+    start: int  # its first element
+    stop: int  # the one behind its last
+    total: int  # elements of the set
+    path: str = ""  # artifact to read from, on a file system that the workers share; empty for elements to be made
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -73,19 +65,10 @@ def compute_chunks(
 ) -> Iterator[tuple[Chunk, Arrays]]:
     """Compute the chunks that are not on disk yet, in this process or on the cluster of ``compute.engine: dask``.
 
-    Parameters
-    ----------
-    function : from a chunk to arrays, texts among them as numpy strings; Dask must be able to pickle it.
-    label, unit : of the progress, e.g. "stiffness" and "composites".
-
-    Returns
-    -------
-    iterator over the chunks in their order and their arrays, read from disk one at a time.
-
-    Raises
-    ------
-    UserError
-        If the cluster cannot be reached or loses its workers again and again, and what the function raises.
+    The function makes arrays of a chunk, texts among them as numpy strings; Dask must be able to pickle it. Progress is told
+    under a label, e.g. "stiffness", in a unit, "composites". All chunks are returned in their order with their arrays, read
+    from disk one at a time. Raises `UserError` if the cluster cannot be reached or loses its workers again and again, and
+    what the function raises.
     """
     missing = [chunk for chunk in chunks if _load(job, chunk) is None]
     total, left = (sum(map(len, part)) for part in (chunks, missing))
@@ -111,9 +94,8 @@ def write(group: h5py.Group, chunk: Chunk, arrays: Arrays) -> None:
             together = min(max(STORED_TOGETHER // math.prod(values.shape[1:]), 1), 1024)
             options = {"dtype": h5py.string_dtype()} if text else {"dtype": values.dtype, "compression": 1, "shuffle": True}
             shape, limits = (chunk.total, *values.shape[1:]), (None,) * values.ndim
-            group.create_dataset(
-                name, shape, maxshape=limits, chunks=(together, *(max(n, 1) for n in values.shape[1:])), **options
-            )
+            stored = (together, *(max(n, 1) for n in values.shape[1:]))
+            group.create_dataset(name, shape, maxshape=limits, chunks=stored, **options)
         data = group[name]
         data.resize((max(chunk.stop, len(data)), *(max(sizes) for sizes in zip(values.shape[1:], data.shape[1:]))))
         data[(slice(chunk.start, chunk.stop), *(slice(0, n) for n in values.shape[1:]))] = values
@@ -131,9 +113,6 @@ def _computed(job: Job, function: Callable[[Chunk], Arrays], chunks: list[Chunk]
     # Torch and numba give the other threads their turn. Unlike an executor's, this pool's threads do not outlive an interrupt.
     with one_thread(), ThreadPool(min(workers, len(chunks))) as pool:
         yield from pool.imap_unordered(lambda chunk: (chunk, function(chunk)), chunks)
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
 
 
 def _path(job: Job, chunk: Chunk) -> Path:

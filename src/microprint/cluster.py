@@ -16,7 +16,7 @@ import torch
 
 from microprint.errors import UserError
 from microprint.machine import choose_device, one_thread
-from microprint.params import ComputeSettings
+from microprint.params.sections import ComputeSettings
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 # How often an item that raises is tried again, for faults that pass; Dask counts workers that die on its own.
@@ -37,12 +37,8 @@ def map_on_workers(
 ) -> Iterator[tuple[Item, Result]]:
     """Items and what the function makes of them, on one thread each, as the workers finish them.
 
-    What a dying worker had in hand goes to another one; results that nobody waits for any more are given up.
-
-    Raises
-    ------
-    UserError
-        If an item brings down one worker after the other, or the cluster is lost; and what the function raises.
+    What a dying worker had in hand goes to another one; results that nobody waits for any more are given up. Raises
+    `UserError` if an item brings down one worker after the other, or the cluster is lost; and what the function raises.
     """
     from dask.distributed import KilledWorker, as_completed
 
@@ -54,11 +50,9 @@ def map_on_workers(
         for future, result in as_completed(waiting, with_results=True):
             yield waiting.pop(future), result
     except KilledWorker as error:
-        raise UserError(
-            f"{error.allowed_failures + 1} workers died of the same chunk",
-            f"scheduler {settings.scheduler}",
-            f"Give them more memory, or make the chunks smaller. {RESUME}",
-        ) from None
+        what = f"{error.allowed_failures + 1} workers died of the same chunk"
+        remedy = f"Give them more memory, or make the chunks smaller. {RESUME}"
+        raise UserError(what, f"scheduler {settings.scheduler}", remedy) from None
     except CancelledError as error:
         raise UserError(f"the cluster was lost ({error})", f"scheduler {settings.scheduler}", RESUME) from None
     finally:
@@ -71,9 +65,8 @@ def connect(settings: ComputeSettings):
     try:
         client.wait_for_workers(1, timeout=None if settings.scheduler == "slurm" else PATIENCE_S)
     except TimeoutError:
-        raise UserError(
-            f"has had no worker for {PATIENCE_S} s", f"scheduler {settings.scheduler}", "Start some with `dask worker ADDRESS`"
-        ) from None
+        what, remedy = f"has had no worker for {PATIENCE_S} s", "Start some with `dask worker ADDRESS`"
+        raise UserError(what, f"scheduler {settings.scheduler}", remedy) from None
     return client
 
 
@@ -89,11 +82,8 @@ def _client(scheduler: str, workers: int):
     try:
         return Client(scheduler, timeout=PATIENCE_S)
     except (OSError, ValueError, TimeoutError) as error:
-        raise UserError(
-            f"no Dask scheduler answers ({error})",
-            f"compute.scheduler = {scheduler}",
-            "Start one with `dask scheduler`, or use local",
-        ) from None
+        what, remedy = f"no Dask scheduler answers ({error})", "Start one with `dask scheduler`, or use local"
+        raise UserError(what, f"compute.scheduler = {scheduler}", remedy) from None
 
 
 def _slurm(jobs: int):
@@ -103,11 +93,9 @@ def _slurm(jobs: int):
     try:
         cluster = SLURMCluster()
     except ValueError:
-        raise UserError(
-            "Dask's configuration does not say how large a job is",
-            "compute.scheduler = slurm",
-            "Write queue, cores, memory and walltime into ~/.config/dask/jobqueue.yaml",
-        ) from None
+        remedy = "Write queue, cores, memory and walltime into ~/.config/dask/jobqueue.yaml"
+        what = "Dask's configuration does not say how large a job is"
+        raise UserError(what, "compute.scheduler = slurm", remedy) from None
     cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
     print(f"waiting for SLURM to start the first of {jobs} jobs", flush=True)
     return cluster

@@ -2,17 +2,7 @@
 
 
 class UserError(Exception):
-    """What was wrong, where, and what to do about it, in one sentence each.
-
-    Parameters
-    ----------
-    what : str
-        The fault, with the offending value.
-    where : object, optional
-        File, parameter or array in which it was found.
-    remedy : str, optional
-        What the user can do.
-    """
+    """What was wrong, with the offending value; in which file, parameter or array; and what the user can do about it."""
 
     def __init__(self, what: str, where: object = None, remedy: str | None = None):
         self.what, self.where, self.remedy = what, where, remedy

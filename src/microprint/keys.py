@@ -52,9 +52,7 @@ def _plain(node: Any) -> Any:
 
 def _is_text(statement: Any) -> bool:
     """Whether a statement is a docstring, or another text that nothing is done with."""
-    return (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
-    )
+    return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
 def modules_imported(source: str) -> set[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from tqdm import tqdm
 
 from microprint.errors import UserError
 
@@ -33,12 +34,8 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"compute.device = {name!r} is not to be had here ({str(error).splitlines()[0]})", remedy="Use auto, cpu or cuda"
-        ) from None
-
-
-# --- threads ---------------------------------------------------------------------------------------------------------
+        what = f"compute.device = {name!r} is not to be had here ({str(error).splitlines()[0]})"
+        raise UserError(what, remedy="Use auto, cpu or cuda") from None
 
 
 @contextmanager
@@ -65,63 +62,40 @@ def in_threads(solve: Callable[..., Result], chunks: Sequence[tuple[Any, ...]], 
         return list(pool.map(lambda chunk: solve(*chunk), chunks))
 
 
-# --- progress --------------------------------------------------------------------------------------------------------
-
-
 def watched() -> bool:
     """Whether a person looks on: a terminal, or a notebook that the runner did not start."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return sys.stderr.isatty() or (hasattr(shell, "kernel") and "MICROPRINT_BATCH" not in os.environ)
 
 
-def progress(items: Iterable, label: str, total: int | None = None) -> Iterator:
-    """Iterate with a bar where a person watches, and now and then a line otherwise."""
-    with Progress(label, len(items) if total is None else total) as shown:  # type: ignore[arg-type]
-        for item in items:
-            yield item
-            shown.add()
-
-
 class Progress:
     """How far some work has come: a bar where a person watches, and now and then a line otherwise.
 
-    Parameters
-    ----------
-    label, unit : what is done, and what is counted.
-    total : how many there are.
-    done : how many an earlier process has done; they count neither for the speed nor for the time left.
+    What an earlier process has `done` counts neither for the speed nor for the time left.
     """
 
-    def __init__(self, label: str, total: int, unit: str = "", done: int = 0):
+    def __init__(self, label: str, total: int, unit: str, done: int):
         self.label, self.total, self.unit, self.done, self.before = label, total, unit, done, done
         self.begin = self.printed = time.monotonic()
-        self.bar = None
-        if watched():
-            from tqdm import tqdm
-
-            self.bar = tqdm(desc=label, total=total, initial=done, unit=f" {unit or 'steps'}")
+        self.bar = tqdm(desc=label, total=total, initial=done, unit=f" {unit}", disable=not watched())
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *failure) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
 
-    def add(self, count: int = 1) -> None:
+    def add(self, count: int) -> None:
         """Say that `count` more are done."""
         self.done += count
-        if self.bar is not None:
-            self.bar.update(count)
-        elif self.done >= self.total or time.monotonic() - self.printed > LINE_EVERY_S:
+        self.bar.update(count)
+        if self.bar.disable and (self.done >= self.total or time.monotonic() - self.printed > LINE_EVERY_S):
             self.printed = time.monotonic()
             print(self._line(self.printed - self.begin), flush=True)
 
     def _line(self, seconds: float) -> str:
         rate = (self.done - self.before) / max(seconds, 1e-9)
-        line = f"{self.label}: {self.done}/{self.total} {self.unit}".rstrip() + f", {seconds:.0f} s"
-        if self.unit:
-            line += f", {rate:.3g} {self.unit}/s"
+        line = f"{self.label}: {self.done}/{self.total} {self.unit}, {seconds:.0f} s, {rate:.3g} {self.unit}/s"
         return line if self.done >= self.total else f"{line}, about {duration((self.total - self.done) / rate)} left"
 
 

@@ -16,34 +16,26 @@ import torch
 from microprint import store
 from microprint.cluster import submit
 from microprint.machine import choose_device
-from microprint.params import Params, as_dict, validate
+from microprint.params import validate
+from microprint.params.sections import Params
 from microprint.steps import Declared, Step, run_step, stream_seed
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The one number of a notebook, for the report.
-
-    Attributes
-    ----------
-    label, unit : what it is.
-    value, baseline, paper : ours, the trivial baseline's and the published one (None where there is none).
-    """
+    """The one number of a notebook, for the report."""
 
     label: str
     value: float
     unit: str = ""
-    baseline: float | None = None
-    paper: float | None = None
+    baseline: float | None = None  # that of something trivial
+    paper: float | None = None  # the published one
 
 
 class Notebook:
     """A notebook in its run; made by `open_notebook`.
 
-    Attributes
-    ----------
-    params : the sections of its parameters cell; another one is refused, since its values would not be the run's.
-    device : torch device of the run.
+    Its `params` are the sections of its parameters cell; another one is refused, since its values would not be the run's.
     """
 
     def __init__(self, params: Params, sections: Mapping[str, Any]):
@@ -85,13 +77,10 @@ class Notebook:
         return torch.Generator().manual_seed(stream_seed(self.params.run.seed, label))
 
     def close(self, number: str, *, metrics: Mapping[str, float], headline: Headline, figure=None):
-        """Record a notebook's metrics, headline and picture for the report, and show its provenance.
+        """Record a notebook's metrics, headline and picture for the report's index page, and show its provenance.
 
-        Parameters
-        ----------
-        number : of the notebook, e.g. ``"03"``; every metric's name starts with it.
-        metrics : flat dictionary of numbers, the unit in the name; what is no finite number is left out, and named.
-        figure : matplotlib figure for the index page.
+        The name of a metric starts with the notebook's number (``"03."``) and has the unit in it; what is no finite number
+        is left out, and named.
         """
         if wrong := [name for name in metrics if not name.startswith(f"{number}.")]:
             raise ValueError(f"metrics of notebook {number} start with {number}., unlike {wrong[0]}")
@@ -126,16 +115,9 @@ class Notebook:
 
 
 def open_notebook(**sections: Mapping[str, Any]) -> Notebook:
-    """Check the sections of a notebook's parameters cell and open the run's folder.
+    """Check the sections of a notebook's parameters cell, dictionaries as in a parameter file, and open the run's folder.
 
-    Parameters
-    ----------
-    **sections : plain dictionaries, as in a parameter file; what they leave out has its default.
-
-    Raises
-    ------
-    UserError
-        For an unknown or ill-typed parameter, or one that does not go with another.
+    What they leave out has its default. Raises `UserError` as `microprint.params.load` does.
     """
     return Notebook(validate(sections, "the parameters cell", whole=False), sections)
 
@@ -145,10 +127,3 @@ def run_folder(params: Params) -> Path:
     here = Path.cwd()
     repository = next((p for p in (here, *here.parents) if (p / "run_all.py").is_file()), here)
     return repository / params.run.root / params.run.name
-
-
-def save_resolved(params: Params) -> Path:
-    """Write the run's complete parameters, for reruns and for steps from a shell."""
-    path = run_folder(params) / "params.json"
-    store.save_json(path, as_dict(params))
-    return path

@@ -13,8 +13,8 @@ from microprint.microstructures.cast_iron import patch_corners
 from microprint.microstructures.datasets import polycrystal_sets
 from microprint.microstructures.polycrystal import MORPHOLOGIES
 from microprint.networks.vae_regression import VAERegression
-from microprint.params import Params
 from microprint.params.relations import CASTINGS
+from microprint.params.sections import Params
 from microprint.systems.fingerprint import Fingerprint, configuration
 from microprint.systems.stiffness import CASES
 
@@ -26,54 +26,35 @@ CP_SECONDS = 8e-6  # a voxel and increment
 ELASTIC_SECONDS = 1.5e-6  # a voxel and load case
 
 
-def requirements(params: Params) -> list[tuple[str, str]]:
+def requirements(params: Params) -> Iterator[tuple[str, str]]:
     """Rows (what, how much) of a parameter file's data, simulations and networks."""
-    return [*_data(params), *_simulations(params), *_networks(params)]
-
-
-def _data(params: Params) -> Iterator[tuple[str, str]]:
-    elements = sum(s.count for s in polycrystal_sets(params.polycrystals))
-    edge = params.polycrystals.edge
-    yield "polycrystal volume elements (01)", f"{elements:,} of {edge}³, {size(2 * elements * edge**3)} before compression"
-    count, edge = params.composites.count, params.composites.edge
+    polycrystals, composites, micrographs, cp = params.polycrystals, params.composites, params.micrographs, params.cp
+    sets = polycrystal_sets(polycrystals)
+    count, edge = sum(s.count for s in sets), polycrystals.edge
+    yield "polycrystal volume elements (01)", f"{count:,} of {edge}³, {size(2 * count * edge**3)} before compression"
+    count, edge = composites.count, composites.edge
     yield "composites (01)", f"{count:,} of {edge}³, {size(count * edge**3)} before compression"
-    m = params.micrographs
-    patches = CASTINGS * len(patch_corners((m.rows, m.columns), m.edge, m.stride))
-    yield "micrograph patches (01)", f"{patches:,} of {m.edge}², {size(4 * patches * m.edge**2)}"
+    corners = patch_corners((micrographs.rows, micrographs.columns), micrographs.edge, micrographs.stride)
+    count, edge = CASTINGS * len(corners), micrographs.edge
+    yield "micrograph patches (01)", f"{count:,} of {edge}², {size(4 * count * edge**2)}"
 
+    count = sum(s.count for s in sets if s.symmetry == "hexagonal" and s.name in SETS)
+    updates = count * cp.edge**3 * cp.increments
+    work = f"{count:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments"
+    yield "crystal-plasticity simulations (05)", f"{work}, about {duration(CP_SECONDS * updates)} on two cores"
+    cases, edge = len(CASES[params.elasticity.cases]) * composites.count, composites.edge
+    time = duration(ELASTIC_SECONDS * cases * edge**3)
+    yield "elastic load cases (07)", f"{cases:,} on {edge}³ voxels, about {time} on two cores"
 
-def _simulations(params: Params) -> Iterator[tuple[str, str]]:
-    cp = params.cp
-    sets = {s.name: s.count for s in polycrystal_sets(params.polycrystals) if s.symmetry == "hexagonal"}
-    elements = sum(sets[name] for name in SETS)
-    updates = elements * cp.edge**3 * cp.increments
-    time = f"about {duration(CP_SECONDS * updates)} on two cores"
-    yield (
-        "crystal-plasticity simulations (05)",
-        (f"{elements:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments, {time}"),
-    )
-    cases, edge = len(CASES[params.elasticity.cases]) * params.composites.count, params.composites.edge
-    time = f"about {duration(ELASTIC_SECONDS * cases * edge**3)} on two cores"
-    yield "elastic load cases (07)", f"{cases:,} on {edge}³ voxels, {time}"
-
-
-def _networks(params: Params) -> Iterator[tuple[str, str]]:
-    # Tensors on the meta device have shapes and no bytes.
-    with torch.device("meta"):
+    s, networks = params.vae_regression, {}
+    with torch.device("meta"):  # tensors on it have shapes and no bytes
         for variant, symmetry in (("paper", "cubic"), ("ours", "cubic"), ("ours", "hexagonal")):
-            config = configuration(params.vae, variant, symmetry, params.polycrystals.edge, MORPHOLOGIES["equiaxed"].grains)
-            yield f"fingerprint, {variant}, {symmetry} (03)", weight(Fingerprint.build(config).network)
-        s = params.vae_regression
-        model = VAERegression(
-            edge=params.composites.edge,
-            properties=len(s.properties),
-            prior="mixture",
-            components=s.components,
-            latent_dim=s.latent_dim,
-            width=s.width,
-            hidden=s.hidden,
-        )
-        yield "VAE-regression (07)", weight(model)
+            config = configuration(params.vae, variant, symmetry, polycrystals.edge, MORPHOLOGIES["equiaxed"].grains)
+            networks[f"fingerprint, {variant}, {symmetry} (03)"] = Fingerprint.build(config).network
+        sizes = {"components": s.components, "latent_dim": s.latent_dim, "width": s.width, "hidden": s.hidden}
+        model = VAERegression(edge=composites.edge, properties=len(s.properties), prior="mixture", **sizes)
+        networks["VAE-regression (07)"] = model
+    yield from ((name, weight(network)) for name, network in networks.items())
 
 
 def weight(network: nn.Module) -> str:

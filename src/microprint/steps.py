@@ -25,7 +25,8 @@ import torch
 from microprint import machine, store
 from microprint.errors import UserError
 from microprint.keys import digest, file_digest, source_digest
-from microprint.params import Params, sections_from
+from microprint.params import sections_from
+from microprint.params.sections import Params
 
 Files = Mapping[str, Path]
 
@@ -52,23 +53,15 @@ class Step:
         """Raise `UserError` unless the arguments are those that the step takes."""
         wanted = list(inspect.signature(self.function).parameters)[1:]
         if sorted(wanted) != sorted(arguments):
-            raise UserError(
-                f"step {self.name} got the arguments {', '.join(arguments) or 'none'}",
-                remedy=f"Its arguments are: {', '.join(wanted) or 'none'}",
-            )
+            remedy = f"Its arguments are: {', '.join(wanted) or 'none'}"
+            raise UserError(f"step {self.name} got the arguments {', '.join(arguments) or 'none'}", remedy=remedy)
 
     def key(self, params: Params, folder: Path, arguments: Mapping[str, str]) -> str:
         """Content key: source, parameters, seed, artifacts and files from outside."""
         inputs = [store.provenance_of(folder / name.format(**arguments))["key"] for name in self.inputs]
-        return digest(
-            self.name,
-            dict(arguments),
-            params.run.seed,
-            sections_from(params, self.reads),
-            inputs,
-            file_digests(self.files(params)),
-            source_digest([self.function.__module__]),
-        )
+        parameters, files = sections_from(params, self.reads), file_digests(self.files(params))
+        source = source_digest([self.function.__module__])
+        return digest(self.name, dict(arguments), params.run.seed, parameters, inputs, files, source)
 
 
 def _step_of(module: str, name: str) -> Step:
@@ -86,14 +79,11 @@ def step(
 ):
     """Declare a function ``f(job, **arguments)`` a step.
 
-    Parameters
-    ----------
-    reads : what its result depends on of the parameters: sections, or single ones as ``section.parameter``.
-    inputs, outputs : artifact names; ``{argument}`` in them is filled from the keyword arguments.
-    files : files from outside that its result depends on, by a name that says what each is; it raises `UserError` where
-        they are missing or the parameters do not suit, and is asked before anything starts.
-    chunked : it computes a data set with `microprint.chunks`, which sends the chunks to the workers of a cluster; the
-        step itself always runs in the calling process.
+    Its result depends on the parameters that it `reads` (sections, or single ones as ``section.parameter``), on its `inputs`,
+    and on `files` from outside, by a name that says what each is. The names of artifacts, `inputs` and `outputs`, are
+    templates: ``{argument}`` in them is filled from the keyword arguments. `files` is asked before anything starts, and
+    raises `UserError` where one is missing or the parameters do not suit. A `chunked` step computes a data set with
+    `microprint.chunks`, which sends the chunks to the workers of a cluster; itself it always runs in the calling process.
     """
     return lambda function: Step(function, reads, inputs, outputs, files, chunked)
 
@@ -117,14 +107,7 @@ def stream_seed(seed: int, label: str) -> int:
 
 
 class Declared:
-    """Those parameters that a reader has declared; to ask for another is an error of the program.
-
-    Parameters
-    ----------
-    params : all of them.
-    names : sections, or ``section.parameter``.
-    reader : who declared them, for the message.
-    """
+    """Parameters (sections, or ``section.parameter``) that a reader declared; to ask for another is a fault of the program."""
 
     def __init__(self, params: Params, names: Iterable[str], reader: str):
         self._reader, self._names = reader, tuple(names)
@@ -137,15 +120,11 @@ class Declared:
 
 
 class Job:
-    """What a running step sees: the parameters and artifacts that it declared, its device and a folder to resume from.
+    """What a running step sees: the artifacts and parameters that it declared, its device, and a folder to resume from.
 
-    Attributes
-    ----------
-    params : the declared parameters, and `compute`, on which no result depends.
-    device : torch device to work on.
-    workdir : folder private to this step and key, kept until the step has succeeded; a killed step resumes from it.
-    logs : folder of the run for what is worth watching while the step runs.
-    run_seed : seed of the run, which `stream_seed` makes those of streams of.
+    `params` hold `compute`, too, on which no result depends. `workdir` is private to this step and key and kept until the step
+    has succeeded; a killed step resumes from it. `logs` is a folder of the run for what is worth watching while the step runs.
+    From `run_seed`, the run's, `stream_seed` makes the seeds of streams.
     """
 
     def __init__(self, step: Step, params: Params, folder: Path, arguments: Mapping[str, str], key: str):

@@ -28,9 +28,6 @@ SCHEMA = 1
 PACKAGES = ("microprint", "torch", "numpy", "h5py", "lightning", "damask", "scikit-learn", "papermill")
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Temporary path beside `path` that replaces it once the block has ended well and the bytes are on disk.
@@ -110,17 +107,8 @@ def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata
         save_file(apart, temporary, {name: json.dumps(value) for name, value in metadata.items()})
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
 def open_hdf5(path: str | Path, kind: str | None = None) -> h5py.File:
-    """Open an HDF5 artifact for reading.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, truncated, of another kind or of another schema.
-    """
+    """Open an HDF5 artifact for reading; raises `UserError` if it is missing, truncated, of another kind or schema."""
     _require(path)
     try:
         file = h5py.File(path, "r")
@@ -129,11 +117,8 @@ def open_hdf5(path: str | Path, kind: str | None = None) -> h5py.File:
     its_kind, schema = file.attrs.get("kind"), file.attrs.get("schema")
     if schema != SCHEMA or (kind and its_kind != kind):
         file.close()
-        raise UserError(
-            f"is of kind {its_kind}, schema {schema}, not {kind or 'an artifact'}, schema {SCHEMA}",
-            path,
-            "Delete it and run again with this version",
-        )
+        what = f"is of kind {its_kind}, schema {schema}, not {kind or 'an artifact'}, schema {SCHEMA}"
+        raise UserError(what, path, "Delete it and run again with this version")
     return file
 
 
@@ -153,13 +138,16 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     """
     with _open_tensors(path) as file:
         # Copies are aligned in memory as tensors are: products of others differ in their last bits.
-        return {name: file.get_tensor(name).clone() for name in file.keys()}, _metadata(file, path)
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, load_metadata(path)
 
 
 def load_metadata(path: str | Path) -> dict[str, Any]:
     """Metadata of a safetensors file, without its tensors."""
-    with _open_tensors(path) as file:
-        return _metadata(file, path)
+    try:
+        with _open_tensors(path) as file:
+            return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+    except json.JSONDecodeError:
+        raise UserError("was not written by this package", path, "Give a model that the study made") from None
 
 
 def _open_tensors(path: str | Path):
@@ -168,13 +156,6 @@ def _open_tensors(path: str | Path):
         return safe_open(path, "pt")
     except SafetensorError:
         raise UserError("is truncated or no safetensors file", path, "Delete it and run its step again") from None
-
-
-def _metadata(file, path: str | Path) -> dict[str, Any]:
-    try:
-        return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
-    except json.JSONDecodeError:
-        raise UserError("was not written by this package", path, "Give a model that the study made") from None
 
 
 def provenance_of(path: str | Path) -> dict[str, Any]:
@@ -191,9 +172,6 @@ def provenance_of(path: str | Path) -> dict[str, Any]:
 def _require(path: str | Path) -> None:
     if not Path(path).is_file():
         raise UserError("is missing", path, "Run the step or notebook that makes it first")
-
-
-# --- provenance ------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -222,9 +200,8 @@ def _version(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
-        return subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments], check=True, text=True, capture_output=True
-        ).stdout.strip()
+        return subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

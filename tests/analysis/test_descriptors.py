@@ -33,7 +33,7 @@ def crystal_along(direction) -> VolumeElements:
     second = torch.linalg.cross(first, torch.tensor([0.3, 0.5, -0.7], dtype=torch.float64))
     second = second / second.norm()
     matrix = torch.stack([first, second, torch.linalg.cross(first, second)], 1)
-    q = orientations.from_matrix(matrix)[None, None]
+    q = torch.from_numpy(damask.Rotation.from_matrix(matrix.numpy()).quaternion)[None, None]
     return VolumeElements(torch.zeros(1, 2, 2, 2, dtype=torch.int16), q, torch.ones(1, dtype=torch.long), "cubic")
 
 

@@ -42,7 +42,7 @@ def test_input_files_hold_the_reference_case(reference, tmp_path):
     grid = damask.GeomGrid.load(tmp_path / "grid.vti")
     np.testing.assert_array_equal(grid.material, ids)
     np.testing.assert_allclose(grid.size, 2.77e-5)
-    config = damask.ConfigMaterial.load(tmp_path / "material.yaml")
+    config = damask.ConfigMaterial.load(tmp_path / "grid.yaml")
     assert config.is_complete and config.is_valid
     written = np.array([entry["constituents"][0]["O"] for entry in config["material"]])
     assert orientations.one_minus_abs_dot(torch.from_numpy(written), q).abs().max() < 1e-12
@@ -85,7 +85,7 @@ def test_phases_are_those_of_the_reference(reference, case, tmp_path):
     name = group.attrs["material"]
     ids, q = torch.from_numpy(group["grain_id"][:].astype(int)), torch.from_numpy(group["quaternion"][:])
     damask_backend.write_inputs(tmp_path, ids, q, load_material(name), uniaxial_tension())
-    phase = damask.ConfigMaterial.load(tmp_path / "material.yaml")["phase"][name]
+    phase = damask.ConfigMaterial.load(tmp_path / "grid.yaml")["phase"][name]
     source = load_material(name).source[name]
     assert phase["lattice"] == source["lattice"] and phase["mechanical"]["elastic"] == source["mechanical"]["elastic"]
     given, written = (dict(p["mechanical"]["plastic"]) for p in (source, phase))
@@ -137,12 +137,12 @@ def test_results_are_read_and_averaged(path, tmp_path):
     np.testing.assert_allclose(result.cauchy[0], expected.mean(1))
     assert result.gamma_tw.shape == (2, 3, 0)
     arguments = (tmp_path / "arguments").read_text().split()
-    assert arguments[1::2] == ["grid.vti", "load.yaml", "material.yaml"] and arguments[::2] == [
+    assert arguments[1::2] == ["grid.vti", "load.yaml", "grid.yaml"] and arguments[::2] == [
         "--geom",
         "--load",
         "--material",
     ]
-    assert (tmp_path / "inputs").read_text().split() == ["grid.vti", "load.yaml", "material.yaml"]
+    assert (tmp_path / "inputs").read_text().split() == ["grid.vti", "grid.yaml", "load.yaml"]
 
 
 def test_a_run_that_ends_early_is_a_failure(path, tmp_path):

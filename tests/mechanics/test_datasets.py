@@ -12,7 +12,7 @@ from microprint.errors import UserError
 from microprint.mechanics import datasets
 from microprint.mechanics.materials import material_file
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.params import ComputeSettings, CrystalPlasticitySettings, Params
+from microprint.params.sections import ComputeSettings, CrystalPlasticitySettings, Params
 from microprint.steps import run_step
 
 PARAMS = Params(cp=CrystalPlasticitySettings(edge=4, increments=3, strain=1e-3, chunk=2), compute=ComputeSettings(device="cpu", workers=1))

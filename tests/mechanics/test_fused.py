@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from microprint import orientations
-from microprint.mechanics.compiled import CompiledLaw
+from microprint.mechanics.compiled.law import CompiledLaw
 from microprint.mechanics.materials import load_material, parse_material
 from microprint.mechanics.phenopowerlaw import Law
 

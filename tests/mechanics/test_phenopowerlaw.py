@@ -82,6 +82,6 @@ def test_turning_crystal_and_load_together_turns_the_stress():
         :, None, None, None
     ] * 4e-3 * torch.randn(1, 3, 3, 3, generator=generator, dtype=torch.float64)
     plain, _ = march("Mg", F, q, 1.0)
-    turned, _ = march("Mg", R @ F @ R.mT, orientations.from_matrix(orientations.to_matrix(q) @ R.mT), 1.0)
+    turned, _ = march("Mg", R @ F @ R.mT, orientations.multiply(q, orientations.conjugate(turn)), 1.0)
     expected = torch.einsum("nij,tjkn,nlk->tiln", R, plain, R)
     assert (turned - expected).abs().max() < 1e-6 * expected.abs().max()

@@ -11,7 +11,7 @@ from microprint import orientations, store
 from microprint.errors import UserError
 from microprint.microstructures import datasets, polycrystal
 from microprint.microstructures.volume_elements import read_volume_elements
-from microprint.params import CompositeSettings, ComputeSettings, MicrographSettings, Params, PolycrystalSettings
+from microprint.params.sections import CompositeSettings, ComputeSettings, MicrographSettings, Params, PolycrystalSettings
 from microprint.steps import run_step
 
 POLYCRYSTALS = PolycrystalSettings(edge=6, cubic_train=5, cubic_validation=2, cubic_test=2, cubic_mixed=10, hexagonal_train=2,

@@ -5,42 +5,12 @@ import math
 import pytest
 import torch
 
-from microprint.networks.losses import (
-    binary_cross_entropy,
-    gaussian_negative_log_likelihood,
-    kl_divergence,
-    sample_posterior,
-    spectral_loss,
-)
+from microprint.networks.losses import gaussian_negative_log_likelihood, kl_divergence, sample_posterior, spectral_loss
 
 
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(1)
-
-
-def test_binary_cross_entropy(generator):
-    logits = torch.randn(2, 3, 2, 2, 2, generator=generator)
-    target = torch.rand(logits.shape, generator=generator)
-    terms = [
-        -t * math.log(1 / (1 + math.exp(-x))) - (1 - t) * math.log(1 - 1 / (1 + math.exp(-x)))
-        for x, t in zip(logits.flatten().tolist(), target.flatten().tolist(), strict=True)
-    ]
-    assert float(binary_cross_entropy(logits, target)) == pytest.approx(sum(terms) / len(terms), rel=1e-5)
-
-
-def test_cross_entropy_is_least_at_the_target():
-    target = torch.full((5,), 0.3)
-    losses = [binary_cross_entropy(torch.logit(torch.full((5,), p)), target) for p in (0.2, 0.3, 0.4)]
-    assert losses[1] < min(losses[0], losses[2])
-
-
-def test_swapped_cross_entropy_is_linear_in_the_reconstruction(generator):
-    data, low, high = torch.rand(3, 50, generator=generator).unbind(0)
-    middle = binary_cross_entropy(data, (low + high) / 2)
-    ends = (binary_cross_entropy(data, low) + binary_cross_entropy(data, high)) / 2
-    assert middle == pytest.approx(float(ends), rel=1e-5)
-    assert binary_cross_entropy(data, torch.ones(50)) < binary_cross_entropy(data, data)
 
 
 def test_spectral_loss_is_the_summed_square_error(generator):

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from microprint.networks.losses import binary_cross_entropy, spectral_loss
+from microprint.networks.losses import spectral_loss
 from microprint.networks.resnet_vae import BLOCKS, ResNetVAE
 
 
@@ -41,8 +42,17 @@ def test_losses_as_written_and_as_coded():
             noise = torch.randn((1 if coded else 3, 16), generator=torch.Generator().manual_seed(2))
             logits = network.logits(mean + torch.exp(log_variance / 2) * noise)
             output = torch.sigmoid(logits)
-            entropy = binary_cross_entropy(x, output) if coded else binary_cross_entropy(logits, x)
+            score, target = (x, output) if coded else (logits, x)
+            entropy = -(target * torch.sigmoid(score).log() + (1 - target) * torch.sigmoid(-score).log()).mean()
         assert float(losses["cross_entropy"]) == pytest.approx(float(entropy))
         assert float(losses["spectral"]) == pytest.approx(float(spectral_loss(output, x)))
         total = 0.999 * losses["cross_entropy"] + 0.001 * losses["spectral"] + 0.5 * losses["kl"]
         assert float(losses["loss"]) == pytest.approx(float(total))
+
+
+def test_swapped_cross_entropy_is_linear_in_the_reconstruction():
+    data, low, high = torch.rand(3, 50, generator=torch.Generator().manual_seed(1)).unbind(0)
+    middle = binary_cross_entropy_with_logits(data, (low + high) / 2)
+    ends = (binary_cross_entropy_with_logits(data, low) + binary_cross_entropy_with_logits(data, high)) / 2
+    assert middle == pytest.approx(float(ends), rel=1e-5)
+    assert binary_cross_entropy_with_logits(data, torch.ones(50)) < binary_cross_entropy_with_logits(data, data)

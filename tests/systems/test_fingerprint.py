@@ -10,8 +10,8 @@ from microprint import orientations
 from microprint.errors import UserError
 from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements
 from microprint.notebook import open_notebook
-from microprint.params import FingerprintSettings
-from microprint.store import create_hdf5
+from microprint.params.sections import FingerprintSettings
+from microprint.store import create_hdf5, save_tensors
 from microprint.systems.fingerprint import (
     VARIANTS,
     EulerSamples,
@@ -48,7 +48,7 @@ def test_encode_decode_save_load(variant, symmetry, tmp_path):
     assert q.shape == (3, 8, 8, 8, 4) and np.allclose(np.linalg.norm(q, axis=-1), 1, atol=1e-5)
     inside = orientations.reduce(torch.from_numpy(q), symmetry)
     assert torch.allclose(orientations.one_minus_abs_dot(inside, torch.from_numpy(q)), torch.zeros(3, 8, 8, 8), atol=1e-5)
-    made.save(tmp_path / "f.safetensors")
+    save_tensors(tmp_path / "f.safetensors", made.network.state_dict(), {"config": made.config})
     again = Fingerprint.load(tmp_path / "f.safetensors")
     assert torch.equal(again.encode(e.grain_id, e.quaternion), torch.from_numpy(z))
     assert again.symmetry == symmetry and again.variant == variant

@@ -8,7 +8,8 @@ import torch
 
 from microprint.errors import UserError
 from microprint.microstructures.composite import cut
-from microprint.params import ComputeSettings, ElasticitySettings, Params, validate
+from microprint.params import validate
+from microprint.params.sections import ComputeSettings, ElasticitySettings, Params
 from microprint.steps import run_step
 from microprint.store import create_hdf5, open_hdf5
 from microprint.systems import stiffness

@@ -18,15 +18,8 @@ def volume_fraction(phase_ids: Tensor) -> Tensor:
 
 
 def two_point(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
-    """Probability that two points a lag apart along x, y or z both lie in phase 1; periodic.
+    """Probability that two points a lag (in voxels) apart both lie in phase 1, of periodic volumes (B, n, n, n) of 0 and 1.
 
-    Parameters
-    ----------
-    phase_ids : (B, n, n, n) of 0 and 1.
-    lags : distances, voxels.
-
-    Returns
-    -------
     (B, 3 len(lags)): along x for all lags, then y, then z.
     """
     phase = phase_ids.double()
@@ -34,39 +27,26 @@ def two_point(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
     return torch.stack(pairs, 1)
 
 
-def statistics(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
-    """Volume fraction and two-point probabilities (B, 1 + 3 len(lags)) of volumes (B, n, n, n)."""
-    return torch.cat([volume_fraction(phase_ids)[:, None], two_point(phase_ids, lags)], 1)
+def statistics(phase_ids: Tensor) -> Tensor:
+    """Volume fraction and two-point probabilities (B, 1 + 3 len(LAGS)) of volumes (B, n, n, n)."""
+    return torch.cat([volume_fraction(phase_ids)[:, None], two_point(phase_ids)], 1)
 
 
 def bounds(fraction: Tensor, stiffnesses: Tensor, entry: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
-    """What the volume fraction alone says of one entry of the effective stiffness.
+    """What the volume fractions (B,) of phase 1 alone say of one entry (row, column) of the effective stiffness, (B,) in Pa.
 
-    Parameters
-    ----------
-    fraction : (B,) of phase 1.
-    stiffnesses : (2, 6, 6) isotropic stiffnesses of the phases, Voigt, Pa.
-    entry : row and column of the 6 x 6 matrix.
-
-    Returns
-    -------
-    dict of (B,) Pa: ``voigt`` and ``reuss`` (rigorous for any composite), ``hill`` (their mean), and for isotropic
-    composites ``hs_lower`` and ``hs_upper`` (Hashin & Shtrikman 1963).
+    ``voigt`` and ``reuss`` (rigorous for any composite), ``hill`` (their mean), and for isotropic composites ``hs_lower``
+    and ``hs_upper`` (Hashin & Shtrikman 1963); from the isotropic Voigt stiffnesses (2, 6, 6) of the phases in Pa.
     """
     shares = torch.stack([1 - fraction, fraction], -1).to(stiffnesses)
     row, column = entry
     voigt = voigt_average(stiffnesses, shares)[..., row, column]
     reuss = reuss_average(stiffnesses, shares)[..., row, column]
-    lower, upper = _hashin_shtrikman_entries(fraction, stiffnesses, entry)
-    return {"voigt": voigt, "reuss": reuss, "hill": (voigt + reuss) / 2, "hs_lower": lower, "hs_upper": upper}
-
-
-def _hashin_shtrikman_entries(fraction: Tensor, stiffnesses: Tensor, entry: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    row, column = entry
     shear = stiffnesses[:, 5, 5].tolist()
     bulk = (stiffnesses[:, 0, 0] - 4 / 3 * stiffnesses[:, 5, 5]).tolist()
     # C = K 1 + 2 G (I - 1/3): both entries below rise with K, and off the diagonal C falls with G.
     weight = 4 / 3 if row == column else -2 / 3
     pairs = [hashin_shtrikman(bulk, shear, share) for share in fraction.tolist()]
     entries = torch.tensor([[k[0] + weight * g[row != column], k[1] + weight * g[row == column]] for k, g in pairs])
-    return entries[:, 0].to(stiffnesses), entries[:, 1].to(stiffnesses)
+    lower, upper = entries.T.to(stiffnesses)
+    return {"voigt": voigt, "reuss": reuss, "hill": (voigt + reuss) / 2, "hs_lower": lower, "hs_upper": upper}

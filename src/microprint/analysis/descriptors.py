@@ -17,17 +17,13 @@ from microprint.orientations import embed, to_matrix
 HARMONICS_TO_FOUR = {"cubic": (9,), "hexagonal": (5, 9)}
 
 
-# --- texture ---------------------------------------------------------------------------------------------------------
-
-
 def volume_fractions(elements: VolumeElements) -> Tensor:
     """Share of the volume in each grain, (N, G)."""
-    counts = []
+    shares = []
     for part in elements.parts():
         owner = part.grain_id.flatten(1).long()
-        empty = torch.zeros(part.quaternion.shape[:2])
-        counts.append(empty.scatter_add_(1, owner, torch.ones_like(owner, dtype=empty.dtype)) / owner.shape[1])
-    return torch.cat(counts)
+        shares.append(torch.zeros(part.quaternion.shape[:2]).scatter_add_(1, owner, torch.ones(owner.shape)) / owner.shape[1])
+    return torch.cat(shares)
 
 
 def mean_embedding(elements: VolumeElements) -> Tensor:
@@ -54,20 +50,13 @@ def texture_index(elements: VolumeElements) -> Tensor:
 def mean_schmid_factor(elements: VolumeElements) -> Tensor:
     """Volume average, (N,), of each grain's largest Schmid factor of {111}<110> slip under a load along x.
 
-    Raises
-    ------
-    UserError
-        For crystals that are not cubic.
+    Raises `UserError` for crystals that are not cubic.
     """
     if elements.symmetry != "cubic":
         raise UserError(f"{elements.symmetry} crystals have no {{111}}<110> slip", "mean_schmid_factor")
     load = to_matrix(elements.quaternion)[..., 0]  # the sample's x in crystal components
-    tensors = schmid_tensors("cF", "slip", (12,)).to(load)
-    factor = torch.einsum("ngi,sij,ngj->ngs", load, tensors, load).abs().amax(-1)
+    factor = torch.einsum("ngi,sij,ngj->ngs", load, schmid_tensors("cF", "slip", (12,)).to(load), load).abs().amax(-1)
     return (volume_fractions(elements) * factor).sum(1)
-
-
-# --- grain size and shape --------------------------------------------------------------------------------------------
 
 
 def mean_grain_size(elements: VolumeElements) -> Tensor:
@@ -77,11 +66,8 @@ def mean_grain_size(elements: VolumeElements) -> Tensor:
 
 def mean_aspect_ratio(elements: VolumeElements) -> Tensor:
     """Mean over the grains, (N,), of the extent along x over that along y and z."""
-    means = []
-    for part in elements.parts():
-        ratios = aspect_ratios(part.grain_id, part.grains).split(part.grains.tolist())
-        means += [ratio.mean() for ratio in ratios]
-    return torch.stack(means)
+    ratios = torch.cat([aspect_ratios(part.grain_id, part.grains) for part in elements.parts()])
+    return torch.stack([ratio.mean() for ratio in ratios.split(elements.grains.tolist())])
 
 
 def boundary_share(elements: VolumeElements) -> Tensor:
@@ -98,9 +84,6 @@ def boundary_field(elements: VolumeElements) -> Tensor:
 def largest_share(elements: VolumeElements) -> Tensor:
     """Volume share of the largest grain, (N,)."""
     return volume_fractions(elements).amax(1)
-
-
-# --- of the grains that a fingerprint's seeds stand for --------------------------------------------------------------
 
 
 def orientation_of(elements: VolumeElements, anchors: Tensor) -> Tensor:

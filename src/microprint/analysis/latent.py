@@ -67,18 +67,11 @@ def blur(fields: Tensor, symmetry: str) -> Tensor:
 
 @dataclass(frozen=True)
 class PrincipalComponents:
-    """Principal components of fingerprints.
+    """Principal components of fingerprints."""
 
-    Attributes
-    ----------
-    mean : (d,)
-    axes : (m, d) orthonormal, the one of the largest variance first.
-    explained : (m,) share of the variance along each axis.
-    """
-
-    mean: Tensor
-    axes: Tensor
-    explained: Tensor
+    mean: Tensor  # (d,)
+    axes: Tensor  # (m, d) orthonormal, the one of the largest variance first
+    explained: Tensor  # (m,) share of the variance along each axis
 
     @classmethod
     def fit(cls, z: Tensor) -> PrincipalComponents:
@@ -99,10 +92,7 @@ class PrincipalComponents:
 def spectral_clusters(points: Tensor, count: int, neighbours: int, seed: int) -> Tensor:
     """Cluster numbers (N,) of points (N, m) by spectral clustering of their nearest-neighbour graph (S1, section 3.3.3).
 
-    Raises
-    ------
-    UserError
-        If there are fewer points than clusters.
+    Raises `UserError` if there are fewer points than clusters.
     """
     if len(points) < count:
         raise UserError(f"{len(points)} points cannot form {count} clusters", "spectral_clusters")
@@ -131,11 +121,8 @@ def log_power(z: Tensor, parts: Mapping[str, slice], seeds: int) -> Tensor:
     Random orientations give every number of a fingerprint a random sign, and a shift of the volume element moves what a
     seed holds to the next (the anchors are a rank-one lattice); grain size and shape only show in how large numbers tend
     to be, and over which distance they change. The small constant keeps a number near zero from outweighing all others;
-    fingerprints of a collapsed model, all zero, have a finite logarithm, too.
-
-    Parameters
-    ----------
-    parts, seeds : what the numbers are, as in `Fingerprint.parts`, and how many seeds they hold; none, 0 for S1's network.
+    fingerprints of a collapsed model, all zero, have a finite logarithm, too. What the numbers are, as in
+    `Fingerprint.parts`, and how many seeds they hold: nothing and 0 for S1's network.
     """
     values = [z]
     if "seeds" in parts:
@@ -251,10 +238,9 @@ def seed_numbers(part: slice, seed: int, seeds: int) -> slice:
 def seed_response(
     decode: Callable[[Tensor, int], Tensor], z: Tensor, part: slice, anchors: Tensor, symmetry: str, seeds: Sequence[int]
 ) -> Tensor:
-    """Mean response (n, n, n) in degrees to an exchange of the numbers of one seed.
+    """Response (n, n, n) in degrees to an exchange of the numbers of one seed, mean over fingerprints (N, d) and some seeds.
 
-    Every volume element is shifted so that the anchor of the exchanged seed lies in voxel (0, 0, 0); mean over fingerprints
-    (N, d) and over the seeds given by their numbers.
+    Every volume element is shifted so that the anchor of the exchanged seed lies in voxel (0, 0, 0).
     """
     turned = responses(decode, z, [seed_numbers(part, seed, len(anchors)) for seed in seeds], symmetry)
     shifts = [[-int(along) for along in (anchors[seed] * RESPONSE_EDGE).long()] for seed in seeds]
@@ -262,15 +248,9 @@ def seed_response(
 
 
 def by_distance(field: Tensor, unit: float) -> tuple[Tensor, Tensor]:
-    """Mean of a periodic field (n, n, n) over shells about voxel (0, 0, 0).
+    """Distances (m,) from voxel (0, 0, 0), and means (m,) of a periodic field (n, n, n) over shells with these middles.
 
-    Parameters
-    ----------
-    unit : of distance, in edges of the volume element; shells are half a unit wide.
-
-    Returns
-    -------
-    Distances (m,), the middles of the shells, and means (m,).
+    The unit of distance is so many edges of the volume element; shells are half a unit wide.
     """
     along = wrap(voxel_centres(len(field)) - 0.5 / len(field)).square()
     distance = (along[:, None, None] + along[:, None] + along).sqrt().flatten() / unit
@@ -290,19 +270,13 @@ def linear_probe(z: Tensor, target: Tensor, z_test: Tensor, target_test: Tensor)
     return r2(ridge(z, target, z_test), target_test)
 
 
-def held_out_r2(z: Tensor, target: Tensor, folds: int = FOLDS) -> float:
-    """As `linear_probe`, every fifth fingerprint predicted from all others, in turn.
-
-    Raises
-    ------
-    UserError
-        For fewer than two fingerprints a fold.
-    """
-    if len(z) < 2 * folds:
-        raise UserError(f"{len(z)} fingerprints cannot be held out in {folds} folds", "held_out_r2")
-    fold = torch.arange(len(z)) % folds
+def held_out_r2(z: Tensor, target: Tensor) -> float:
+    """As `linear_probe`, every fifth fingerprint predicted from all others, in turn; raises `UserError` for fewer than ten."""
+    if len(z) < 2 * FOLDS:
+        raise UserError(f"{len(z)} fingerprints cannot be held out in {FOLDS} folds", "held_out_r2")
+    fold = torch.arange(len(z)) % FOLDS
     predicted = torch.empty(target.shape, dtype=torch.float64)
-    for number in range(folds):
+    for number in range(FOLDS):
         out = fold == number
         predicted[out] = ridge(z[~out], target[~out], z[out])
     return r2(predicted, target)

@@ -24,30 +24,20 @@ BIN_DEG = 0.01  # resolution of the median
 BINS = 10_000  # up to 100 degrees; no cubic disorientation is above 62.8, no hexagonal one above 93.9
 
 
-# --- errors ----------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class ReconstructionError:
     """Errors of reconstructed volume elements, summed over voxels: sets of any size take no more memory than one.
 
-    Errors of two sets are added with ``+``.
-
-    Attributes
-    ----------
-    voxels, degrees, close : (2,) over grain interiors and over boundary voxels: their number, their sum of disorientations
-        in degrees, and the number of those within 5 degrees. A boundary voxel has a neighbour of another grain.
-    histogram : (BINS,) disorientations of all voxels.
-    measures : (2,) sums of 1 - |q1 . q2|: of the nearest equivalents, and of orientations in the fundamental zone.
-    faces : (4,) faces between neighbouring voxels: all, grain boundaries of the original, of the reconstruction, of both.
+    Errors of two sets are added with ``+``. Of `voxels`, `degrees` and `close` the first is over grain interiors, the second
+    over boundary voxels, which have a neighbour of another grain.
     """
 
-    voxels: Tensor
-    degrees: Tensor
-    close: Tensor
-    histogram: Tensor
-    measures: Tensor
-    faces: Tensor
+    voxels: Tensor  # (2,) their number
+    degrees: Tensor  # (2,) sum of their disorientations
+    close: Tensor  # (2,) number of those within 5 degrees
+    histogram: Tensor  # (BINS,) disorientations of all voxels
+    measures: Tensor  # (2,) sums of 1 - |q1 . q2|: of the nearest equivalents, and of orientations in the fundamental zone
+    faces: Tensor  # (4,) between neighbouring voxels: all, grain boundaries of the original, of the reconstruction, of both
 
     def __add__(self, other: ReconstructionError) -> ReconstructionError:
         return ReconstructionError(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -69,11 +59,12 @@ class ReconstructionError:
         interior_close, boundary_close = (self.close / self.voxels).tolist()
         every, original, reconstructed, both = self.faces.tolist()
         either = original + reconstructed
+        median_bin = int(torch.searchsorted(self.histogram.cumsum(0), self.histogram.sum() / 2))
         return {
             "one_minus_abs_dot": nearest,
             "one_minus_abs_dot_raw": raw,
             "disorientation_deg": degrees / count,
-            "median_deg": _median(self.histogram),
+            "median_deg": (median_bin + 0.5) * BIN_DEG,
             "interior_deg": interior_deg,
             "boundary_deg": boundary_deg,
             "within_5_deg": close / count,
@@ -84,20 +75,8 @@ class ReconstructionError:
         }
 
 
-def _median(histogram: Tensor) -> float:
-    """Median in degrees, to half a bin."""
-    half = histogram.sum() / 2
-    return (int(torch.searchsorted(histogram.cumsum(0), half)) + 0.5) * BIN_DEG
-
-
 def reconstruction_error(predicted: Tensor, elements: VolumeElements) -> ReconstructionError:
-    """Compare reconstructed orientations (N, n, n, n, 4) with the volume elements they stand for.
-
-    Raises
-    ------
-    UserError
-        If the shapes differ.
-    """
+    """Compare reconstructed orientations (N, n, n, n, 4) with the volume elements; raises `UserError` if the shapes differ."""
     truth, symmetry = elements.orientations(), elements.symmetry
     if predicted.shape != truth.shape:
         raise UserError(f"reconstruction {tuple(predicted.shape)} of volume elements {tuple(truth.shape)}")
@@ -105,19 +84,15 @@ def reconstruction_error(predicted: Tensor, elements: VolumeElements) -> Reconst
     raw = one_minus_abs_dot(reduce(predicted, symmetry), reduce(truth, symmetry)).double()
     boundary = boundary_voxels(elements.grain_id)
     places = torch.stack([~boundary, boundary]).flatten(1).double()
+    before, after = boundary_faces(truth, symmetry), boundary_faces(predicted, symmetry)
     return ReconstructionError(
         voxels=places.sum(1),
         degrees=places @ angle.flatten(),
         close=places @ (angle < CLOSE_DEG).double().flatten(),
         histogram=torch.histc(angle, BINS, 0, BINS * BIN_DEG),
         measures=torch.stack([(1 - torch.cos(torch.deg2rad(angle) / 2)).sum(), raw.sum()]),
-        faces=_faces(boundary_faces(truth, symmetry), boundary_faces(predicted, symmetry)),
+        faces=torch.stack([torch.ones_like(before), before, after, before & after]).flatten(1).sum(1).double(),
     )
-
-
-def _faces(original: Tensor, reconstructed: Tensor) -> Tensor:
-    kinds = torch.ones_like(original), original, reconstructed, original & reconstructed
-    return torch.stack(kinds).flatten(1).sum(1).double()
 
 
 def boundary_faces(q: Tensor, symmetry: str, above_deg: float = CLOSE_DEG) -> Tensor:
@@ -130,7 +105,7 @@ def boundary_faces(q: Tensor, symmetry: str, above_deg: float = CLOSE_DEG) -> Te
 
 def reconstruct(fingerprint: Fingerprint, elements: VolumeElements) -> Tensor:
     """Volume elements after encoding and decoding, (N, n, n, n, 4)."""
-    return fingerprint.decode(fingerprint.encode(elements.grain_id, elements.quaternion), elements.grain_id.shape[-1])
+    return fingerprint.decode(fingerprint.encode(elements.grain_id, elements.quaternion), elements.edge)
 
 
 def boundary_voxels(grain_id: Tensor) -> Tensor:
@@ -139,29 +114,19 @@ def boundary_voxels(grain_id: Tensor) -> Tensor:
     return torch.stack([grain_id != other for other in neighbours]).any(0)
 
 
-# --- baselines -------------------------------------------------------------------------------------------------------
-
-
 def constant_reconstruction(elements: VolumeElements) -> Tensor:
     """No information at all: every voxel has the orientation in the centre of the fundamental zone, (N, n, n, n, 4).
 
     For randomly oriented grains no other constant is better.
     """
-    identity = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    return identity.expand(*elements.grain_id.shape, 4)
+    return torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(*elements.grain_id.shape, 4)
 
 
 class LinearCode:
-    """The best linear code of the orientation embedding, see `microprint.networks.spectral_code`.
-
-    Parameters
-    ----------
-    elements : training set.
-    numbers : size of the code.
-    """
+    """The best linear code of the orientation embedding, fitted to a training set: `microprint.networks.spectral_code`."""
 
     def __init__(self, elements: VolumeElements, numbers: int = 256) -> None:
-        self.symmetry, self.edge = elements.symmetry, elements.grain_id.shape[-1]
+        self.symmetry, self.edge = elements.symmetry, elements.edge
         self.code = SpectralCode(numbers, EMBEDDING_SIZE[self.symmetry])
         self.code.fit(map(self._embedding, elements.parts()))
 
@@ -193,8 +158,7 @@ def _tessellated(elements: VolumeElements, count: int, fitted: bool) -> Tensor:
     sites = centre.gather(1, largest[..., None].expand(-1, -1, 3))
     sites[volume.gather(1, largest) == 0] = torch.inf  # padded rows hold no voxel
     kept = elements.quaternion.gather(1, largest[..., None].expand(-1, -1, 4))
-    edge = elements.grain_id.shape[-1]
-    owner = nearest_site(fitted_sites(sites, edge) if fitted else sites, edge)
+    owner = nearest_site(fitted_sites(sites, elements.edge) if fitted else sites, elements.edge)
     return expand(owner, kept).movedim(1, -1)
 
 

@@ -12,15 +12,9 @@ from microprint.errors import UserError
 PENALTIES = np.logspace(-6, 6, 25)  # of a ridge regression on standardised features
 
 
-# --- errors ----------------------------------------------------------------------------------------------------------
-
-
 def r2(predicted: ArrayLike, observed: ArrayLike) -> float:
-    """Coefficient of determination of (N,) or (N, m): one minus the summed squares of errors over those of deviations from
-    the mean.
+    """Coefficient of determination of (N,) or (N, m): 1 - squares of errors over squares of deviations from the mean, summed.
 
-    Examples
-    --------
     >>> r2([1.0, 2.0, 3.5], [1.0, 2.0, 3.0])
     0.875
     """
@@ -31,8 +25,6 @@ def r2(predicted: ArrayLike, observed: ArrayLike) -> float:
 def mape(predicted: ArrayLike, observed: ArrayLike) -> float:
     """Mean absolute percentage error, each error over its own observed value, in %.
 
-    Examples
-    --------
     >>> mape([110.0, 90.0], [100.0, 100.0])
     10.0
     """
@@ -50,9 +42,6 @@ def coverage(mean: Tensor, std: Tensor, observed: Tensor, share: float = 0.9) ->
     """Share of observations inside the central Gaussian interval that should hold `share` of them."""
     half_width = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor((1 + share) / 2)).item()
     return ((observed - mean).abs() <= half_width * std).double().mean().item()
-
-
-# --- fits ------------------------------------------------------------------------------------------------------------
 
 
 def straight_line(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
@@ -93,19 +82,10 @@ def regressor(kind: str):
 
 
 def predict_unseen(kind: str, features: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> np.ndarray:
-    """Predictions (N,) of each group by a model fitted to all other groups.
+    """Predictions (N,) of labels (N,) from features (N, k), of each group by a `regressor` fitted to all other groups.
 
-    Parameters
-    ----------
-    kind : see `regressor`.
-    features : (N, k)
-    labels : (N,) in any unit.
-    groups : (N,) what is held out together: the image (honest), or a number drawn for each patch (flattering).
-
-    Raises
-    ------
-    UserError
-        For fewer than two groups.
+    Groups (N,) are what is held out together: the image (honest), or a number drawn for each patch (flattering). Raises
+    `UserError` for fewer than two groups.
     """
     features, labels, groups = np.asarray(features), np.asarray(labels, float), np.asarray(groups)
     if len(np.unique(groups)) < 2:

@@ -41,16 +41,9 @@ class UniformCell(PeriodicCell):
 
 
 def taylor(curves: Curves, points: int = TAYLOR_POINTS) -> Tensor:
-    """Stress along the load axis by Taylor's model, with the material, load and time steps of the full simulation.
+    """Stress (N, T) in Pa along the load axis by Taylor's model, with the material, load and time steps of the simulation.
 
-    Parameters
-    ----------
-    curves : volume elements and what was done to them; their stress is not looked at.
-    points : material points a volume element; grains appear in proportion to their volume.
-
-    Returns
-    -------
-    (N, T) Pa.
+    The stress of the curves is not looked at. Grains appear in proportion to their volume among the material points.
     """
     flat = curves.elements.grain_id.flatten(1).long().sort(1).values
     chosen = flat[:, torch.linspace(0, flat.shape[1] - 1, points).round().long()]

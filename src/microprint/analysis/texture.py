@@ -35,19 +35,12 @@ def mean_squared(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dists(vgg: VGG19, x: Tensor, y: Tensor) -> Tensor:
-    """Deep image structure and texture similarity (Ding, Ma, Wang & Simoncelli 2020, eqs. 5-7), as a similarity.
+    """Deep image structure and texture similarity (Ding, Ma, Wang & Simoncelli 2020, eqs. 5-7), (B,), at most 1.
 
     Means of the feature maps are compared as texture, their covariance as structure. The published weights of the
     channels were fitted to human judgements; here all channels weigh the same, half for either term, and VGG19
     stands for VGG16. Values are therefore not those of the public DISTS; their order on textures is what matters.
-
-    Parameters
-    ----------
-    x, y : (B, 1, h, w) in [0, 1], 16 pixels or more an edge.
-
-    Returns
-    -------
-    (B,) at most 1.
+    Images (B, 1, h, w) in [0, 1], of 16 pixels or more an edge.
     """
     terms = [_structure_and_texture(a, b) for a, b in zip(_dists_maps(vgg, x), _dists_maps(vgg, y))]
     return torch.cat(terms, 1).mean(1)
@@ -77,27 +70,17 @@ def _structure_and_texture(x: Tensor, y: Tensor) -> Tensor:
 
 
 def stsim2(x: Tensor, y: Tensor) -> Tensor:
-    """Structural texture similarity STSIM-2 (Zujovic, Pappas & Neuhoff 2013, section III) over the whole image.
+    """Structural texture similarity STSIM-2 (Zujovic, Pappas & Neuhoff 2013, section III) of whole images, (B,), in [0, 1].
 
     Each subband of a complex steerable pyramid is compared by its mean, its variance and its correlation with itself
     one pixel aside; pairs of subbands by the correlation of their magnitudes. No pixel meets the pixel of the other
     image, so a texture is like another piece of itself. (Windows of 7 pixels, as in the implementation that S3
-    used, would compare place by place.)
-
-    Parameters
-    ----------
-    x, y : (B, 1, h, w) in [0, 1], equal edges that 8 divides.
-
-    Returns
-    -------
-    (B,) in [0, 1].
+    used, would compare place by place.) Images (B, 1, h, w) in [0, 1]; raises `UserError` unless their edges are equal and
+    8 divides them.
     """
     if x.shape != y.shape or x.shape[-1] % 2**SCALES or x.shape[-2] % 2**SCALES:
-        raise UserError(
-            f"images of {tuple(x.shape)} and {tuple(y.shape)} pixels cannot be compared",
-            "stsim2",
-            f"Give two of the same size, divisible by {2**SCALES}",
-        )
+        shapes = f"images of shapes {tuple(x.shape)} and {tuple(y.shape)} cannot be compared"
+        raise UserError(shapes, "stsim2", f"Give two of the same size, divisible by {2**SCALES}")
     px, py = steerable_pyramid(x[:, 0]), steerable_pyramid(y[:, 0])
     terms = [_band_similarity(a, b) for a, b in zip(_bands(px), _bands(py))]
     terms += [1 - (a - b).abs() / 2 for a, b in zip(_cross_correlations(px), _cross_correlations(py))]
@@ -107,13 +90,8 @@ def stsim2(x: Tensor, y: Tensor) -> Tensor:
 def steerable_pyramid(images: Tensor) -> tuple[Tensor, list[list[Tensor]], Tensor]:
     """Complex steerable pyramid in the Fourier plane (Simoncelli & Freeman 1995; Portilla & Simoncelli 2000).
 
-    Parameters
-    ----------
-    images : (B, h, w)
-
-    Returns
-    -------
-    highpass (B, h, w), bands [scale][orientation] (B, h / 2^scale, w / 2^scale) complex, lowpass (B, h / 8, w / 8).
+    Highpass (B, h, w), bands [scale][orientation] (B, h / 2^scale, w / 2^scale), complex, and lowpass (B, h / 8, w / 8) of
+    images (B, h, w).
     """
     spectrum = torch.fft.fftshift(torch.fft.fft2(images), dim=(1, 2))
     octave, angle = _polar(images)

@@ -18,27 +18,17 @@ DEPTH = 5
 
 @dataclass
 class Anderson(Batch):
-    """Steps of x <- x + c(x), improved by what the last few steps did to c.
+    """Steps of x <- x + c(x), improved by what the last few steps did to c."""
 
-    Attributes
-    ----------
-    dot : inner product of two vectors (..., B, K) -> (B,).
-    steps, changes : the last steps, and what they did to c.   last : the last c.
-    """
-
-    dot: Callable[[Tensor, Tensor], Tensor]
+    dot: Callable[[Tensor, Tensor], Tensor]  # inner product of two vectors (..., B, K) -> (B,)
     steps: list[Tensor] = field(default_factory=list)
-    changes: list[Tensor] = field(default_factory=list)
-    last: Tensor | None = None
+    changes: list[Tensor] = field(default_factory=list)  # what the steps did to c
+    last: Tensor | None = None  # c
 
     def step(self, c: Tensor, taken: Tensor, valid: Tensor) -> Tensor:
-        """Next step (..., B, K).
+        """Next step (..., B, K) after the step `taken`, which led to an x with the plain correction `c`.
 
-        Parameters
-        ----------
-        c : plain correction at the present x.
-        taken : the step that led to it.
-        valid : (B, 1) bool, whether it was such a step; where not, the history tells nothing.
+        Where it was no such step, `valid` (B, 1) is false, and the history tells nothing.
         """
         if self.last is not None:
             self.steps = [*self.steps, torch.where(valid, taken, 0.0)][-DEPTH:]

@@ -8,7 +8,7 @@ J. Comput. Phys. 229 (2010) 8065-8071; Lucarini & Segurado, Comput. Mech. 63 (20
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 
@@ -34,36 +34,20 @@ class Statistics:
 class Solver:
     """Marches volume elements of one shape and material through a load path.
 
-    Parameters
-    ----------
-    cell : the periodic grid.
-    law : the material's law.
-    orientation : crystal-from-sample rotation of every voxel (3, 3, B, V).
+    `orientation` is the crystal-from-sample rotation of every voxel (3, 3, B, V).
     """
 
     def __init__(self, cell: PeriodicCell, law: Law, orientation: Tensor, numerics: Numerics):
         self.cell, self.law, self.numerics = cell, law, numerics
         self.linear_cell = cell.to(TANGENT_DTYPE)
         batch, voxels = orientation.shape[2:]
-        self.state = self._undeformed(orientation)
+        u, S = orientation.new_zeros(3, batch, cell.frequencies), orientation.new_zeros(6, batch, voxels)
+        F = torch.eye(3).to(orientation)[:, :, None, None].repeat(1, 1, batch, 1)
+        xi, gamma = (x.unflatten(-1, (batch, voxels)) for x in law.initial(batch * voxels))
+        self.state = State(u, F, orientation.transpose(0, 1).contiguous(), S, xi, gamma)
         self.history: list[State] = []
-        count = torch.zeros(batch, dtype=torch.int64)
-        self.statistics = Statistics(count.clone(), count.clone(), count.clone())
+        self.statistics = Statistics(*torch.zeros(3, batch, dtype=torch.int64))
         self.reason = [""] * batch
-
-    def _undeformed(self, orientation: Tensor) -> State:
-        batch, voxels = orientation.shape[2:]
-        new = orientation.new_zeros
-        xi, gamma = (x.unflatten(-1, (batch, voxels)) for x in self.law.initial(batch * voxels))
-        identity = torch.eye(3, dtype=orientation.dtype, device=orientation.device)[:, :, None, None]
-        return State(
-            new(3, batch, self.cell.frequencies),
-            identity.repeat(1, 1, batch, 1),
-            orientation.transpose(0, 1).contiguous(),
-            new(6, batch, voxels),
-            xi,
-            gamma,
-        )
 
     def run(self, load: Sequence[LoadStep], record: Callable[[State, float], None]) -> None:
         """Apply a load path; `record(state, time)` is called at its start and after every increment."""
@@ -75,16 +59,13 @@ class Solver:
             target = torch.tensor([[0.0 if isnan(x) else x for x in row] for row in step.P]).to(start)
             for increment in range(step.N):
                 ends = [torch.lerp(start, target, (increment + i) / step.N) for i in (0, 1)]
-                dt = step.t / step.N
-                self._increment(Boundary(step, ends[0], ends[1], self.state.F_mean.clone()), dt)
-                time += dt
+                self._increment(Boundary(step, *ends, self.state.F_mean.clone()), step.t / step.N)
+                time += step.t / step.N
                 record(self.state, time)
             start = target
 
     def _increment(self, boundary: Boundary, dt: float) -> None:
-        running = torch.tensor(
-            [i for i, reason in enumerate(self.reason) if not reason], device=self.state.u.device, dtype=torch.int64
-        )
+        running = self._alive(range(len(self.reason)))
         if len(running) == 0:
             return
         before, guess = replace(self.state), self._extrapolated()
@@ -93,6 +74,9 @@ class Solver:
             failed = self._advance(torch.tensor(list(failed)).to(running), None, boundary, dt)
         self._cut_back(failed, boundary, dt, depth=1)
         self.history = [before, *self.history[:1]]
+
+    def _alive(self, elements: Iterable[int]) -> Tensor:
+        return torch.tensor([i for i in elements if not self.reason[i]], device=self.state.u.device, dtype=torch.int64)
 
     def _extrapolated(self) -> State | None:
         """Guess of the next state, on a line or a parabola through the last ones; they lie equal times apart."""
@@ -115,7 +99,7 @@ class Solver:
             return
         self.statistics.cutbacks[list(failed)] += 1
         for half in boundary.halves():
-            alive = torch.tensor([i for i in failed if not self.reason[i]], device=self.state.u.device, dtype=torch.int64)
+            alive = self._alive(failed)
             if len(alive) == 0:
                 return
             self._cut_back(self._advance(alive, None, half, dt / 2), half, dt / 2, depth + 1)

@@ -25,6 +25,7 @@ from microprint.mechanics.materials import Material
 from microprint.mechanics.simulate import CPResult
 from microprint.microstructures.polycrystal import EDGE_M
 from microprint.microstructures.volume_elements import VolumeElements
+from microprint.microstructures.writers import write_vti
 
 EXECUTABLES = ("damask_grid", "DAMASK_grid")
 # Major version whose files and results these functions know.
@@ -49,31 +50,15 @@ def find_solver() -> str:
     return path
 
 
-def write_inputs(
-    folder: Path, grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep], edge_m: float = EDGE_M
-) -> None:
-    """Write grid.vti, material.yaml and load.yaml of one volume element.
-
-    Parameters
-    ----------
-    grain_ids : (nx, ny, nz).   quaternions : (G, 4), without padding.
-    edge_m : edge along x in m; voxels are cubes.
-    """
+def write_inputs(folder: Path, grain_ids: Tensor, quaternions: Tensor, material: Material, load: Sequence[LoadStep]) -> None:
+    """Write grid.vti, grid.yaml (the material) and load.yaml of a volume element (nx, ny, nz), quaternions without padding."""
     import damask
 
     folder.mkdir(parents=True, exist_ok=True)
-    ids = grain_ids.cpu().numpy()
-    damask.GeomGrid(ids, size=edge_m * np.array(ids.shape) / ids.shape[0]).save(folder / "grid.vti")
-    config = damask.ConfigMaterial(
-        phase={material.name: _phase(material)}, homogenization={"SX": {"N_constituents": 1, "mechanical": {"type": "pass"}}}
-    )
-    orientations = damask.Rotation.from_quaternion(
-        quaternions.to(torch.float64).cpu().numpy(), accept_homomorph=True, normalize=True
-    )
-    config.material_add(phase=material.name, O=orientations, homogenization="SX").save(folder / "material.yaml")
-    damask.YAML(solver={"mechanical": "spectral_basic"}, loadstep=[_load_step(step) for step in load]).save(
-        folder / "load.yaml"
-    )
+    phase = {material.name: _phase(material)}
+    write_vti(folder / "grid.vti", grain_ids.cpu().numpy(), quaternions.cpu().numpy(), EDGE_M, phase)
+    steps = [_load_step(step) for step in load]
+    damask.YAML(solver={"mechanical": "spectral_basic"}, loadstep=steps).save(folder / "load.yaml")
 
 
 def _phase(material: Material) -> dict[str, Any]:
@@ -112,14 +97,24 @@ def simulate_with_damask(elements: VolumeElements, material: Material, load: Seq
 
 
 def _run(solver: str, folder: Path, material: Material, times: int) -> CPResult:
-    command = [solver, "--geom", "grid.vti", "--load", "load.yaml", "--material", "material.yaml"]
+    command = [solver, "--geom", "grid.vti", "--load", "load.yaml", "--material", "grid.yaml"]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | threads)
     result = next(folder.glob("*.hdf5"), None)
+    series, reason = {}, ""
     if done.returncode or result is None:
-        log = " | ".join(line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()).split(" | ")
-        return _result({}, times, material, f"DAMASK ended with code {done.returncode}: {' | '.join(log[-_LOG_LINES:])}")
-    return _result(_averages(result, material), times, material, "")
+        log = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        reason = f"DAMASK ended with code {done.returncode}: {' | '.join(log[-_LOG_LINES:])}"
+    else:
+        series = _averages(result, material)
+        if len(series["F"]) != times:
+            series, reason = {}, f"DAMASK wrote {len(series['F'])} of {times} states"
+    shapes = {"time": (), "F": (3, 3), "P": (3, 3), "cauchy": (3, 3)}
+    shapes |= dict.fromkeys(("gamma_sl", "xi_sl"), (material.slips,)) | dict.fromkeys(("gamma_tw", "xi_tw"), (material.twins,))
+    gaps = {name: torch.full((times, *shape), torch.nan, dtype=torch.float64) for name, shape in shapes.items()}
+    values = {name: series.get(name, gap)[None] for name, gap in gaps.items()}
+    values |= {"time": values["time"][0], "converged": torch.tensor([not reason]), "reason": (reason,)}
+    return CPResult(**values, **dict.fromkeys(("evaluations", "linear", "cutbacks"), torch.zeros(1, dtype=torch.int64)))
 
 
 def _averages(path: Path, material: Material) -> dict[str, Tensor]:
@@ -143,29 +138,3 @@ def _only(value: Any) -> Any:
     while isinstance(value, dict):
         [value] = value.values()
     return value
-
-
-def _result(series: dict[str, Tensor], times: int, material: Material, reason: str) -> CPResult:
-    shapes = {
-        "F": (3, 3),
-        "P": (3, 3),
-        "cauchy": (3, 3),
-        "gamma_sl": (material.slips,),
-        "xi_sl": (material.slips,),
-        "gamma_tw": (material.twins,),
-        "xi_tw": (material.twins,),
-    }
-    empty = {name: torch.full((times, *shape), torch.nan, dtype=torch.float64) for name, shape in shapes.items()}
-    if series and len(series["F"]) != times:
-        series, reason = {}, f"DAMASK wrote {len(series['F'])} of {times} states"
-    none = torch.zeros(1, dtype=torch.int64)
-    values = {name: series.get(name, empty[name])[None] for name in shapes}
-    return CPResult(
-        time=series.get("time", torch.full((times,), torch.nan, dtype=torch.float64)),
-        **values,
-        converged=torch.tensor([not reason]),
-        reason=(reason,),
-        evaluations=none,
-        linear=none,
-        cutbacks=none,
-    )

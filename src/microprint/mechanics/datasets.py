@@ -22,7 +22,7 @@ from microprint.mechanics.materials import Material, load_material, material_fil
 from microprint.mechanics.simulate import CPResult, simulate_cp
 from microprint.microstructures.datasets import require_sets
 from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements, stored_set
-from microprint.params import CrystalPlasticitySettings, Params
+from microprint.params.sections import CrystalPlasticitySettings, Params
 from microprint.steps import Files, Job, step
 
 SYMMETRY, SETS = "hexagonal", ("train", "validation", "test")
@@ -51,9 +51,9 @@ def simulate_cp_dataset(job: Job) -> None:
     settings, polycrystals = job.params.cp, job.path("polycrystals.h5")
     with job.open("polycrystals.h5") as source:
         shapes = {name: stored_set(source, f"{SYMMETRY}/{name}")["grain_id"].shape for name in SETS}
-    chunks = [
-        chunk for name, shape in shapes.items() for chunk in split(f"{SYMMETRY}/{name}", shape[0], settings.chunk, polycrystals)
-    ]
+    chunks = []
+    for name, shape in shapes.items():
+        chunks += split(f"{SYMMETRY}/{name}", shape[0], settings.chunk, polycrystals)
     simulate = partial(simulate_chunk, settings=settings, device=job.params.compute.device)
     results = compute_chunks(job, simulate, chunks, "crystal plasticity", "VEs")
     with job.create("cp.h5", kind="cp") as target:
@@ -101,29 +101,17 @@ def _write(group: h5py.Group, chunk: Chunk, arrays: Arrays) -> None:
         group[name].attrs["unit"] = unit
 
 
-# --- curves ----------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Curves:
-    """Simulated volume elements and their stress-strain curves, with all that a curve belongs to.
+    """Simulated volume elements and their stress-strain curves, with all that a curve belongs to."""
 
-    Attributes
-    ----------
-    elements : those whose simulation converged, on the grid that was simulated.
-    stress : (N, T) first Piola-Kirchhoff stress along the load axis, Pa.
-    strain : (T,) F - 1 along it.
-    axis, load, material : what was done to them, and what they are made of.
-    left_out : number of volume elements without a converged curve.
-    """
-
-    elements: VolumeElements
-    stress: Tensor
-    strain: Tensor
+    elements: VolumeElements  # those whose simulation converged, on the grid that was simulated
+    stress: Tensor  # (N, T) first Piola-Kirchhoff stress along the load axis, Pa
+    strain: Tensor  # (T,) F - 1 along it
     axis: str
     load: tuple[LoadStep, ...]
     material: Material
-    left_out: int
+    left_out: int  # number of volume elements without a converged curve
 
 
 def read_curves(polycrystals: h5py.File, cp: h5py.File, name: str) -> Curves:

@@ -39,7 +39,10 @@ def effective_stiffness(
     chunk_voxels: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Effective stiffness of volume elements.
+    """Effective stiffness (B, 6, 6) of volume elements; Pa, Voigt, float64.
+
+    Raises `UserError` for phases without stiffness, stiffnesses of no stable solid, options that cannot be used, and where
+    it does not converge.
 
     Parameters
     ----------
@@ -52,18 +55,11 @@ def effective_stiffness(
     dtype : of the whole calculation; float32 is about twice as fast and good to 1e-6.
     chunk_voxels : voxels, times cases, solved at once by one thread, which bounds the memory: in float32 about 300 B for
         each, and 70 B for each case and voxel of the element whose strains are kept.
-
-    Returns
-    -------
-    (B, 6, 6) Pa, Voigt, float64
-
-    Raises
-    ------
-    UserError
-        For phases without stiffness, stiffnesses of no stable solid, options that cannot be used, and no convergence.
     """
     phases, matrices = _checked(phase_ids, stiffnesses)
-    cases, shape = _checked_cases(cases), tuple(phases.shape[1:])
+    if not len(cases) or not all(isinstance(case, Integral) and 0 <= case < 6 for case in cases):
+        raise UserError(f"cases = {tuple(cases)} are no mean strains", "effective_stiffness", "Give at least one of 0 to 5")
+    cases, shape = tuple(int(case) for case in cases), tuple(phases.shape[1:])
     if not 0 < tolerance < 1:
         raise UserError(f"tolerance = {tolerance} is none", "effective_stiffness", "Give a number between 0 and 1")
     cell = RotatedCell(shape, size, dtype, device) if scheme == "rotated" else PeriodicCell(shape, scheme, size, dtype, device)
@@ -105,20 +101,14 @@ class _Problem:
         cell = self.cell
         bulk, shear = (modulus.to(cell.device, cell.dtype) for modulus in self.reference)
         mean = torch.eye(6, dtype=cell.dtype, device=cell.device)[:, list(cases)].repeat(1, shape[0])[:, :, None]
+        load, limits = -cell.force(stress_of(mean.expand(-1, -1, shape[1]))), (self.tolerance, self.max_iterations)
         u, used = conjugate_gradients(
-            lambda x: cell.force(stress_of(cell.strain(x))),
-            lambda f: cell.green(f, bulk, shear),
-            -cell.force(stress_of(mean.expand(-1, -1, shape[1]))),
-            cell.dot,
-            self.tolerance,
-            self.max_iterations,
+            lambda x: cell.force(stress_of(cell.strain(x))), lambda f: cell.green(f, bulk, shear), load, cell.dot, *limits
         )
         if (used >= self.max_iterations).any():
-            raise UserError(
-                f"no equilibrium after {self.max_iterations} iterations",
-                f"volume element {first + int(used.argmax()) // len(cases)}",
-                "Raise tolerance or max_iterations, or use the rotated scheme",
-            )
+            where = f"volume element {first + int(used.argmax()) // len(cases)}"
+            remedy = "Raise tolerance or max_iterations, or use the rotated scheme"
+            raise UserError(f"no equilibrium after {self.max_iterations} iterations", where, remedy)
         return cell.strain(u).add_(mean)
 
 
@@ -178,18 +168,12 @@ def _checked(phase_ids: Tensor | np.ndarray, stiffnesses: Tensor | np.ndarray) -
     fits = ids.ndim in (3, 4) and voigt.ndim in (3, 4) and voigt.shape[-2:] == (6, 6) and ids.numel() and voigt.numel()
     ids = ids[(None,) * (4 - ids.ndim)]
     if not fits or (voigt.ndim == 4 and len(voigt) not in (1, len(ids))):
-        raise UserError(
-            f"phase ids of shape {tuple(np.shape(phase_ids))} and stiffnesses of shape {tuple(voigt.shape)} do not fit",
-            "effective_stiffness",
-            "Give (B, nx, ny, nz) and (phases, 6, 6)",
-        )
-    least, most = int(ids.min()), int(ids.max())
-    if least < 0 or most >= voigt.shape[-3]:
-        raise UserError(
-            f"phase {least if least < 0 else most} has no stiffness",
-            "effective_stiffness",
-            f"Number the phases 0 to {voigt.shape[-3] - 1}",
-        )
+        fault = f"phase ids of shape {tuple(np.shape(phase_ids))} and stiffnesses of shape {tuple(voigt.shape)} do not fit"
+        raise UserError(fault, "effective_stiffness", "Give (B, nx, ny, nz) and (phases, 6, 6)")
+    least, most, last = int(ids.min()), int(ids.max()), voigt.shape[-3] - 1
+    if least < 0 or most > last:
+        phase = least if least < 0 else most
+        raise UserError(f"phase {phase} has no stiffness", "effective_stiffness", f"Number the phases 0 to {last}")
     matrices = mandel_from_voigt(voigt)
     _check_stiffnesses(matrices.flatten(0, -3), voigt.flatten(0, -3))
     return ids, matrices.expand(len(ids), *matrices.shape[-3:])
@@ -218,9 +202,3 @@ def _check_stiffnesses(matrices: Tensor, voigt: Tensor) -> None:
             "stiffnesses",
             "Check the elastic constants",
         )
-
-
-def _checked_cases(cases: Sequence[int]) -> tuple[int, ...]:
-    if not len(cases) or not all(isinstance(case, Integral) and 0 <= case < 6 for case in cases):
-        raise UserError(f"cases = {tuple(cases)} are no mean strains", "effective_stiffness", "Give at least one of 0 to 5")
-    return tuple(int(case) for case in cases)

@@ -25,14 +25,9 @@ DEVIATORIC = torch.eye(6, dtype=torch.float64) - SPHERICAL
 def isotropic(youngs_modulus: float, poissons_ratio: float) -> Tensor:
     """Isotropic stiffness (6, 6), Voigt, in the unit of Young's modulus; `UserError` for constants of no stable solid."""
     if not (0 < youngs_modulus < inf and -1 < poissons_ratio < 0.5):
-        raise UserError(
-            f"Young's modulus {youngs_modulus} and Poisson's ratio {poissons_ratio} belong to no stable solid",
-            "elasticity",
-            "Give a positive modulus and a ratio between -1 and 0.5",
-        )
-    shear = youngs_modulus / (2 * (1 + poissons_ratio))
-    bulk = youngs_modulus / (3 * (1 - 2 * poissons_ratio))
-    return from_moduli(bulk, shear)
+        fault = f"Young's modulus {youngs_modulus} and Poisson's ratio {poissons_ratio} belong to no stable solid"
+        raise UserError(fault, "elasticity", "Give a positive modulus and a ratio between -1 and 0.5")
+    return from_moduli(youngs_modulus / (3 * (1 - 2 * poissons_ratio)), youngs_modulus / (2 * (1 + poissons_ratio)))
 
 
 def from_moduli(bulk: float, shear: float) -> Tensor:
@@ -47,9 +42,8 @@ def cubic(c11: float, c12: float, c44: float) -> Tensor:
 
 def hexagonal(c11: float, c12: float, c13: float, c33: float, c44: float, c66: float | None = None) -> Tensor:
     """Hexagonal stiffness (6, 6), Voigt, c axis along z; C66 = (C11 - C12) / 2 unless given."""
-    stiffness = torch.diag(
-        torch.tensor([c11, c11, c33, c44, c44, (c11 - c12) / 2 if c66 is None else c66], dtype=torch.float64)
-    )
+    c66 = (c11 - c12) / 2 if c66 is None else c66
+    stiffness = torch.diag(torch.tensor([c11, c11, c33, c44, c44, c66], dtype=torch.float64))
     for i, j, value in ((0, 1, c12), (0, 2, c13), (1, 2, c13)):
         stiffness[i, j] = stiffness[j, i] = value
     return stiffness
@@ -68,16 +62,9 @@ def voigt_from_mandel(matrix: Tensor) -> Tensor:
 
 
 def rotate(stiffness: Tensor, rotation: Tensor) -> Tensor:
-    """Voigt stiffness in other axes.
+    """Voigt stiffness (..., 6, 6) in other axes, of one (6, 6) in the old axes (a crystal's).
 
-    Parameters
-    ----------
-    stiffness : (6, 6) in the old axes (a crystal's).
-    rotation : (..., 3, 3), v_new = R v_old; for sample axes the transpose of `orientations.to_matrix`.
-
-    Returns
-    -------
-    (..., 6, 6)
+    Rotations (..., 3, 3) mean v_new = R v_old; for sample axes, the transpose of `orientations.to_matrix`.
     """
     turn = mandel_rotation(torch.movedim(rotation, (-2, -1), (0, 1)))
     matrix = mandel_from_voigt(stiffness.to(rotation))
@@ -105,18 +92,9 @@ def reuss_average(stiffnesses: Tensor, fractions: Tensor) -> Tensor:
 def hashin_shtrikman(
     bulk: Sequence[float], shear: Sequence[float], fraction: float
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Bounds of an isotropic mixture of two isotropic phases.
+    """(lower, upper) bulk modulus, (lower, upper) shear modulus of an isotropic mixture of two isotropic phases.
 
-    Hashin & Shtrikman, J. Mech. Phys. Solids 11 (1963) 127-140.
-
-    Parameters
-    ----------
-    bulk, shear : moduli of the two phases.
-    fraction : volume fraction of the second phase.
-
-    Returns
-    -------
-    (lower, upper) bulk modulus, (lower, upper) shear modulus
+    `fraction` is that of the second phase's volume. Hashin & Shtrikman, J. Mech. Phys. Solids 11 (1963) 127-140.
     """
 
     def estimate(host: int) -> tuple[float, float]:

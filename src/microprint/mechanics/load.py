@@ -15,35 +15,21 @@ _FREE = ((nan, nan, nan),) * 3
 
 @dataclass(frozen=True)
 class LoadStep:
-    """Part of a load path: each component of the mean F or of the mean P is prescribed, never both.
+    """Part of a load path: each component of the mean F or of the mean P is prescribed, never both; nan for the other.
 
-    Attributes
-    ----------
-    dot_F : rate of the mean deformation gradient (3, 3) in 1/s; nan where the stress is prescribed.
-    P : mean first Piola-Kirchhoff stress (3, 3) in Pa at the step's end, reached linearly; nan where dot_F is prescribed.
-    t : duration in s.   N : number of increments.
+    P, the first Piola-Kirchhoff stress, is reached linearly at the step's end.
     """
 
-    dot_F: Components
-    P: Components = _FREE
-    t: float = 10.0
-    N: int = 20
-
-    @property
-    def stress_prescribed(self) -> list[list[bool]]:
-        """Components (3, 3) whose stress is given."""
-        return [[isnan(value) for value in row] for row in self.dot_F]
+    dot_F: Components  # (3, 3) in 1/s
+    P: Components = _FREE  # (3, 3) in Pa
+    t: float = 10.0  # s
+    N: int = 20  # increments
 
 
 def uniaxial_tension(axis: str = "x", rate: float = 1e-3, strain: float = 0.01, increments: int = 20) -> tuple[LoadStep]:
     """Tension (or compression, `strain` < 0) along an axis; no lateral mean normal stress, no mean shear deformation.
 
-    Parameters
-    ----------
-    axis : ``"x"``, ``"y"`` or ``"z"``.
-    rate : magnitude of the rate of F's component along it, 1/s.
-    strain : F - 1 along the axis at the end.
-    increments : equal time steps.
+    `strain` is F - 1 along the axis at the end, `rate` the magnitude of its rate in 1/s.
     """
     if axis not in ("x", "y", "z"):
         raise UserError(f"axis = {axis!r} is no axis", "load", "Use x, y or z")
@@ -65,9 +51,7 @@ def check_load(load: Sequence[LoadStep]) -> tuple[LoadStep, ...]:
     for number, step in enumerate(steps):
         where = f"load[{number}]"
         if not (isfinite(step.t) and step.t > 0 and isinstance(step.N, Integral) and step.N >= 1):
-            raise UserError(
-                f"t = {step.t} s in N = {step.N} increments is no duration", where, "Give a positive t and a whole N from 1"
-            )
+            raise UserError(f"t = {step.t} s in N = {step.N} increments is no duration", where, "Give t > 0 and a whole N >= 1")
         for name, matrix in (("dot_F", step.dot_F), ("P", step.P)):
             if len(matrix) != 3 or any(len(row) != 3 for row in matrix):
                 raise UserError(f"{name} is not 3 x 3", where)
@@ -85,8 +69,5 @@ def _check_component(step: LoadStep, i: int, j: int, where: str) -> None:
     if not (isfinite(rate) or isfinite(stress)):
         raise UserError(f"component {name} is not finite", where)
     if i != j and isnan(rate) and isnan(step.dot_F[j][i]):
-        raise UserError(
-            f"stress is prescribed for {name} and for its transpose, which leaves a rotation free",
-            where,
-            "Prescribe dot_F for one of the two",
-        )
+        fault = f"stress is prescribed for {name} and for its transpose, which leaves a rotation free"
+        raise UserError(fault, where, "Prescribe dot_F for one of the two")

@@ -44,25 +44,17 @@ SETTLED = 0.03
 
 @dataclass
 class Local:
-    """State at the end of a step and how it was reached; N voxels.
+    """State at the end of a step and how it was reached; N voxels."""
 
-    Attributes
-    ----------
-    stress : S (6, N).   xi, increment : resistances and accumulated shear of the step (systems, N).
-    plastic : X / det(X)^(1/3) (3, 3, N), with F_p^-1 = F_p0^-1 times it.
-    tangent : dS / dE (6, 6, N).   coupled, converged : (N,) bool, close to and at the solution.
-    last, relaxation : last fixed-point step of xi (systems, N) and the share of it that was taken (N,).
-    """
-
-    stress: Tensor
-    xi: Tensor
-    increment: Tensor
-    plastic: Tensor
-    tangent: Tensor
-    coupled: Tensor
-    converged: Tensor
-    last: Tensor
-    relaxation: Tensor
+    stress: Tensor  # S (6, N)
+    xi: Tensor  # (systems, N)
+    increment: Tensor  # accumulated shear of the step (systems, N)
+    plastic: Tensor  # X / det(X)^(1/3) (3, 3, N), with F_p^-1 = F_p0^-1 times it
+    tangent: Tensor  # dS / dE (6, 6, N)
+    coupled: Tensor  # (N,) bool, close to the solution
+    converged: Tensor  # (N,) bool, at the solution
+    last: Tensor  # fixed-point step of xi (systems, N)
+    relaxation: Tensor  # the share of it that was taken (N,)
 
     def select(self, index: Tensor) -> Local:
         """Some of the voxels."""
@@ -76,33 +68,22 @@ class Local:
 
 @dataclass
 class Response:
-    """Answer of a law to a deformation gradient, N voxels; sample axes unless said otherwise.
+    """Answer of a law to a deformation gradient, N voxels; sample axes unless said otherwise."""
 
-    Attributes
-    ----------
-    P : first Piola-Kirchhoff stress (3, 3, N).   tangent : symmetric part of dS/dE, pushed forward by F_e (6, 6, N), Mandel.
-    F_p_inverse : (3, 3, N), sample from crystal axes.   stress : S (6, N), crystal axes.
-    xi, gamma : resistances and accumulated shears (systems, N).   coupled, converged : (N,) bool, see `Local`.
-    """
-
-    P: Tensor
-    tangent: Tensor
-    F_p_inverse: Tensor
-    stress: Tensor
-    xi: Tensor
-    gamma: Tensor
-    coupled: Tensor
+    P: Tensor  # first Piola-Kirchhoff stress (3, 3, N)
+    tangent: Tensor  # symmetric part of dS/dE, pushed forward by F_e (6, 6, N), Mandel
+    F_p_inverse: Tensor  # (3, 3, N), sample from crystal axes
+    stress: Tensor  # S (6, N), crystal axes
+    xi: Tensor  # (systems, N)
+    gamma: Tensor  # accumulated shears (systems, N)
+    coupled: Tensor  # (N,) bool, as in `Local`
     converged: Tensor
 
 
 class Law:
-    """The law of one material, for any number of voxels.
+    """The law of one material, for any number of voxels, on the material's device.
 
-    Parameters
-    ----------
-    material : its parameters, on the device to compute on.
-    tolerance : largest change of tau / xi in the last iteration.
-    max_iterations : after which a voxel counts as not converged.
+    A voxel has converged if the last iteration changed tau / xi by less than the tolerance.
     """
 
     def __init__(self, material: Material, tolerance: float = 1e-4, max_iterations: int = 60):
@@ -145,27 +126,13 @@ class Law:
         return xi, torch.zeros_like(xi)
 
     def respond(
-        self,
-        F: Tensor,
-        F_p_inverse: Tensor,
-        xi_0: Tensor,
-        gamma_0: Tensor,
-        dt: float,
-        stress: Tensor,
-        xi: Tensor,
-        coupled: Tensor | None = None,
-        expected: Tensor | None = None,
-    ) -> Response:
-        """One backward-Euler step of N voxels.
+        self, F: Tensor, F_p_inverse: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float,
+        stress: Tensor, xi: Tensor, coupled: Tensor | None = None, expected: Tensor | None = None,
+    ) -> Response:  # fmt: skip
+        """One backward-Euler step of N voxels to the deformation gradient F (3, 3, N), which takes dt seconds.
 
-        Parameters
-        ----------
-        F : deformation gradient at the step's end (3, 3, N).
-        F_p_inverse, xi_0, gamma_0 : state at its beginning (3, 3, N), (systems, N), (systems, N).
-        dt : s.
-        stress, xi : guesses of S and the resistances.
-        coupled : voxels (N,) whose guess is known to be close.
-        expected : change of the guess of S (6, N) Mandel, in sample axes.
+        It begins at F_p_inverse (3, 3, N), xi_0 and gamma_0 (systems, N). Guesses of the result are `stress` (S) and `xi`;
+        `coupled` (N,) tells where they are known to be close, and `expected` is a change of S (6, N), Mandel, in sample axes.
         """
         trial = product(F, F_p_inverse)
         if expected is not None:
@@ -187,20 +154,12 @@ class Law:
     def solve(
         self, trial: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor, coupled: Tensor | None = None
     ) -> Local:
-        """One backward-Euler step of N voxels.
-
-        Parameters
-        ----------
-        trial : F F_p0^-1 (3, 3, N).
-        xi_0, gamma_0 : resistances and accumulated shears at the step's beginning (systems, N).
-        dt : s.
-        stress, xi : guesses of the result.
-        coupled : voxels (N,) whose guess is known to be close.
-        """
+        """The step in crystal axes, for trial = F F_p0^-1 (3, 3, N); the others as in `respond`."""
         cauchy_green = product(trial.transpose(0, 1), trial)
         if not self.systems:
             return self._elastic(cauchy_green, xi_0)
         inputs = (cauchy_green, xi_0, gamma_0)
+        coupled = torch.zeros_like(stress[0], dtype=torch.bool) if coupled is None else coupled
         result = self._start(self._admissible(stress, xi), xi, coupled)
         pending = torch.arange(stress.shape[1], device=stress.device)
         for iteration in range((1 + SECOND_ATTEMPT) * self.max_iterations):
@@ -220,21 +179,19 @@ class Law:
         result.plastic = result.plastic / determinant(result.plastic).pow(1.0 / 3.0)
         return result
 
-    def _start(self, stress: Tensor, xi: Tensor, coupled: Tensor | None) -> Local:
+    def _start(self, stress: Tensor, xi: Tensor, coupled: Tensor) -> Local:
         """What the first iteration starts from."""
         nothing = stress.new_empty(0, stress.shape[1])
-        far, full = torch.zeros_like(stress[0], dtype=torch.bool), torch.ones_like(stress[0])
-        coupled = far if coupled is None else coupled
-        return Local(stress, xi, nothing, nothing, nothing, coupled, far, torch.zeros_like(xi), full)
+        full, done = torch.ones_like(stress[0]), torch.zeros_like(coupled)
+        return Local(stress, xi, nothing, nothing, nothing, coupled, done, torch.zeros_like(xi), full)
 
     def _elastic(self, cauchy_green: Tensor, xi: Tensor) -> Local:
         """The step of a material without slip systems."""
         strain = mandel(cauchy_green)
         strain[:3] -= 1.0
-        voxels = strain.shape[1]
-        identity = torch.eye(3, dtype=strain.dtype, device=strain.device)[:, :, None].repeat(1, 1, voxels)
-        done = torch.ones(voxels, dtype=torch.bool, device=strain.device)
-        tangent = self.stiffness[:, :, None].repeat(1, 1, voxels)
+        identity = torch.eye(3).to(strain)[:, :, None].repeat(1, 1, strain.shape[1])
+        done = torch.ones_like(strain[0], dtype=torch.bool)
+        tangent = self.stiffness[:, :, None].repeat(1, 1, strain.shape[1])
         return Local(self.stiffness @ (0.5 * strain), xi, xi, identity, tangent, done, done, xi, strain[0])
 
     def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, now: Local) -> Local:
@@ -367,9 +324,7 @@ def _largest(values: Tensor) -> Tensor:
 
 
 def _scalar_if_equal(values: Tensor) -> Tensor | float:
-    if len(values) and bool((values == values[0]).all()):
-        return float(values[0])
-    return values[:, None]
+    return float(values[0]) if len(values) and (values == values[0]).all() else values[:, None]
 
 
 def _power(base: Tensor, exponent: Tensor | float) -> Tensor:

@@ -31,36 +31,25 @@ LAW_TOLERANCE = 10.0
 
 @dataclass(frozen=True)
 class CPResult:
-    """Response of B volume elements at T times, the undeformed state first. Volume averages; nan after a failure.
+    """Response of B volume elements at T times, the undeformed state first. Volume averages; nan after a failure."""
 
-    Attributes
-    ----------
-    time : (T,) s.
-    F, P, cauchy : (B, T, 3, 3); stresses in Pa.
-    gamma_sl, xi_sl : (B, T, slip systems) accumulated shear, resistance in Pa.   gamma_tw, xi_tw : of the twin systems.
-    converged : (B,) bool.   reason : B texts, empty where converged.
-    evaluations, linear, cutbacks : (B,) evaluations of the law, iterations of conjugate gradients, halved steps.
-    F_field, P_field, cauchy_field : (B, nx, ny, nz, 3, 3) at the end, if asked for.
-    gamma_sl_field, gamma_tw_field : (B, nx, ny, nz, systems) likewise.
-    """
-
-    time: Tensor
-    F: Tensor
-    P: Tensor
-    cauchy: Tensor
-    gamma_sl: Tensor
-    gamma_tw: Tensor
-    xi_sl: Tensor
-    xi_tw: Tensor
-    converged: Tensor
-    reason: tuple[str, ...]
-    evaluations: Tensor
-    linear: Tensor
-    cutbacks: Tensor
-    F_field: Tensor | None = None
+    time: Tensor  # (T,) s
+    F: Tensor  # (B, T, 3, 3)
+    P: Tensor  # (B, T, 3, 3) Pa
+    cauchy: Tensor  # (B, T, 3, 3) Pa
+    gamma_sl: Tensor  # (B, T, slip systems) accumulated shear
+    gamma_tw: Tensor  # (B, T, twin systems)
+    xi_sl: Tensor  # (B, T, slip systems) resistance in Pa
+    xi_tw: Tensor  # (B, T, twin systems)
+    converged: Tensor  # (B,) bool
+    reason: tuple[str, ...]  # B texts, empty where converged
+    evaluations: Tensor  # (B,) of the law
+    linear: Tensor  # (B,) iterations of conjugate gradients
+    cutbacks: Tensor  # (B,) halved steps
+    F_field: Tensor | None = None  # (B, nx, ny, nz, 3, 3), this and the others at the end, if asked for
     P_field: Tensor | None = None
     cauchy_field: Tensor | None = None
-    gamma_sl_field: Tensor | None = None
+    gamma_sl_field: Tensor | None = None  # (B, nx, ny, nz, systems)
     gamma_tw_field: Tensor | None = None
 
     @staticmethod
@@ -91,6 +80,9 @@ def simulate_cp(
 ) -> CPResult:
     """Simulate the deformation of volume elements by crystal plasticity.
 
+    An element that does not converge has its reason in the result, and disturbs no other. Raises `UserError` for what
+    `VolumeElements.of` refuses, and an unusable material or load.
+
     Parameters
     ----------
     grain_ids : (B, nx, ny, nz) or (nx, ny, nz) integers, 0 to the element's number of grains - 1, none left out.
@@ -100,15 +92,6 @@ def simulate_cp(
     scheme, size : discretisation (see `spectral`) and edge lengths of the cell.
     fields : also return the state of every voxel at the end.
     chunk_voxels : voxels simulated at once by one thread, which bounds the memory (about 8 kB each).
-
-    Returns
-    -------
-    CPResult; an element that does not converge has its reason there, and disturbs no other.
-
-    Raises
-    ------
-    UserError
-        For what `VolumeElements.of` refuses, and an unusable material or load.
     """
     elements = VolumeElements.of(grain_ids, quaternions)
     material, steps = load_material(material), check_load(uniaxial_tension() if load is None else load)
@@ -124,7 +107,7 @@ def law_for(material: Material, device: torch.device | str = "cpu", numerics: Nu
     """The fastest form of a material's law: compiled for the CPU where numba is installed, tensor operations elsewhere."""
     tolerance = LAW_TOLERANCE * numerics.equilibrium
     if torch.device(device).type == "cpu" and find_spec("numba") and len(material.schmid):
-        from microprint.mechanics.compiled import CompiledLaw
+        from microprint.mechanics.compiled.law import CompiledLaw
 
         return CompiledLaw(material, tolerance)
     return Law(material.to(device), tolerance)
@@ -161,35 +144,25 @@ class _Simulation:
             **(self._fields(solver.state) if self.fields else {}),
         )
 
-    def _stress(self, state: State) -> tuple[Tensor, Tensor]:
+    def _voxels(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
+        """F, P and Cauchy's stress of every voxel (3, 3, B, V)."""
         F = state.F_mean + self.cell.gradient(state.u)
         push = product(product(F, state.F_p_inverse), from_mandel(state.S))
-        return F, product(push, state.F_p_inverse.transpose(0, 1))
-
-    def _cauchy(self, state: State) -> Tensor:
-        F, P = self._stress(state)
-        return product(P, F.transpose(0, 1)) / determinant(F)
+        P = product(push, state.F_p_inverse.transpose(0, 1))
+        return F, P, product(P, F.transpose(0, 1)) / determinant(F)
 
     def _fields(self, state: State) -> dict[str, Tensor]:
-        F, P = self._stress(state)
-        slips = self.law.slips
-        tensors = {"F_field": F, "P_field": P, "cauchy_field": self._cauchy(state)}
-        systems = {"gamma_sl_field": state.gamma[:slips], "gamma_tw_field": state.gamma[slips:]}
-        last = {name: value.permute(2, 3, 0, 1) for name, value in tensors.items()}
-        last |= {name: value.permute(1, 2, 0) for name, value in systems.items()}
-        return {name: value.unflatten(1, self.cell.shape).cpu() for name, value in last.items()}
+        slips, names = self.law.slips, ("F_field", "P_field", "cauchy_field", "gamma_sl_field", "gamma_tw_field")
+        tensors = [value.permute(2, 3, 0, 1) for value in self._voxels(state)]
+        systems = [gamma.permute(1, 2, 0) for gamma in (state.gamma[:slips], state.gamma[slips:])]
+        return {name: value.unflatten(1, self.cell.shape).cpu() for name, value in zip(names, tensors + systems)}
 
     def _averages(self, state: State) -> dict[str, Tensor]:
-        slips = self.law.slips
-        tensors = {"F": state.F_mean[..., 0], "P": self._stress(state)[1].mean(-1), "cauchy": self._cauchy(state).mean(-1)}
+        slips, (_, P, cauchy) = self.law.slips, self._voxels(state)
+        tensors = {"F": state.F_mean[..., 0], "P": P.mean(-1), "cauchy": cauchy.mean(-1)}
         gamma, xi = state.gamma.mean(-1).T, state.xi.mean(-1).T
-        return {
-            **{name: value.permute(2, 0, 1) for name, value in tensors.items()},
-            "gamma_sl": gamma[:, :slips],
-            "gamma_tw": gamma[:, slips:],
-            "xi_sl": xi[:, :slips],
-            "xi_tw": xi[:, slips:],
-        }
+        systems = {"gamma_sl": gamma[:, :slips], "gamma_tw": gamma[:, slips:], "xi_sl": xi[:, :slips], "xi_tw": xi[:, slips:]}
+        return {name: value.permute(2, 0, 1) for name, value in tensors.items()} | systems
 
 
 def _gap(values: Tensor, failed: Tensor) -> Tensor:

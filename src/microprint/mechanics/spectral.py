@@ -28,18 +28,9 @@ Scheme = Literal["fourier", "rotated"]
 
 
 class PeriodicCell:
-    """Derivatives on a periodic grid.
+    """Derivatives on a periodic grid of `shape` voxels; the cell's edge lengths `size` give cubic voxels by default.
 
-    Parameters
-    ----------
-    shape : voxels along x, y, z.
-    scheme : discretisation of the derivative, ``"fourier"`` or ``"rotated"``.
-    size : edge lengths of the cell; proportional to `shape` (cubic voxels) by default.
-
-    Raises
-    ------
-    UserError
-        For an unknown scheme, and for a size that is not three positive numbers.
+    Raises `UserError` for an unknown scheme, and for a size that is not three positive numbers.
     """
 
     def __init__(
@@ -55,14 +46,17 @@ class PeriodicCell:
         self.shape, self.dtype, self.device = tuple(shape), dtype, torch.device(device)
         self.scheme, self.size = scheme, _edges(size, self.shape)
         t = (_fourier if scheme == "fourier" else _rotated)(self.shape, _spacing(self.size, self.shape))
-        t = t.to(dtype=dtype, device=device)
         self.half_shape = t.shape[1:]
-        half = t.flatten(1).repeat_interleave(2, dim=1)[:, None]
-        norm = half.square().sum(0)
-        self.t, self.t2 = half, norm
-        self.live = (norm > 0).to(dtype)
-        self.direction = half / norm.clamp(min=1e-30).sqrt()
-        self.weight = _multiplicity(self.shape).to(dtype=dtype, device=device).flatten().repeat_interleave(2)
+        self.t = t.to(dtype=dtype, device=device).flatten(1).repeat_interleave(2, dim=1)[:, None]
+        self.t2 = self.t.square().sum(0)
+        self.live = (self.t2 > 0).to(dtype)
+        self.direction = self.t / self.t2.clamp(min=1e-30).sqrt()
+        # How often each entry of the half spectrum stands in the full one.
+        weight = torch.full(self.half_shape, 2.0, dtype=dtype, device=device)
+        weight[..., 0] = 1.0
+        if self.shape[2] % 2 == 0:
+            weight[..., -1] = 1.0
+        self.weight = weight.flatten().repeat_interleave(2)
 
     def to(self, dtype: torch.dtype) -> PeriodicCell:
         """The same cell in another precision."""
@@ -102,13 +96,8 @@ class PeriodicCell:
         s, (tx, ty, tz) = self.to_fourier(stress), self.t
         mean = s[:, :, 0].clone()
         yz, xz, xy = s[3:].mul_(sqrt(0.5))
-        return torch.stack(
-            [
-                (s[0] * tx).addcmul_(xy, ty).addcmul_(xz, tz),
-                (xy * tx).addcmul_(s[1], ty).addcmul_(yz, tz),
-                (xz * tx).addcmul_(yz, ty).addcmul_(s[2], tz),
-            ]
-        ), mean
+        rows = ((s[0], xy, xz), (xy, s[1], yz), (xz, yz, s[2]))
+        return torch.stack([(x * tx).addcmul_(y, ty).addcmul_(z, tz) for x, y, z in rows]), mean
 
     def force(self, stress: Tensor) -> Tensor:
         """Divergence (3, B, K) of a Mandel stress (6, B, V)."""
@@ -142,8 +131,6 @@ class RotatedCell:
     for what points along x, and so on: a derivative swaps sines and cosines, and this undoes it, so that the Green
     operator multiplies by the same real matrices as in Fourier space. Products with its n x n matrices are faster than
     FFTs up to some 60 voxels an edge, and whatever the factors of n.
-
-    Parameters are those of `PeriodicCell`.
     """
 
     def __init__(
@@ -206,8 +193,7 @@ class RotatedCell:
         field = field.unflatten(-1, self.shape)
         for kernel in self.kernels:
             # The first axis is transformed and becomes the last.
-            others = field.shape[3:]
-            field = (field.flatten(3).mT @ kernel[:, None]).unflatten(2, others)
+            field = (field.flatten(3).mT @ kernel[:, None]).unflatten(2, field.shape[3:])
         return field.flatten(2)
 
 
@@ -282,36 +268,19 @@ def _indices(n: int, half: bool) -> Tensor:
     return frequencies(n, d=1.0 / n, dtype=torch.float64)
 
 
-def _multiplicity(shape: Sequence[int]) -> Tensor:
-    """How often each entry of a half spectrum stands in the full one."""
-    count = torch.full((shape[0], shape[1], shape[2] // 2 + 1), 2.0)
-    count[..., 0] = 1.0
-    if shape[2] % 2 == 0:
-        count[..., -1] = 1.0
-    return count
-
-
 def conjugate_gradients(
     operator: Callable[[Tensor], Tensor],
     precondition: Callable[[Tensor], Tensor],
     force: Tensor,
     dot: Callable[[Tensor, Tensor], Tensor],
-    tolerance: float | Tensor,
+    tolerance: float,
     max_iterations: int,
 ) -> tuple[Tensor, Tensor]:
-    """Preconditioned conjugate gradients for many systems A x = force at once.
+    """Preconditioned conjugate gradients for many systems A x = force at once: solution, iterations of each system (B,).
 
-    Parameters
-    ----------
-    operator, precondition : A and the approximate inverse, on (3, B, K) vectors.
-    dot : inner product -> (B,).
-    tolerance : of the preconditioned residual's norm, relative to the force's; float or (B,).
-
-    Returns
-    -------
-    solution, iterations used by each system (B,)
-
-    A system that has met its tolerance, or whose operator turns out indefinite along a direction, stays as it is.
+    `operator` (A) and `precondition` (its approximate inverse) act on (3, B, K) vectors; `dot` is an inner product -> (B,).
+    The tolerance is of the preconditioned residual's norm, relative to the force's. A system that has met it, or whose
+    operator turns out indefinite along a direction, stays as it is.
     """
     x, residual = torch.zeros_like(force), force.clone()
     z = precondition(residual)

@@ -31,19 +31,13 @@ def _select(value: Any, index: Tensor) -> Any:
 
 @dataclass
 class State(Batch):
-    """Converged state of B volume elements of V voxels.
+    """Converged state of B volume elements of V voxels."""
 
-    Attributes
-    ----------
-    u : displacement's spectrum (3, B, K).   F_mean : (3, 3, B, 1).
-    F_p_inverse : (3, 3, B, V).   S : (6, B, V) Mandel, crystal axes.   xi, gamma : (systems, B, V).
-    """
-
-    u: Tensor
-    F_mean: Tensor
-    F_p_inverse: Tensor
-    S: Tensor
-    xi: Tensor
+    u: Tensor  # (3, B, K) spectrum of the displacement
+    F_mean: Tensor  # (3, 3, B, 1)
+    F_p_inverse: Tensor  # (3, 3, B, V)
+    S: Tensor  # (6, B, V) Mandel, crystal axes
+    xi: Tensor  # (systems, B, V), as is gamma
     gamma: Tensor
 
     def store(self, index: Tensor, part: State) -> None:

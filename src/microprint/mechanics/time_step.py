@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import sqrt
+from math import isnan, sqrt
 
 import torch
 from torch import Tensor
@@ -26,23 +26,14 @@ NEAR, PATIENCE = 0.03, 3
 
 @dataclass(frozen=True)
 class Numerics:
-    """Tolerances and limits of the solver.
+    """Tolerances and limits of the solver."""
 
-    Attributes
-    ----------
-    equilibrium : rms of the stress that is out of balance, relative to the rms of the stress.
-    boundary : deviation of a prescribed mean stress, relative likewise.
-    newton_iterations : evaluations of the law in one increment, after which it is cut back.
-    cutbacks : how often an increment may be halved.
-    forcing, linear_iterations : relative tolerance and limit of conjugate gradients.
-    """
-
-    equilibrium: float = 2e-4
-    boundary: float = 1e-4
-    newton_iterations: int = 300
-    cutbacks: int = 4
-    forcing: float = 0.05
-    linear_iterations: int = 60
+    equilibrium: float = 2e-4  # rms of the stress that is out of balance, relative to the rms of the stress
+    boundary: float = 1e-4  # deviation of a prescribed mean stress, relative likewise
+    newton_iterations: int = 300  # evaluations of the law in one increment, after which it is cut back
+    cutbacks: int = 4  # how often an increment may be halved
+    forcing: float = 0.05  # relative tolerance of conjugate gradients
+    linear_iterations: int = 60  # of conjugate gradients
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ class Boundary:
     @property
     def free(self) -> list[list[bool]]:
         """Components (3, 3) of the mean F that the stress condition decides."""
-        return self.step.stress_prescribed
+        return [[isnan(rate) for rate in row] for row in self.step.dot_F]
 
     @property
     def P(self) -> Tensor:
@@ -106,33 +97,24 @@ class TimeStep(Batch):
 
     Elements with an extrapolated guess start with Newton's method, others with Anderson's. A Newton step that made an
     element worse is halved from where the element stood before, a few times; Anderson's are taken as they are.
-
-    Attributes
-    ----------
-    old, new, accepted : states at the step's beginning, at the present guess, and where the iteration stood before.
-    error : least error met (B, 1).   near, rejected : (B, 1), see `NEAR`, and Newton steps rejected in a row.
-    newton, better, fallen : (B, 1) bool: which method, whether the guess is better, whether Newton's just gave back.
-    coupled : (B, V) bool.   expected : change of S (6, B, V) that the last step promised.
-    tangent : (6, 6, B, V).   force : divergence of P (3, B, K).   gap : of the mean stress (6, B, 1).
-    step : the last step, one vector (3, B, K + 2): the spectrum of u, then the mean strain (see `_pack`).
     """
 
     problem: Problem
-    old: State
-    new: State
-    accepted: State
-    error: Tensor
-    near: Tensor
-    rejected: Tensor
-    newton: Tensor
-    better: Tensor
-    fallen: Tensor
-    coupled: Tensor
-    expected: Tensor
-    tangent: Tensor
-    force: Tensor
-    gap: Tensor
-    step: Tensor
+    old: State  # at the step's beginning
+    new: State  # at the present guess
+    accepted: State  # where the iteration stood before
+    error: Tensor  # least error met (B, 1)
+    near: Tensor  # (B, 1), see `NEAR`
+    rejected: Tensor  # Newton steps rejected in a row (B, 1)
+    newton: Tensor  # (B, 1) bool: which method
+    better: Tensor  # (B, 1) bool: whether the guess is better
+    fallen: Tensor  # (B, 1) bool: whether Newton's method just gave back
+    coupled: Tensor  # (B, V) bool
+    expected: Tensor  # change of S (6, B, V) that the last step promised
+    tangent: Tensor  # (6, 6, B, V)
+    force: Tensor  # divergence of P (3, B, K)
+    gap: Tensor  # of the mean stress (6, B, 1)
+    step: Tensor  # the last step, one vector (3, B, K + 2): the spectrum of u, then the mean strain (see `_pack`)
     anderson: Anderson
 
     @classmethod
@@ -188,10 +170,9 @@ class TimeStep(Batch):
     def _choose(self, error: Tensor) -> None:
         """Newton's or Anderson's method for each element, at an error relative to the stress (B, 1)."""
         self.rejected = torch.where(self.better, 0.0, self.rejected + 1)
-        vain = self.newton & (self.rejected >= PATIENCE)
-        self.near = torch.where(vain, 0.3 * self.near, self.near)
-        self.fallen = vain
-        self.newton = (self.newton & ~vain) | (~self.newton & self.better & (error < self.near))
+        self.fallen = self.newton & (self.rejected >= PATIENCE)
+        self.near = torch.where(self.fallen, 0.3 * self.near, self.near)
+        self.newton = (self.newton & ~self.fallen) | (~self.newton & self.better & (error < self.near))
 
     def correct(self) -> Tensor:
         """Next guess; returns the linear solver's iterations (B,)."""
@@ -237,14 +218,8 @@ class TimeStep(Batch):
         weight = torch.cat([cell.weight, cell.weight.new_ones(2)])
         size = self.force.abs().amax((0, 2)).clamp(min=1.0)
         rhs = torch.cat([-self.force / size[:, None], _pack(self.gap[..., 0] / size)], -1).to(dtype)
-        x, used = conjugate_gradients(
-            operator,
-            precondition,
-            rhs,
-            lambda a, b: (a * b * weight).sum((0, 2)),
-            self.problem.numerics.forcing,
-            self.problem.numerics.linear_iterations,
-        )
+        forcing, limit = self.problem.numerics.forcing, self.problem.numerics.linear_iterations
+        x, used = conjugate_gradients(operator, precondition, rhs, lambda a, b: (a * b * weight).sum((0, 2)), forcing, limit)
         return x.to(self.force.dtype) * size[:, None], used.to(torch.int64)
 
     def _search_tangent(self) -> Tensor:

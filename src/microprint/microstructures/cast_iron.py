@@ -15,6 +15,7 @@ outline only; none of its numbers was measured.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -36,16 +37,10 @@ _MARGIN = 40  # pixels around an image in which particles start too
 
 @dataclass(frozen=True)
 class Casting:
-    """One of the twelve samples.
-
-    Attributes
-    ----------
-    radius_mm : radius of the cylindrical casting.
-    magnesium_pct : magnesium in per cent by weight.
-    """
+    """One of the twelve samples, a cylinder."""
 
     radius_mm: float
-    magnesium_pct: float
+    magnesium_pct: float  # by weight
 
     @property
     def cooling_rate(self) -> float:
@@ -62,34 +57,25 @@ CASTINGS = tuple(Casting(radius, magnesium) for magnesium in MAGNESIUM_PCT for r
 
 
 class Particle(NamedTuple):
-    """Graphite particle: a disc swept along a bent line.
+    """Graphite particle: a disc swept along a bent line. Lengths and areas are in pixels."""
 
-    Attributes
-    ----------
-    line : points of its centre line, (K, 2), pixels; a single point makes a nodule.
-    radius : half its thickness, pixels.
-    ripple : amplitudes of the second and third harmonic of a nodule's outline, over its radius.
-    phase : their phases, radians.
-    """
-
-    line: np.ndarray
-    radius: float
-    ripple: np.ndarray
-    phase: np.ndarray
+    line: np.ndarray  # points of its centre line, (K, 2); a single point makes a nodule
+    radius: float  # half its thickness
+    ripple: np.ndarray  # amplitudes of the second and third harmonic of a nodule's outline, over its radius
+    phase: np.ndarray  # their phases, radians
 
     @property
     def length(self) -> float:
-        """Greatest extent along the centre line, pixels."""
+        """Greatest extent along the centre line."""
         return float(np.linalg.norm(np.diff(self.line, axis=0), axis=1).sum()) + 2 * self.radius
 
     @property
     def area(self) -> float:
-        """Area, pixels."""
         return math.pi * self.radius**2 + 2 * self.radius * (self.length - 2 * self.radius)
 
     @property
     def middle(self) -> np.ndarray:
-        """Point in the middle of the centre line, pixels."""
+        """Point in the middle of the centre line."""
         return self.line[len(self.line) // 2]
 
     def pieces(self) -> list[np.ndarray]:
@@ -98,23 +84,18 @@ class Particle(NamedTuple):
 
 
 class Micrograph(NamedTuple):
-    """An image and what is in it.
+    """An image and what is in it."""
 
-    Attributes
-    ----------
-    image : grey values in [0, 1], (h, w) float32.
-    descriptors : by name; the unit is in the name.
-    """
-
-    image: np.ndarray
-    descriptors: dict[str, float]
+    image: np.ndarray  # grey values in [0, 1], (h, w) float32
+    descriptors: dict[str, float]  # by name; the unit is in the name
 
 
 def generate(casting: Casting, shape: tuple[int, int], rng: np.random.Generator) -> Micrograph:
     """Micrograph (rows, columns) of a casting, at one micrometre a pixel."""
     particles = sample_particles(casting, shape, rng)
     graphite = render(particles, shape)
-    boundary = grain_boundaries(shape, _ferrite_grain_px(casting), rng)
+    # Grains of ferrite are somewhat larger than the distance between nodules.
+    boundary = grain_boundaries(shape, 2.0 * nodule_diameter_px(casting), rng)
     grey = np.where(boundary, _GREY["boundary"], _GREY["ferrite"])
     grey = np.where(graphite, _GREY["graphite"], grey)
     image = _blur(grey) + _NOISE * rng.standard_normal(shape)
@@ -150,11 +131,6 @@ def nodule_diameter_px(casting: Casting) -> float:
     """Mean diameter of nodules: graphite's share of the area over their number."""
     per_pixel = COUNT_AT_12_MM * math.sqrt(casting.cooling_rate / COOLING_AT_12_MM) * 1e6 * PIXEL_M**2
     return math.sqrt(4 * GRAPHITE_SHARE / (math.pi * per_pixel))
-
-
-def _ferrite_grain_px(casting: Casting) -> float:
-    """Mean size of ferrite grains: somewhat above the distance between nodules."""
-    return 2.0 * nodule_diameter_px(casting)
 
 
 def _bent_line(middle: np.ndarray, length: float, bend: float, rng: np.random.Generator) -> np.ndarray:
@@ -202,12 +178,11 @@ def grain_boundaries(shape: tuple[int, int], size: float, rng: np.random.Generat
     rows, columns = np.indices(shape)
     box = [np.clip((c * n // s), 0, n - 1) + 1 for c, n, s in zip((rows, columns), pitch, shape)]
     best, owner = np.full(shape, np.inf), np.zeros(shape, int)
-    for i in (-1, 0, 1):
-        for j in (-1, 0, 1):
-            at = (box[0] + i, box[1] + j)
-            distance = (rows - seeds[at][..., 0]) ** 2 + (columns - seeds[at][..., 1]) ** 2
-            owner = np.where(distance < best, at[0] * (pitch[1] + 2) + at[1], owner)
-            best = np.minimum(best, distance)
+    for i, j in itertools.product((-1, 0, 1), repeat=2):
+        at = (box[0] + i, box[1] + j)
+        distance = (rows - seeds[at][..., 0]) ** 2 + (columns - seeds[at][..., 1]) ** 2
+        owner = np.where(distance < best, at[0] * (pitch[1] + 2) + at[1], owner)
+        best = np.minimum(best, distance)
     return (owner != np.roll(owner, 1, 0)) | (owner != np.roll(owner, 1, 1))
 
 

@@ -15,18 +15,11 @@ from torch import Tensor
 
 
 class Composites(NamedTuple):
-    """A batch of N composites.
+    """A batch of N composites."""
 
-    Attributes
-    ----------
-    phase : (N, n, n, n) uint8, indexed [x, y, z]; 1 is the stiff phase (black in the paper).
-    widths : standard deviations of the filter along x, y, z in voxels, (N, 3).
-    volume_fraction : share of the stiff phase, (N,).
-    """
-
-    phase: Tensor
-    widths: Tensor
-    volume_fraction: Tensor
+    phase: Tensor  # (N, n, n, n) uint8, indexed [x, y, z]; 1 is the stiff phase (black in the paper)
+    widths: Tensor  # (N, 3) standard deviations of the filter along x, y, z in voxels
+    volume_fraction: Tensor  # (N,) share of the stiff phase
 
 
 def filters(widths: tuple[float, ...]) -> Tensor:

@@ -17,8 +17,8 @@ from microprint.errors import UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
 from microprint.microstructures import cast_iron, composite, polycrystal, readers
-from microprint.params import CompositeSettings, MicrographSettings, Params, PolycrystalSettings
 from microprint.params.relations import SYNTHETIC
+from microprint.params.sections import CompositeSettings, MicrographSettings, Params, PolycrystalSettings
 from microprint.steps import Files, Job, files_below, step, stream_seed
 
 CONVENTION = "unit quaternion (w,x,y,z), passive (DAMASK, P = -1), v_crystal = M(q) v_sample, fundamental zone"
@@ -169,10 +169,8 @@ def generate_composites(job: Job) -> None:
     settings = job.params.composites
     if settings.source == SYNTHETIC:
         filters = composite.filters(settings.widths)
-        turn = torch.randperm(settings.count, generator=job.generator("filters")) % len(filters)
-        make = partial(
-            filter_chunk, widths=filters[turn], settings=settings, seed=job.run_seed, device=job.params.compute.device
-        )
+        widths = filters[torch.randperm(settings.count, generator=job.generator("filters")) % len(filters)]
+        make = partial(filter_chunk, widths=widths, settings=settings, seed=job.run_seed, device=job.params.compute.device)
         chunks, paths = split("composites", settings.count, _size(settings.edge**3)), []
     else:
         paths = readers.list_files(settings.source, (".npy", ".npz"))
@@ -189,13 +187,8 @@ def generate_composites(job: Job) -> None:
 
 def filter_chunk(chunk: Chunk, widths: Tensor, settings: CompositeSettings, seed: int, device: str) -> Arrays:
     """Some synthetic composites, of filter widths (N, 3) of all of them."""
-    made = composite.generate(
-        widths[chunk.start : chunk.stop],
-        settings.edge,
-        _generator(seed, chunk),
-        fractions=(settings.fraction_low, settings.fraction_high),
-        device=choose_device(device),
-    )
+    some, fractions = widths[chunk.start : chunk.stop], (settings.fraction_low, settings.fraction_high)
+    made = composite.generate(some, settings.edge, _generator(seed, chunk), fractions=fractions, device=choose_device(device))
     return {name: array.cpu().numpy() for name, array in made._asdict().items()}
 
 
@@ -258,12 +251,10 @@ def generate_micrographs(job: Job) -> None:
         samples, first = file.create_group("samples/image"), 0
         for chunk, arrays in made:
             pixels = arrays.pop("pixels")[0]
-            patches = _patches(pixels, names[chunk.number], settings) | {
-                "sample": chunk.number,
-                **{n: arrays[n][0] for n in LABELS},
-            }
+            patches = _patches(pixels, names[chunk.number], settings)
             count = len(patches["image"])
-            patches = {name: np.full(count, x) if np.ndim(x) == 0 else x for name, x in patches.items()}
+            patches["sample"] = np.full(count, chunk.number)
+            patches |= {name: np.full(count, arrays[name][0]) for name in LABELS}
             write(file, Chunk("", 0, first, first + count, first + count), patches)
             first += count
             samples.create_dataset(f"{chunk.number:03d}", data=np.round(255 * pixels).astype(np.uint8), compression="gzip")

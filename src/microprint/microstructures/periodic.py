@@ -35,17 +35,11 @@ def centres(grain_id: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def nearest_site(sites: Tensor, edge: int, weight: Tensor | None = None, stretch: Tensor | None = None) -> Tensor:
-    """Owner (B, n, n, n) of every voxel in the periodic Laguerre tessellation of a unit cube.
+    """Owner (B, n, n, n) of every voxel in the periodic Laguerre tessellation of a unit cube by sites (B, G, 3).
 
-    A voxel goes to the site with the least |stretch (x - s)|^2 - w. One site at a time, which is several times faster than
-    the minimum over all, and keeps memory at a few fields.
-
-    Parameters
-    ----------
-    sites : (B, G, 3); those at infinity are nobody's.
-    edge : voxels n along each edge.
-    weight : (B, G), by default all alike: then it is the Voronoi tessellation.
-    stretch : (3,) of the axes.
+    A voxel goes to the site with the least |stretch (x - s)|^2 - w; sites at infinity are nobody's. Without weights w (B, G)
+    it is the Voronoi tessellation; the stretch (3,) is that of the axes. One site at a time, which is several times faster
+    than the minimum over all, and keeps memory at a few fields.
     """
     offset = wrap(voxel_centres(edge, sites.device) - sites[..., None])  # (B, G, 3, n)
     offset = offset if stretch is None else offset * stretch[:, None]

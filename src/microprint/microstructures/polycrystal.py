@@ -27,16 +27,10 @@ _RELAXATION_EDGE = 24  # voxels an edge while cells relax; more make no differen
 
 @dataclass(frozen=True)
 class Morphology:
-    """Grain shape and size.
+    """Grain shape and size."""
 
-    Attributes
-    ----------
-    edges : edge of the VE over the mean equivalent-sphere diameter.
-    aspect : length along x over width along y and z.
-    """
-
-    edges: float
-    aspect: float = 1.0
+    edges: float  # edge of the VE over the mean equivalent-sphere diameter
+    aspect: float = 1.0  # length along x over width along y and z
 
     @property
     def grains(self) -> float:
@@ -67,18 +61,10 @@ def generate(
     scatter_deg: float = 5.0,
     device: torch.device | str = "cpu",
 ) -> VolumeElements:
-    """Polycrystals of one morphology and texture.
+    """Polycrystals of one of the `MORPHOLOGIES` and one of the `TEXTURES`, whose scatter `sample_orientations` describes.
 
-    Parameters
-    ----------
-    count, edge : number of VEs; voxels along each edge.
-    symmetry : ``cubic`` or ``hexagonal``.
-    generator : on the CPU, so that a seed gives the same VEs on every device.
-    morphology, texture : keys of `MORPHOLOGIES`; members of `TEXTURES`.
-    scatter_deg : see `sample_orientations`.
+    The edge is in voxels. The generator is on the CPU, so that a seed gives the same VEs on every device.
 
-    Examples
-    --------
     >>> elements = generate(2, 8, "cubic", torch.Generator().manual_seed(0), morphology="large")
     >>> elements.grain_id.shape, elements.grains.tolist()
     (torch.Size([2, 8, 8, 8]), [4, 4])
@@ -120,7 +106,8 @@ def grow(
     volume = target_volumes(count, morphology, generator)
     seeds = torch.rand((*volume.shape, 3), generator=generator)
     volume, seeds = volume.to(device), seeds.to(device)
-    stretch = _stretch(morphology.aspect, device)
+    # Scaled by this, grains elongated along x become equiaxed, at equal volume.
+    stretch = torch.tensor([morphology.aspect**power for power in (-2 / 3, 1 / 3, 1 / 3)], device=device)
     weight = torch.zeros_like(volume).masked_fill(volume == 0, -math.inf)
     # A cell answers its weight by dV / dw = pi d / 2: faces of total area pi d^2 move by dw / (2 d).
     diameter = (6 / math.pi * volume).pow(1 / 3).clamp_min(1e-6)
@@ -155,18 +142,12 @@ def aspect_ratios(grain_id: Tensor, grains: Tensor) -> Tensor:
     Extents are standard deviations of periodic offsets from a voxel of the grain's centre.
     """
     edge, owner, most = grain_id.shape[1], grain_id.long(), int(grains.max())
-    seeds, _ = centres(owner, most)
-    offset, index = _offsets(owner, seeds)
+    offset, index = _offsets(owner, centres(owner, most)[0])
     size = _sum_by_grain(torch.ones_like(offset[..., :1]), index, most).clamp_min(1)
     moment = _sum_by_grain(offset.square(), index, most) / size
     inside = torch.arange(most, device=grain_id.device) < grains.to(grain_id.device)[:, None]
     extent = (moment + 1 / (12 * edge**2)).sqrt()[inside]
     return extent[:, 0] / (0.5 * (extent[:, 1] + extent[:, 2]))
-
-
-def _stretch(aspect: float, device: torch.device | str) -> Tensor:
-    """Scaling of the axes under which grains elongated along x become equiaxed, at equal volume."""
-    return torch.tensor([aspect ** (-2 / 3), aspect ** (1 / 3), aspect ** (1 / 3)], device=device)
 
 
 def _cells(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:

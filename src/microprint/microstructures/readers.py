@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -28,12 +29,8 @@ def read_volume_element(path: str | Path, symmetry: str = "") -> VolumeElements:
 
     Formats: ``.dream3d`` (DREAM.3D 6 or NX, cell-wise Euler angles), ``.vti`` (DAMASK's grid, with ``NAME.yaml`` or
     ``material.yaml`` beside it), ``.npz`` (``grain_id`` (n, n, n), ``quaternion`` (G, 4)), ``.npy`` (quaternions of all
-    voxels (n, n, n, 4), or Euler angles over (2 pi, pi, 2 pi) as (3, n, n, n)).
-
-    Raises
-    ------
-    UserError
-        For an unreadable file, a shape that is no cube, and what `VolumeElements.of` refuses.
+    voxels (n, n, n, 4), or Euler angles over (2 pi, pi, 2 pi) as (3, n, n, n)). Raises `UserError` for an unreadable file,
+    a shape that is no cube, and what `VolumeElements.of` refuses.
     """
     path = Path(path)
     _refuse_pickle(path)
@@ -48,9 +45,7 @@ def read_volume_element(path: str | Path, symmetry: str = "") -> VolumeElements:
         raise UserError(f"orientations of shape {quaternion.shape}, not (grains, 4)", path, "Use quaternions (w, x, y, z)")
     element = VolumeElements.of(grain_id, quaternion, symmetry, path)
     if element.grains[0] != len(quaternion):
-        raise UserError(
-            f"{element.grains[0]} grains but {len(quaternion)} orientations", path, "Give each grain one orientation"
-        )
+        raise UserError(f"{element.grains[0]} grains but {len(quaternion)} orientations", path, "Give each grain one")
     return replace(element, quaternion=element.quaternion.float())
 
 
@@ -116,9 +111,6 @@ def list_files(folder: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
     return chosen
 
 
-# --- formats ----------------------------------------------------------------------------------------------------------
-
-
 def _from_dream3d(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import damask
 
@@ -178,9 +170,7 @@ def _load_numpy(path: Path) -> Any:
         return content if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
     except (OSError, ValueError, EOFError, KeyError, SyntaxError) as error:
         raise UserError(f"cannot be read as numpy arrays ({_one_line(error)})", path, "Save plain arrays, no objects") from None
-    except Exception as error:
-        if type(error).__name__ != "BadZipFile":
-            raise
+    except BadZipFile:
         raise UserError("is truncated or no .npz file", path, "Save it again with numpy.savez") from None
 
 
@@ -200,9 +190,6 @@ def _read_pixels(path: Path) -> np.ndarray:
 
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB") if image.mode in ("P", "RGBA", "CMYK") else image)
-
-
-# --- checks -----------------------------------------------------------------------------------------------------------
 
 
 def _check_cube(shape: tuple[int, ...], path: Path) -> None:

@@ -27,20 +27,13 @@ class StoredIds:
     """Grain ids that stay in their file and are read where they are indexed, as if they were a tensor.
 
     The file is opened for every read, half a millisecond: so nothing is held open, and processes may share it.
-
-    Attributes
-    ----------
-    path, name : HDF5 file, and the dataset (M, n, n, n) in it.
-    rows : (N,) those of its volume elements that belong to the set.
-    edge : n, in voxels.
-    dtype : of the tensors that are read.
     """
 
-    path: Path
-    name: str
-    rows: Tensor
-    edge: int
-    dtype: torch.dtype
+    path: Path  # HDF5 file
+    name: str  # of the dataset (M, n, n, n) in it
+    rows: Tensor  # (N,) those of its volume elements that belong to the set
+    edge: int  # n, in voxels
+    dtype: torch.dtype  # of the tensors that are read
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,38 +63,23 @@ class StoredIds:
 class VolumeElements:
     """N polycrystalline volume elements on one grid, of one crystal symmetry.
 
-    Attributes
-    ----------
-    grain_id : (N, nx, ny, nz) integers, indexed [x, y, z]; 0 to its number of grains - 1 in each, none left out. A tensor, or
-        `StoredIds` of a large set.
-    quaternion : (N, G, 4) orientations (w, x, y, z) in DAMASK's convention; rows beyond a VE's own grains are the identity.
-    grains : (N,) number of grains.
-    symmetry : "cubic" or "hexagonal"; "" where nobody asks.
+    Grain ids (N, nx, ny, nz) are integers, indexed [x, y, z]: 0 to its number of grains - 1 in each, none left out.
+    Quaternions (w, x, y, z) in DAMASK's convention are the orientations; rows beyond a VE's own grains are the identity.
     """
 
-    grain_id: Tensor | StoredIds
-    quaternion: Tensor
-    grains: Tensor
-    symmetry: str = ""
+    grain_id: Tensor | StoredIds  # stored, if the set is large
+    quaternion: Tensor  # (N, G, 4)
+    grains: Tensor  # (N,) number of grains
+    symmetry: str = ""  # "cubic" or "hexagonal"; "" where nobody asks
 
     @classmethod
     def of(cls, grain_ids: Array, quaternions: Array, symmetry: str = "", where: object = None) -> VolumeElements:
         """Volume elements of a user's arrays, which are checked; orientations come out in double precision, of length 1.
 
-        Parameters
-        ----------
-        grain_ids : (N, nx, ny, nz), or (nx, ny, nz) of one.
-        quaternions : (N, G, 4) or (G, 4); rows beyond a VE's grains may hold anything.
-        where : file that they come from, for the message.
+        Grain ids are (N, nx, ny, nz), or (nx, ny, nz) of one; quaternions (N, G, 4) or (G, 4), and their rows beyond a VE's
+        grains may hold anything. Raises `UserError`, which names the file where they come from, for shapes that do not fit,
+        ids that are no integers or skip a number, and orientations that are missing or no unit quaternions.
 
-        Raises
-        ------
-        UserError
-            For shapes that do not fit, ids that are no integers or skip a number, and orientations that are missing or no
-            unit quaternions.
-
-        Examples
-        --------
         >>> one = VolumeElements.of(np.zeros((2, 2, 2), int), np.array([[1.0, 0, 0, 0]]))
         >>> one.grains.tolist(), one.orientations().shape
         ([1], torch.Size([1, 2, 2, 2, 4]))
@@ -140,15 +118,11 @@ class VolumeElements:
     def sampled(self, edge: int) -> VolumeElements:
         """The same on a coarser grid, of every k-th voxel; grains between the sampled voxels are gone, the others renumbered.
 
-        Parameters
-        ----------
-        edge : voxels along each edge afterwards: a divisor of n, or n or more, which keeps the grid.
+        The edge is that of the coarser grid, in voxels: a divisor of n, or n or more, which keeps the grid.
         """
         stride, remainder = divmod(self.edge, edge)
         if stride > 1 and remainder:
-            raise UserError(
-                f"{edge} does not divide the edge {self.edge} of the volume elements", "cp.edge", "Choose a divisor"
-            )
+            raise UserError(f"{edge} does not divide the edge {self.edge} of the VEs", "cp.edge", "Choose a divisor")
         if stride <= 1:
             return self
         coarse = torch.stack([element[::stride, ::stride, ::stride] for element in self.grain_id[:]])

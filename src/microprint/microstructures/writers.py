@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -10,24 +12,25 @@ import torch
 
 from microprint import orientations
 
+_UNKNOWN = {"grain": {"lattice": "cI"}}
 
-def write_vti(path: str | Path, grain_id: np.ndarray, quaternion: np.ndarray, edge_m: float, lattice: str = "cI") -> None:
-    """DAMASK's grid at ``path`` (.vti) and the orientations in a ``.yaml`` of the same name.
 
-    Parameters
-    ----------
-    grain_id, quaternion : (n, n, n) integers from 0; (G, 4).
-    edge_m : edge of the volume element in metres.
-    lattice : DAMASK's name of the crystal lattice, e.g. ``cF`` or ``hP``.
+def write_vti(
+    path: str | Path, grain_id: np.ndarray, quaternion: np.ndarray, edge_m: float, phase: Mapping[str, Any] = _UNKNOWN
+) -> None:
+    """DAMASK's grid at ``path`` (.vti), and the phase and the orientations in a ``.yaml`` of the same name.
+
+    Grains (nx, ny, nz) are numbered from 0 and have quaternions (G, 4); `edge_m` is the edge along x in metres, and voxels
+    are cubes; `phase` is ``{name: content}``, as in DAMASK's material files.
     """
     import damask
 
-    path = Path(path)
-    damask.GeomGrid(material=grain_id.astype(int), size=np.full(3, edge_m)).save(path)
-    unit = quaternion.astype(float) / np.linalg.norm(quaternion.astype(float), axis=1, keepdims=True)
-    phases = {"phase": {"grain": {"lattice": lattice}}, "homogenization": {"direct": {"N_constituents": 1}}}
-    material = damask.ConfigMaterial(phases).material_add(O=unit, phase="grain", homogenization="direct")
-    material.save(path.with_suffix(".yaml"))
+    path, size = Path(path), edge_m * np.array(grain_id.shape) / len(grain_id)
+    damask.GeomGrid(material=grain_id.astype(int), size=size).save(path)
+    homogenization = {"SX": {"N_constituents": 1, "mechanical": {"type": "pass"}}}
+    config = damask.ConfigMaterial(phase=dict(phase), homogenization=homogenization)
+    unit = damask.Rotation.from_quaternion(quaternion.astype(float), accept_homomorph=True, normalize=True)
+    config.material_add(O=unit, phase=next(iter(phase)), homogenization="SX").save(path.with_suffix(".yaml"))
 
 
 def write_dream3d(path: str | Path, grain_id: np.ndarray, quaternion: np.ndarray, edge_m: float) -> None:

@@ -13,31 +13,20 @@ from microprint.networks.gaussian_process import GaussianProcess
 class CurveProcess:
     """Mean curve plus modes; the amplitude of each mode is a Gaussian process on features of the fingerprint.
 
-    Parameters
-    ----------
-    state : ``mean`` (T,), ``modes`` (m, T), ``rest`` (T,) variance that the modes leave out, ``calibration`` (), and the
-        processes' tensors under ``0.``, ``1.``, ...
+    `state` holds ``mean`` (T,), ``modes`` (m, T), ``rest`` (T,) variance that the modes leave out, ``calibration`` (), and
+    the processes' tensors under ``0.``, ``1.``, ...
     """
 
     def __init__(self, state: Mapping[str, Tensor]):
         self.state = dict(state)
-        count = len(self.state["modes"])
         self.processes = [
-            GaussianProcess({key.removeprefix(f"{i}."): value for key, value in self.state.items() if key.startswith(f"{i}.")})
-            for i in range(count)
+            GaussianProcess({key.removeprefix(f"{i}."): value for key, value in state.items() if key.startswith(f"{i}.")})
+            for i in range(len(state["modes"]))
         ]
 
     @classmethod
     def fit(cls, features: Tensor, curves: Tensor, modes: int, generator: torch.Generator, points: int = 1000) -> CurveProcess:
-        """Fit to training data.
-
-        Parameters
-        ----------
-        features : (N, k).
-        curves : (N, T).
-        modes : principal components of the curves that are predicted.
-        points : see `GaussianProcess.fit`.
-        """
+        """Fit `modes` principal components of curves (N, T) to features (N, k); for `points` see `GaussianProcess.fit`."""
         curves = curves.double()
         mean = curves.mean(0)
         left, singular, right = torch.linalg.svd(curves - mean, full_matrices=False)

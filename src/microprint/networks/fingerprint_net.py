@@ -45,7 +45,7 @@ class LatticeBlock(nn.Module):
         self.heads = width // HEAD_WIDTH
         self.before_attention, self.before_dense = nn.LayerNorm(width), nn.LayerNorm(width)
         self.to_attention, self.from_attention = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dense = _dense(width, width, hidden=4 * width)
         self.nearness = nn.Parameter(0.02 * torch.randn(self.heads, points))
         self.register_buffer("difference", differences(points), persistent=False)
         for last in (self.from_attention, self.dense[-1]):
@@ -64,13 +64,8 @@ class LatticeBlock(nn.Module):
 class FingerprintNet(nn.Module):
     """Variational autoencoder: grain ids (B, n, n, n), quaternions (B, G, 4) -> (B, d) -> field (B, k, n, n, n).
 
-    Parameters
-    ----------
-    symmetry : of the crystals; decides the embedding and its size k.
-    latent_dim : numbers d of the fingerprint.
-    heads : of attention, of 32 features each.
-    blocks : blocks of attention in the encoder, and in the decoder.
-    average_scale : factor that gives the volume averages unit variance over the training set.
+    The crystals' symmetry decides the embedding and its size k; encoder and decoder have `blocks` blocks of attention each;
+    `average_scale` is the factor that gives the volume averages unit variance over the training set.
     """
 
     def __init__(self, symmetry: str, latent_dim: int, heads: int, blocks: int, average_scale: float) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 JITTER = 1e-6  # of the kernel's diagonal, relative
 LIKELIHOOD_POINTS = 1000  # samples on which the kernel's parameters are fitted
+STEPS = 150  # of Adam on the likelihood
 
 
 class GaussianProcess:
@@ -21,32 +22,24 @@ class GaussianProcess:
 
     ``a^2 x.y / k + b^2 exp(-|x - y|^2 / (2 l^2 k))`` and noise s^2: a straight line and a smooth rest.
 
-    Attributes
-    ----------
-    state : tensors that define a fitted process, for saving.
+    `state` holds the tensors that define a fitted process, for saving.
     """
 
     def __init__(self, state: Mapping[str, Tensor]):
         self.state = dict(state)
 
     @classmethod
-    def fit(cls, x: Tensor, y: Tensor, generator: torch.Generator, points: int = 1000, steps: int = 150) -> GaussianProcess:
-        """Fit kernel parameters by the marginal likelihood, then condition on all samples.
+    def fit(cls, x: Tensor, y: Tensor, generator: torch.Generator, points: int = 1000) -> GaussianProcess:
+        """Fit kernel parameters by the marginal likelihood, then condition on all values (N,) at features (N, k).
 
-        Parameters
-        ----------
-        x : (N, k) features.
-        y : (N,) values.
-        generator : chooses the points, where there are more samples.
-        points : inducing points at most; with N or more the process is exact.
-        steps : of Adam on the likelihood.
+        There are `points` inducing points at most, which the generator chooses; with N or more the process is exact.
         """
         x, y = x.double(), y.double()
         scales = {"x_mean": x.mean(0), "x_std": spread(x), "y_mean": y.mean(), "y_std": spread(y[:, None])[0]}
         u, v = (x - scales["x_mean"]) / scales["x_std"], (y - scales["y_mean"]) / scales["y_std"]
         order = torch.randperm(len(u), generator=generator).to(u.device)
         chosen = order[:LIKELIHOOD_POINTS]
-        log_scales = maximise_likelihood(u[chosen], v[chosen], steps)
+        log_scales = maximise_likelihood(u[chosen], v[chosen])
         return cls({**scales, "log_scales": log_scales, **condition(u, v, u[order[:points]], log_scales)})
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,12 +74,12 @@ def prior_variance(x: Tensor, log_scales: Tensor) -> Tensor:
     return linear * x.square().mean(1) + smooth
 
 
-def maximise_likelihood(x: Tensor, y: Tensor, steps: int) -> Tensor:
+def maximise_likelihood(x: Tensor, y: Tensor) -> Tensor:
     """Log of a, b, l, s with the largest marginal likelihood of values (N,) at features (N, k)."""
     log_scales = torch.tensor([0.0, 0.0, 0.0, -1.5], dtype=x.dtype, device=x.device, requires_grad=True)
     optimiser = torch.optim.Adam([log_scales], lr=0.05)
     identity = torch.eye(len(x), dtype=x.dtype, device=x.device)
-    for _ in range(steps):
+    for _ in range(STEPS):
         optimiser.zero_grad()
         covariance = kernel(x, x, log_scales) + ((2 * log_scales[3]).exp() + JITTER) * identity
         factor = torch.linalg.cholesky(covariance)
@@ -106,12 +99,8 @@ def condition(x: Tensor, y: Tensor, points: Tensor, log_scales: Tensor) -> dict[
     factor = torch.linalg.cholesky(kernel(points, points, log_scales) + JITTER * scale * identity)
     projected = solve(factor, kernel(points, x, log_scales))
     posterior = torch.linalg.cholesky(noise * identity + projected @ projected.T)
-    return {
-        "points": points,
-        "cholesky": factor,
-        "posterior_cholesky": posterior,
-        "weights": solve(posterior, (projected @ y)[:, None])[:, 0],
-    }
+    weights = solve(posterior, (projected @ y)[:, None])[:, 0]
+    return {"points": points, "cholesky": factor, "posterior_cholesky": posterior, "weights": weights}
 
 
 def solve(factor: Tensor, right: Tensor) -> Tensor:

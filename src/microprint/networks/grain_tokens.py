@@ -23,11 +23,6 @@ class GrainTokens(nn.Module):
     grains are many, a token also tells the mean embedding of those that no anchor got, in the cell about the anchor.
 
     A token's first six numbers are what a list of grains would hold: place and orientation, see `listed`.
-
-    Parameters
-    ----------
-    count : anchors M.
-    channels : size k of the orientation embedding.
     """
 
     def __init__(self, count: int, channels: int) -> None:
@@ -76,19 +71,12 @@ class GrainTokens(nn.Module):
 
 
 class Dealt(NamedTuple):
-    """Which grain each of M anchors got, and the grains.
+    """Which grain each of M anchors got, and the G grains."""
 
-    Attributes
-    ----------
-    grain : (B, M) number of the grain.
-    alone : (B, M) whether it is not the anchor's own, but only the one in which the anchor lies.
-    centre, volume : (B, G, 3) in edges, (B, G) as a share of the volume element.
-    """
-
-    grain: Tensor
-    alone: Tensor
-    centre: Tensor
-    volume: Tensor
+    grain: Tensor  # (B, M) number of the grain
+    alone: Tensor  # (B, M) whether it is not the anchor's own, but only the one in which the anchor lies
+    centre: Tensor  # (B, G, 3) in edges
+    volume: Tensor  # (B, G) as a share of the volume element
 
 
 def deal_out(grain_id: Tensor, grains: int, anchors: Tensor) -> Dealt:

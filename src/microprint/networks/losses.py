@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
-def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean of -t log s(l) - (1 - t) log(1 - s(l)), s the logistic function.
-
-    Minimal where s(logits) equals the target. S1's public code passes the data as `logits` and the
-    reconstruction as `target`; the result is then linear in the reconstruction.
-
-    Parameters
-    ----------
-    logits, target : any one shape; targets in [0, 1].
-    """
-    return F.binary_cross_entropy_with_logits(logits, target)
-
-
 def spectral_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared modulus of the difference of two 3D Fourier transforms (S1, section 2.2.3).
+    """Mean squared modulus of the difference of the 3D Fourier transforms of two (..., n, n, n) (S1, section 2.2.3).
 
     With the unnormalised transform, Parseval's theorem makes this the *sum* of squared differences
     over the voxels, averaged over the leading dimensions: it weighs no frequency above another.
-
-    Parameters
-    ----------
-    prediction, target : (..., n, n, n)
     """
     # No Fourier transform exists in bfloat16, the type of mixed precision.
     difference = torch.fft.fftn((prediction - target).float(), dim=(-3, -2, -1))
@@ -38,9 +20,7 @@ def spectral_loss(prediction: Tensor, target: Tensor) -> Tensor:
 def kl_divergence(mean: Tensor, log_variance: Tensor, prior: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """KL(N(mean, exp(log_variance)) || prior) of each latent number, in nats; same shape (Kingma & Welling 2013, appendix B).
 
-    Parameters
-    ----------
-    prior : mean and log-variance of diagonal Gaussians; by default the standard normal distribution.
+    The prior is mean and log-variance of diagonal Gaussians, by default the standard normal distribution.
     """
     if prior is None:
         return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
@@ -61,12 +41,9 @@ def gaussian_negative_log_likelihood(prediction: Tensor, target: Tensor) -> Tens
 
 
 def sample_posterior(mean: Tensor, log_variance: Tensor, generator: torch.Generator, shared: bool = False) -> Tensor:
-    """z = mean + exp(log_variance / 2) * noise (the reparametrisation), on the generator's device.
+    """z = mean + exp(log_variance / 2) * noise (B, ...), the reparametrisation; the noise is drawn on the generator's device.
 
-    Parameters
-    ----------
-    mean, log_variance : (B, ...)
-    shared : one noise vector for the whole batch, as S1's public code draws it.
+    `shared`: one noise vector for the whole batch, as S1's public code draws it.
     """
     shape = (1, *mean.shape[1:]) if shared else mean.shape
     noise = torch.randn(shape, generator=generator, device=generator.device, dtype=mean.dtype).to(mean.device)

@@ -6,12 +6,14 @@ fundamental zone, divided by (2 pi, pi, 2 pi) into [0, 1].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from microprint.networks.losses import binary_cross_entropy, kl_divergence, sample_posterior, spectral_loss
+from microprint.networks.losses import kl_divergence, sample_posterior, spectral_loss
 
 BLOCKS = {"resnet12": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}  # Table 3
 BOTTLENECK = 4  # voxels along the edge of the last feature map: 64 / 2^4 in the paper
@@ -71,15 +73,14 @@ class ResNetVAE(nn.Module):
         strides = [2 if layer < halvings else 1 for layer in range(4)]
         self.map_shape = (channels[-1], *3 * (edge // 2 ** min(halvings, 4),))
         flat = torch.Size(self.map_shape).numel()
-        self.features = nn.Sequential(*_encoder_layers(channels, strides, BLOCKS[depth]))
+        self.features = nn.Sequential(*_layers(channels, strides, BLOCKS[depth], _reduce))
         self.to_hidden = nn.Sequential(nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU())
         self.to_mean = nn.Linear(hidden, latent_dim)
         self.to_log_variance = nn.Linear(hidden, latent_dim)
         self.from_latent = nn.Sequential(nn.Linear(latent_dim, hidden), nn.ReLU(), nn.Linear(hidden, flat), nn.ReLU())
         # The blocks end in a ReLU; one pointwise convolution after the last lets logits take both signs.
-        self.reconstruct = nn.Sequential(
-            *_decoder_layers(channels[::-1], strides[::-1], BLOCKS[depth][::-1]), nn.Conv3d(3, 3, 1)
-        )
+        mirrored = _layers(channels[::-1], strides[::-1], BLOCKS[depth][::-1], _enlarge)
+        self.reconstruct = nn.Sequential(*mirrored, nn.Conv3d(3, 3, 1))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance, (B, latent_dim) each, of channels (B, 3, n, n, n)."""
@@ -95,33 +96,33 @@ class ResNetVAE(nn.Module):
         return torch.sigmoid(self.logits(z))
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """alpha BCE + (1 - alpha) spectral (equation 1), plus the KL term where it has a weight."""
+        """alpha BCE + (1 - alpha) spectral (equation 1), plus the KL term where it has a weight.
+
+        S1's public code passes the data to the cross-entropy as logits and the reconstruction as target; the result is then
+        linear in the reconstruction.
+        """
         x = batch["channels"]
         mean, log_variance = self.encode(x)
         logits = self.logits(sample_posterior(mean, log_variance, generator, shared=self.coded))
         reconstruction = torch.sigmoid(logits)
-        if self.coded:
-            cross_entropy = binary_cross_entropy(x, reconstruction)
-        else:
-            cross_entropy = binary_cross_entropy(logits, x)
+        score, target = (x, reconstruction) if self.coded else (logits, x)
+        cross_entropy = F.binary_cross_entropy_with_logits(score, target)
         spectral = spectral_loss(reconstruction, x)
         kl = kl_divergence(mean, log_variance).sum() / x.numel()
         loss = self.alpha * cross_entropy + (1 - self.alpha) * spectral + self.kl_weight * kl
         return {"loss": loss, "cross_entropy": cross_entropy, "spectral": spectral, "kl": kl}
 
 
-def _encoder_layers(channels: list[int], strides: list[int], blocks: tuple[int, ...]) -> list[nn.Module]:
+def _layers(channels: list[int], strides: list[int], blocks: tuple[int, ...], resize: Callable) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after, stride, count in zip(channels, channels[1:], strides, blocks):
-        layers.append(nn.Conv3d(before, after, 3, stride=stride, padding=1))
-        layers += [ResidualBlock(after) for _ in range(count)]
+        layers += [resize(before, after, stride), *(ResidualBlock(after) for _ in range(count))]
     return layers
 
 
-def _decoder_layers(channels: list[int], strides: list[int], blocks: tuple[int, ...]) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for before, after, stride, count in zip(channels, channels[1:], strides, blocks):
-        kernel = 2 + stride  # 4 doubles the edge, 3 keeps it
-        layers.append(nn.ConvTranspose3d(before, after, kernel, stride=stride, padding=1))
-        layers += [ResidualBlock(after) for _ in range(count)]
-    return layers
+def _reduce(before: int, after: int, stride: int) -> nn.Module:
+    return nn.Conv3d(before, after, 3, stride=stride, padding=1)
+
+
+def _enlarge(before: int, after: int, stride: int) -> nn.Module:
+    return nn.ConvTranspose3d(before, after, 2 + stride, stride=stride, padding=1)  # kernel 4 doubles the edge, 3 keeps it

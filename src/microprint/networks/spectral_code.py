@@ -25,12 +25,7 @@ def hartley(field: Tensor) -> Tensor:
 
 
 class SpectralCode(nn.Module):
-    """Linear code of fields (B, k, n, n, n) in d numbers of unit variance, for any n.
-
-    Parameters
-    ----------
-    numbers : size d of the code.
-    """
+    """Linear code of fields (B, k, n, n, n) in d numbers of unit variance, for any n."""
 
     def __init__(self, numbers: int, channels: int) -> None:
         super().__init__()

@@ -88,16 +88,9 @@ class TextureVAE(nn.Module):
         return torch.stack(terms, 1) @ self.layer_weights
 
     def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """S3's objective: eq. (1) with the style loss, eq. (2), in place of the reconstruction term.
+        """S3's objective: eq. (1) with the style loss, eq. (2), in place of the reconstruction term; means over the batch.
 
-        Parameters
-        ----------
-        batch : ``features`` (B, k), and for each layer the Gram matrices (B, C, C) of the images, divided by M.
-        generator : of the posterior's noise.
-
-        Returns
-        -------
-        dict with ``loss`` (minimised), ``style``, ``kl``: means over the batch.
+        `batch` holds ``features`` (B, k), and for each layer the Gram matrices (B, C, C) of the images, divided by M.
         """
         mean, log_variance = self.posterior(batch["features"])
         style = self.style(self.decode(sample_posterior(mean, log_variance, generator)), batch).mean()

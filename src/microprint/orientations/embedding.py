@@ -20,7 +20,6 @@ from __future__ import annotations
 import itertools
 import math
 from functools import cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,8 +71,8 @@ def _check(array: Tensor, size: int, symmetry: str) -> None:
 def _project(target: Tensor, symmetry: str) -> Tensor:
     """Nearest rotations, (N, 4), to targets (N, k)."""
     target = torch.nn.functional.normalize(target, dim=-1)
-    table = _lookup(symmetry, target.dtype, target.device)
-    q = table.rotations[(target @ table.embeddings.T).argmax(-1)]
+    rotations, embeddings = _lookup(symmetry, target.dtype, target.device)
+    q = rotations[(target @ embeddings.T).argmax(-1)]
     e = embed(q, symmetry)
     for _ in range(_NEWTON_STEPS):
         candidate = multiply(q, from_rotation_vector(_newton_step(target, e, symmetry)))
@@ -100,14 +99,12 @@ def _newton_step(target: Tensor, e: Tensor, symmetry: str) -> Tensor:
     return step * (_LONGEST_STEP / length.clamp_min(_LONGEST_STEP))
 
 
-class _Lookup(NamedTuple):
-    rotations: Tensor  # (N, 4)
-    embeddings: Tensor  # (N, k)
-
-
 @cache
-def _lookup(symmetry: str, dtype: torch.dtype, device: torch.device) -> _Lookup:
-    """Evenly spread rotations in the fundamental zone: super-Fibonacci spirals, Alexa 2022, doi:10.1109/CVPR52688.2022."""
+def _lookup(symmetry: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Evenly spread rotations (N, 4) in the fundamental zone, and their embeddings (N, k).
+
+    Super-Fibonacci spirals, Alexa 2022, doi:10.1109/CVPR52688.2022.
+    """
     operators = symmetry_operators(symmetry)
     count = _LOOKUP_PER_ZONE * len(operators)
     phi, psi = math.sqrt(2), 1.533751168755204288118041
@@ -117,10 +114,9 @@ def _lookup(symmetry: str, dtype: torch.dtype, device: torch.device) -> _Lookup:
     q = torch.stack([inner * alpha.sin(), inner * alpha.cos(), outer * beta.sin(), outer * beta.cos()], -1)
     scalar_parts = (q @ operators.T).abs()
     q = standardize(q[scalar_parts[:, 0] >= scalar_parts.amax(-1)])  # operator 0 is the identity
-    return _Lookup(q.to(device, dtype), embed(q, symmetry).to(device, dtype))
+    return q.to(device, dtype), embed(q, symmetry).to(device, dtype)
 
 
-# Harmonic polynomials -------------------------------------------------------------------------------------------------
 # A homogeneous polynomial of degree l is held by its coordinates in the monomials s^alpha, scaled to be orthonormal in
 # the rotation-invariant (Bombieri) inner product; the coordinates of (a . s)^l are then sqrt(l! / alpha!) a^alpha.
 

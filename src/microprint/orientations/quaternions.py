@@ -16,8 +16,7 @@ def multiply(p: Tensor, q: Tensor) -> Tensor:
 
     With P = -1 the sign of the cross product is opposite to Hamilton's.
     """
-    pw, pv = p[..., :1], p[..., 1:]
-    qw, qv = q[..., :1], q[..., 1:]
+    (pw, pv), (qw, qv) = p.split([1, 3], -1), q.split([1, 3], -1)
     pv, qv = torch.broadcast_tensors(pv, qv)
     scalar = pw * qw - (pv * qv).sum(-1, keepdim=True)
     vector = pw * qv + qw * pv - torch.linalg.cross(pv, qv)
@@ -45,29 +44,6 @@ def to_matrix(q: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
-def from_matrix(matrix: Tensor) -> Tensor:
-    """Quaternions (..., 4), w >= 0, of proper rotation matrices (..., 3, 3).
-
-    All four quaternion components times the largest of them are read off the matrix, which avoids cancellation.
-    """
-    m = matrix.flatten(-2).unbind(-1)
-    xx, yy, zz = m[0], m[4], m[8]
-    wx, wy, wz = m[5] - m[7], m[6] - m[2], m[1] - m[3]
-    xy, xz, yz = m[1] + m[3], m[2] + m[6], m[5] + m[7]
-    outer = torch.stack(
-        [
-            torch.stack([1 + xx + yy + zz, wx, wy, wz], -1),
-            torch.stack([wx, 1 + xx - yy - zz, xy, xz], -1),
-            torch.stack([wy, xy, 1 - xx + yy - zz, yz], -1),
-            torch.stack([wz, xz, yz, 1 - xx - yy + zz], -1),
-        ],
-        -2,
-    )
-    largest = outer.diagonal(dim1=-2, dim2=-1).argmax(-1)
-    row = torch.take_along_dim(outer, largest[..., None, None], dim=-2).squeeze(-2)
-    return standardize(torch.nn.functional.normalize(row, dim=-1))
-
-
 def to_euler(q: Tensor) -> Tensor:
     """Bunge Euler angles (phi1, Phi, phi2) in radians, (..., 3), in [0, 2 pi) x [0, pi] x [0, 2 pi).
 
@@ -92,13 +68,8 @@ def _wrap(angle: Tensor) -> Tensor:
 def from_euler(angles: Tensor) -> Tensor:
     """Quaternions (..., 4), w >= 0, from Bunge Euler angles (phi1, Phi, phi2) in radians, (..., 3)."""
     phi1, capital_phi, phi2 = (0.5 * angles).unbind(-1)
-    cosine, sine = torch.cos(capital_phi), torch.sin(capital_phi)
-    parts = [
-        cosine * torch.cos(phi1 + phi2),
-        sine * torch.cos(phi1 - phi2),
-        sine * torch.sin(phi1 - phi2),
-        cosine * torch.sin(phi1 + phi2),
-    ]
+    cosine, sine, plus, minus = torch.cos(capital_phi), torch.sin(capital_phi), phi1 + phi2, phi1 - phi2
+    parts = [cosine * torch.cos(plus), sine * torch.cos(minus), sine * torch.sin(minus), cosine * torch.sin(plus)]
     return standardize(torch.stack(parts, dim=-1))
 
 
@@ -143,6 +114,5 @@ def one_minus_abs_dot(p: Tensor, q: Tensor) -> Tensor:
 
 def expand(grain_id: Tensor, values: Tensor) -> Tensor:
     """Values of grains spread over voxels: (B, n, n, n) integers and (B, G, k) give (B, k, n, n, n)."""
-    batch, channels = values.shape[0], values.shape[-1]
-    index = grain_id.reshape(batch, 1, -1).long().expand(-1, channels, -1)
+    index = grain_id.flatten(1).long()[:, None].expand(-1, values.shape[-1], -1)
     return values.transpose(1, 2).gather(2, index).unflatten(2, grain_id.shape[1:])

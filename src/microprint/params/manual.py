@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import textwrap
 
 import yaml
 
+from microprint.params import as_dict
 from microprint.params.sections import Params
-from microprint.params.validation import as_dict
 
 WIDTH = 116
 
 
 def manual() -> str:
-    """YAML of every default; each parameter's comment is its entry in the docstring of its section."""
+    """YAML of every default, below the comment that its section has for it."""
     parts = ["# All parameters and their defaults. A file need only hold what differs."]
     for section in dataclasses.fields(Params):
-        kind = type(getattr(Params(), section.name))
-        title, meanings = (kind.__doc__ or "").strip().split("\n", 1)[0], meanings_of(kind)
-        parts.append(f"\n{_comment(title, 0)}\n{section.name}:")
+        kind = type(section.default)
+        meanings = meanings_of(kind)
+        parts.append(f"\n{_comment(kind.__doc__, 0)}\n{section.name}:")
         described = ""
         for name, value in as_dict(Params())[section.name].items():
             if meanings[name] != described:
@@ -32,11 +33,10 @@ def manual() -> str:
 
 
 def meanings_of(kind: type) -> dict[str, str]:
-    """What the docstring of a section says of each of its parameters."""
-    _, _, attributes = (kind.__doc__ or "").partition("----------\n")
-    entries = re.split(r"\n(?=    \w[\w, ]* : )", "\n" + attributes)
-    named = [entry.strip().split(" : ", 1) for entry in entries if " : " in entry]
-    return {name: " ".join(f"{names}: {meaning}".split()) for names, meaning in named for name in names.split(", ")}
+    """What the comments of a section say of each of its parameters, beginning with its name or those of its group."""
+    above = re.sub(r"^    ((\w+): .*)  # (.*)$", r"    # \2: \3\n    \1", inspect.getsource(kind), flags=re.MULTILINE)
+    comments = (" ".join(lines.replace("    # ", "").split()) for lines in re.findall(r"(?:^    # .*\n)+", above, re.MULTILINE))
+    return {name: comment for comment in comments for name in comment.split(": ")[0].split(", ")}
 
 
 def _comment(text: str, indent: int) -> str:

@@ -21,11 +21,9 @@ def check_relations(params: Params, where: object, sections: Collection[str]) ->
 
 
 def _composites(composites) -> Faults:
-    if composites.fraction_low >= composites.fraction_high:
-        yield (
-            f"composites.fraction_low = {composites.fraction_low} is not below fraction_high = {composites.fraction_high}",
-            "Give the smaller volume fraction first",
-        )
+    low, high = composites.fraction_low, composites.fraction_high
+    if low >= high:
+        yield f"composites.fraction_low = {low} is not below fraction_high = {high}", "Give the smaller volume fraction first"
     if not composites.widths:
         yield "composites.widths is empty", "Give one filter width at least"
 
@@ -42,19 +40,16 @@ def _load(cp) -> Faults:
 
 
 def _grid(polycrystals, cp) -> Faults:
-    if polycrystals.source == SYNTHETIC and cp.edge < polycrystals.edge and polycrystals.edge % cp.edge:
-        yield (
-            f"cp.edge = {cp.edge} does not divide polycrystals.edge = {polycrystals.edge}",
-            "Choose a divisor, or polycrystals.edge itself",
-        )
+    edge = polycrystals.edge
+    if polycrystals.source == SYNTHETIC and cp.edge < edge and edge % cp.edge:
+        remedy = "Choose a divisor, or polycrystals.edge itself"
+        yield f"cp.edge = {cp.edge} does not divide polycrystals.edge = {edge}", remedy
 
 
 def _images(images) -> Faults:
     if images.source == SYNTHETIC and images.edge > min(images.rows, images.columns):
-        yield (
-            f"micrographs.edge = {images.edge} is more than the {images.rows} x {images.columns} pixels of an image",
-            "Lower micrographs.edge",
-        )
+        pixels = f"{images.rows} x {images.columns} pixels of an image"
+        yield f"micrographs.edge = {images.edge} is more than the {pixels}", "Lower micrographs.edge"
 
 
 def _style(texture) -> Faults:
@@ -66,10 +61,8 @@ def _style(texture) -> Faults:
 
 def _patches(images, texture) -> Faults:
     if texture.edge > images.edge:
-        yield (
-            f"texture_vae.edge = {texture.edge} is more than the micrographs.edge = {images.edge} pixels of a patch",
-            "Lower texture_vae.edge",
-        )
+        pixels = f"micrographs.edge = {images.edge} pixels of a patch"
+        yield f"texture_vae.edge = {texture.edge} is more than the {pixels}", "Lower texture_vae.edge"
     if images.source == SYNTHETIC:
         yield from sample_faults(texture.test_samples, CASTINGS)
 
@@ -88,10 +81,8 @@ def _regression(regression) -> Faults:
     if not names or len(set(names)) < len(names):
         yield f"vae_regression.properties = {list(names)}", "Name each property once, and one at least"
     elif names[0][1] != names[0][2]:
-        yield (
-            f"vae_regression.properties begins with {names[0]}, by which no design can be asked for",
-            "Put one of the diagonal first: C11, C22, C33, C44, C55 or C66",
-        )
+        remedy = "Put one of the diagonal first: C11, C22, C33, C44, C55 or C66"
+        yield f"vae_regression.properties begins with {names[0]}, by which no design can be asked for", remedy
     if not regression.style_layers:
         yield "vae_regression.style_layers is empty", "Name one layer of VGG19 at least"
     if not regression.targets_gpa:

@@ -1,7 +1,8 @@
 """Parameters of the study: one frozen dataclass for each section of a parameter file.
 
-The defaults are those of the quick profile, and the docstrings are the one place that says what a parameter means:
-`microprint.params.manual` makes the comments of a parameter file of them. The classes need the standard library alone.
+The defaults are those of the quick profile. What a parameter means is said in the comment behind it, or in one above it
+that begins with its name or, where several belong together, their names: `microprint.params.manual` copies these comments
+into a parameter file. The classes need the standard library alone.
 """
 
 from __future__ import annotations
@@ -27,373 +28,236 @@ Positive = Annotated[int, Between(1)]
 Rate = Annotated[float, Between(0.0)]
 Share = Annotated[float, Between(0.0, 1.0)]
 VGGLayer = Literal[
-    "conv1_1",
-    "conv1_2",
-    "pool1",
-    "conv2_1",
-    "conv2_2",
-    "pool2",
-    "conv3_1",
-    "conv3_2",
-    "conv3_3",
-    "conv3_4",
-    "pool3",
-    "conv4_1",
-    "conv4_2",
-    "conv4_3",
-    "conv4_4",
-    "pool4",
-    "conv5_1",
-    "conv5_2",
-    "conv5_3",
-    "conv5_4",
-    "pool5",
-]
+    "conv1_1", "conv1_2", "pool1", "conv2_1", "conv2_2", "pool2", "conv3_1", "conv3_2", "conv3_3", "conv3_4", "pool3",
+    "conv4_1", "conv4_2", "conv4_3", "conv4_4", "pool4", "conv5_1", "conv5_2", "conv5_3", "conv5_4", "pool5",
+]  # fmt: skip
 StiffnessComponent = Literal["C11", "C22", "C33", "C12", "C13", "C23", "C44", "C55", "C66"]
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Name of the run, its folder and its seed.
+    """Name of the run, its folder and its seed."""
 
-    Attributes
-    ----------
-    name : folder below `root` that holds the run.
-    root : folder of all runs; a relative one starts at the repository.
-    seed : every random number of the study follows from it.
-    """
-
-    name: str = "by-hand"
-    root: str = "runs"
-    seed: Count = 2026
+    name: str = "by-hand"  # folder below `root` that holds the run.
+    root: str = "runs"  # folder of all runs; a relative one starts at the repository.
+    seed: Count = 2026  # every random number of the study follows from it.
 
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """Where the heavy steps run.
+    """Where the heavy steps run."""
 
-    Attributes
-    ----------
-    engine : in this process, or on a Dask cluster.
-    device : torch device; `auto` takes a GPU where there is one.
-    scheduler : address of a Dask scheduler, `local` (a cluster on this machine) or `slurm` (through dask-jobqueue).
-    workers : chunks of a data set computed at once in this process, workers of a local cluster, or jobs of SLURM; null:
-        one for each core of this machine, one if it has a GPU, one job.
-    devices : GPUs that one training uses; processes on a machine without one.
-    precision : of trainings; `auto` is bf16-mixed on a GPU that computes in bfloat16, else 32-true.
-    tensorboard : write trainings to `logs/tensorboard` of the run's folder, too; the package has to be there.
-    kernels : notebooks executed at once, each with its share of the cores; null: two, one where there is a GPU.
-    """
-
-    engine: Literal["local", "dask"] = "local"
-    device: str = "auto"
+    engine: Literal["local", "dask"] = "local"  # in this process, or on a Dask cluster.
+    device: str = "auto"  # torch device; `auto` takes a GPU where there is one.
+    # scheduler: address of a Dask scheduler, `local` (a cluster on this machine) or `slurm` (through dask-jobqueue).
     scheduler: str = "local"
+    # workers: chunks of a data set computed at once in this process, workers of a local cluster, or jobs of SLURM; null: one
+    # for each core of this machine, one if it has a GPU, one job.
     workers: Positive | None = None
-    devices: Positive = 1
+    devices: Positive = 1  # GPUs that one training uses; processes on a machine without one.
+    # precision: of trainings; `auto` is bf16-mixed on a GPU that computes in bfloat16, else 32-true.
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
-    tensorboard: bool = False
+    tensorboard: bool = False  # write trainings to `logs/tensorboard` of the run's folder, too; the package has to be there.
+    # kernels: notebooks executed at once, each with its share of the cores; null: two, one where there is a GPU.
     kernels: Positive | None = None
 
 
 @dataclass(frozen=True)
 class PolycrystalSettings:
-    """Polycrystal volume elements, VEs (notebook 01).
+    """Polycrystal volume elements, VEs (notebook 01)."""
 
-    Attributes
-    ----------
-    source : ``synthetic``, or a folder with real VEs in subfolders ``<symmetry>/<set>/``.
-    edge : voxels along each edge of a VE; 4, 8, 16, 32 or 64 suit the networks.
-    cubic_train, cubic_validation, cubic_test : number of cubic VEs with random texture.
-    cubic_mixed : number of cubic VEs in a training set of equiaxed, large, small and elongated grains in turn.
-    hexagonal_train, hexagonal_validation, hexagonal_test : the same, hexagonal.
-    edge_cases : number of VEs in each edge case: large, small, elongated grains; brass, copper, cube, Goss; basal.
-    texture_scatter_deg : standard deviation in degrees about each axis around brass, copper, cube and Goss.
-    """
-
-    source: str = "synthetic"
-    edge: Annotated[int, Between(4, 256)] = 16
+    source: str = "synthetic"  # ``synthetic``, or a folder with real VEs in subfolders ``<symmetry>/<set>/``.
+    edge: Annotated[int, Between(4, 256)] = 16  # voxels along each edge of a VE; 4, 8, 16, 32 or 64 suit the networks.
+    # cubic_train, cubic_validation, cubic_test: number of cubic VEs with random texture.
     cubic_train: Positive = 256
     cubic_validation: Positive = 32
     cubic_test: Positive = 32
-    cubic_mixed: Positive = 256
+    cubic_mixed: Positive = 256  # number of cubic VEs in a training set of equiaxed, large, small and elongated grains in turn.
+    # hexagonal_train, hexagonal_validation, hexagonal_test: the same, hexagonal.
     hexagonal_train: Positive = 64
     hexagonal_validation: Positive = 12
     hexagonal_test: Positive = 20
+    # edge_cases: number of VEs in each edge case: large, small, elongated grains; brass, copper, cube, Goss; basal.
     edge_cases: Positive = 16
+    # texture_scatter_deg: standard deviation in degrees about each axis around brass, copper, cube and Goss.
     texture_scatter_deg: Annotated[float, Between(0.0, 60.0)] = 5.0
 
 
 @dataclass(frozen=True)
 class CompositeSettings:
-    """Two-phase composites (notebook 01).
+    """Two-phase composites (notebook 01)."""
 
-    Attributes
-    ----------
-    source : ``synthetic``, or a folder of .npy/.npz files with phases 0 and 1.
-    edge : voxels along each edge.
-    count : number of composites; the filters are used in turn.
-    widths : standard deviations in voxels of the Gaussian filters along each axis; all combinations make the filters.
-    fraction_low, fraction_high : bounds of the stiff phase's volume fraction.
-    """
-
-    source: str = "synthetic"
-    edge: Annotated[int, Between(4, 256)] = 27
-    count: Annotated[int, Between(3)] = 120
+    source: str = "synthetic"  # ``synthetic``, or a folder of .npy/.npz files with phases 0 and 1.
+    edge: Annotated[int, Between(4, 256)] = 27  # voxels along each edge.
+    count: Annotated[int, Between(3)] = 120  # number of composites; the filters are used in turn.
+    # widths: standard deviations in voxels of the Gaussian filters along each axis; all combinations make the filters.
     widths: tuple[Rate, ...] = (0.5, 1.0, 2.0, 3.5)
+    # fraction_low, fraction_high: bounds of the stiff phase's volume fraction.
     fraction_low: Share = 0.25
     fraction_high: Share = 0.75
 
 
 @dataclass(frozen=True)
 class MicrographSettings:
-    """Cast-iron micrographs (notebook 01): twelve samples, four cooling rates by three magnesium contents.
+    """Cast-iron micrographs (notebook 01): twelve samples, four cooling rates by three magnesium contents."""
 
-    Attributes
-    ----------
-    source : ``synthetic``, or a folder of PNG/TIFF images, with their labels in labels.csv.
-    rows, columns : pixels of a synthetic image, one micrometre each.
-    edge : pixels along each edge of a patch.
-    stride : pixels from one patch to the next.
-    """
-
-    source: str = "synthetic"
+    source: str = "synthetic"  # ``synthetic``, or a folder of PNG/TIFF images, with their labels in labels.csv.
+    # rows, columns: pixels of a synthetic image, one micrometre each.
     rows: Annotated[int, Between(32)] = 384
     columns: Annotated[int, Between(32)] = 512
-    edge: Annotated[int, Between(16)] = 128
-    stride: Positive = 128
+    edge: Annotated[int, Between(16)] = 128  # pixels along each edge of a patch.
+    stride: Positive = 128  # pixels from one patch to the next.
 
 
 @dataclass(frozen=True)
 class PreprocessingSettings:
-    """Orientations and splits (notebook 02).
+    """Orientations and splits (notebook 02)."""
 
-    Attributes
-    ----------
-    pairs : orientation pairs for the test of continuity.
-    angle_deg : disorientation of a pair in degrees.
-    jump : change of one normalised channel, or quaternion entry, that counts as a jump.
-    train_share, validation_share : shares of the composites; the test set is the rest.
-    """
-
-    pairs: Positive = 20000
-    angle_deg: Annotated[float, Between(0.01, 30.0)] = 1.0
-    jump: Share = 0.25
+    pairs: Positive = 20000  # orientation pairs for the test of continuity.
+    angle_deg: Annotated[float, Between(0.01, 30.0)] = 1.0  # disorientation of a pair in degrees.
+    jump: Share = 0.25  # change of one normalised channel, or quaternion entry, that counts as a jump.
+    # train_share, validation_share: shares of the composites; the test set is the rest.
     train_share: Share = 0.6
     validation_share: Share = 0.2
 
 
 @dataclass(frozen=True)
 class FingerprintSettings:
-    """S1's VAE and ours (notebook 03).
+    """S1's VAE and ours (notebook 03)."""
 
-    Attributes
-    ----------
-    latent_dim : numbers in a fingerprint (S1 chose 256).
-    paper_depth : residual blocks of S1's network (its Table 3).
-    paper_width : channels of its first layer.
-    paper_hidden : size of the dense layers beside the latent space.
-    paper_alpha : weight of the cross-entropy against the spectral term (S1, equation 1).
-    paper_kl_weight : weight of the KL divergence, per number of the data; S1's loss has none.
-    paper_epochs, paper_batch_size : passes over the training set, volume elements a step.
-    paper_learning_rate, paper_weight_decay : of Adam with AMSGrad.
-    ours_heads : heads of attention of our network, of 32 features each.
-    ours_blocks : blocks of attention in its encoder, and in its decoder.
-    ours_epochs, ours_epochs_hexagonal : passes over the cubic tessellations, for either symmetry.
-    mixed_epochs : the same over the mixed ones, cubic.
-    ours_batch_size, ours_learning_rate : of AdamW with cosine decay.
-    evaluated : volume elements of each set in the tables.
-    """
-
-    latent_dim: Positive = 256
-    paper_depth: Literal["resnet12", "resnet18", "resnet34"] = "resnet12"
-    paper_width: Positive = 8
-    paper_hidden: Positive = 256
-    paper_alpha: Share = 0.999
-    paper_kl_weight: Rate = 0.0
+    latent_dim: Positive = 256  # numbers in a fingerprint (S1 chose 256).
+    paper_depth: Literal["resnet12", "resnet18", "resnet34"] = "resnet12"  # residual blocks of S1's network (its Table 3).
+    paper_width: Positive = 8  # channels of its first layer.
+    paper_hidden: Positive = 256  # size of the dense layers beside the latent space.
+    paper_alpha: Share = 0.999  # weight of the cross-entropy against the spectral term (S1, equation 1).
+    paper_kl_weight: Rate = 0.0  # weight of the KL divergence, per number of the data; S1's loss has none.
+    # paper_epochs, paper_batch_size: passes over the training set, volume elements a step.
     paper_epochs: Positive = 8
     paper_batch_size: Positive = 8
+    # paper_learning_rate, paper_weight_decay: of Adam with AMSGrad.
     paper_learning_rate: Rate = 1e-3
     paper_weight_decay: Rate = 1e-4
-    ours_heads: Positive = 4
-    ours_blocks: Positive = 3
+    ours_heads: Positive = 4  # heads of attention of our network, of 32 features each.
+    ours_blocks: Positive = 3  # blocks of attention in its encoder, and in its decoder.
+    # ours_epochs, ours_epochs_hexagonal: passes over the cubic tessellations, for either symmetry.
     ours_epochs: Positive = 24
     ours_epochs_hexagonal: Positive = 24
-    mixed_epochs: Positive = 10
+    mixed_epochs: Positive = 10  # the same over the mixed ones, cubic.
+    # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
     ours_learning_rate: Rate = 2e-3
-    evaluated: Positive = 6
+    evaluated: Positive = 6  # volume elements of each set in the tables.
 
 
 @dataclass(frozen=True)
 class LatentSettings:
-    """Latent space (notebook 04).
+    """Latent space (notebook 04)."""
 
-    Attributes
-    ----------
-    path_steps : volume elements decoded along a path between two.
-    components : principal components in which textures and morphologies are clustered (3 in S1).
-    neighbours : nearest neighbours that link fingerprints in the graph of spectral clustering.
-    fitted : training volume elements, at most, to which components and probes are fitted (20,000 in S1).
-    """
-
-    path_steps: Annotated[int, Between(2)] = 7
-    components: Positive = 3
-    neighbours: Positive = 10
-    fitted: Positive = 2000
+    path_steps: Annotated[int, Between(2)] = 7  # volume elements decoded along a path between two.
+    components: Positive = 3  # principal components in which textures and morphologies are clustered (3 in S1).
+    neighbours: Positive = 10  # nearest neighbours that link fingerprints in the graph of spectral clustering.
+    fitted: Positive = 2000  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
 
 
 @dataclass(frozen=True)
 class CrystalPlasticitySettings:
-    """Uniaxial tension of the hexagonal volume elements by crystal plasticity (notebook 05); the labels of 06.
+    """Uniaxial tension of the hexagonal volume elements by crystal plasticity (notebook 05); the labels of 06."""
 
-    Attributes
-    ----------
-    material : one of the package's (``Mg``, ``Cu``) or a DAMASK material file.
-    edge : voxels along each edge; volume elements of `polycrystals.edge` are sampled at regular distances.
-    axis : of the load.
-    strain : F - 1 along it at the end; negative for compression.
-    rate : of F in 1/s.
-    increments : equal time steps; curves have one point more.
-    scheme : discretisation, ``fourier`` (as DAMASK) or ``rotated``.
-    solver : this package's, or DAMASK's grid solver where one is installed.
-    chunk : volume elements simulated and saved at once.
-    """
-
-    material: str = "Mg"
+    material: str = "Mg"  # one of the package's (``Mg``, ``Cu``) or a DAMASK material file.
+    # edge: voxels along each edge; volume elements of `polycrystals.edge` are sampled at regular distances.
     edge: Annotated[int, Between(2, 256)] = 8
-    axis: Literal["x", "y", "z"] = "x"
-    strain: Annotated[float, Between(-0.2, 0.2)] = 0.01
-    rate: Annotated[float, Between(1e-9, 1e3)] = 1e-3
-    increments: Positive = 20
-    scheme: Literal["fourier", "rotated"] = "fourier"
-    solver: Literal["spectral", "damask"] = "spectral"
-    chunk: Positive = 16
+    axis: Literal["x", "y", "z"] = "x"  # of the load.
+    strain: Annotated[float, Between(-0.2, 0.2)] = 0.01  # F - 1 along it at the end; negative for compression.
+    rate: Annotated[float, Between(1e-9, 1e3)] = 1e-3  # of F in 1/s.
+    increments: Positive = 20  # equal time steps; curves have one point more.
+    scheme: Literal["fourier", "rotated"] = "fourier"  # discretisation, ``fourier`` (as DAMASK) or ``rotated``.
+    solver: Literal["spectral", "damask"] = "spectral"  # this package's, or DAMASK's grid solver where one is installed.
+    chunk: Positive = 16  # volume elements simulated and saved at once.
 
 
 @dataclass(frozen=True)
 class SurrogateSettings:
-    """Fingerprint to stress-strain curve (notebook 06).
+    """Fingerprint to stress-strain curve (notebook 06)."""
 
-    Attributes
-    ----------
-    modes : principal components of the curves that our Gaussian processes predict.
-    points : inducing points of a Gaussian process; with as many training samples or fewer it is exact.
-    paper_hidden : size of the hidden layer of S1's network.
-    paper_epochs, paper_batch_size : passes over the training set, samples a step.
-    paper_learning_rate, paper_weight_decay : of Adam.
-    """
-
-    modes: Positive = 4
-    points: Positive = 1000
-    paper_hidden: Positive = 512
+    modes: Positive = 4  # principal components of the curves that our Gaussian processes predict.
+    points: Positive = 1000  # inducing points of a Gaussian process; with as many training samples or fewer it is exact.
+    paper_hidden: Positive = 512  # size of the hidden layer of S1's network.
+    # paper_epochs, paper_batch_size: passes over the training set, samples a step.
     paper_epochs: Positive = 200
     paper_batch_size: Positive = 128
+    # paper_learning_rate, paper_weight_decay: of Adam.
     paper_learning_rate: Rate = 1e-3
     paper_weight_decay: Rate = 1e-5
 
 
 @dataclass(frozen=True)
 class ElasticitySettings:
-    """Effective stiffness of the composites, the labels of notebook 07.
+    """Effective stiffness of the composites, the labels of notebook 07."""
 
-    Attributes
-    ----------
-    cases : mean strains that are simulated: the three normal ones, which give C11, C22, C33, C12, C13 and C23, or all
-        six, which give every component for twice the work.
-    tolerance : of the out-of-balance forces, relative to those of a uniform strain.
-    chunk_voxels : voxels of the composites simulated and saved at once.
-    """
-
+    # cases: mean strains that are simulated: the three normal ones, which give C11, C22, C33, C12, C13 and C23, or all six,
+    # which give every component for twice the work.
     cases: Literal["normal", "all"] = "normal"
+    # tolerance: of the out-of-balance forces, relative to those of a uniform strain.
     tolerance: Annotated[float, Between(1e-8, 0.1)] = 1e-3
-    chunk_voxels: Positive = 400_000
+    chunk_voxels: Positive = 400_000  # voxels of the composites simulated and saved at once.
 
 
 @dataclass(frozen=True)
 class VAERegressionSettings:
-    """S2's forward and inverse model (notebook 07).
+    """S2's forward and inverse model (notebook 07)."""
 
-    Attributes
-    ----------
-    properties : components of the stiffness that are learnt; designs are asked for by the first, one of the diagonal. C44,
-        C55 and C66 need `elasticity.cases: all`.
-    latent_dim : numbers in a latent vector.
-    components : of the mixture prior.
-    width : channels of the first convolution; S2: 16.
-    hidden : size of the first dense layer; S2: 2048.
-    reconstruction : style loss on slices, or two-point statistics of the volume.
-    style_layers : of VGG19; S2 does not say which.
-    slices_per_axis : slices of each volume in the style loss; S2 takes all.
-    augment : turn, mirror and shift the training volumes.
-    normalise_style : divide the reconstruction loss by its value for unrelated volumes.
-    regression_multiplier, kl_multiplier : bring the terms of the loss to one scale.
-    regression_weight, kl_weight : importance of the terms.
-    epochs, cnn_epochs : passes over the training set, of VAE-regression and of the forward-only CNN.
-    batch_size, learning_rate, decay : of Adam.
-    patience : epochs without a better validation loss before training stops; null: never.
-    prior_steps : training of the generator alone at the end; S2 has none.
-    targets_gpa : wanted values of the first property, GPa.
-    refine_steps : of the search in latent space with the regressor.
-    refine_evaluations : simulations a design in the search for its volume fraction.
-    """
-
+    # properties: components of the stiffness that are learnt; designs are asked for by the first, one of the diagonal. C44, C55
+    # and C66 need `elasticity.cases: all`.
     properties: tuple[StiffnessComponent, ...] = ("C11",)
-    latent_dim: Positive = 16
-    components: Positive = 2
-    width: Positive = 4
-    hidden: Positive = 256
-    reconstruction: Literal["style", "two_point"] = "style"
-    style_layers: tuple[VGGLayer, ...] = ("conv1_1", "pool1")
-    slices_per_axis: Positive = 1
-    augment: bool = True
-    normalise_style: bool = True
+    latent_dim: Positive = 16  # numbers in a latent vector.
+    components: Positive = 2  # of the mixture prior.
+    width: Positive = 4  # channels of the first convolution; S2: 16.
+    hidden: Positive = 256  # size of the first dense layer; S2: 2048.
+    reconstruction: Literal["style", "two_point"] = "style"  # style loss on slices, or two-point statistics of the volume.
+    style_layers: tuple[VGGLayer, ...] = ("conv1_1", "pool1")  # of VGG19; S2 does not say which.
+    slices_per_axis: Positive = 1  # slices of each volume in the style loss; S2 takes all.
+    augment: bool = True  # turn, mirror and shift the training volumes.
+    normalise_style: bool = True  # divide the reconstruction loss by its value for unrelated volumes.
+    # regression_multiplier, kl_multiplier: bring the terms of the loss to one scale.
     regression_multiplier: Rate = 1.0
     kl_multiplier: Rate = 0.001
+    # regression_weight, kl_weight: importance of the terms.
     regression_weight: Rate = 3.0
     kl_weight: Rate = 1.0
+    # epochs, cnn_epochs: passes over the training set, of VAE-regression and of the forward-only CNN.
     epochs: Positive = 24
     cnn_epochs: Positive = 15
+    # batch_size, learning_rate, decay: of Adam.
     batch_size: Positive = 8
     learning_rate: Rate = 4e-3
     decay: Literal["constant", "cosine"] = "cosine"
-    patience: Positive | None = None
-    prior_steps: Count = 1000
-    targets_gpa: tuple[Rate, ...] = (10.0, 20.0, 30.0, 40.0, 60.0)
-    refine_steps: Count = 30
-    refine_evaluations: Positive = 3
+    patience: Positive | None = None  # epochs without a better validation loss before training stops; null: never.
+    prior_steps: Count = 1000  # training of the generator alone at the end; S2 has none.
+    targets_gpa: tuple[Rate, ...] = (10.0, 20.0, 30.0, 40.0, 60.0)  # wanted values of the first property, GPa.
+    refine_steps: Count = 30  # of the search in latent space with the regressor.
+    refine_evaluations: Positive = 3  # simulations a design in the search for its volume fraction.
 
 
 @dataclass(frozen=True)
 class TextureVAESettings:
-    """S3's TextureVAE (notebook 08).
+    """S3's TextureVAE (notebook 08)."""
 
-    Attributes
-    ----------
-    edge : pixels to which a patch's edge is reduced; a multiple of 16, 32 at least.
-    readout : what the trained layers of the encoder see of VGG19: its last maps at every place, as S3, or the mean of
-        each channel over the image.
-    layers : VGG19 layers of the style loss.
-    layer_weights : `equal`, as S3's equation stands, or by `variance`: each layer counts as much as it varies.
-    latent_dim : size of the latent vector.
-    width : channels of the decoder's first block.
-    kl_weight : weight of the Kullback-Leibler term.
-    test_samples : numbers of the images of which training sees no patch, from 0.
-    epochs, batch_size, learning_rate : training with Adam, the rate decaying to zero.
-    pairs : pairs of patches behind every mean similarity.
-    """
-
-    edge: Annotated[int, Between(32, 512)] = 48
+    edge: Annotated[int, Between(32, 512)] = 48  # pixels to which a patch's edge is reduced; a multiple of 16, 32 at least.
+    # readout: what the trained layers of the encoder see of VGG19: its last maps at every place, as S3, or the mean of each
+    # channel over the image.
     readout: Literal["last_maps", "channel_means"] = "channel_means"
-    layers: tuple[VGGLayer, ...] = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+    layers: tuple[VGGLayer, ...] = ("conv1_1", "pool1", "pool2", "pool3", "pool4")  # VGG19 layers of the style loss.
+    # layer_weights: `equal`, as S3's equation stands, or by `variance`: each layer counts as much as it varies.
     layer_weights: Literal["equal", "variance"] = "variance"
-    latent_dim: Positive = 16
-    width: Literal[16, 32, 64, 128, 256, 512] = 128
-    kl_weight: Rate = 0.01
-    test_samples: tuple[Count, ...] = (1, 10)
+    latent_dim: Positive = 16  # size of the latent vector.
+    width: Literal[16, 32, 64, 128, 256, 512] = 128  # channels of the decoder's first block.
+    kl_weight: Rate = 0.01  # weight of the Kullback-Leibler term.
+    test_samples: tuple[Count, ...] = (1, 10)  # numbers of the images of which training sees no patch, from 0.
+    # epochs, batch_size, learning_rate: training with Adam, the rate decaying to zero.
     epochs: Positive = 10
     batch_size: Positive = 4
     learning_rate: Rate = 3e-3
-    pairs: Positive = 16
+    pairs: Positive = 16  # pairs of patches behind every mean similarity.
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,7 @@ def style() -> None:
 
 
 def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
-    """Table for a notebook: numbers to three significant digits, None as a dash.
-
-    Parameters
-    ----------
-    rows : one sequence of texts and numbers a row, as long as `columns`.
-    caption : what it shows, at which scale; Markdown.
-    """
+    """Table for a notebook: numbers to three significant digits, None as a dash; the caption, in Markdown, above it."""
     from IPython.display import Markdown
 
     if any(len(row) != len(columns) for row in rows):
@@ -67,6 +61,4 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
 def _entry(value) -> str:
     if value is None:
         return "–"
-    if isinstance(value, str | int):
-        return str(value)
-    return f"{value:.3g}"
+    return str(value) if isinstance(value, str | int) else f"{value:.3g}"

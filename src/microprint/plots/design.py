@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,12 +14,9 @@ from microprint.plots import PALETTE
 
 
 def targets(target: np.ndarray, achieved: Mapping[str, np.ndarray], quantity: str, colours: Mapping[str, str] = {}) -> Figure:
-    """Achieved, by simulation, against wanted values, with a band of 10 %.
+    """Achieved, by simulation, against wanted values (T,), with a band of 10 %.
 
-    Parameters
-    ----------
-    target : (T,) wanted values.
-    achieved : name of the method to (T, k) values of its k designs for each target.
+    Achieved are (T, k) values by the name of the method: of its k designs for each target.
     """
     figure, ax = plt.subplots(figsize=(4.6, 3.4))
     ends = np.array([target.min() * 0.8, target.max() * 1.2])
@@ -32,12 +30,11 @@ def targets(target: np.ndarray, achieved: Mapping[str, np.ndarray], quantity: st
     return figure
 
 
-def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6) -> Figure:
-    """Three faces of two-phase volumes (n, n, n), the hard phase dark, in an isometric view from (1, 1, 1)."""
+def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
+    """Three faces of two-phase volumes (n, n, n), the hard phase dark, in an isometric view from (1, 1, 1); six a row."""
+    columns = min(6, len(volumes))
     rows = -(-len(volumes) // columns)
-    figure, axes = plt.subplots(
-        rows, min(columns, len(volumes)), squeeze=False, figsize=(1.5 * min(columns, len(volumes)), 1.75 * rows)
-    )
+    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=(1.5 * columns, 1.75 * rows))
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, volume, title in zip(axes.flat, volumes, titles):
@@ -59,19 +56,15 @@ def _cube(ax: Axes, volume: np.ndarray) -> None:
 
 
 def mixture_path(target: np.ndarray, weight: np.ndarray, fraction: np.ndarray, quantity: str) -> Figure:
-    """What the components of the prior offer along the targets: their weights, and the volume fraction of their designs.
+    """What the components of the prior offer along the targets (T,): their weights, and the volume fraction of their designs.
 
-    Parameters
-    ----------
-    target : (T,); weight, fraction : (T, K), at each target the likeliest component first.
+    Both are (T, K), at each target the likeliest component first.
     """
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.6))
     for k in range(weight.shape[1]):
-        colour = [PALETTE["ours"], PALETTE["paper"], PALETTE["linear"]][k % 3]
-        axes[0].plot(
-            target, weight[:, k], "o-", ms=3, color=colour, label=("likeliest", "second", "third")[k] if k < 3 else None
-        )
-        axes[1].plot(target, 100 * fraction[:, k], "o-", ms=3, color=colour)
+        line = {"ms": 3, "color": PALETTE[("ours", "paper", "linear")[k % 3]]}
+        axes[0].plot(target, weight[:, k], "o-", label=("likeliest", "second", "third")[k] if k < 3 else None, **line)
+        axes[1].plot(target, 100 * fraction[:, k], "o-", **line)
     axes[0].set(xlabel=f"target {quantity}", ylabel="probability", ylim=(-0.03, 1.03))
     axes[1].set(xlabel=f"target {quantity}", ylabel="hard phase of the design (%)")
     axes[0].legend(fontsize=7)
@@ -80,13 +73,12 @@ def mixture_path(target: np.ndarray, weight: np.ndarray, fraction: np.ndarray, q
 
 def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Figure:
     """Simulated curves (k, T) in MPa, and predicted ones with their 90 % interval, one panel each."""
+    percent = 100 * strain
     figure, axes = plt.subplots(1, len(simulated), figsize=(2.4 * len(simulated), 2.5), sharex=True, sharey=True, squeeze=False)
     for ax, truth, line, width in zip(axes[0], simulated, mean, 1.645 * std):
-        ax.fill_between(
-            100 * strain, line - width, line + width, color=PALETTE["light"], alpha=0.4, lw=0, label="90 % interval"
-        )
-        ax.plot(100 * strain, line, color=PALETTE["ours"], label="surrogate")
-        ax.plot(100 * strain, truth, color=PALETTE["reference"], lw=1, ls="--", label="simulation")
+        ax.fill_between(percent, line - width, line + width, color=PALETTE["light"], alpha=0.4, lw=0, label="90 % interval")
+        ax.plot(percent, line, color=PALETTE["ours"], label="surrogate")
+        ax.plot(percent, truth, color=PALETTE["reference"], lw=1, ls="--", label="simulation")
         ax.set(xlabel="strain (%)")
     axes[0, 0].set_ylabel("stress along the load (MPa)")
     axes[0, 0].legend(fontsize=7)
@@ -96,18 +88,9 @@ def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray
 def bounds(fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: Mapping[str, np.ndarray], name: str) -> Figure:
     """Simulated component in GPa against the hard phase's share (N,), between `composites.bounds` at shares (M,)."""
     figure, ax = plt.subplots(figsize=(4.6, 3.2))
-    ax.fill_between(
-        100 * share, limits["reuss"], limits["voigt"], color=PALETTE["constant"], alpha=0.15, lw=0, label="Reuss to Voigt"
-    )
-    ax.fill_between(
-        100 * share,
-        limits["hs_lower"],
-        limits["hs_upper"],
-        color=PALETTE["light"],
-        alpha=0.3,
-        lw=0,
-        label="Hashin-Shtrikman (isotropic)",
-    )
+    band = partial(ax.fill_between, 100 * share, lw=0)
+    band(limits["reuss"], limits["voigt"], color=PALETTE["constant"], alpha=0.15, label="Reuss to Voigt")
+    band(limits["hs_lower"], limits["hs_upper"], color=PALETTE["light"], alpha=0.3, label="Hashin-Shtrikman (isotropic)")
     ax.plot(100 * fraction, values, "o", ms=2.5, alpha=0.7, color=PALETTE["ours"], label="simulated")
     ax.set(xlabel="hard phase (%)", ylabel=f"{name} (GPa)", yscale="log")
     ax.legend(fontsize=7)

@@ -20,31 +20,19 @@ STEPS = 101  # on a path, ends included
 
 
 class Explorer:
-    """Volume elements decoded along paths between known fingerprints.
+    """Volume elements decoded along paths between known fingerprints z, (N, d) of each set.
 
-    Parameters
-    ----------
-    decode : orientations (B, n, n, n, 4) of fingerprints (B, d), `Fingerprint.decode`.
-    z : fingerprints (N, d) of each set.
-    symmetry : of the crystals.
+    `decode` gives the orientations (B, n, n, n, 4) of fingerprints (B, d), as `Fingerprint.decode` does.
     """
 
     def __init__(self, decode: Callable[[Tensor], Tensor], z: Mapping[str, Tensor], symmetry: str) -> None:
         self.decode, self.z, self.symmetry = decode, z, symmetry
 
     def picture(self, start: End, end: End, share: float = 0.5, path: str = "spherical", height: float = 0.5) -> Figure:
-        """The section z = height of the decoded start, of the place on the path, and of the end.
+        """The section z = height of the decoded start, of what lies on the path, "linear" or "spherical", and of the end.
 
-        Parameters
-        ----------
-        share : of the way from start to end, 0 to 1.
-        path : "linear" or "spherical".
-        height : of the section, as a share of the volume element's edge, 0 to 1.
-
-        Raises
-        ------
-        UserError
-            If there is no such volume element or path.
+        The height is a share of the volume element's edge, `share` one of the way from start to end. Raises `UserError` if
+        there is no such volume element or path.
         """
         ends = self._fingerprint(start), self._fingerprint(end)
         if path not in PATHS:
@@ -85,7 +73,9 @@ class Explorer:
             for side in ("from", "to"):
                 controls[f"{side}_number"].max = len(self.z[chosen[f"{side}_set"]]) - 1
             ends = [(chosen[f"{side}_set"], controls[f"{side}_number"].value) for side in ("from", "to")]
-            image.value = png(self.picture(*ends, chosen["share"], chosen["path"], chosen["height"]))
+            png = io.BytesIO()
+            self.picture(*ends, chosen["share"], chosen["path"], chosen["height"]).savefig(png, format="png")
+            image.value = png.getvalue()
 
         update()
         for control in controls.values():
@@ -105,13 +95,6 @@ class Explorer:
     def _fingerprint(self, end: End) -> Tensor:
         name, number = end
         if name not in self.z or not 0 <= number < len(self.z[name]):
-            sizes = ", ".join(f"{known} 0 to {len(known_fingerprints) - 1}" for known, known_fingerprints in self.z.items())
+            sizes = ", ".join(f"{known} 0 to {len(z) - 1}" for known, z in self.z.items())
             raise UserError(f"there is no volume element {name} {number}", "explorer", f"Use one of {sizes}")
         return self.z[name][number]
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

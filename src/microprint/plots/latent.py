@@ -26,13 +26,7 @@ def orientation_slice(ax: Axes, orientations: Tensor, symmetry: str) -> None:
 
 
 def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry: str) -> Figure:
-    """The middle section of one volume element and of its reconstructions, with the error of each below.
-
-    Parameters
-    ----------
-    truth : (n, n, n, 4) orientations.
-    models : reconstruction (n, n, n, 4) of each model.
-    """
+    """The middle section of one volume element (n, n, n, 4) and of its reconstructions, with the error of each below."""
     figure, axes = plt.subplots(2, len(models) + 1, figsize=(1.6 * (len(models) + 1.4), 3.4), squeeze=False)
     orientation_slice(axes[0, 0], truth, symmetry)
     axes[0, 0].set_title("volume element")
@@ -50,14 +44,7 @@ def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry:
 
 
 def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str], levels: Mapping[str, float]) -> Figure:
-    """Numbers along paths, a panel each.
-
-    Parameters
-    ----------
-    curves : by panel and by path, (steps,) each.
-    labels : of the panels' axes.
-    levels : what real volume elements have, for some of the panels.
-    """
+    """Numbers (steps,) by panel and by path, a panel each; `levels` is what real volume elements have, for some panels."""
     figure, axes = plt.subplots(1, len(curves), figsize=(2.5 * len(curves), 2.5), squeeze=False)
     for ax, (panel, paths) in zip(axes[0], curves.items(), strict=True):
         for color, (name, values) in zip(COLOURS, paths.items(), strict=False):
@@ -86,13 +73,10 @@ def rows_of_slices(rows: Mapping[str, tuple[Tensor, Sequence[str]]], symmetry: s
 
 
 def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tensor, Tensor], symmetry: str) -> Figure:
-    """What one seed of a fingerprint decides.
+    """What one seed of a fingerprint, whose anchor is voxel (0, 0, 0), decides.
 
-    Parameters
-    ----------
-    before, after : (n, n, n, 4) one decoded volume element, and with one seed exchanged whose anchor is voxel (0, 0, 0).
-    mean : (n, n, n) mean response in degrees, the anchor of the exchanged seed in voxel (0, 0, 0).
-    curve : distances between seeds, mean responses there in degrees.
+    A decoded volume element (n, n, n, 4) before and after the seed is exchanged; the mean response (n, n, n) in degrees; and
+    the mean responses by distance, a curve of two (m,).
     """
     figure, axes = plt.subplots(1, 4, figsize=(8.2, 2.1), width_ratios=(1, 1, 1.25, 1.4))
     middle = len(mean) // 2
@@ -110,19 +94,18 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
     return figure
 
 
-def scatter_sets(ax: Axes, sets: Mapping[str, Tensor], background: Tensor, axes_shown: Sequence[int] = (0, 1)) -> None:
-    """Sets of points on two principal components, over the training set in grey; points (N, at least 2).
+def scatter_sets(ax: Axes, sets: Mapping[str, Tensor], background: Tensor) -> None:
+    """Sets of points on the first two principal components, over the training set in grey; points (N, at least 2).
 
     Axes are a unit long or more: a model whose fingerprints have collapsed into one shows a point.
     """
-    first, second = axes_shown
-    ax.scatter(background[:, first], background[:, second], s=4, color="0.8", label="training", zorder=0)
+    ax.scatter(background[:, 0], background[:, 1], s=4, color="0.8", label="training", zorder=0)
     for color, (name, points) in zip(COLOURS, sets.items(), strict=False):
-        ax.scatter(points[:, first], points[:, second], s=9, color=color, label=name)
+        ax.scatter(points[:, 0], points[:, 1], s=9, color=color, label=name)
     for low, high, limits in ((*ax.get_xlim(), ax.set_xlim), (*ax.get_ylim(), ax.set_ylim)):
         middle, half = (low + high) / 2, max((high - low) / 2, 0.5)
         limits(middle - half, middle + half)
-    ax.set(xlabel=f"principal component {first + 1}", ylabel=f"principal component {second + 1}")
+    ax.set(xlabel="principal component 1", ylabel="principal component 2")
     ax.legend(fontsize=7, markerscale=1.5)
 
 
@@ -149,10 +132,8 @@ def confusion_matrix(ax: Axes, table: Tensor, names: Sequence[str], title: str) 
 def seed_sections(drawn: Mapping[str, Tensor], places: Mapping[str, Tensor], symmetry: str) -> Figure:
     """The middle section of one volume element, as it is and as its seeds draw it at several resolutions.
 
-    Parameters
-    ----------
-    drawn : (n, n, n, 4) orientations by title, of any n each.
-    places : points (M, 3) in edges by label; those near the section are marked on the last panel.
+    Orientations (n, n, n, 4) by title, of any n each; points (M, 3) in edges by label, of which those near the section are
+    marked on the last panel.
     """
     figure, axes = plt.subplots(1, len(drawn) + 1, figsize=(1.9 * len(drawn) + 1.4, 2.2), width_ratios=[1] * len(drawn) + [0.7])
     for ax, (title, field) in zip(axes, drawn.items(), strict=False):

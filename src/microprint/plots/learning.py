@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -16,37 +15,23 @@ from microprint.plots import PALETTE
 COLOURS = list(PALETTE.values())
 
 
-def learning_curve(
-    ax: Axes, history: Sequence[Mapping[str, float]], term: str = "loss", *, color: str | None = None, label: str | None = None
-) -> None:
-    """One term of a training history against the epoch: training dashed, validation solid."""
-    epochs = [row["epoch"] for row in history]
-    color = color or PALETTE["ours"]
-    for part, line in (("train", "--"), ("validation", "-")):
-        values = [row.get(f"{part}_{term}", np.nan) for row in history]
-        name = f"{label}, {part}" if label else part
-        ax.plot(epochs, values, line, color=color, label=name, marker="." if len(epochs) < 15 else "")
-    ax.set_xlabel("epoch")
-    # What has been drawn so far must show: a bound in nats can be negative.
-    positive = all(np.nanmin(line.get_ydata()) > 0 for line in ax.lines)
-    ax.set_yscale("log" if positive else "linear")
-
-
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], terms: Mapping[str, str]) -> Figure:
-    """A panel a term, a colour a model.
+    """Training histories, training dashed, validation solid: a panel a term, a colour a model, from the palette by its name.
 
-    Parameters
-    ----------
-    histories : training history of each model; a model whose name is in the palette takes its colour.
-    terms : axis label, with unit, of each term, e.g. ``{"kl": "KL divergence / nat"}``; models without it are left out.
+    Terms have axis labels with units, e.g. ``{"kl": "KL divergence / nat"}``; models without a term are left out.
     """
     figure, axes = plt.subplots(1, len(terms), figsize=(2.8 * len(terms), 2.7), squeeze=False)
     for ax, (term, label) in zip(axes[0], terms.items(), strict=True):
         for number, (name, history) in enumerate(histories.items()):
             if f"train_{term}" in history[0]:
-                color = PALETTE.get(name, COLOURS[number % len(COLOURS)])
-                learning_curve(ax, history, term, color=color, label=name)
-        ax.set_ylabel(label)
+                epochs = [row["epoch"] for row in history]
+                color, marker = PALETTE.get(name, COLOURS[number % len(COLOURS)]), "." if len(history) < 15 else ""
+                for part, line in (("train", "--"), ("validation", "-")):
+                    values = [row.get(f"{part}_{term}", np.nan) for row in history]
+                    ax.plot(epochs, values, line, color=color, label=f"{name}, {part}", marker=marker)
+        # A bound in nats can be negative, and must show.
+        positive = all(np.nanmin(line.get_ydata()) > 0 for line in ax.lines)
+        ax.set(xlabel="epoch", ylabel=label, yscale="log" if positive else "linear")
         ax.xaxis.get_major_locator().set_params(integer=True)
     fullest = max(axes[0], key=lambda ax: len(ax.lines))
     figure.legend(*fullest.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
@@ -56,14 +41,9 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], term
 def parity(
     models: Mapping[str, tuple[ArrayLike, ArrayLike]], quantity: str, colours: Mapping[str, str] = {}, truth: str = "simulated"
 ) -> Figure:
-    """Predicted against true values, a panel a model.
+    """True and predicted values (N,) of a quantity, in the unit that its name states, a panel a model.
 
-    Parameters
-    ----------
-    models : by name: true and predicted values, (N,) each, in the unit that `quantity` states.
-    quantity : what it is, with its unit.
-    colours : keys of the palette by name of the model.
-    truth : how the true values were come by.
+    Colours are keys of the palette; `truth` says how the true values were come by.
     """
     figure, axes = plt.subplots(1, len(models), figsize=(2.5 * len(models), 2.7), sharex=True, sharey=True, squeeze=False)
     values = np.concatenate([np.ravel(part) for pair in models.values() for part in pair])

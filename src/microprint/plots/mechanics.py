@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,32 +13,21 @@ from matplotlib.figure import Figure
 from microprint.plots import PALETTE
 
 
-def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, label: str, ax: Axes | None = None) -> Figure:
-    """Stress-strain curves coloured by a number of each volume element, with their mean.
-
-    Parameters
-    ----------
-    strain : (T,) percent.   stress : (N, T) MPa.
-    values : (N,) what colours a curve; `label` names it in the colour bar.
-    """
-    ax = ax or plt.subplots(figsize=(4.6, 3.2))[1]
+def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, label: str) -> Figure:
+    """Stress-strain curves, (T,) percent and (N, T) MPa, and their mean; coloured by values (N,) that `label` names."""
+    figure, ax = plt.subplots(figsize=(4.6, 3.2))
     norm = Normalize(values.min(), values.max())
     for curve, value in zip(stress, values):
         ax.plot(strain, curve, color=plt.cm.viridis(norm(value)), lw=0.7, alpha=0.8)
     ax.plot(strain, stress.mean(0), color=PALETTE["reference"], lw=2, label=f"mean of {len(stress)}")
-    ax.figure.colorbar(plt.cm.ScalarMappable(norm), ax=ax, label=label)
+    figure.colorbar(plt.cm.ScalarMappable(norm), ax=ax, label=label)
     ax.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None))
     ax.legend(loc="lower right")
-    return ax.figure
+    return figure
 
 
 def against_reference(strain: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Our curves over a reference's, and the relative difference below.
-
-    Parameters
-    ----------
-    strain : (T,) percent.   curves : name to (ours, reference), (T,) MPa each.
-    """
+    """Our curves over a reference's, (T,) MPa each, against strain in percent, and the relative difference below."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 4.6), sharex=True, height_ratios=(3, 2))
     for (name, (ours, reference)), color in zip(curves.items(), PALETTE.values()):
         above.plot(strain, reference, "o", color=color, ms=4, mfc="none")
@@ -53,16 +42,10 @@ def against_reference(strain: np.ndarray, curves: Mapping[str, tuple[np.ndarray,
 
 
 def stress_slice(grain_ids: np.ndarray, field: np.ndarray, title: str, edge_um: float) -> Figure:
-    """Mid-plane z of a scalar stress field with its grain boundaries, and the field's histogram.
-
-    Parameters
-    ----------
-    grain_ids : (n, n, n).   field : (n, n, n) MPa.   edge_um : of the volume element.
-    """
+    """Mid-plane z of a scalar stress field (n, n, n) in MPa with its grain boundaries, and the field's histogram."""
     n = len(grain_ids)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2), width_ratios=(1.1, 1))
-    extent = (0, edge_um, 0, edge_um)
-    image = left.imshow(field[:, :, n // 2].T, origin="lower", extent=extent, cmap="magma")
+    image = left.imshow(field[:, :, n // 2].T, origin="lower", extent=(0, edge_um, 0, edge_um), cmap="magma")
     figure.colorbar(image, ax=left, label=f"{title} (MPa)")
     _boundaries(left, grain_ids[:, :, n // 2], edge_um / n)
     left.set(xlabel="x (µm)", ylabel="y (µm)")
@@ -85,7 +68,7 @@ def _boundaries(ax: Axes, ids: np.ndarray, voxel: float) -> None:
 def convergence(evaluations: np.ndarray, linear: np.ndarray, cutbacks: np.ndarray) -> Figure:
     """Histograms (N,) of the solver's work for each volume element."""
     figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.2), sharey=True)
-    labels: Sequence[str] = ("evaluations of the law", "linear iterations", "halved steps")
+    labels = ("evaluations of the law", "linear iterations", "halved steps")
     for ax, values, label in zip(panels, (evaluations, linear, cutbacks), labels):
         low, high = int(values.min()), int(values.max())
         ax.hist(values, bins=np.linspace(low - 0.5, high + 0.5, min(high - low + 1, 25) + 1), color=PALETTE["ours"])

@@ -29,30 +29,16 @@ def ipf_colours(quaternion: np.ndarray, symmetry: str, axis: str = "x") -> np.nd
     known = np.isfinite(quaternion).all(-1)
     colours = np.ones((*quaternion.shape[:-1], 3))
     if known.any():
-        direction = np.eye(3)["xyz".index(axis)]
-        crystal = damask.Orientation(rotation=_unit(quaternion[known]), family=symmetry)
-        colours[known] = crystal.IPF_color(direction)
+        q = quaternion[known].astype(np.float64)  # damask demands double precision, length 1 and w >= 0
+        q = q / np.linalg.norm(q, axis=-1, keepdims=True) * np.where(q[..., :1] < 0, -1, 1)
+        colours[known] = damask.Orientation(rotation=q, family=symmetry).IPF_color(np.eye(3)["xyz".index(axis)])
     return colours
 
 
-def slices(
-    fields: Sequence[np.ndarray],
-    titles: Sequence[str],
-    symmetry: str,
-    *,
-    edge_m: float,
-    axis: str = "x",
-    figure: Figure | None = None,
-) -> Figure:
-    """Middle sections z = const of voxel orientations (n, n, n, 4), IPF-coloured, with the colour key at the right.
-
-    Parameters
-    ----------
-    edge_m : edge of the volume elements in metres; the axes are in micrometres.
-    axis : sample direction of the colours.
-    """
-    figure = figure or plt.figure(figsize=(1.75 * len(fields) + 1.6, 2.1))
-    axes = figure.subplots(1, len(fields) + 1, width_ratios=[*[1] * len(fields), 0.8])
+def slices(fields: Sequence[np.ndarray], titles: Sequence[str], symmetry: str, *, edge_m: float, axis: str = "x") -> Figure:
+    """Middle sections z = const of voxel orientations (n, n, n, 4), IPF-coloured for a sample axis, and the colour key."""
+    count = len(fields)
+    figure, axes = plt.subplots(1, count + 1, figsize=(1.75 * count + 1.6, 2.1), width_ratios=[*[1] * count, 0.8])
     for ax, field, title in zip(axes[:-1], fields, titles):
         show_section(ax, ipf_colours(field[:, :, field.shape[2] // 2], symmetry, axis), edge_m * 1e6)
         ax.set_title(title)
@@ -68,26 +54,29 @@ def show_section(ax: Axes, colours: np.ndarray, edge_um: float) -> None:
     ax.grid(False)
 
 
-def colour_key(ax: Axes, symmetry: str, axis: str = "x", pixels: int = 160) -> None:
+def colour_key(ax: Axes, symmetry: str, axis: str = "x") -> None:
     """Standard triangle of the stereographic projection, coloured as in `ipf_colours`."""
     import damask
 
     corners = [np.array(vector) / np.linalg.norm(vector) for vector, _ in _TRIANGLE[symmetry]]
     flat = np.array([_stereographic(corner) for corner in corners])
-    u, v = np.meshgrid(np.linspace(0, flat[:, 0].max(), pixels), np.linspace(0, flat[:, 1].max(), pixels))
+    width, height = flat.max(0)
+    u, v = np.meshgrid(np.linspace(0, width, 160), np.linspace(0, height, 160))
     square = u**2 + v**2
     directions = np.stack([2 * u, 2 * v, 1 - square], -1) / (1 + square)[..., None]
-    inside = _inside_triangle(directions, corners)
+    # The corners go round the triangle against the clock.
+    normals = [np.cross(corners[i], corners[(i + 1) % 3]) for i in range(3)]
+    inside = np.all([directions @ normal >= -1e-9 for normal in normals], axis=0)
     colours = np.ones((*u.shape, 3))
     colours[inside] = damask.Orientation(family=symmetry).IPF_color(directions[inside])
-    ax.imshow(colours, origin="lower", extent=(0, flat[:, 0].max(), 0, flat[:, 1].max()))
+    ax.imshow(colours, origin="lower", extent=(0, width, 0, height))
     for (x, y), (_, name), vertical in zip(flat, _TRIANGLE[symmetry], ("top", "top", "bottom")):
         ax.annotate(name, (x, y), ha="center", va=vertical, fontsize=7, annotation_clip=False)
     ax.set_title(f"sample {axis}", fontsize=8, pad=14)
     ax.set_axis_off()
 
 
-def cube(ax: Axes3D, field: np.ndarray, symmetry: str, *, edge_m: float, axis: str = "x") -> None:
+def cube(ax: Axes3D, field: np.ndarray, symmetry: str, *, edge_m: float) -> None:
     """Three visible faces of a volume element (n, n, n, 4), IPF-coloured, on a 3D axis; micrometres."""
     n, edge = len(field), edge_m * 1e6
     grid = np.linspace(0, edge, n + 1)
@@ -95,7 +84,7 @@ def cube(ax: Axes3D, field: np.ndarray, symmetry: str, *, edge_m: float, axis: s
     top = np.full_like(a, edge)
     faces = [((a, b, top), field[:, :, -1]), ((top, a, b), field[-1]), ((a, 0 * top, b), field[:, 0])]
     for (x, y, z), values in faces:
-        ax.plot_surface(x, y, z, facecolors=ipf_colours(values, symmetry, axis), rstride=1, cstride=1, shade=False)
+        ax.plot_surface(x, y, z, facecolors=ipf_colours(values, symmetry), rstride=1, cstride=1, shade=False)
     ax.set(xlabel="x / µm", ylabel="y / µm", zlabel="z / µm", box_aspect=(1, 1, 1))
     ax.view_init(elev=25, azim=-55)
 
@@ -112,8 +101,9 @@ def phases(phase: np.ndarray, titles: Sequence[str]) -> Figure:
     return figure
 
 
-def micrographs(images: Sequence[np.ndarray], titles: Sequence[str], pixel_m: float, columns: int = 4) -> Figure:
-    """Grey images, axes in micrometres."""
+def micrographs(images: Sequence[np.ndarray], titles: Sequence[str], pixel_m: float) -> Figure:
+    """Grey images, four a row, axes in micrometres."""
+    columns = 4
     rows = math.ceil(len(images) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 1.75 * rows), sharex=True, sharey=True, squeeze=False)
     for ax, image, title in zip(axes.flat, images, titles):
@@ -121,10 +111,8 @@ def micrographs(images: Sequence[np.ndarray], titles: Sequence[str], pixel_m: fl
         ax.imshow(image, cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, extent=(0, width, height, 0))
         ax.set_title(title, fontsize=8)
         ax.grid(False)
-    for ax in axes[-1]:
-        ax.set_xlabel("x / µm")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("y / µm")
+    plt.setp(axes[-1], xlabel="x / µm")
+    plt.setp(axes[:, 0], ylabel="y / µm")
     return figure
 
 
@@ -143,12 +131,9 @@ def pole_figure(ax: Axes, quaternion: np.ndarray, symmetry: str, pole: Sequence[
 
 
 def size_distribution(ratios: dict[str, np.ndarray], spread: float) -> Figure:
-    """Histograms of grain diameters over their set's mean, beside the log-normal law they were drawn from.
+    """Histograms by set of grain diameters over the mean asked for, beside the log-normal law they were drawn from.
 
-    Parameters
-    ----------
-    ratios : by set: diameters over the mean diameter asked for.
-    spread : standard deviation of the logarithm in that law.
+    `spread` is the standard deviation of the logarithm in that law.
     """
     figure, ax = plt.subplots(figsize=(5.2, 2.8))
     bins = np.linspace(0.5, 1.5, 41)
@@ -163,12 +148,9 @@ def size_distribution(ratios: dict[str, np.ndarray], spread: float) -> Figure:
 
 
 def shares(shares_pct: dict[str, np.ndarray], thresholds: np.ndarray, marked: float) -> Figure:
-    """Share of near pairs whose largest change of a channel exceeds a threshold, for several representations.
+    """Per cent of near pairs whose largest change of a channel exceeds each threshold, by representation.
 
-    Parameters
-    ----------
-    shares_pct : by representation: per cent of pairs, as long as `thresholds`.
-    marked : threshold of the table, drawn as a line.
+    The marked threshold, drawn as a line, is the one of the table.
     """
     figure, ax = plt.subplots(figsize=(5.2, 2.8))
     for name, values in shares_pct.items():
@@ -181,12 +163,9 @@ def shares(shares_pct: dict[str, np.ndarray], thresholds: np.ndarray, marked: fl
 
 
 def jumps(channels: dict[str, tuple[np.ndarray, np.ndarray]], angle: np.ndarray) -> Figure:
-    """Channels along a turn of a crystal about one axis, one panel for each representation.
+    """Channels along a turn of a crystal by angles (T,) in degrees about one axis, one panel for each representation.
 
-    Parameters
-    ----------
-    channels : by title: values (T, k) along the path and their names, (k,); no names where there are none.
-    angle : degrees turned, (T,).
+    By title: values (T, k) along the path and their names, (k,) or none.
     """
     figure, axes = plt.subplots(1, len(channels), figsize=(2.9 * len(channels), 2.6), squeeze=False)
     for ax, (title, (values, names)) in zip(axes[0], channels.items()):
@@ -201,15 +180,3 @@ def jumps(channels: dict[str, tuple[np.ndarray, np.ndarray]], angle: np.ndarray)
 def _stereographic(direction: np.ndarray) -> np.ndarray:
     """Projection (..., 2) of unit vectors of the upper half space."""
     return direction[..., :2] / (1 + direction[..., 2:])
-
-
-def _inside_triangle(directions: np.ndarray, corners: Sequence[np.ndarray]) -> np.ndarray:
-    """Which directions lie in a spherical triangle whose corners go round against the clock."""
-    normals = [np.cross(corners[i], corners[(i + 1) % 3]) for i in range(3)]
-    return np.all([directions @ normal >= -1e-9 for normal in normals], axis=0)
-
-
-def _unit(quaternion: np.ndarray) -> np.ndarray:
-    """Quaternions of double precision, exactly of length 1, w >= 0, as damask demands."""
-    q = quaternion.astype(np.float64)
-    return q / np.linalg.norm(q, axis=-1, keepdims=True) * np.where(q[..., :1] < 0, -1, 1)

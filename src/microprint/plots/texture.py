@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 from microprint.plots import PALETTE
 
 
-def image_grid(images: ArrayLike, titles: Sequence[str] = (), columns: int = 6) -> Figure:
-    """Grey images (N, h, w) in [0, 1], row by row, on one grey scale."""
-    images = np.asarray(images)
+def image_grid(images: ArrayLike, titles: Sequence[str] = ()) -> Figure:
+    """Grey images (N, h, w) in [0, 1], six a row, on one grey scale."""
+    images, columns = np.asarray(images), 6
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(7.0, rows * (7.0 / columns + (0.25 if titles else 0))), squeeze=False)
     for ax in axes.flat:

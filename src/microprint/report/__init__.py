@@ -15,7 +15,7 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
 from microprint import store
-from microprint.study import Run
+from microprint.study.run import Run
 
 FOLDER = Path(__file__).parent
 # Code is set apart so that dollar signs in it are not taken for mathematics.
@@ -39,10 +39,8 @@ def write_report(run: Run) -> Path:
         if (run.folder / name).is_file():
             shutil.copy2(run.folder / name, target)
     models = _save_models(run.folder / "artifacts", target / "models")
-    page = _render(
-        "index.html.j2", entries=entries, models=models, run=run.params.run, environment=store.environment(), at=store.now()
-    )
-    return _save(target / "index.html", page)
+    facts = {"run": run.params.run, "environment": store.environment(), "at": store.now()}
+    return _save(target / "index.html", _render("index.html.j2", entries=entries, models=models, **facts))
 
 
 def _save_models(artifacts: Path, target: Path) -> list[str]:
@@ -104,13 +102,8 @@ def _write_page(notebook: nbformat.NotebookNode, entry: dict[str, Any], entries:
     exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
-    page = _render(
-        "page.html.j2",
-        entry=entry,
-        entries=entries,
-        body=formulas.put_back(body),
-        highlighting=HtmlFormatter().get_style_defs(".highlight"),
-    )
+    style = HtmlFormatter().get_style_defs(".highlight")
+    page = _render("page.html.j2", entry=entry, entries=entries, body=formulas.put_back(body), highlighting=style)
     _save(target / f"{entry['name']}.html", page)
 
 
@@ -138,9 +131,8 @@ class Formulas:
 
 
 def _render(template: str, **context: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    loader = jinja2.FileSystemLoader(FOLDER)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template(template).render(css=(FOLDER / "style.css").read_text(), **context)
 
 

@@ -24,18 +24,11 @@ READERS = ("open", "path", "load_json")  # methods of `Notebook` that read an ar
 
 @dataclass(frozen=True)
 class NotebookSource:
-    """A numbered notebook as it stands in the repository.
+    """A numbered notebook as it stands in the repository."""
 
-    Attributes
-    ----------
-    number, path : e.g. ``"03"`` and its ``.ipynb``.
-    cells : source of its code cells; the one that holds the parameters is `parameters`.
-    """
-
-    number: str
-    path: Path
-    cells: tuple[str, ...]
-    parameters: str
+    path: Path  # of its .ipynb
+    source: str  # of all its code cells
+    parameters: str  # of the cell that holds the parameters
 
     @property
     def name(self) -> str:
@@ -49,18 +42,18 @@ class NotebookSource:
     @cached_property
     def code(self) -> str:
         """Hash of its code."""
-        return code_digest("\n".join(self.cells))
+        return code_digest(self.source)
 
     @property
     def package(self) -> str:
         """Hash of the package's modules that it imports."""
-        return source_digest(modules_imported("\n".join(self.cells)))
+        return source_digest(modules_imported(self.source))
 
     @cached_property
     def steps(self) -> list[tuple[Step, dict[str, str]]]:
         """Steps that it does, with their arguments; ``*`` for one that is known only when the notebook runs."""
-        tree = ast.parse("\n".join(self.cells))
-        imported = dict(_imports(tree))
+        tree = ast.parse(self.source)
+        imported = _imports(tree)
         calls = [call for call in _calls(tree) if call.func.attr == "do"]
         return [(_step(call.args[0], imported, self.path), {k.arg: _pattern(k.value) for k in call.keywords}) for call in calls]
 
@@ -72,20 +65,18 @@ class NotebookSource:
     @cached_property
     def reads(self) -> set[str]:
         """Artifacts that it or its steps read and that it does not make itself, as patterns."""
-        tree = ast.parse("\n".join(self.cells))
-        own = {_pattern(call.args[0]) for call in _calls(tree) if call.func.attr in READERS}
+        calls = _calls(ast.parse(self.source))
+        own = {_pattern(call.args[0]) for call in calls if call.func.attr in READERS}
         inputs = {name.format(**arguments) for step, arguments in self.steps for name in step.inputs}
-        return {name for name in own | inputs if not any(alike(name, made) for made in self.makes)}
+        return {name for name in own | inputs if not self.produces(name)}
+
+    def produces(self, name: str) -> bool:
+        """Whether it makes what a pattern can mean."""
+        return any(alike(name, made) for made in self.makes)
 
 
 def load_notebooks(folder: Path = REPOSITORY / "notebooks") -> dict[str, NotebookSource]:
-    """All notebooks by number.
-
-    Raises
-    ------
-    UserError
-        If one is missing, is out of step with its ``.py``, or has no parameters cell.
-    """
+    """All notebooks by number; raises `UserError` if one is missing, unlike its ``.py`` or without a parameters cell."""
     return {number: _load(number, folder) for number in numbers(folder)}
 
 
@@ -98,9 +89,7 @@ def needs(notebooks: Mapping[str, NotebookSource]) -> dict[str, list[str]]:
     """For each notebook those before it that make what it reads; raises `UserError` for what none of them makes."""
     parents: dict[str, list[str]] = {}
     for number, notebook in notebooks.items():
-        makers = {
-            name: [n for n in parents if any(alike(name, made) for made in notebooks[n].makes)] for name in notebook.reads
-        }
+        makers = {name: [n for n in parents if notebooks[n].produces(name)] for name in notebook.reads}
         if orphans := sorted(name for name, earlier in makers.items() if not earlier):
             raise UserError(f"reads {orphans[0]}, which no notebook before it makes", notebook.path)
         parents[number] = sorted({n for numbers in makers.values() for n in numbers})
@@ -125,16 +114,16 @@ def literals(cell: str) -> dict[str, Any]:
 
 
 def _load(number: str, folder: Path) -> NotebookSource:
-    path = next(iter(sorted(folder.glob(f"{number}_*.ipynb"))), None)
-    if path is None:
+    paths = sorted(folder.glob(f"{number}_*.ipynb"))
+    if not paths:
         raise UserError(f"holds no notebook {number}", folder, f"Make it from its .py with: {SYNC}")
-    notebook = nbformat.read(path, as_version=4)
+    path, notebook = paths[0], nbformat.read(paths[0], as_version=4)
     _check_pair(path, notebook)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     parameters = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(parameters) != 1:
         raise UserError("has no cell tagged `parameters`", path, "Tag the cell that holds its default parameters")
-    return NotebookSource(number, path, tuple(cell.source for cell in cells), parameters[0])
+    return NotebookSource(path, "\n".join(cell.source for cell in cells), parameters[0])
 
 
 def _check_pair(path: Path, notebook: nbformat.NotebookNode) -> None:
@@ -142,9 +131,6 @@ def _check_pair(path: Path, notebook: nbformat.NotebookNode) -> None:
     paired = jupytext.read(script) if script.is_file() else None
     if paired is None or [(c.cell_type, c.source) for c in paired.cells] != [(c.cell_type, c.source) for c in notebook.cells]:
         raise UserError(f"differs from {script.name}", path, f"Bring the two in step with: {SYNC}")
-
-
-# --- what the code says ----------------------------------------------------------------------------------------------
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
@@ -160,11 +146,11 @@ def _calls(tree: ast.AST) -> Iterator[ast.Call]:
             yield node
 
 
-def _imports(tree: ast.AST) -> Iterator[tuple[str, tuple[str, str]]]:
+def _imports(tree: ast.AST) -> dict[str, tuple[str, str]]:
     """Names that the package's modules give to the notebook: (module, attribute) of each."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "microprint":
-            yield from ((alias.asname or alias.name, (node.module, alias.name)) for alias in node.names)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if (node.module or "").split(".")[0] == "microprint"]
+    return {alias.asname or alias.name: (node.module, alias.name) for node in ours for alias in node.names}
 
 
 def _step(expression: ast.expr, imported: Mapping[str, tuple[str, str]], path: Path) -> Step:

@@ -23,10 +23,11 @@ from microprint import store
 from microprint.errors import UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
-from microprint.notebook import run_folder, save_resolved
-from microprint.params import Params, sections_from
+from microprint.notebook import run_folder
+from microprint.params import as_dict, sections_from
+from microprint.params.sections import Params
 from microprint.steps import file_digests
-from microprint.study.graph import NotebookSource, alike, load_notebooks, needs
+from microprint.study.graph import NotebookSource, load_notebooks, needs
 
 FINGERPRINTS = "03"
 
@@ -39,13 +40,7 @@ class Due(NamedTuple):
 
 
 class Run:
-    """One run of the study in its folder: keys, states, execution.
-
-    Parameters
-    ----------
-    params : checked parameters; name and root choose the folder.
-    notebooks : by number.
-    """
+    """One run of the study in its folder, which the parameters name: keys, states, execution."""
 
     def __init__(self, params: Params, notebooks: Mapping[str, NotebookSource] | None = None):
         self.params = params
@@ -67,8 +62,6 @@ class Run:
     def executed(self, number: str) -> Path:
         """Path of the executed notebook."""
         return self.folder / "notebooks" / self.notebooks[number].path.name
-
-    # --- keys and plans ----------------------------------------------------------------------------------------------
 
     def key(self, number: str) -> dict[str, str]:
         """What a notebook's outcome depends on beside the artifacts that it reads, part by part.
@@ -129,7 +122,7 @@ class Run:
 
     def _require_inputs(self, number: str, plan: Mapping[str, Due]) -> None:
         for name in sorted(self.notebooks[number].reads):
-            makers = [n for n in self.needs[number] if any(alike(name, made) for made in self.notebooks[n].makes)]
+            makers = [n for n in self.needs[number] if self.notebooks[n].produces(name)]
             if not set(makers) & plan.keys() and not list((self.folder / "artifacts").glob(name)):
                 remedy = f"Run it too: --only {makers[0]} {number}, or leave --only and --from out"
                 raise UserError(f"notebook {number} needs {name} of {makers[0]}, which is not there", self.folder, remedy)
@@ -149,8 +142,6 @@ class Run:
             if not target.exists():
                 shutil.copyfile(model, target)
 
-    # --- execution ---------------------------------------------------------------------------------------------------
-
     def execute_all(self, plan: Mapping[str, Due], say: Callable[[str], None]) -> UserError | None:
         """Execute a plan, each notebook after those that it needs and several at once; return the first failure.
 
@@ -159,7 +150,7 @@ class Run:
         """
         kernels = self.params.compute.kernels or (1 if torch.cuda.is_available() else 2)
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // kernels, 1)))
-        save_resolved(self.params)
+        store.save_json(self.folder / "params.json", as_dict(self.params))  # for reruns and for steps from a shell
         waiting, running, failure = dict(plan), {}, None
         with ThreadPoolExecutor(kernels) as pool:
             while running or (waiting and not failure):
@@ -191,10 +182,7 @@ class Run:
     def execute(self, number: str) -> None:
         """Execute one notebook with papermill; the executed copy is saved after every cell.
 
-        Raises
-        ------
-        UserError
-            If a cell fails: the error, the cell, the partial notebook.
+        Raises `UserError` if a cell fails: the error, the cell, the partial notebook.
         """
         notebook, output = self.notebooks[number], self.executed(number)
         output.parent.mkdir(parents=True, exist_ok=True)

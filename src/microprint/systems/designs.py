@@ -12,16 +12,10 @@ from microprint.microstructures.composite import cut
 
 
 def binarise(field: Tensor, fraction: Tensor | None = None) -> Tensor:
-    """Phase ids of decoded fields: the voxels of largest value, as many as make up the volume fraction.
+    """Phase ids (B, n, n, n) uint8 of decoded fields in [0, 1]: 1 at the voxels of largest value.
 
-    Parameters
-    ----------
-    field : (B, n, n, n) in [0, 1].
-    fraction : (B,) of phase 1; by default the field's mean, which a threshold of 0.5 would not keep.
-
-    Returns
-    -------
-    (B, n, n, n) uint8
+    These are as many as make up the volume fraction (B,), by default the field's mean, which a threshold of 0.5 would not
+    keep.
     """
     return cut(field, field.double().mean((1, 2, 3)) if fraction is None else fraction.to(field.device))
 
@@ -38,24 +32,16 @@ def refine_fraction(
     Parameters
     ----------
     field : (B, n, n, n) decoded fields, one a design.
-    target : wanted property.
     evaluate : simulated property (B,) of phase ids (B, n, n, n).
     ends : property of pure phase 0 and pure phase 1.
     evaluations : of the simulation, a design.
 
-    Returns
-    -------
-    Phase ids (B, n, n, n) with the smallest error met, and their simulated properties (B,).
-
-    Raises
-    ------
-    UserError
-        If the target lies outside of what the phases can give.
+    Returns the phase ids (B, n, n, n) with the smallest error met, and their simulated properties (B,). Raises `UserError`
+    if the target lies outside of what the phases can give.
     """
     if not ends[0] < target < ends[1]:
-        raise UserError(
-            f"target {target:.3g} lies outside of the pure phases' {ends[0]:.3g} to {ends[1]:.3g}", "inverse design"
-        )
+        fault = f"target {target:.3g} lies outside of the pure phases' {ends[0]:.3g} to {ends[1]:.3g}"
+        raise UserError(fault, "inverse design")
     goal = torch.tensor(target, dtype=torch.float64).log()
     count = len(field)
     low, high = torch.zeros(count, dtype=torch.float64), torch.ones(count, dtype=torch.float64)

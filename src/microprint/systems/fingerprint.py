@@ -35,8 +35,8 @@ from microprint.orientations import (
     random,
     reduce,
 )
-from microprint.params import FingerprintSettings, Params
 from microprint.params.relations import SYNTHETIC
+from microprint.params.sections import FingerprintSettings, Params
 from microprint.steps import Files, Job, step
 from microprint.training import History, Schedule, fit, seeded
 
@@ -68,12 +68,9 @@ class EulerSamples:
 class GrainSamples:
     """What our network trains on: grain ids (B, n, n, n), and orientations (B, G, 4) of the grains in the fundamental zone.
 
-    Parameters
-    ----------
-    elements : volume elements of any symmetry, of which `augment` leaves no more than the tessellation.
-    symmetry : decides the zone.
-    augment : at every visit draw a random periodic shift, a random order and direction of the axes, and new orientations.
-        They leave the distribution of equiaxed, randomly textured volume elements as it is, but for a share `TEXTURED`.
+    `augment` leaves no more than the tessellation of the volume elements, which then may be of any symmetry: at every visit
+    it draws a random periodic shift, a random order and direction of the axes, and new orientations. They leave the
+    distribution of equiaxed, randomly textured volume elements as it is, but for a share `TEXTURED`.
     """
 
     def __init__(self, elements: VolumeElements, symmetry: str, augment: bool = False) -> None:
@@ -126,14 +123,9 @@ def oriented_at_random(shape: tuple[int, int], generator: torch.Generator) -> Te
 class Fingerprint:
     """Encoder and decoder between volume elements and a few hundred numbers.
 
-    Make one with `Fingerprint.load`. Arrays may be numpy or torch; what comes back is of the kind that went in.
-
-    Attributes
-    ----------
-    symmetry : crystal symmetry it was trained for, "cubic" or "hexagonal".
-    variant : "paper", "coded", "ours" or "mixed".
-    edge : voxels along the edge of the volume elements it was trained on.
-    history : losses of every epoch of its training.
+    Make one with `Fingerprint.load`. Arrays may be numpy or torch; what comes back is of the kind that went in. `symmetry`
+    is that of the crystals, `edge` the voxels along the edge of the volume elements that it was trained on, `history` holds
+    the losses of every epoch of its training.
     """
 
     def __init__(self, network: nn.Module, config: dict[str, Any]) -> None:
@@ -142,7 +134,7 @@ class Fingerprint:
         self.history: History = config.get("history", [])
 
     @classmethod
-    def load(cls, path: str | Path) -> Fingerprint:
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Fingerprint:
         """Read a fingerprint; raises `UserError` if the file is missing, damaged or of another model."""
         state, metadata = store.load_tensors(path)
         try:
@@ -150,6 +142,7 @@ class Fingerprint:
             fingerprint.network.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError):
             raise UserError("holds no fingerprint model", path, "Give a file that notebook 03 made") from None
+        fingerprint.network.to(device)
         return fingerprint
 
     @classmethod
@@ -158,27 +151,13 @@ class Fingerprint:
         network = ResNetVAE if config["variant"] in PAPERS else FingerprintNet
         return cls(network(**config["network"]), config)
 
-    def save(self, path: str | Path) -> None:
-        """Write weights and configuration (safetensors)."""
-        store.save_tensors(path, self.network.state_dict(), {"config": self.config})
-
-    def to(self, device: torch.device | str) -> Fingerprint:
-        """The same fingerprint, computing on `device` from now on."""
-        self.network.to(device)
-        return self
-
     def encode(self, grain_ids: Array, quaternions: Array) -> Array:
         """Fingerprints, the posterior means: (B, d), d = 256 unless another size was trained.
 
-        Parameters
-        ----------
-        grain_ids : (B, n, n, n) integers from 0 without gaps. Ours takes any n, the paper's network the training edge only.
-        quaternions : (B, G, 4) orientation of each grain, (w, x, y, z), DAMASK's convention (passive, P = -1).
-
-        Raises
-        ------
-        UserError
-            For what `VolumeElements.of` refuses, and for a grid that is no cube or not the one the paper's network knows.
+        Grain ids (B, n, n, n) are integers from 0 without gaps; ours takes any n, the paper's network the training edge only.
+        Quaternions (B, G, 4) are the orientations of the grains, (w, x, y, z), DAMASK's convention (passive, P = -1).
+        Raises `UserError` for what `VolumeElements.of` refuses, and for a grid that is no cube or not the one that the
+        paper's network knows.
         """
         return self.posterior(grain_ids, quaternions)[0]
 
@@ -207,16 +186,14 @@ class Fingerprint:
     def decode(self, z: Array, n: int | None = None) -> Array:
         """Orientation of every voxel, (B, n, n, n, 4), in the fundamental zone, of fingerprints (B, d).
 
-        Raises
-        ------
-        UserError
-            If the fingerprints have another size, or the network cannot make an edge of `n` voxels (default: as trained).
+        Raises `UserError` if these have another size, or the network cannot make an edge of `n` voxels (default: as trained).
         """
-        latent, n = torch.as_tensor(z), n or self.edge
+        latent, n, size = torch.as_tensor(z), n or self.edge, self.config["network"]["latent_dim"]
         self._check_edge(n)
-        if latent.ndim != 2 or latent.shape[1] != self.latent_dim:
-            raise UserError(f"fingerprints of shape {tuple(latent.shape)}", "z", f"Give (B, {self.latent_dim})")
-        return _like(torch.cat([self._decode_chunk(part, n) for part in latent.split(_chunk(n))]), z)
+        if latent.ndim != 2 or latent.shape[1] != size:
+            raise UserError(f"fingerprints of shape {tuple(latent.shape)}", "z", f"Give (B, {size})")
+        parts = latent.split(max(VOXELS_AT_ONCE // n**3, 1))
+        return _like(torch.cat([self._decode_chunk(part, n) for part in parts]), z)
 
     @torch.no_grad()
     def _decode_chunk(self, z: Tensor, n: int) -> Tensor:
@@ -242,10 +219,8 @@ class Fingerprint:
         """
         if self.variant in PAPERS:
             return {}
-        ends = list(itertools.accumulate(self.network.sizes))
-        return {
-            name: slice(end - size, end) for name, size, end in zip(("averages", "overall", "seeds"), self.network.sizes, ends)
-        }
+        names, sizes = ("averages", "overall", "seeds"), self.network.sizes
+        return {name: slice(end - size, end) for name, size, end in zip(names, sizes, itertools.accumulate(sizes))}
 
     @property
     def anchors(self) -> Tensor:
@@ -256,11 +231,6 @@ class Fingerprint:
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    @property
-    def latent_dim(self) -> int:
-        """Numbers in a fingerprint."""
-        return self.config["network"]["latent_dim"]
-
     def _check_grid(self, shape: torch.Size) -> None:
         if len(set(shape[1:])) > 1:
             raise UserError(f"grain ids of shape {tuple(shape)}", "grain_ids", "Give cubes (B, n, n, n)")
@@ -268,13 +238,8 @@ class Fingerprint:
 
     def _check_edge(self, n: int) -> None:
         if self.variant in PAPERS and n != self.edge:
-            raise UserError(
-                f"a volume element of edge {n}", "n", f"S1's network takes the {self.edge} voxels it was trained on"
-            )
-
-
-def _chunk(edge: int) -> int:
-    return max(VOXELS_AT_ONCE // edge**3, 1)
+            remedy = f"S1's network takes the {self.edge} voxels it was trained on"
+            raise UserError(f"a volume element of edge {n}", "n", remedy)
 
 
 def _like(result: Tensor, given: Array) -> Array:
@@ -312,33 +277,21 @@ def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
         validation = read_volume_elements(file, f"{symmetry}/validation")
     config = configuration(settings, variant, symmetry, train.edge, float(train.grains.float().mean()))
     with seeded(job.seed(f"initial weights of fingerprint {variant} {symmetry}")):
-        fingerprint = Fingerprint.build(config)
+        network = Fingerprint.build(config).network
     if variant in PAPERS:
         samples = EulerSamples(train), EulerSamples(validation)
     else:
         samples = GrainSamples(train, symmetry, augment=True), GrainSamples(validation, symmetry)
-    history = fit(
-        fingerprint.network,
-        *samples,
-        schedule_of(settings, variant, symmetry),
-        seed=job.seed(f"training of fingerprint {variant} {symmetry}"),
-        workdir=job.workdir,
-        device=job.device,
-        label=f"fingerprint {variant}, {symmetry}",
-        compute=job.params.compute,
-        logs=job.logs,
-    )
-    name = f"fingerprint_{variant}_{symmetry}.safetensors"
-    job.save_model(name, fingerprint.network.state_dict(), config | {"history": history})
+    schedule, seed = schedule_of(settings, variant, symmetry), job.seed(f"training of fingerprint {variant} {symmetry}")
+    history = fit(job, network, *samples, schedule, seed=seed, label=f"fingerprint {variant}, {symmetry}")
+    job.save_model(f"fingerprint_{variant}_{symmetry}.safetensors", network.state_dict(), config | {"history": history})
 
 
 def configuration(settings: FingerprintSettings, variant: str, symmetry: str, edge: int, grains: float) -> dict[str, Any]:
     """What `Fingerprint.build` needs, from the parameters and the training set: its edge in voxels, its mean number of grains.
 
-    Raises
-    ------
-    UserError
-        For an unknown variant, an edge that S1's network cannot halve, or a fingerprint too small for a seed of ours.
+    Raises `UserError` for an unknown variant, an edge that S1's network cannot halve, or a fingerprint too small for a seed
+    of ours.
     """
     if variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}", "train_fingerprint", f"Use one of {', '.join(VARIANTS)}")
@@ -380,23 +333,9 @@ def _ours(settings: FingerprintSettings, symmetry: str, grains: float) -> dict[s
 def schedule_of(settings: FingerprintSettings, variant: str, symmetry: str) -> Schedule:
     """S1's training schedule (Adam with AMSGrad, constant rate), or ours (AdamW, cosine decay)."""
     if variant in PAPERS:
-        return Schedule(
-            settings.paper_epochs,
-            settings.paper_batch_size,
-            settings.paper_learning_rate,
-            weight_decay=settings.paper_weight_decay,
-            amsgrad=True,
-        )
+        basic = settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate
+        return Schedule(*basic, weight_decay=settings.paper_weight_decay, amsgrad=True)
     epochs = settings.ours_epochs if symmetry == "cubic" else settings.ours_epochs_hexagonal
     epochs = settings.mixed_epochs if variant == "mixed" else epochs
-    return Schedule(
-        epochs,
-        settings.ours_batch_size,
-        settings.ours_learning_rate,
-        weight_decay=0.01,
-        optimizer="adamw",
-        betas=(0.9, 0.95),
-        decay="cosine",
-        warmup=0.05,
-        gradient_clip=1.0,
-    )
+    adamw = {"optimizer": "adamw", "betas": (0.9, 0.95), "weight_decay": 0.01, "gradient_clip": 1.0}
+    return Schedule(epochs, settings.ours_batch_size, settings.ours_learning_rate, decay="cosine", warmup=0.05, **adamw)

@@ -28,7 +28,7 @@ from microprint.networks.vae_regression import (
 )
 from microprint.networks.vgg import VGG19
 from microprint.networks.vgg_weights import cached
-from microprint.params import Params, VAERegressionSettings
+from microprint.params.sections import Params, VAERegressionSettings
 from microprint.steps import Files, Job, step
 from microprint.systems.designs import binarise, refine_latent
 from microprint.systems.stiffness import components, entry, labelled, permute_axes, phase_stiffnesses
@@ -36,14 +36,13 @@ from microprint.training import Schedule, fit, seeded
 
 BATCH = 16  # volumes that go through a trained network together
 PRIOR_VIEWS = 4  # of each training volume, turned and shifted anew, that the generator is trained on at the end
+Target = float | Sequence[float] | np.ndarray | Tensor  # wanted properties (p,), Pa; one number where there is one property
 
 
 class LogScale:
     """Properties to standardised logarithms and back: errors are then relative, and predictions positive.
 
-    Parameters
-    ----------
-    mean, std : of the natural logarithm of each property (in Pa) over the training set.
+    `mean` and `std` are those of the natural logarithm of each property (in Pa) over the training set.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
@@ -68,16 +67,10 @@ class LogScale:
 
 
 class CompositeSamples:
-    """Composites and their properties, for `microprint.training.fit`.
+    """Phases (N, n, n, n) uint8 and stiffnesses (N, 6, 6) Pa, Voigt, on the training device, and the `names` of the properties.
 
-    Parameters
-    ----------
-    phase : (N, n, n, n) uint8, on the training device.
-    stiffness : (N, 6, 6) Pa, Voigt, on the training device.
-    names : properties.
-    scale : of the properties.
-    augment : turn, mirror and shift each volume at random: the composites are periodic and their phases isotropic, so
-        the stiffness of the result is known.
+    `augment` turns, mirrors and shifts each volume at random: the composites are periodic and their phases isotropic, so
+    the stiffness of the result is known.
     """
 
     def __init__(self, phase: Tensor, stiffness: Tensor, names: Sequence[str], scale: LogScale, augment: bool):
@@ -109,31 +102,19 @@ def move(phase: Tensor, stiffness: Tensor, numbers: Tensor) -> tuple[Tensor, Ten
 
 
 class Designs(NamedTuple):
-    """Proposals for one target.
+    """Proposals for one target."""
 
-    Attributes
-    ----------
-    designs : (count, n, n, n) uint8 phase ids, 1 the hard phase.
-    probability : (count,) weight of the prior's component that a design comes from.
-    predicted : (count, p) properties that the regressor expects of the designs, Pa.
-    """
-
-    designs: Tensor
-    probability: Tensor
-    predicted: Tensor
+    designs: Tensor  # (count, n, n, n) uint8 phase ids, 1 the hard phase
+    probability: Tensor  # (count,) weight of the prior's component that a design comes from
+    predicted: Tensor  # (count, p) properties that the regressor expects of the designs, Pa
 
 
 class InverseDesign:
     """Composites of wanted stiffness, and the stiffness of composites.
 
-    Parameters
-    ----------
-    model : trained network.
-    config : ``model`` (its sizes), ``properties`` (names), ``log_mean`` and ``log_std`` (of the properties), and what
-        training left on record.
+    `config` holds ``model`` (the network's sizes), ``properties`` (names), ``log_mean`` and ``log_std`` (of the properties),
+    and what training left on record.
 
-    Examples
-    --------
     >>> design = InverseDesign.load("inverse_design_mixture.safetensors")     # doctest: +SKIP
     >>> phase_ids, probability, predicted = design.propose(35e9, count=2)     # doctest: +SKIP
     """
@@ -154,26 +135,11 @@ class InverseDesign:
         model.load_state_dict(state)
         return cls(model.to(choose_device(device)), config)
 
-    def save(self, path: str | Path) -> None:
-        """Write weights and configuration."""
-        store.save_tensors(path, self.model.state_dict(), {"config": self.config})
-
     @torch.no_grad()
     def predict(self, phase_ids: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-        """Properties of composites, with the regressor's own standard deviation.
+        """Properties of composites (B, n, n, n) of 0 and 1: median (B, p) and the regressor's own standard deviation, Pa.
 
-        Parameters
-        ----------
-        phase_ids : (B, n, n, n) of 0 and 1, of the edge trained on.
-
-        Returns
-        -------
-        median, std : (B, p) Pa.
-
-        Raises
-        ------
-        UserError
-            For another shape or other ids.
+        Raises `UserError` for another edge than that trained on, or other ids.
         """
         parts = [self.model.posteriors(x)[2:] for x in self._volumes(phase_ids).split(BATCH)]
         median, std = self.scale.inverse(*(torch.cat(part) for part in zip(*parts)))
@@ -185,15 +151,12 @@ class InverseDesign:
         return torch.cat([self.model.posteriors(x)[0] for x in self._volumes(phase_ids).split(BATCH)]).cpu()
 
     @torch.no_grad()
-    def prior(self, target: float | Sequence[float] | np.ndarray | Tensor) -> Mixture:
+    def prior(self, target: Target) -> Mixture:
         """Conditional prior p(z | c) of one target (p,), Pa; raises `UserError` unless it is positive and of p entries."""
         target = torch.as_tensor(target, dtype=torch.float32).reshape(1, -1)
         if target.shape[1] != len(self.properties) or not (target > 0).all() or not target.isfinite().all():
-            raise UserError(
-                f"target {target[0].tolist()} for {', '.join(self.properties)}",
-                "inverse design",
-                "Give one positive number in Pa for each property",
-            )
+            fault = f"target {target[0].tolist()} for {', '.join(self.properties)}"
+            raise UserError(fault, "inverse design", "Give one positive number in Pa for each property")
         return self.model.generator(self.scale.forward(target).to(self._device))
 
     @torch.no_grad()
@@ -201,9 +164,7 @@ class InverseDesign:
         """Fields (B, n, n, n) in (0, 1) of latent vectors (B, d); `binarise` makes phase ids of them."""
         return torch.cat([self.model.decoder(part.to(self._device))[:, 0] for part in z.split(BATCH)]).cpu()
 
-    def latents(
-        self, target: float | Sequence[float] | np.ndarray | Tensor, count: int, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def latents(self, target: Target, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Latent vectors (count, d) for a target and the weights (count,) of their components.
 
         First the components' means, the likeliest component first, as S2 does; what goes beyond them is sampled.
@@ -218,27 +179,17 @@ class InverseDesign:
         z = torch.cat([prior.mean[order], sample_posterior(prior.mean[drawn], prior.log_variance[drawn], generator)])[:count]
         return z, prior.log_weight.exp()[torch.cat([order, drawn])][:count]
 
-    def propose(
-        self, target: float | Sequence[float] | np.ndarray | Tensor, count: int, generator: torch.Generator | None = None
-    ) -> Designs:
-        """Composites that should have the target properties.
+    def propose(self, target: Target, count: int, generator: torch.Generator | None = None) -> Designs:
+        """Composites that should have the target properties (p,), Pa, in the order of `properties`.
 
-        Parameters
-        ----------
-        target : wanted properties (p,), Pa, in the order of `properties`; one number where there is one property.
-        count : number of designs: first the means of the prior's components, then samples of it.
-        generator : of the samples.
-
-        Raises
-        ------
-        UserError
-            For a target of the wrong size, not positive or not finite, or a count below one.
+        First come the means of the prior's components, then samples of it. Raises `UserError` for a target of the wrong size,
+        not positive or not finite, or a count below one.
         """
         z, probability = self.latents(target, count, generator)
         designs = binarise(self.decode(z))
         return Designs(designs, probability, self.predict(designs)[0])
 
-    def refine(self, z: Tensor, target: float | Sequence[float] | np.ndarray | Tensor, steps: int) -> Tensor:
+    def refine(self, z: Tensor, target: Target, steps: int) -> Tensor:
         """Move latent vectors (B, d) so that the regressor sees the target in what they decode to.
 
         The gradient of ``|c(decode(z)) - c*|^2 - ln p(z | c*) / d`` is followed: the second term, per latent number, keeps
@@ -261,11 +212,8 @@ class InverseDesign:
         """Network input (B, 1, n, n, n) of checked phase ids."""
         ids = torch.as_tensor(phase_ids)
         if ids.ndim != 4 or set(ids.shape[1:]) != {self.edge} or not len(ids):
-            raise UserError(
-                f"phase ids of shape {tuple(ids.shape)}",
-                "inverse design",
-                f"Give volumes of the edge trained on: (B, {self.edge}, {self.edge}, {self.edge})",
-            )
+            remedy = f"Give volumes of the edge trained on: (B, {self.edge}, {self.edge}, {self.edge})"
+            raise UserError(f"phase ids of shape {tuple(ids.shape)}", "inverse design", remedy)
         if not ((ids == 0) | (ids == 1)).all():
             raise UserError(f"phase ids from {ids.min()} to {ids.max()}", "inverse design", "Write 0 (soft) and 1 (hard)")
         return ids[:, None].to(self._device, torch.float32)
@@ -295,85 +243,29 @@ def train_inverse_design(job: Job, *, prior: str) -> None:
     if prior not in PRIORS:
         raise UserError(f"no prior is called {prior}", remedy=f"Choose among {', '.join(PRIORS)}")
     settings = job.params.vae_regression
-    samples, scale = _samples(job, settings)
-    sizes = {
-        "edge": samples["train"].phase.shape[-1],
-        "properties": len(settings.properties),
-        "prior": prior,
-        "components": settings.components,
-        "latent_dim": settings.latent_dim,
-        "width": settings.width,
-        "hidden": settings.hidden,
-    }
-    with seeded(job.seed(f"inverse design {prior}")):
-        model = VAERegression(**sizes)
+    train, validation, config = _data(job, settings)
+    config["model"] |= {"prior": prior, "components": settings.components, "latent_dim": settings.latent_dim}
+    seed = job.seed(f"inverse design {prior}")
+    with seeded(seed):
+        model = VAERegression(**config["model"])
     reconstruction = _reconstruction(settings).to(job.device)
-    objective = Objective(model, reconstruction, _weights(job, settings, reconstruction, samples["train"]))
-    history = fit(
-        objective,
-        samples["train"],
-        samples["validation"],
-        _schedule(settings, settings.epochs),
-        seed=job.seed(f"inverse design {prior}"),
-        workdir=job.workdir,
-        device=job.device,
-        label=f"VAE-regression, {prior}",
-        compute=job.params.compute,
-        logs=job.logs,
-    )
-    divergence = _refit_prior(job, model, samples["train"], settings.prior_steps)
-    job.save_model(
-        f"inverse_design_{prior}.safetensors",
-        model.state_dict(),
-        {
-            "kind": "inverse_design",
-            "model": sizes,
-            "properties": list(settings.properties),
-            "log_mean": scale.mean.tolist(),
-            "log_std": scale.std.tolist(),
-            "history": history,
-            "prior_divergence": divergence,
-        },
-    )
+    objective = Objective(model, reconstruction, _weights(job, settings, reconstruction, train))
+    schedule = _schedule(settings, settings.epochs)
+    history = fit(job, objective, train, validation, schedule, seed=seed, label=f"VAE-regression, {prior}")
+    divergence = _refit_prior(job, model, train, settings.prior_steps)
+    config |= {"kind": "inverse_design", "history": history, "prior_divergence": divergence}
+    job.save_model(f"inverse_design_{prior}.safetensors", model.state_dict(), config)
 
 
 @step(reads=("vae_regression",), inputs=("composites.h5", "stiffness.h5", "splits.json"), outputs=("forward_cnn.safetensors",))
 def train_forward_cnn(job: Job) -> None:
     """Train the forward-only 3D CNN, the same trunk and regressor with nothing else to learn."""
-    settings = job.params.vae_regression
-    samples, scale = _samples(job, settings)
-    sizes = {
-        "edge": samples["train"].phase.shape[-1],
-        "properties": len(settings.properties),
-        "width": settings.width,
-        "hidden": settings.hidden,
-    }
-    with seeded(job.seed("forward CNN")):
-        model = CNN3D(**sizes)
-    history = fit(
-        model,
-        samples["train"],
-        samples["validation"],
-        _schedule(settings, settings.cnn_epochs),
-        seed=job.seed("forward CNN"),
-        workdir=job.workdir,
-        device=job.device,
-        label="3D CNN",
-        compute=job.params.compute,
-        logs=job.logs,
-    )
-    job.save_model(
-        "forward_cnn.safetensors",
-        model.state_dict(),
-        {
-            "kind": "forward_cnn",
-            "model": sizes,
-            "properties": list(settings.properties),
-            "log_mean": scale.mean.tolist(),
-            "log_std": scale.std.tolist(),
-            "history": history,
-        },
-    )
+    settings, seed = job.params.vae_regression, job.seed("forward CNN")
+    train, validation, config = _data(job, settings)
+    with seeded(seed):
+        model = CNN3D(**config["model"])
+    history = fit(job, model, train, validation, _schedule(settings, settings.cnn_epochs), seed=seed, label="3D CNN")
+    job.save_model("forward_cnn.safetensors", model.state_dict(), config | {"kind": "forward_cnn", "history": history})
 
 
 @torch.no_grad()
@@ -387,32 +279,24 @@ def predict_cnn(path: str | Path, phase_ids: Tensor) -> Tensor:
     return scale.inverse(standardised, torch.zeros_like(standardised))[0]
 
 
-def _samples(job: Job, settings: VAERegressionSettings) -> tuple[dict[str, CompositeSamples], LogScale]:
-    """Training and validation samples, and the scale of the training properties."""
+def _data(job: Job, settings: VAERegressionSettings) -> tuple[CompositeSamples, CompositeSamples, dict[str, Any]]:
+    """Training and validation samples, and the configuration that every model of them has."""
     with job.open("composites.h5") as composites, job.open("stiffness.h5", "stiffness") as labels:
         phase, stiffness, split = labelled(composites, labels, job.load_json("splits.json")["composites"])
-    stiffness = stiffness.float()
-    scale = LogScale.of(components(stiffness[split["train"]], settings.properties))
-    return {
-        name: CompositeSamples(
-            phase[split[name]].to(job.device),
-            stiffness[split[name]].to(job.device),
-            settings.properties,
-            scale,
-            settings.augment and name == "train",
-        )
-        for name in ("train", "validation")
-    }, scale
+    stiffness, names = stiffness.float(), settings.properties
+    scale = LogScale.of(components(stiffness[split["train"]], names))
+
+    def samples(part: str, augment: bool) -> CompositeSamples:
+        index = split[part]
+        return CompositeSamples(phase[index].to(job.device), stiffness[index].to(job.device), names, scale, augment)
+
+    sizes = {"edge": phase.shape[-1], "properties": len(names), "width": settings.width, "hidden": settings.hidden}
+    config = {"model": sizes, "properties": list(names), "log_mean": scale.mean.tolist(), "log_std": scale.std.tolist()}
+    return samples("train", settings.augment), samples("validation", False), config
 
 
 def _schedule(settings: VAERegressionSettings, epochs: int) -> Schedule:
-    return Schedule(
-        epochs=epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        decay=settings.decay,
-        patience=settings.patience,
-    )
+    return Schedule(epochs, settings.batch_size, settings.learning_rate, decay=settings.decay, patience=settings.patience)
 
 
 def _reconstruction(settings: VAERegressionSettings) -> SliceStyle | TwoPointLoss:

@@ -16,7 +16,7 @@ from microprint.machine import choose_device
 from microprint.mechanics.effective import effective_stiffness
 from microprint.mechanics.elasticity import isotropic
 from microprint.mechanics.tensors import PLACES, VOIGT_PAIRS
-from microprint.params import ElasticitySettings
+from microprint.params.sections import ElasticitySettings
 from microprint.steps import Job, step
 
 # Young's moduli of phase 0 and 1, Pa, and Poisson's ratio of both; S2 section 4.
@@ -28,9 +28,6 @@ CASES = {"normal": (0, 1, 2), "all": (0, 1, 2, 3, 4, 5)}
 def phase_stiffnesses() -> Tensor:
     """Stiffnesses (2, 6, 6) of the soft phase 0 and the hard phase 1, Voigt, Pa."""
     return torch.stack([isotropic(modulus, POISSONS_RATIO) for modulus in YOUNGS_MODULI])
-
-
-# --- labels ----------------------------------------------------------------------------------------------------------
 
 
 @step(reads=("elasticity",), inputs=("composites.h5",), outputs=("stiffness.h5",), chunked=True)
@@ -98,35 +95,18 @@ def simulate_component(phase_ids: Tensor, name: str, tolerance: float = Elastici
 def labelled(
     composites: h5py.File, labels: h5py.File, parts: Mapping[str, Sequence[int]]
 ) -> tuple[Tensor, Tensor, dict[str, list[int]]]:
-    """The composites that have a label, those that converged.
+    """The composites that have a label, those that converged: phase (M, n, n, n) uint8, stiffness (M, 6, 6) Pa, and the parts.
 
-    Parameters
-    ----------
-    composites, labels : composites.h5 and stiffness.h5, open.
-    parts : numbers of the composites for training, validation and test.
-
-    Returns
-    -------
-    phase (M, n, n, n) uint8, stiffness (M, 6, 6) Pa, and the parts as places in these.
-
-    Raises
-    ------
-    UserError
-        If a part has none left.
+    `parts` gives the numbers of the composites for training, validation and test; they come back as places among the M.
+    Raises `UserError` if a part has none left.
     """
     converged = torch.from_numpy(labels["converged"][:])
     position = converged.cumsum(0) - 1
     kept = {name: position[i][converged[i]].tolist() for name, i in ((n, torch.tensor(p)) for n, p in parts.items())}
     for name in (name for name, places in kept.items() if not places):
-        raise UserError(
-            f"has no label for the {name} set: {labels['reason'].asstr()[parts[name][0]]}",
-            labels.filename,
-            "Raise elasticity.tolerance",
-        )
+        fault = f"has no label for the {name} set: {labels['reason'].asstr()[parts[name][0]]}"
+        raise UserError(fault, labels.filename, "Raise elasticity.tolerance")
     return torch.from_numpy(composites["phase"][:])[converged], torch.from_numpy(labels["stiffness"][:])[converged], kept
-
-
-# --- components ------------------------------------------------------------------------------------------------------
 
 
 def entry(name: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from microprint.errors import UserError
 from microprint.mechanics.datasets import SYMMETRY, read_curves
 from microprint.networks.curve_process import CurveProcess
 from microprint.networks.stress_net import StressMLP
-from microprint.params import SurrogateSettings
+from microprint.params.sections import SurrogateSettings
 from microprint.steps import Job, step
 from microprint.systems.fingerprint import Fingerprint
 from microprint.training import Schedule, fit, seeded
@@ -24,20 +24,12 @@ VARIANTS = ("paper", "ours")
 PASSES = 20  # over the training set between two checkpoints of S1's network, whose epochs take a millisecond
 
 
-# --- the public face -------------------------------------------------------------------------------------------------
-
-
 class StressSurrogate:
     """Stress-strain curve of a volume element from its fingerprint, with an error bar.
 
-    Attributes
-    ----------
-    strain : (T,) strains F - 1 along the load axis, at which stresses are predicted.
-    axis : of the load, "x", "y" or "z".
-    variant : "paper" (S1's network) or "ours" (Gaussian processes on the numbers that hold volume averages).
+    `strain` (T,) holds the strains F - 1 along the load axis ("x", "y" or "z") at which stresses are predicted; `variant` is
+    "paper" (S1's network) or "ours" (Gaussian processes on the numbers that hold volume averages).
 
-    Examples
-    --------
     >>> surrogate = StressSurrogate.load("surrogate_ours_ours.safetensors")    # doctest: +SKIP
     >>> mean, std = surrogate.predict(fingerprint.encode(grain_ids, quaternions))    # doctest: +SKIP
     """
@@ -56,26 +48,12 @@ class StressSurrogate:
             raise UserError("is no surrogate", path, "Give a file that notebook 06 made")
         return cls(state, config)
 
-    def save(self, path: str | Path) -> None:
-        """Write the model and its configuration (safetensors)."""
-        store.save_tensors(path, self.state, {"config": self.config})
-
     @torch.no_grad()
     def predict(self, z: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray] | tuple[Tensor, Tensor]:
-        """Stress along the load axis at every strain.
+        """Mean and standard deviation (B, T) of the first Piola-Kirchhoff stress along the load axis at every strain, Pa.
 
-        Parameters
-        ----------
-        z : (B, 256) fingerprints, from the same fingerprint model that the surrogate was trained with.
-
-        Returns
-        -------
-        mean, std : (B, T) first Piola-Kirchhoff stress along the load axis, Pa; arrays of the kind that went in.
-
-        Raises
-        ------
-        UserError
-            If z has another width or is not finite.
+        The fingerprints (B, d) are those of the fingerprint model that the surrogate was trained with; arrays come back of
+        the kind that went in. Raises `UserError` if z has another width or is not finite.
         """
         vectors = torch.as_tensor(z)
         inputs = self.config["inputs"]
@@ -91,9 +69,6 @@ class StressSurrogate:
         network.load_state_dict({name: value for name, value in self.state.items() if name != "deviation"})
         mean = network(z.float()).double()
         return mean, self.state["deviation"].expand_as(mean)
-
-
-# --- training --------------------------------------------------------------------------------------------------------
 
 
 class CurveSamples:
@@ -120,7 +95,7 @@ def train_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
     """Train S1's network ("paper") or Gaussian processes ("ours") on the fingerprints of one fingerprint model."""
     if variant not in VARIANTS:
         raise UserError(f"no surrogate is called {variant}", remedy=f"Choose among {', '.join(VARIANTS)}")
-    encoder = Fingerprint.load(job.path(f"fingerprint_{fingerprint}_{SYMMETRY}.safetensors")).to(job.device)
+    encoder = Fingerprint.load(job.path(f"fingerprint_{fingerprint}_{SYMMETRY}.safetensors"), job.device)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation")}
     z = {name: encoder.encode_set(curves.elements).float() for name, curves in sets.items()}
@@ -159,28 +134,14 @@ def _train_paper(
         model = StressMLP(**sizes)
     model.scale(stress["train"])
     passes = min(PASSES, settings.paper_epochs)
-    schedule = Schedule(
-        max(1, settings.paper_epochs // passes),
-        settings.paper_batch_size,
-        settings.paper_learning_rate,
-        weight_decay=settings.paper_weight_decay,
+    epochs, decay = max(1, settings.paper_epochs // passes), settings.paper_weight_decay
+    schedule = Schedule(epochs, settings.paper_batch_size, settings.paper_learning_rate, weight_decay=decay)
+    train, validation = (
+        CurveSamples(z[name].to(job.device), stress[name].float().to(job.device), count)
+        for name, count in (("train", passes), ("validation", 1))
     )
-    samples = {
-        name: CurveSamples(z[name].to(job.device), stress[name].float().to(job.device), passes if name == "train" else 1)
-        for name in z
-    }
-    history = fit(
-        model,
-        samples["train"],
-        samples["validation"],
-        schedule,
-        seed=seed,
-        workdir=job.workdir,
-        device=job.device,
-        label=f"surrogate, as written, on {fingerprint}",
-        compute=job.params.compute,
-        logs=job.logs,
-    )
+    label = f"surrogate, as written, on {fingerprint}"
+    history = fit(job, model, train, validation, schedule, seed=seed, label=label)
     return model.cpu(), {"network": sizes, "history": history}
 
 

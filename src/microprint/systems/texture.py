@@ -20,8 +20,8 @@ from microprint.microstructures.readers import IMAGE_SUFFIXES, list_files
 from microprint.networks.texture_vae import READOUT_LAYERS, TextureVAE, read_out
 from microprint.networks.vgg import VGG19, gram
 from microprint.networks.vgg_weights import cached
-from microprint.params import Params
 from microprint.params.relations import SYNTHETIC, sample_faults
+from microprint.params.sections import Params
 from microprint.steps import Files, Job, step
 from microprint.training import Schedule, fit, seeded
 
@@ -32,14 +32,9 @@ MODEL_KEYS = ("layers", "readout", "edge", "latent_dim", "width", "kl_weight")
 class TextureFingerprint:
     """Latent vector of the texture in a grey micrograph, and images of a latent vector.
 
-    Parameters
-    ----------
-    model : trained network.
-    config : ``model`` (its sizes), ``pixels`` (edge of the patches that it was trained on), and what training left
-        on record (``split``, ``history``).
+    `config` holds ``model`` (the network's sizes), ``pixels`` (edge of the patches that it was trained on), and what
+    training left on record (``split``, ``history``).
 
-    Examples
-    --------
     >>> fingerprint = TextureFingerprint.load("texture_fingerprint.safetensors")  # doctest: +SKIP
     >>> z = fingerprint.encode(patches)                                           # doctest: +SKIP
     """
@@ -61,29 +56,16 @@ class TextureFingerprint:
         model.load_state_dict(state)
         return cls(model.to(choose_device(device)), config)
 
-    def save(self, path: str | Path) -> None:
-        """Write weights and configuration; VGG19's weights are not copied."""
-        store.save_tensors(path, self.model.state_dict(), {"config": self.config})
-
     def prepare(self, images: np.ndarray | Tensor) -> Tensor:
         """Images as the network sees them: (B, 1, edge, edge) float32 on its device.
 
-        Parameters
-        ----------
-        images : (B, n, n) or (n, n) patches in [0, 1] with as many pixels, of the same size, as those trained on.
-
-        Raises
-        ------
-        UserError
-            If they are of another shape, empty, out of range or not finite.
+        What goes in are patches (B, n, n) or (n, n) in [0, 1] with as many pixels, of the same size, as those trained on.
+        Raises `UserError` if they are of another shape, empty, out of range or not finite.
         """
         patches = check_images(images, "images")
         if (n := self.config["pixels"]) != patches.shape[-1]:
-            raise UserError(
-                f"patches of {patches.shape[-1]} pixels an edge, trained on {n}",
-                "images",
-                f"Cut patches of {n} pixels at the magnification of the training images",
-            )
+            remedy = f"Cut patches of {n} pixels at the magnification of the training images"
+            raise UserError(f"patches of {patches.shape[-1]} pixels an edge, trained on {n}", "images", remedy)
         return reduce(patches, self.config["model"]["edge"]).to(self.model.mean.weight.device)
 
     @torch.no_grad()
@@ -124,12 +106,9 @@ def reduce(patches: Tensor, edge: int) -> Tensor:
 
 
 class FrozenViews:
-    """What frozen VGG19 makes of patches, computed once: readout and Gram matrices.
+    """What frozen VGG19 makes of patches (N, 1, edge, edge), computed once: readout and Gram matrices.
 
-    Parameters
-    ----------
-    patches : (N, 1, edge, edge) on any device; Gram matrices stay there in half precision, 0.7 MB a patch with all
-        five layers.
+    The Gram matrices stay in main memory, in half precision: 0.7 MB a patch with all five layers.
     """
 
     @torch.no_grad()
@@ -178,50 +157,23 @@ def train_texture_vae(job: Job) -> None:
     if settings.layer_weights == "variance":
         model.weigh_layers(train.grams)
     schedule = Schedule(settings.epochs, settings.batch_size, settings.learning_rate, decay="cosine", gradient_clip=1.0)
-    history = fit(
-        model,
-        train,
-        validation,
-        schedule,
-        seed=job.seed("texture_vae training"),
-        workdir=job.workdir,
-        device=job.device,
-        label="TextureVAE",
-        compute=job.params.compute,
-        logs=job.logs,
-    )
+    history = fit(job, model, train, validation, schedule, seed=job.seed("texture_vae training"), label="TextureVAE")
     numbers = {name: index.tolist() for name, index in split.items()}
     config = {"kind": "texture_fingerprint", "model": sizes, "pixels": images.shape[-1], "split": numbers, "history": history}
     job.save_model("texture_fingerprint.safetensors", model.state_dict(), config | {"split_hash": digest(numbers)})
 
 
 def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Indices of training, validation and test patches.
+    """Indices of training, validation and test patches, from the parent image of each patch (N,).
 
-    Parameters
-    ----------
-    sample : (N,) parent image of each patch.
-    test_samples : parent images that are for the test alone.
-
-    Returns
-    -------
-    dict of ``test`` (all patches of the test images), ``validation`` (every tenth of the others) and ``train``.
-
-    Raises
-    ------
-    UserError
-        If no image is left to train on, or a test image does not exist.
+    ``test`` holds all patches of the test images, ``validation`` every tenth of the others, ``train`` what is left. Raises
+    `UserError` if no image is left to train on, or a test image does not exist.
     """
-    unknown = sorted(set(test_samples) - set(sample.tolist()))
-    if unknown or set(sample.tolist()) <= set(test_samples):
-        raise UserError(
-            f"texture_vae.test_samples = {list(test_samples)}; the micrographs are of samples {sorted(set(sample.tolist()))}",
-            remedy="Name some of them, not all",
-        )
-    others = np.flatnonzero(~np.isin(sample, test_samples))
+    known, tested = set(sample.tolist()), set(test_samples)
+    if tested - known or known <= tested:
+        fault = f"texture_vae.test_samples = {list(test_samples)}; the micrographs are of samples {sorted(known)}"
+        raise UserError(fault, remedy="Name some of them, not all")
+    test = np.isin(sample, test_samples)
+    others = np.flatnonzero(~test)
     validating = np.arange(len(others)) % 10 == 9 if len(others) >= 10 else np.arange(len(others)) == len(others) - 1
-    return {
-        "train": others[~validating],
-        "validation": others[validating],
-        "test": np.flatnonzero(np.isin(sample, test_samples)),
-    }
+    return {"train": others[~validating], "validation": others[validating], "test": np.flatnonzero(test)}

@@ -7,8 +7,7 @@ the same for all and lives here.
 
 from microprint.training.fitting import fit
 from microprint.training.logs import History
-from microprint.training.samples import Samples
 from microprint.training.schedule import Schedule
-from microprint.training.streams import generator_for, seeded
+from microprint.training.streams import seeded
 
-__all__ = ["History", "Samples", "Schedule", "fit", "generator_for", "seeded"]
+__all__ = ["History", "Schedule", "fit", "seeded"]

@@ -63,8 +63,5 @@ def tensorboard(folder: Path, label: str, resumed: bool):
     try:
         return TensorBoardLogger(folder, name=file_name(label), version="")
     except ModuleNotFoundError:
-        raise UserError(
-            "TensorBoard is not installed",
-            "compute.tensorboard = true",
-            "Install it (pip install tensorboard), or set compute.tensorboard=false",
-        ) from None
+        remedy = "Install it (pip install tensorboard), or set compute.tensorboard=false"
+        raise UserError("TensorBoard is not installed", "compute.tensorboard = true", remedy) from None

@@ -43,7 +43,6 @@ def _trainer(task: Task, setting: Setting, resume: bool) -> Trainer:
     on_gpu, count = setting.device.type == "cuda", setting.compute.devices
     # Synchronised batch normalisation keeps the buffers equal on GPUs; the frozen VGG19, too, is made of buffers.
     several = DDPStrategy(cluster_environment=LightningEnvironment(), find_unused_parameters=True, broadcast_buffers=not on_gpu)
-    wanted = setting.compute.tensorboard and setting.logs
     return Trainer(
         accelerator="cuda" if on_gpu else "cpu",
         devices=[setting.device.index or 0] if on_gpu and count == 1 else count,
@@ -56,7 +55,7 @@ def _trainer(task: Task, setting: Setting, resume: bool) -> Trainer:
         callbacks=[_LastCheckpoint(setting.checkpoint)],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        logger=tensorboard(setting.logs / "tensorboard", task.label, resume) if wanted else False,
+        logger=setting.compute.tensorboard and tensorboard(setting.logs / "tensorboard", task.label, resume),
         enable_progress_bar=False,
         enable_model_summary=False,
     )

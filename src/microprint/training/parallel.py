@@ -10,28 +10,25 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
 from microprint import store
 from microprint.errors import UserError
+from microprint.training.samples import Setting
+from microprint.training.task import Task
 
 FAILURE = "failure.json"
 
 
-def train_in_processes(task: Any, setting: Any, device: torch.device, count: int, workdir: Path) -> None:
-    """Train on `count` devices; what they learn is in the checkpoint.
+def train_in_processes(task: Task, setting: Setting) -> None:
+    """Train on several devices; what they learn is in the checkpoint.
 
-    Raises
-    ------
-    UserError
-        If there are fewer devices; and what the processes raise.
-    RuntimeError
-        If a process ends otherwise; its traceback is on stderr.
+    Raises `UserError` if there are fewer devices, and what the processes raise; `RuntimeError` if one ends otherwise: its
+    traceback is on stderr.
     """
+    count, device, workdir = setting.compute.devices, setting.device, setting.checkpoint.parent
     _require(count, device)
     (workdir / FAILURE).unlink(missing_ok=True)
     file = workdir / "task.pt"
@@ -42,8 +39,8 @@ def train_in_processes(task: Any, setting: Any, device: torch.device, count: int
         "MASTER_PORT": str(find_free_network_port()),
         "OMP_NUM_THREADS": str(max(torch.get_num_threads() // count, 1)),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "TORCH_CPP_LOG_LEVEL": "ERROR",
-    }  # else a warning wherever all weights have a gradient
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # else a warning wherever all weights have a gradient
+    }
     command = [sys.executable, "-m", "microprint.training", str(file), str(device.index or 0)]
     # A session of their own: an interrupt is for this process, which then ends them.
     ranks = [

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from microprint.params import ComputeSettings
+from microprint.params.sections import ComputeSettings
 
 
 class Samples(Protocol):
@@ -33,4 +33,4 @@ class Setting:
     checkpoint: Path
     device: torch.device
     compute: ComputeSettings
-    logs: Path | None
+    logs: Path

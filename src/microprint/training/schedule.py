@@ -12,34 +12,20 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a network is trained.
+    """How a network is trained."""
 
-    Attributes
-    ----------
-    epochs : largest number of passes over the training samples.
-    batch_size : samples a step, on all devices together.
-    learning_rate : rate of the first step.
-    weight_decay : with adam an L2 penalty, which Adam adds to the gradient; with adamw decoupled from it.
-    amsgrad : use the AMSGrad variant.
-    decay : constant, or cosine (to zero at the last step).
-    warmup : share of all steps over which the rate rises from zero.
-    patience : stop after this many epochs without a better validation loss; None: never.
-    gradient_clip : largest norm of the gradient; None: unlimited.
-    optimizer : adam (Kingma & Ba 2015), or adamw (Loshchilov & Hutter 2019), which spares biases and normalisations.
-    betas : decay of the running means of the gradient and of its square.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float = 0.0
-    amsgrad: bool = False
-    decay: Literal["constant", "cosine"] = "constant"
-    warmup: float = 0.0
-    patience: int | None = None
-    gradient_clip: float | None = None
+    epochs: int  # largest number of passes over the training samples
+    batch_size: int  # samples a step, on all devices together
+    learning_rate: float  # of the first step
+    weight_decay: float = 0.0  # with adam an L2 penalty, which Adam adds to the gradient; with adamw decoupled from it
+    amsgrad: bool = False  # Adam's variant
+    decay: Literal["constant", "cosine"] = "constant"  # of the rate; cosine: to zero at the last step
+    warmup: float = 0.0  # share of all steps over which the rate rises from zero
+    patience: int | None = None  # stop after this many epochs without a better validation loss; None: never
+    gradient_clip: float | None = None  # largest norm of the gradient; None: unlimited
+    # Kingma & Ba 2015; Loshchilov & Hutter 2019, which spares biases and normalisations.
     optimizer: Literal["adam", "adamw"] = "adam"
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = (0.9, 0.999)  # decay of the running means of the gradient and of its square
 
     def rate(self, progress: float) -> float:
         """Learning rate after a share `progress` in [0, 1] of all steps."""

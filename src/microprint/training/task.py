@@ -20,25 +20,15 @@ from microprint.training.streams import generator_for
 
 
 class Task(LightningModule):
-    """One training; on each of several devices there is a copy, which takes its share of every batch.
+    """One training, as `fit` describes it, with a `table` (CSV) of all epochs.
 
-    Parameters
-    ----------
-    model, train, validation, schedule, seed, label : as for `fit`.
-    table : CSV file of all epochs; None: no such file.
+    On each of several devices there is a copy, which takes its share of every batch.
     """
 
     TRAINING, VALIDATION, ORDER, DROPOUT = range(4)  # what a stream of random numbers is for
 
     def __init__(
-        self,
-        model: nn.Module,
-        train: Samples,
-        validation: Samples,
-        schedule: Schedule,
-        seed: int,
-        label: str,
-        table: Path | None,
+        self, model: nn.Module, train: Samples, validation: Samples, schedule: Schedule, seed: int, label: str, table: Path
     ) -> None:
         super().__init__()
         self.model, self.train_samples, self.validation_samples = model, train, validation
@@ -77,7 +67,6 @@ class Task(LightningModule):
 
     def on_train_batch_start(self, batch: int, batch_idx: int) -> None:
         progress = self.global_step / self.trainer.estimated_stepping_batches
-        self._tell_progress(progress)
         for group in self.optimizers().param_groups:
             group["lr"] = self.schedule.rate(progress)
 
@@ -87,7 +76,6 @@ class Task(LightningModule):
         return self._losses(self.train_samples, index, self.generator, self.train_means)
 
     def on_validation_epoch_start(self) -> None:
-        self._tell_progress(1.0)
         # The same noise every time, so that epochs compare.
         self.noise = self._stream(self.VALIDATION, 0)
         self.validation_means = Means()
@@ -106,11 +94,8 @@ class Task(LightningModule):
             **self.validation_means.named("validation_", total),
         }
         if not math.isfinite(row["train_loss"] + row["validation_loss"]):
-            raise UserError(
-                f"the loss is no longer finite in epoch {self.current_epoch + 1}",
-                where=self.label,
-                remedy="lower the learning rate",
-            )
+            fault = f"the loss is no longer finite in epoch {self.current_epoch + 1}"
+            raise UserError(fault, self.label, "lower the learning rate")
         losses = [past["validation_loss"] for past in self.history]
         if not losses or row["validation_loss"] < min(losses):
             self.best = copy.deepcopy(self.model.state_dict())
@@ -146,14 +131,9 @@ class Task(LightningModule):
         """Generator on the device; each process has its own stream."""
         return generator_for(self.seed, epoch, purpose + 4 * self.global_rank, device=self.device)
 
-    def _tell_progress(self, progress: float) -> None:
-        if hasattr(self.model, "progress"):
-            self.model.progress = progress
-
     def _show(self, row: dict[str, float]) -> None:
         self.line.show(row, last=self._exhausted())
-        if self.table:
-            write_table(self.table, self.history, self.seconds)
+        write_table(self.table, self.history, self.seconds)
         if self.logger:
             self.logger.log_metrics({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
 

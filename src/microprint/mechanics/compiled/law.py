@@ -43,20 +43,16 @@ Work = namedtuple(
 
 
 class CompiledLaw(Law):
-    """`Law` on the CPU, compiled; the constructor's parameters are its own."""
+    """`Law` on the CPU, compiled."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.constants = self._constants()
-
-    def _constants(self) -> Constants:
         m = self.material
         array = lambda tensor: np.ascontiguousarray(tensor.numpy())  # noqa: E731
         resolve, exponent = array(self.resolve), array(m.exponent)
-        power = int(exponent[0]) - 1 if (exponent == int(exponent[0])).all() else 0
         driver = lambda hardens: np.where(hardens.any(1), hardens.argmax(1), -1)  # noqa: E731
         own = np.stack([x.numpy() for x in (m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat)], 1)
-        return Constants(
+        self.constants = Constants(
             m.slips,
             np.unique(own, axis=0, return_inverse=True)[1].reshape(-1),
             array(self.compliance),
@@ -66,7 +62,7 @@ class CompiledLaw(Law):
             np.pad(resolve, ((0, 0), (0, 2))),
             array(self.resolve.T),
             exponent,
-            power,
+            int(exponent[0]) - 1 if (exponent == int(exponent[0])).all() else 0,
             *(array(x) for x in (m.rate_0, m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat, m.gamma_char)),
             *(array(x) for x in (m.h_0_tw_sl, m.h_0_tw_tw, m.h_sl_tw.T, self.drivers)),
             driver(array(self.slip_first) > 0),
@@ -76,17 +72,9 @@ class CompiledLaw(Law):
         )
 
     def respond(
-        self,
-        F: Tensor,
-        F_p_inverse: Tensor,
-        xi_0: Tensor,
-        gamma_0: Tensor,
-        dt: float,
-        stress: Tensor,
-        xi: Tensor,
-        coupled: Tensor | None = None,
-        expected: Tensor | None = None,
-    ) -> Response:
+        self, F: Tensor, F_p_inverse: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float,
+        stress: Tensor, xi: Tensor, coupled: Tensor | None = None, expected: Tensor | None = None,
+    ) -> Response:  # fmt: skip
         voxels = F.shape[-1]
         coupled = torch.zeros(voxels, dtype=torch.bool) if coupled is None else coupled
         expected = torch.zeros(6, voxels, dtype=TANGENT_DTYPE) if expected is None else expected
@@ -108,10 +96,10 @@ class CompiledLaw(Law):
 
         if torch.get_num_threads() == 1:
             work(0, voxels)
-        else:
-            begins = range(0, voxels, _PIECE)
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                list(pool.map(work, begins, [min(begin + _PIECE, voxels) for begin in begins]))
+            return result
+        begins = range(0, voxels, _PIECE)
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(work, begins, [min(begin + _PIECE, voxels) for begin in begins]))
         return result
 
 

@@ -49,7 +49,7 @@ def back_substitute(a, lower, x):
 
 @part
 def solve_six(a, lower, order, x):
-    """Solve in place for six right-hand sides, the columns of x, with the factors of `_eliminate`."""
+    """Solve in place for six right-hand sides, the columns of x, with the factors of `eliminate`."""
     n = len(a)
     for k in range(n):
         if order[k] != k:

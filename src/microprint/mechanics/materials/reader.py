@@ -13,60 +13,43 @@ import yaml
 from torch import Tensor
 
 from microprint.errors import UserError
-from microprint.mechanics import elasticity, interactions, slip_systems
+from microprint.mechanics import elasticity, slip_systems
+from microprint.mechanics.slip_systems import interactions
 
 _ELASTIC = {"cF": ("C_11", "C_12", "C_44"), "cI": ("C_11", "C_12", "C_44"), "hP": ("C_11", "C_12", "C_13", "C_33", "C_44")}
 
 
 @dataclass(frozen=True)
 class Material:
-    """One phase: elasticity and power law. Slip systems stand before twin systems; stresses in Pa, rates in 1/s.
-
-    Attributes
-    ----------
-    name, lattice, c_over_a : as in the file (c/a is 1 for cubic lattices).
-    stiffness : (6, 6) Voigt, crystal axes.
-    slips, twins : number of systems.
-    schmid : (slips + twins, 3, 3) direction (x) normal, crystal axes.
-    xi_0, rate_0, exponent : initial resistance, reference rate and stress exponent (slips + twins,).
-    xi_inf, hardening_exponent, h_0, f_sat : (slips,) saturation resistance, a, h_0_sl-sl, f_sat_sl-tw.
-    h_0_tw_tw, h_0_tw_sl, gamma_char : (twins,) hardening by twins and by slip, twinning shear.
-    h_sl_sl, h_sl_tw, h_tw_sl, h_tw_tw : interaction matrices, the first index hardens.
-    source : the phase as DAMASK's file holds it.
-    """
+    """One phase: elasticity and power law. Slip systems stand before twin systems; stresses in Pa, rates in 1/s."""
 
     name: str
     lattice: str
-    c_over_a: float
-    stiffness: Tensor
+    c_over_a: float  # 1 for cubic lattices
+    stiffness: Tensor  # (6, 6) Voigt, crystal axes
     slips: int
     twins: int
-    schmid: Tensor
-    xi_0: Tensor
-    rate_0: Tensor
-    exponent: Tensor
-    xi_inf: Tensor
-    hardening_exponent: Tensor
-    h_0: Tensor
-    f_sat: Tensor
-    h_0_tw_tw: Tensor
-    h_0_tw_sl: Tensor
-    gamma_char: Tensor
-    h_sl_sl: Tensor
+    schmid: Tensor  # (slips + twins, 3, 3) direction (x) normal, crystal axes
+    xi_0: Tensor  # (slips + twins,) initial resistance
+    rate_0: Tensor  # (slips + twins,) reference rate
+    exponent: Tensor  # (slips + twins,) of the stress
+    xi_inf: Tensor  # (slips,) saturation resistance
+    hardening_exponent: Tensor  # (slips,) a
+    h_0: Tensor  # (slips,) h_0_sl-sl
+    f_sat: Tensor  # (slips,) f_sat_sl-tw
+    h_0_tw_tw: Tensor  # (twins,) hardening by twins
+    h_0_tw_sl: Tensor  # (twins,) hardening by slip
+    gamma_char: Tensor  # (twins,) twinning shear
+    h_sl_sl: Tensor  # this and the next: interaction matrices, the first index hardens
     h_sl_tw: Tensor
     h_tw_sl: Tensor
     h_tw_tw: Tensor
-    source: Mapping[str, Any]
+    source: Mapping[str, Any]  # the phase as DAMASK's file holds it
 
     def to(self, device: torch.device | str) -> Material:
         """The same material with its arrays on a device."""
         arrays = {f.name: getattr(self, f.name).to(device) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         return replace(self, **arrays)
-
-    @property
-    def symmetry(self) -> str:
-        """Crystal symmetry as `orientations` names it."""
-        return "hexagonal" if self.lattice == "hP" else "cubic"
 
 
 def load_material(source: str | Path | Mapping[str, Any] | Material) -> Material:
@@ -123,8 +106,7 @@ class _Reader:
         return UserError(f"{self.name}: {what}", self.where, remedy)
 
     def material(self) -> Material:
-        n_sl, n_tw = self.counts["slip"], self.counts["twin"]
-        slips, twins = sum(n_sl), sum(n_tw)
+        slips, twins = (sum(counts) for counts in self.counts.values())
         slip, twin = (lambda key, **k: self.per_system(key, "slip", **k)), (lambda key, **k: self.per_system(key, "twin", **k))
         schmid = [slip_systems.schmid_tensors(self.lattice, mode, self.counts[mode], self.c_over_a) for mode in self.counts]
         return Material(
@@ -144,7 +126,7 @@ class _Reader:
             f_sat=slip("f_sat_sl-tw", zero=True) if twins else torch.zeros(slips, dtype=torch.float64),
             h_0_tw_tw=twin("h_0_tw-tw", zero=True),
             h_0_tw_sl=twin("h_0_tw-sl", zero=True),
-            gamma_char=slip_systems.twinning_shear(n_tw, self.c_over_a),
+            gamma_char=slip_systems.twinning_shear(self.counts["twin"], self.c_over_a),
             h_sl_sl=self.interaction("h_sl-sl", "slip", "slip"),
             h_sl_tw=self.interaction("h_sl-tw", "slip", "twin"),
             h_tw_sl=self.interaction("h_tw-sl", "twin", "slip"),
@@ -162,14 +144,9 @@ class _Reader:
     def families(self, mode: str) -> list[int]:
         key = "N_sl" if mode == "slip" else "N_tw"
         counts, limits = self.plastic.get(key, []), slip_systems.sizes(self.lattice, mode)
-        if (
-            not isinstance(counts, list)
-            or len(counts) > len(limits)
-            or any(not isinstance(n, int) or not 0 <= n <= most for n, most in zip(counts, limits))
-        ):
-            raise self.refuse(
-                f"{key} = {counts} is out of range", f"{self.lattice} has {limits} systems in its {mode} families"
-            )
+        fits = isinstance(counts, list) and len(counts) <= len(limits)
+        if not fits or any(not isinstance(n, int) or not 0 <= n <= most for n, most in zip(counts, limits)):
+            raise self.refuse(f"{key} = {counts} is out of range", f"{self.lattice} has {limits} {mode} systems by families")
         return counts
 
     def per_system(self, key: str, mode: str, zero: bool = False) -> Tensor:
@@ -181,7 +158,7 @@ class _Reader:
         if sum(counts) and len(values) != len(counts):
             raise self.refuse(f"{key} has {len(values)} values", f"Give one for each of the {len(counts)} families")
         used = slip_systems.families_of(counts)
-        for family in sorted(set(used)):
+        for family in used:
             self.check(f"{key}[{family}]", values[family], zero)
         return torch.tensor([float(values[family]) for family in used], dtype=torch.float64)
 
@@ -193,9 +170,7 @@ class _Reader:
 
     def check(self, key: str, value: Any, zero: bool) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise self.refuse(
-                f"{key} = {value!r} is not a number", "In YAML a number with an exponent needs a dot and a sign: 1.0e+6"
-            )
+            raise self.refuse(f"{key} = {value!r} is not a number", "YAML wants a dot and a sign with an exponent: 1.0e+6")
         if value < 0 or (value == 0 and not zero):
             raise self.refuse(f"{key} = {value} is not {'zero or ' if zero else ''}positive")
 
