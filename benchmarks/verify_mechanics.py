@@ -30,7 +30,7 @@ import yaml
 
 from microprint import UserError, simulate_cp
 from microprint.mechanics import CPResult, LoadStep
-from microprint.mechanics.load import check_load
+from microprint.mechanics.load import read_load
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.time_step import Numerics
 
@@ -133,7 +133,7 @@ def _case(series: h5py.Group, path: Path) -> Case:
     if F.shape != P.shape or F.ndim != 3 or F.shape[1:] != (3, 3) or len(F) < 2 or not np.isfinite([F, P]).all():
         raise ValueError(f"F {F.shape} and P {P.shape} of {series.name} are no series of tensors")
     grain_id, quaternion, text = _element(series, path)
-    material, load = load_material(json.loads(text)), check_load(_load(series, F))
+    material, load = load_material(json.loads(text)), read_load(_load(series, F))
     steps, stored = _time_steps(series, load, len(F) - 1)
     slip = series["gamma_sl_avg"][:] if "gamma_sl_avg" in series else None
     fields = {key: value[:] for key, value in _above(series, "fields_last", {}).items()}
@@ -174,23 +174,15 @@ def _element(series: h5py.Group, path: Path) -> tuple[np.ndarray, np.ndarray, st
 
 
 def _load(series: h5py.Group, F: np.ndarray) -> tuple[LoadStep, ...]:
+    if "load_json" in series.attrs:
+        return read_load(json.loads(series.attrs["load_json"]))
     text = _above(series, "load_yaml")
     if text is not None:
-        return tuple(_load_step(step) for step in yaml.safe_load(text)["loadstep"])
+        return read_load(yaml.safe_load(text))
     duration, states = float(series["t"][-1]) if "t" in series else 10.0, len(F) - 1
     rate = (F[-1, 0, 0] - F[0, 0, 0]) / duration
     dot_F, P = [[rate, 0.0, 0.0], [0.0, nan, 0.0], [0.0, 0.0, nan]], [[nan] * 3, [nan, 0.0, nan], [nan, nan, 0.0]]
     return (LoadStep(dot_F, P, duration, states * max(1, len(series["iterations"]) // states)),)
-
-
-def _load_step(step: Mapping[str, Any]) -> LoadStep:
-    conditions, discretization = step["boundary_conditions"]["mechanical"], step["discretization"]
-
-    def matrix(name: str) -> list[list[float]]:
-        rows = conditions.get(name, [["x"] * 3] * 3)
-        return [[nan if value == "x" else float(value) for value in row] for row in rows]
-
-    return LoadStep(matrix("dot_F"), matrix("P"), float(discretization["t"]), int(discretization["N"]))
 
 
 def _time_steps(series: h5py.Group, load: tuple[LoadStep, ...], states: int) -> tuple[tuple[LoadStep, ...], np.ndarray]:
@@ -229,7 +221,7 @@ def _merged(steps: Sequence[LoadStep]) -> tuple[LoadStep, ...]:
 
 def _kind(material: Material, load: Sequence[LoadStep], single: bool) -> str:
     if single:
-        prescribed = not any(isnan(value) for step in load for row in step.dot_F for value in row)
+        prescribed = not any(free for step in load for row in step.free for free in row)
         return "single crystal, F prescribed" if prescribed else "single crystal"
     return "elastic element" if not material.slips else "hP element" if material.lattice == "hP" else "cubic element"
 

@@ -8,9 +8,8 @@ J. Comput. Phys. 229 (2010) 8065-8071; Lucarini & Segurado, Comput. Mech. 63 (20
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from microprint.mechanics.load import LoadStep
 from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
 from microprint.mechanics.spectral import PeriodicCell
 from microprint.mechanics.state import State
+from microprint.mechanics.tensors import from_mandel, product
 from microprint.mechanics.time_step import CONVERGED, FAILED, RUNNING, Boundary, Numerics, Problem, TimeStep
 
 
@@ -52,17 +52,33 @@ class Solver:
     def run(self, load: Sequence[LoadStep], record: Callable[[State, float], None]) -> None:
         """Apply a load path; `record(state, time)` is called at its start and after every increment."""
         time = 0.0
-        start = self.state.F_mean.new_zeros(3, 3)
         record(self.state, time)
         for step in load:
             self.history = []
-            target = torch.tensor([[0.0 if isnan(x) else x for x in row] for row in step.P]).to(start)
-            for increment in range(step.N):
-                ends = [torch.lerp(start, target, (increment + i) / step.N) for i in (0, 1)]
-                self._increment(Boundary(step, *ends, self.state.F_mean.clone()), step.t / step.N)
+            for boundary in self._conditions(step):
+                self._increment(boundary, step.t / step.N)
                 time += step.t / step.N
                 record(self.state, time)
-            start = target
+
+    def _conditions(self, step: LoadStep) -> Iterator[Boundary]:
+        """Boundary conditions of each increment; what is prescribed moves linearly from where the cell is to the step's end."""
+        dot_F, F_last, P_last, dot_P = (
+            torch.tensor(x).to(self.state.F_mean)[..., None, None] for x in (step.dot_F, step.F, step.P, step.dot_P)
+        )
+        P_first = self.stress(self.state)[1].mean(-1, keepdim=True)
+        P_last = torch.where(dot_P.isnan(), torch.where(P_last.isnan(), P_first, P_last), P_first + step.t * dot_P)
+        for increment in range(step.N):
+            P = [torch.lerp(P_first, P_last, (increment + i) / step.N) for i in (0, 1)]
+            F = self.state.F_mean.clone()
+            F_end = F + step.t / step.N * dot_F.nan_to_num(0.0)
+            F_end = torch.where(F_last.isnan(), F_end, F + (F_last - F) / (step.N - increment))
+            yield Boundary(step.free, *P, F, F_end)
+
+    def stress(self, state: State) -> tuple[Tensor, Tensor]:
+        """F and the first Piola-Kirchhoff stress of every voxel, (3, 3, B, V) each."""
+        F = state.F_mean + self.cell.gradient(state.u)
+        push = product(product(F, state.F_p_inverse), from_mandel(state.S))
+        return F, product(push, state.F_p_inverse.transpose(0, 1))
 
     def _increment(self, boundary: Boundary, dt: float) -> None:
         running = self._alive(range(len(self.reason)))
@@ -107,9 +123,9 @@ class Solver:
     def _advance(self, elements: Tensor, guess: State | None, boundary: Boundary, dt: float) -> dict[int, str]:
         """One step of some volume elements; stores those that converge, returns the others with the reason."""
         old = self.state.select(elements)
-        new = boundary.apply(old if guess is None else guess.select(elements), old, elements)
+        new = boundary.apply(old if guess is None else guess.select(elements), elements)
         problem = Problem(self.cell, self.linear_cell, self.law, self.numerics, boundary, dt)
-        step = TimeStep.begin(problem, old, new, extrapolated=guess is not None)
+        step = TimeStep.begin(problem, old, new, boundary.P(elements), extrapolated=guess is not None)
         reasons = {}
         for iteration in range(self.numerics.newton_iterations):
             verdict = step.evaluate()

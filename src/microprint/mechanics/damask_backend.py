@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from microprint.errors import UserError
-from microprint.mechanics.load import LoadStep, check_load
+from microprint.mechanics.load import LoadStep, read_load
 from microprint.mechanics.materials import Material
 from microprint.mechanics.simulate import CPResult
 from microprint.microstructures.polycrystal import EDGE_M
@@ -70,14 +70,15 @@ def _phase(material: Material) -> dict[str, Any]:
 
 
 def _load_step(step: LoadStep) -> dict[str, Any]:
-    def plain(matrix: Sequence[Sequence[float]]) -> list[list[Any]]:
-        return [["x" if isnan(value) else float(value) for value in row] for row in matrix]
-
-    return {
-        "boundary_conditions": {"mechanical": {"dot_F": plain(step.dot_F), "P": plain(step.P)}},
-        "discretization": {"t": float(step.t), "N": step.N},
-        "f_out": 1,
-    }
+    mechanical = {}
+    for pair in (("dot_F", "F"), ("P", "dot_P")):
+        used = [name for name in pair if not all(isnan(value) for row in getattr(step, name) for value in row)] or pair[:1]
+        if len(used) > 1:
+            raise UserError(f"a load step prescribes {' and '.join(used)}", "cp.load", "DAMASK takes one of them in a step")
+        [name] = used
+        mechanical[name] = [["x" if isnan(value) else float(value) for value in row] for row in getattr(step, name)]
+    times = {"t": float(step.t), "N": step.N}
+    return {"boundary_conditions": {"mechanical": mechanical}, "discretization": times, "f_out": 1}
 
 
 def simulate_with_damask(elements: VolumeElements, material: Material, load: Sequence[LoadStep], folder: Path) -> CPResult:
@@ -85,7 +86,7 @@ def simulate_with_damask(elements: VolumeElements, material: Material, load: Seq
 
     `folder` takes files that are removed again.
     """
-    solver, steps = find_solver(), check_load(load)
+    solver, steps = find_solver(), read_load(load)
     results = []
     for ids, q, count in zip(elements.grain_id, elements.quaternion, elements.grains):
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from microprint.machine import in_threads
 from microprint.mechanics.crystal_plasticity import Solver
-from microprint.mechanics.load import LoadStep, check_load, uniaxial_tension
+from microprint.mechanics.load import LoadStep, read_load, uniaxial_tension
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.phenopowerlaw import Law
 from microprint.mechanics.spectral import PeriodicCell, Scheme
 from microprint.mechanics.state import State
-from microprint.mechanics.tensors import determinant, from_mandel, product
+from microprint.mechanics.tensors import determinant, product
 from microprint.mechanics.time_step import Numerics
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.orientations import to_matrix
@@ -69,7 +69,7 @@ def simulate_cp(
     grain_ids: Tensor | np.ndarray,
     quaternions: Tensor | np.ndarray,
     material: str | Path | Mapping | Material = "Mg",
-    load: Sequence[LoadStep] | None = None,
+    load: Sequence[LoadStep | Mapping] | LoadStep | Mapping | str | Path | None = None,
     *,
     scheme: Scheme = "fourier",
     size: Sequence[float] | None = None,
@@ -88,13 +88,13 @@ def simulate_cp(
     grain_ids : (B, nx, ny, nz) or (nx, ny, nz) integers, 0 to the element's number of grains - 1, none left out.
     quaternions : (B, G, 4) or (G, 4) orientations (w, x, y, z), DAMASK's convention; rows beyond the grains may hold anything.
     material : name of a material of the package (``"Mg"``, ``"Cu"``), a DAMASK material file, its content, or a Material.
-    load : steps of the load path; by default tension along x to 0.01 at 1e-3 /s in 20 increments.
+    load : load path (see `read_load`); by default tension along x to 0.01 at 1e-3 /s in 20 increments.
     scheme, size : discretisation (see `spectral`) and edge lengths of the cell.
     fields : also return the state of every voxel at the end.
     chunk_voxels : voxels simulated at once by one thread, which bounds the memory (about 8 kB each).
     """
     elements = VolumeElements.of(grain_ids, quaternions)
-    material, steps = load_material(material), check_load(uniaxial_tension() if load is None else load)
+    material, steps = load_material(material), read_load(uniaxial_tension() if load is None else load)
     chunk_voxels = chunk_voxels or (8192 if torch.device(device).type == "cpu" else 2**20)
     chunk = max(1, chunk_voxels // elements.grain_id[0].numel())
     cell = PeriodicCell(elements.grain_id.shape[1:], scheme, size, device=device)
@@ -130,7 +130,7 @@ class _Simulation:
 
         def record(state: State, time: float) -> None:
             failed = torch.tensor([bool(reason) for reason in solver.reason])
-            rows.append({name: _gap(value.cpu(), failed) for name, value in self._averages(state).items()})
+            rows.append({name: _gap(value.cpu(), failed) for name, value in self._averages(solver, state).items()})
             times.append(time)
 
         solver.run(self.load, record)
@@ -141,28 +141,27 @@ class _Simulation:
             converged=torch.tensor([not r for r in solver.reason]),
             reason=tuple(solver.reason),
             **vars(solver.statistics),
-            **(self._fields(solver.state) if self.fields else {}),
+            **(self._fields(solver) if self.fields else {}),
         )
 
-    def _voxels(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        """F, P and Cauchy's stress of every voxel (3, 3, B, V)."""
-        F = state.F_mean + self.cell.gradient(state.u)
-        push = product(product(F, state.F_p_inverse), from_mandel(state.S))
-        P = product(push, state.F_p_inverse.transpose(0, 1))
-        return F, P, product(P, F.transpose(0, 1)) / determinant(F)
-
-    def _fields(self, state: State) -> dict[str, Tensor]:
-        slips, names = self.law.slips, ("F_field", "P_field", "cauchy_field", "gamma_sl_field", "gamma_tw_field")
-        tensors = [value.permute(2, 3, 0, 1) for value in self._voxels(state)]
+    def _fields(self, solver: Solver) -> dict[str, Tensor]:
+        state, slips = solver.state, self.law.slips
+        names = ("F_field", "P_field", "cauchy_field", "gamma_sl_field", "gamma_tw_field")
+        F, P = solver.stress(state)
+        tensors = [value.permute(2, 3, 0, 1) for value in (F, P, _cauchy(F, P))]
         systems = [gamma.permute(1, 2, 0) for gamma in (state.gamma[:slips], state.gamma[slips:])]
         return {name: value.unflatten(1, self.cell.shape).cpu() for name, value in zip(names, tensors + systems)}
 
-    def _averages(self, state: State) -> dict[str, Tensor]:
-        slips, (_, P, cauchy) = self.law.slips, self._voxels(state)
-        tensors = {"F": state.F_mean[..., 0], "P": P.mean(-1), "cauchy": cauchy.mean(-1)}
+    def _averages(self, solver: Solver, state: State) -> dict[str, Tensor]:
+        slips, (F, P) = self.law.slips, solver.stress(state)
+        tensors = {"F": state.F_mean[..., 0], "P": P.mean(-1), "cauchy": _cauchy(F, P).mean(-1)}
         gamma, xi = state.gamma.mean(-1).T, state.xi.mean(-1).T
         systems = {"gamma_sl": gamma[:, :slips], "gamma_tw": gamma[:, slips:], "xi_sl": xi[:, :slips], "xi_tw": xi[:, slips:]}
         return {name: value.permute(2, 0, 1) for name, value in tensors.items()} | systems
+
+
+def _cauchy(F: Tensor, P: Tensor) -> Tensor:
+    return product(P, F.transpose(0, 1)) / determinant(F)
 
 
 def _gap(values: Tensor, failed: Tensor) -> Tensor:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isnan, sqrt
+from math import sqrt
 
 import torch
 from torch import Tensor
 
 from microprint.mechanics.anderson import Anderson
 from microprint.mechanics.elasticity import isotropic_part
-from microprint.mechanics.load import LoadStep
 from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
 from microprint.mechanics.spectral import PeriodicCell, conjugate_gradients
 from microprint.mechanics.state import Batch, State
@@ -22,6 +21,8 @@ RUNNING, CONVERGED, FAILED = 0, 1, 2
 # stiffness finds the one next to the elastic prediction, DAMASK's; Newton's method takes over where the error, relative
 # to the stress, is below this, and gives back after so many steps in vain.
 NEAR, PATIENCE = 0.03, 3
+# Errors are relative to the stress, but to no stress below this share of the stiffness: a cell at rest has none.
+NO_STRESS = 1e-7
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,16 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Boundary:
-    """Conditions of one time step: mean stress at its ends (3, 3), rates and the mean F at its beginning (3, 3, B, 1)."""
+    """Conditions of one increment, or of a fraction of it: mean P and F at the increment's ends, each (3, 3, B, 1).
 
-    step: LoadStep
+    `free` (3, 3) are the components of F that the condition on P decides; of P, those alone mean anything.
+    """
+
+    free: list[list[bool]]
     P_begin: Tensor
     P_end: Tensor
     F_begin: Tensor
+    F_end: Tensor
     fraction: tuple[float, float] = (0.0, 1.0)
 
     def halves(self) -> tuple[Boundary, Boundary]:
@@ -51,26 +56,15 @@ class Boundary:
         middle = 0.5 * (begin + end)
         return replace(self, fraction=(begin, middle)), replace(self, fraction=(middle, end))
 
-    @property
-    def free(self) -> list[list[bool]]:
-        """Components (3, 3) of the mean F that the stress condition decides."""
-        return [[isnan(rate) for rate in row] for row in self.step.dot_F]
+    def P(self, elements: Tensor) -> Tensor:
+        """Mean stress (3, 3, n, 1) of some volume elements at the end."""
+        return torch.lerp(self.P_begin, self.P_end, self.fraction[1]).index_select(-2, elements)
 
-    @property
-    def P(self) -> Tensor:
-        """Mean stress (3, 3) at the end."""
-        return torch.lerp(self.P_begin, self.P_end, self.fraction[1])
-
-    def apply(self, guess: State, old: State, elements: Tensor) -> State:
+    def apply(self, guess: State, elements: Tensor) -> State:
         """The guess, with the prescribed components of the mean F set to their values at the end."""
-        F = guess.F_mean.clone()
-        begin = self.F_begin.index_select(-2, elements)
-        dt = self.step.t / self.step.N * self.fraction[1]
-        for i in range(3):
-            for j in range(3):
-                if not self.free[i][j]:
-                    F[i, j] = begin[i, j] + dt * self.step.dot_F[i][j]
-        return replace(guess, F_mean=F)
+        end = torch.lerp(self.F_begin, self.F_end, self.fraction[1]).index_select(-2, elements)
+        free = torch.tensor(self.free, device=end.device)[:, :, None, None]
+        return replace(guess, F_mean=torch.where(free, guess.F_mean, end))
 
 
 @dataclass(frozen=True)
@@ -102,6 +96,7 @@ class TimeStep(Batch):
     problem: Problem
     old: State  # at the step's beginning
     new: State  # at the present guess
+    P_end: Tensor  # mean stress (3, 3, B, 1) to reach, where it is prescribed
     accepted: State  # where the iteration stood before
     error: Tensor  # least error met (B, 1)
     near: Tensor  # (B, 1), see `NEAR`
@@ -118,13 +113,13 @@ class TimeStep(Batch):
     anderson: Anderson
 
     @classmethod
-    def begin(cls, problem: Problem, old: State, new: State, extrapolated: bool) -> TimeStep:
+    def begin(cls, problem: Problem, old: State, new: State, P_end: Tensor, extrapolated: bool) -> TimeStep:
         """The iteration before its first evaluation; `extrapolated` says whether `new` is more than the old state."""
         each, cell = torch.zeros_like(old.F_mean[0, 0]), problem.cell
         no = torch.zeros_like(each, dtype=torch.bool)
         size = torch.cat([cell.t2[0] * cell.weight, cell.weight.new_ones(2)])
         return cls(
-            problem, old, new, accepted=new,
+            problem, old, new, P_end, accepted=new,
             error=torch.full_like(each, torch.inf), near=torch.full_like(each, NEAR), rejected=each,
             newton=torch.full_like(no, extrapolated), better=no, fallen=no,
             coupled=torch.zeros_like(old.S[0], dtype=torch.bool), expected=torch.zeros_like(old.S, dtype=TANGENT_DTYPE),
@@ -149,9 +144,10 @@ class TimeStep(Batch):
 
     def _judge(self, P: Tensor, lawful: Tensor) -> Tensor:
         cell, numerics, boundary = self.problem.cell, self.problem.numerics, self.problem.boundary
-        size = P.square().sum((0, 1)).mean(-1, keepdim=True).sqrt()
+        nothing = NO_STRESS * float(self.problem.law.stiffness.amax())
+        size = P.square().sum((0, 1)).mean(-1, keepdim=True).sqrt().clamp(min=nothing)
         self.force = cell.divergence(P)
-        short = boundary.P[:, :, None, None] - P.mean(-1, keepdim=True)
+        short = self.P_end - P.mean(-1, keepdim=True)
         zero = torch.zeros_like(size)
         self.gap = torch.stack(
             [
