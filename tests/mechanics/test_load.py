@@ -94,6 +94,17 @@ def test_a_rate_of_stress_and_a_deformation_at_the_end_are_reached():
     torch.testing.assert_close(back.F[0, 5:, 0, 0].diff().diff(), torch.zeros(1, dtype=torch.float64))
 
 
+def test_a_result_says_what_its_increments_leave_open():
+    assert simulate(uniaxial_tension(strain=1e-3, increments=2)).note == ("",)
+    assert "strains by 20%" in simulate(uniaxial_tension(strain=0.2, increments=1)).note[0]
+    soft = simulate_cp(IDS, QUATERNIONS, "Cu", uniaxial_tension(strain=1e-3, increments=2))
+    assert "27 times the elastic limit" in soft.note[0]
+    fine = simulate_cp(IDS, QUATERNIONS, "Cu", uniaxial_tension(strain=1e-4, increments=2))
+    assert fine.note == ("",)
+    cut = simulate_cp(IDS, QUATERNIONS, "Mg", uniaxial_tension(strain=4e-3, increments=1), numerics=Numerics(newton_iterations=9))
+    assert cut.cutbacks[0] > 0 and f"{int(cut.cutbacks[0])} increments were cut back" in cut.note[0]
+
+
 def test_paths_with_a_name():
     ends = {name: simulate(standard_load(name, "y", strain=4e-3, increments=3)) for name in ("tension", "compression", "shear", "unload", "cyclic")}
     assert [result.F.shape[1] for result in ends.values()] == [4, 4, 4, 7, 13]

@@ -114,7 +114,7 @@ def _run(solver: str, folder: Path, material: Material, times: int) -> CPResult:
     shapes |= dict.fromkeys(("gamma_sl", "xi_sl"), (material.slips,)) | dict.fromkeys(("gamma_tw", "xi_tw"), (material.twins,))
     gaps = {name: torch.full((times, *shape), torch.nan, dtype=torch.float64) for name, shape in shapes.items()}
     values = {name: series.get(name, gap)[None] for name, gap in gaps.items()}
-    values |= {"time": values["time"][0], "converged": torch.tensor([not reason]), "reason": (reason,)}
+    values |= {"time": values["time"][0], "converged": torch.tensor([not reason]), "reason": (reason,), "note": ("",)}
     return CPResult(**values, **dict.fromkeys(("evaluations", "linear", "cutbacks"), torch.zeros(1, dtype=torch.int64)))
 
 

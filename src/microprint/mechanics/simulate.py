@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from microprint.machine import in_threads
 from microprint.mechanics.crystal_plasticity import Solver
+from microprint.mechanics.elasticity import isotropic_part
 from microprint.mechanics.load import LoadStep, read_load, uniaxial_tension
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.phenopowerlaw import Law
@@ -27,6 +29,8 @@ from microprint.orientations import to_matrix
 DEFAULT = Numerics()
 # Largest change of tau / xi in the law's last iteration over the tolerance of equilibrium; the error left is of second order.
 LAW_TOLERANCE = 10.0
+# Increments of more strain than this, or that take the resolved shear stress to so many slip resistances, are reported.
+LARGE_INCREMENT, COARSE = 0.05, 4.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class CPResult:
     xi_tw: Tensor  # (B, T, twin systems)
     converged: Tensor  # (B,) bool
     reason: tuple[str, ...]  # B texts, empty where converged
+    note: tuple[str, ...]  # B texts: what makes a converged result depend on its time steps; mostly empty
     evaluations: Tensor  # (B,) of the law
     linear: Tensor  # (B,) iterations of conjugate gradients
     cutbacks: Tensor  # (B,) halved steps
@@ -135,11 +140,14 @@ class _Simulation:
 
         solver.run(self.load, record)
         series = {name: torch.stack([row[name] for row in rows], 1) for name in rows[0]}
+        coarse = _coarse_steps(series["F"], self.load, self.law)
+        cut = [f"{count} increments were cut back" if count else "" for count in solver.statistics.cutbacks.tolist()]
         return CPResult(
             torch.tensor(times, dtype=torch.float64),
             **series,
             converged=torch.tensor([not r for r in solver.reason]),
             reason=tuple(solver.reason),
+            note=tuple("; ".join(filter(None, texts)) for texts in zip(cut, coarse)),
             **vars(solver.statistics),
             **(self._fields(solver) if self.fields else {}),
         )
@@ -158,6 +166,27 @@ class _Simulation:
         gamma, xi = state.gamma.mean(-1).T, state.xi.mean(-1).T
         systems = {"gamma_sl": gamma[:, :slips], "gamma_tw": gamma[:, slips:], "xi_sl": xi[:, :slips], "xi_tw": xi[:, slips:]}
         return {name: value.permute(2, 0, 1) for name, value in tensors.items()} | systems
+
+
+def _coarse_steps(F: Tensor, load: Sequence[LoadStep], law: Law) -> list[str]:
+    """What is to be said of the mean F (B, T, 3, 3) if its increments are large; nan after a failure.
+
+    In the first increment of a step, an elastic cell would be sheared by the difference of the principal strains. Where that
+    takes the resolved shear stress far beyond the least slip resistance, one backward-Euler step has several solutions.
+    """
+    step = F.diff(dim=1).nan_to_num(0.0)
+    strain = torch.linalg.eigvalsh(0.5 * (step + step.transpose(-1, -2)))  # (B, T - 1, 3), ascending
+    firsts = [sum(part.N for part in load[:number]) for number in range(len(load))]
+    shear = strain[:, firsts, 2] - strain[:, firsts, 0]
+    modulus = float(isotropic_part(law.stiffness[:, :, None])[1])
+    limit = float(law.material.xi_0[: law.slips].amin()) if law.slips else inf
+
+    def note(size: float, ratio: float) -> str:
+        if size > LARGE_INCREMENT:
+            return f"an increment strains by {size:.0%}: its error in time is of that order"
+        return f"an increment goes to {ratio:.0f} times the elastic limit: the knee depends on N" if ratio > COARSE else ""
+
+    return list(map(note, strain.abs().amax((1, 2)).tolist(), (modulus * shear.amax(1) / limit).tolist()))
 
 
 def _cauchy(F: Tensor, P: Tensor) -> Tensor:
