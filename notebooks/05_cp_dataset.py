@@ -38,6 +38,7 @@ compute = {"engine": "local", "device": "auto"}
 cp = {
     "material": "Mg",
     "edge": 8,
+    "load": "tension",
     "axis": "x",
     "strain": 0.01,
     "rate": 1e-3,
@@ -165,7 +166,7 @@ notebook.do(simulate_cp_dataset)
 KEYS = ("converged", "evaluations", "linear", "cutbacks", "gamma_sl", "gamma_tw")
 with notebook.open("polycrystals.h5") as polycrystals, notebook.open("cp.h5", kind="cp") as file:
     sets = {name: {key: file[name][key][:] for key in KEYS} for name in SETS}
-    reasons = Counter(reason for name in SETS for reason in file[name]["reason"].asstr()[:] if reason)
+    reasons, notes = (Counter(text for name in SETS for text in file[name][key].asstr()[:] if text) for key in ("reason", "note"))
     curves = {name: read_curves(polycrystals, file, name) for name in SETS}
     edge_um = 1e6 * float(polycrystals["hexagonal/train"].attrs["edge_m"])
 
@@ -178,6 +179,7 @@ table([[name, len(s["converged"]), int(s["converged"].sum()), int((~s["converged
         s["evaluations"].mean(), s["linear"].mean()] for name, s in sets.items()],
       ["set", "VEs", "converged", "failed", "halved steps", "law evaluations per VE", "CG iterations per VE"],
       f"Convergence. Reasons of failure: {'; '.join(f'{n} VEs: {r}' for r, n in reasons.most_common()) or 'none failed'}. "
+      + "".join(f"Of {n} VEs {note}. " for note, n in notes.most_common(3)) +
       "S1: 48,401 of 50,000 converged (96.8 %).")
 
 # %%
@@ -190,7 +192,7 @@ _ = draw.convergence(everything["evaluations"], everything["linear"], everything
 # volume average of $c^2$, where $c$ is the cosine between a grain's c axis and the load: a first guess at the cause.
 
 # %%
-c_squared = torch.cat([texture_coefficients(c.elements, c.axis)[:, 0] for c in curves.values()]).numpy()
+c_squared = torch.cat([texture_coefficients(c.elements, c.component[0])[:, 0] for c in curves.values()]).numpy()
 curves_figure = draw.curve_family(strain, stress, c_squared, "volume mean of $c^2$")
 
 # %%
@@ -209,18 +211,19 @@ table([[f"{strain[i] / 100:.4f}", len(stress), stress[:, i].mean(), stress[:, i]
 # The mean hides a lively field: stress differs from grain to grain and within grains.
 
 # %%
-first, along = curves["train"].elements[:1], "xyz".index(settings.axis)
+first, component = curves["train"].elements[:1], curves["train"].component
 inside = simulate_cp(first.grain_id, first.quaternion, material, curves["train"].load,
                      scheme=settings.scheme, fields=True, device=notebook.device)
-field = inside.cauchy_field[0, ..., along, along].numpy() / 1e6
-_ = draw.stress_slice(first.grain_id[0].numpy(), field, rf"Cauchy stress $\sigma_{{{2 * settings.axis}}}$", edge_um)
+field = inside.cauchy_field[(0, ..., *component)].numpy() / 1e6
+symbol = rf"Cauchy stress $\sigma_{{{''.join('xyz'[i] for i in component)}}}$"
+_ = draw.stress_slice(first.grain_id[0].numpy(), field, symbol, edge_um)
 
 # %%
 shear = {"slip": everything["gamma_sl"][good][:, -1], "twinning": everything["gamma_tw"][good][:, -1]}
 names = {"basal slip": ("slip", slice(0, 3)), "prismatic slip": ("slip", slice(3, 6)), "pyramidal <a> slip": ("slip", slice(6, 12)),
          "pyramidal <c+a> slip": ("slip", slice(12, 18)), "tension twins": ("twinning", slice(0, 6)), "compression twins": ("twinning", slice(6, 12))}
 total = sum(part.sum(1).mean() for part in shear.values())
-shares = [[name, 100 * shear[kind][:, index].sum(1).mean() / total] for name, (kind, index) in names.items()] if material.twins else []
+shares = [[name, 100 * shear[kind][:, index].sum(1).mean() / total] for name, (kind, index) in names.items()] if (material.slips, material.twins) == (18, 12) else []
 table(shares, ["systems", "share of all shear (%)"], f"What carries the strain at the end, mean of {len(stress)} VEs (Mg's families)")
 
 # %%

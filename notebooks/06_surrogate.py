@@ -61,7 +61,7 @@ MPA = 1e6
 # ## The data
 #
 # The curve is the mean first Piola-Kirchhoff stress along the load at each increment. It comes with all that it belongs to: the
-# axis and path of the load, the material, and the volume elements *on the grid that was simulated*. A fingerprint of any other
+# path of the load, the material, and the volume elements *on the grid that was simulated*. A fingerprint of any other
 # grid would be that of another volume element. Elements whose simulation did not converge have no curve: they are counted,
 # not replaced.
 
@@ -72,7 +72,8 @@ train, test = sets["train"], sets["test"]
 strain = train.strain
 for name, curves in sets.items():
     print(f"{name}: {len(curves.stress)} volume elements of {curves.elements.edge}³ voxels, {curves.left_out} left out")
-print(f"{train.material.name}, load along {train.axis} to a strain of {strain[-1]:.3g}")
+letters = "".join("xyz"[i] for i in train.component)
+print(f"{train.material.name}, load along {letters} to a strain of {strain[-1]:.3g} in {len(strain) - 1} increments")
 
 # %% [markdown]
 # ## How far apart are they?
@@ -82,7 +83,7 @@ print(f"{train.material.name}, load along {train.axis} to a strain of {strain[-1
 # the error against the *spread*: $R^2 = 1 - \sum(y-\hat y)^2 / \sum(y-\bar y)^2$.
 
 # %%
-at = len(strain) - 1
+at = train.peak
 spread = train.stress[:, at].std().item()
 print(f"stress at {strain[at]:.3f}: mean {train.stress[:, at].mean() / MPA:.1f} MPa, standard deviation {spread / MPA:.2f} MPa")
 draw.family(strain.numpy(), train.stress.numpy() / MPA, test.stress.numpy() / MPA);
@@ -96,7 +97,7 @@ draw.family(strain.numpy(), train.stress.numpy() / MPA, test.stress.numpy() / MP
 # no neighbours, no fit.
 
 # %%
-coefficients = {name: stress.texture_coefficients(c.elements, c.axis) for name, c in sets.items()}
+coefficients = {name: stress.texture_coefficients(c.elements, c.component[0]) for name, c in sets.items()}
 predicted = {"mean_curve": train.stress.mean(0).expand_as(test.stress),
              "two_coefficients": regression.straight_line(coefficients["train"], train.stress, coefficients["test"])}
 begin = time.perf_counter()

@@ -6,10 +6,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from microprint import orientations, store
 from microprint.errors import UserError
 from microprint.mechanics import datasets
+from microprint.mechanics.load import read_load, standard_load
 from microprint.mechanics.materials import material_file
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.params.sections import ComputeSettings, CrystalPlasticitySettings, Params
@@ -119,9 +121,39 @@ def test_a_label_carries_its_grid_axis_and_material(folder):
     with store.open_hdf5(path) as cp, store.open_hdf5(folder / "polycrystals.h5") as polycrystals:
         curves = datasets.read_curves(polycrystals, cp, "train")
         torch.testing.assert_close(curves.stress, torch.from_numpy(cp["train/P"][:, :, 2, 2]))
-    assert curves.axis == "z" and curves.elements.edge == 4 and curves.material.name == "Mg"
+    assert curves.component == (2, 2) and curves.elements.edge == 4 and curves.material.name == "Mg"
     again = datasets.simulate_cp(curves.elements.grain_id, curves.elements.quaternion, curves.material, curves.load)
     torch.testing.assert_close(again.P[:, :, 2, 2], curves.stress, rtol=1e-6, atol=1.0)
+
+
+@pytest.mark.parametrize("load, component, times", [("shear", (0, 1), 4), ("cyclic", (0, 0), 13), ("unload", (0, 0), 7)])
+def test_a_load_with_a_name_is_what_the_labels_are_of(folder, load, component, times):
+    params = dataclasses.replace(PARAMS, cp=dataclasses.replace(PARAMS.cp, load=load))
+    [path] = run_step(datasets.simulate_cp_dataset, params, folder, {})
+    with store.open_hdf5(path) as cp, store.open_hdf5(folder / "polycrystals.h5") as polycrystals:
+        curves = datasets.read_curves(polycrystals, cp, "train")
+        torch.testing.assert_close(curves.stress, torch.from_numpy(cp["train/P"][(..., *component)]))
+    assert curves.component == component and str(curves.load) == str(read_load(standard_load(load, strain=1e-3, increments=3)))
+    assert len(curves.strain) == times and curves.strain[curves.peak].abs() == curves.strain.abs().max() and curves.strain[0] == 0
+
+
+def test_a_load_file_is_read_and_counts_in_the_key(folder, tmp_path):
+    steps = [{"boundary_conditions": {"mechanical": {"dot_F": [["x", 0, 0], [0, -1e-3, 0], [0, 0, "x"]],
+                                                     "P": [[0, "x", "x"], ["x", "x", "x"], ["x", "x", 0]]}},
+              "discretization": {"t": 1.0, "N": 2}}]
+    path, keys = tmp_path / "load.yaml", []
+    params = dataclasses.replace(PARAMS, cp=dataclasses.replace(PARAMS.cp, load=str(path)))
+    for duration in (1.0, 2.0):
+        steps[0]["discretization"]["t"] = duration
+        path.write_text(yaml.safe_dump({"loadstep": steps}))
+        [made] = run_step(datasets.simulate_cp_dataset, params, folder, {})
+        keys.append(store.provenance_of(made)["key"])
+        with store.open_hdf5(made) as cp, store.open_hdf5(folder / "polycrystals.h5") as polycrystals:
+            curves = datasets.read_curves(polycrystals, cp, "test")
+        assert curves.component == (1, 1) and curves.strain[-1] == pytest.approx(-1e-3 * duration)
+    assert keys[0] != keys[1]
+    with pytest.raises(UserError, match="no known load and no file"):
+        datasets.load_of(dataclasses.replace(params.cp, load="torsion"))
 
 
 def test_the_material_file_s_content_is_in_the_key(folder, tmp_path):

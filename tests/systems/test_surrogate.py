@@ -1,6 +1,7 @@
 """Surrogate of the stress-strain curve: training, files, baselines, input that is refused."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def volume_elements(count, edge=8, grains=5, seed=0):
 def fake_curves(ids, quaternion):
     """Curves that follow the texture."""
     strain = torch.linspace(0, 0.01, 6, dtype=torch.float64)
-    height = 8e7 + 4e7 * stress.texture_coefficients(VolumeElements.of(ids, quaternion), "x")[:, 0]
+    height = 8e7 + 4e7 * stress.texture_coefficients(VolumeElements.of(ids, quaternion), 0)[:, 0]
     return strain, height[:, None] * (1 - torch.exp(-strain / 0.002))
 
 
@@ -42,7 +43,8 @@ def folder(tmp_path):
     with create_hdf5(tmp_path / "polycrystals.h5", "polycrystals", {"key": "a"}) as elements, \
             create_hdf5(tmp_path / "cp.h5", "cp", {"key": "b"}) as cp:
         material = json.dumps(load_material("Mg").source)
-        cp.attrs.update(material=material, axis="x", strain=0.01, rate_per_s=1e-3, increments=5, edge=4)
+        load = json.dumps([asdict(step) for step in uniaxial_tension(strain=0.01, increments=5)])
+        cp.attrs.update(material=material, load=load, edge=4)
         for seed, (name, count) in enumerate({"train": 12, "validation": 5, "test": 5}.items()):
             ids, quaternion = volume_elements(count, seed=seed)
             group = elements.create_group(f"hexagonal/{name}")
@@ -78,7 +80,7 @@ def test_what_did_not_converge_is_left_out_and_counted(folder):
             read_curves(elements, cp, "other")
     assert len(curves.stress) == len(curves.elements) == 11 and curves.left_out == 1 and curves.stress.isfinite().all()
     assert curves.strain[-1].item() == pytest.approx(0.01)
-    assert curves.elements.edge == 4 and curves.axis == "x" and curves.load[0].N == 5 and curves.material.name == "Mg"
+    assert curves.elements.edge == 4 and curves.component == (0, 0) and curves.load[0].N == 5 and curves.material.name == "Mg"
 
 
 @pytest.mark.parametrize("z", [np.zeros((2, 255)), np.zeros(256), np.full((1, 256), np.nan)])
@@ -100,7 +102,7 @@ def test_texture_coefficients_of_known_c_axes():
     quarter = torch.tensor([[[1.0, 0, 0, 0], [0.5**0.5, 0, 0.5**0.5, 0]]])
     ids = torch.zeros(1, 2, 2, 2, dtype=torch.int64)
     ids[0, 0] = 1
-    torch.testing.assert_close(stress.texture_coefficients(VolumeElements.of(ids, quarter), "x"), torch.full((1, 2), 0.5, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(stress.texture_coefficients(VolumeElements.of(ids, quarter), 0), torch.full((1, 2), 0.5, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 def test_straight_line_and_coverage():
@@ -122,7 +124,7 @@ def test_ridge_resists_more_features_than_samples():
 
 def curves_of(ids, quaternion, load) -> Curves:
     nothing = torch.empty(0)
-    return Curves(VolumeElements.of(ids, quaternion), nothing, nothing, "x", load, load_material("Mg"), 0)
+    return Curves(VolumeElements.of(ids, quaternion), nothing, nothing, load, load_material("Mg"), 0)
 
 
 def test_taylor_is_exact_for_a_single_crystal_and_too_stiff_for_many():

@@ -11,20 +11,19 @@ from microprint.mechanics.datasets import Curves
 from microprint.mechanics.simulate import law_for
 from microprint.mechanics.spectral import PeriodicCell
 from microprint.mechanics.state import State
-from microprint.mechanics.tensors import from_mandel, product
 from microprint.mechanics.time_step import Numerics
 from microprint.microstructures.volume_elements import VolumeElements
 
 TAYLOR_POINTS = 64  # material points that stand for a volume element's grains, by volume
 
 
-def texture_coefficients(elements: VolumeElements, axis: str) -> Tensor:
-    """Volume averages (N, 2) of c^2 and c^4, with c the cosine between c-axis and load axis.
+def texture_coefficients(elements: VolumeElements, axis: int) -> Tensor:
+    """Volume averages (N, 2) of c^2 and c^4, with c the cosine between c-axis and load axis (0, 1 or 2 for x, y or z).
 
     The slip systems of a hexagonal crystal see the load mostly through c; its even powers are the leading terms of the
     texture that a mean stress depends on.
     """
-    c = orientations.to_matrix(elements.quaternion.double())[..., 2, "xyz".index(axis)]
+    c = orientations.to_matrix(elements.quaternion.double())[..., 2, axis]
     powers = torch.stack([c**2, c**4], -1)
     return torch.stack([power[ids.flatten().long()].mean(0) for power, ids in zip(powers, elements.grain_id)])
 
@@ -41,7 +40,7 @@ class UniformCell(PeriodicCell):
 
 
 def taylor(curves: Curves, points: int = TAYLOR_POINTS) -> Tensor:
-    """Stress (N, T) in Pa along the load axis by Taylor's model, with the material, load and time steps of the simulation.
+    """Stress (N, T) in Pa of the curves' component by Taylor's model, with the material, load and time steps of the simulation.
 
     The stress of the curves is not looked at. Grains appear in proportion to their volume among the material points.
     """
@@ -50,11 +49,10 @@ def taylor(curves: Curves, points: int = TAYLOR_POINTS) -> Tensor:
     matrices = orientations.to_matrix(curves.elements.quaternion.double())
     voxels = torch.stack([m[ids] for m, ids in zip(matrices, chosen)]).permute(2, 3, 0, 1).contiguous()
     solver = Solver(UniformCell(points), law_for(curves.material), voxels, Numerics())
-    along, stress = "xyz".index(curves.axis), []
+    stress: list[Tensor] = []
 
     def record(state: State, time: float) -> None:
-        push = product(product(state.F_mean, state.F_p_inverse), from_mandel(state.S))
-        stress.append(product(push, state.F_p_inverse.transpose(0, 1))[along, along].mean(-1))
+        stress.append(solver.stress(state)[1][curves.component].mean(-1))
 
     solver.run(curves.load, record)
     return torch.stack(stress, 1)

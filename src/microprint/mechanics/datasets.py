@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import h5py
 import numpy as np
@@ -17,7 +18,7 @@ from microprint import store
 from microprint.chunks import Arrays, Chunk, compute_chunks, split, write
 from microprint.errors import UserError
 from microprint.machine import choose_device
-from microprint.mechanics.load import LoadStep, uniaxial_tension
+from microprint.mechanics.load import LoadName, LoadStep, driven_component, read_load, standard_load
 from microprint.mechanics.materials import Material, load_material, material_file
 from microprint.mechanics.simulate import CPResult, simulate_cp
 from microprint.microstructures.datasets import require_sets
@@ -37,7 +38,19 @@ def cp_files(params: Params) -> Files:
         from microprint.mechanics.damask_backend import find_solver
 
         find_solver()
-    return {"material": material_file(params.cp.material)}
+    own_load = {} if params.cp.load in get_args(LoadName) else {"load": Path(params.cp.load)}
+    load_of(params.cp)
+    return {"material": material_file(params.cp.material)} | own_load
+
+
+def load_of(settings: CrystalPlasticitySettings) -> tuple[LoadStep, ...]:
+    """The load path that the parameters name; raises `UserError` for an unknown name and what `read_load` refuses."""
+    if settings.load in get_args(LoadName):
+        return standard_load(settings.load, settings.axis, settings.rate, settings.strain, settings.increments)
+    if not Path(settings.load).is_file():
+        remedy = f"Use {', '.join(get_args(LoadName))}, or the path of a load file of DAMASK's"
+        raise UserError(f"cp.load = {settings.load!r} is no known load and no file", remedy=remedy)
+    return read_load(settings.load)
 
 
 @step(reads=("cp",), inputs=("polycrystals.h5",), outputs=("cp.h5",), files=cp_files, chunked=True)
@@ -59,10 +72,7 @@ def simulate_cp_dataset(job: Job) -> None:
     with job.create("cp.h5", kind="cp") as target:
         target.attrs.update(
             material=json.dumps(load_material(settings.material).source),
-            axis=settings.axis,
-            strain=settings.strain,
-            rate_per_s=settings.rate,
-            increments=settings.increments,
+            load=json.dumps([asdict(step) for step in load_of(settings)]),
             edge=min(settings.edge, shapes["train"][-1]),
             scheme=settings.scheme,
             solver=settings.solver,
@@ -83,7 +93,7 @@ def simulate_chunk(chunk: Chunk, settings: CrystalPlasticitySettings, device: st
 
 def _simulate(settings: CrystalPlasticitySettings, elements: VolumeElements, device: torch.device) -> CPResult:
     material = load_material(settings.material)
-    load = uniaxial_tension(settings.axis, settings.rate, settings.strain, settings.increments)
+    load = load_of(settings)
     if settings.solver == "damask":
         from microprint.mechanics.damask_backend import simulate_with_damask
 
@@ -106,12 +116,21 @@ class Curves:
     """Simulated volume elements and their stress-strain curves, with all that a curve belongs to."""
 
     elements: VolumeElements  # those whose simulation converged, on the grid that was simulated
-    stress: Tensor  # (N, T) first Piola-Kirchhoff stress along the load axis, Pa
-    strain: Tensor  # (T,) F - 1 along it
-    axis: str
+    stress: Tensor  # (N, T) component of the first Piola-Kirchhoff stress that the load is about, Pa
+    strain: Tensor  # (T,) the same component of F - 1, mean of the set
     load: tuple[LoadStep, ...]
     material: Material
     left_out: int  # number of volume elements without a converged curve
+
+    @property
+    def component(self) -> tuple[int, int]:
+        """Of the stress and the strain."""
+        return driven_component(self.load)
+
+    @property
+    def peak(self) -> int:
+        """Time at which the mean stress is largest: the end of a tension."""
+        return int(self.stress.mean(0).abs().argmax())
 
 
 def read_curves(polycrystals: h5py.File, cp: h5py.File, name: str) -> Curves:
@@ -125,9 +144,9 @@ def read_curves(polycrystals: h5py.File, cp: h5py.File, name: str) -> Curves:
     converged = torch.from_numpy(cp[name]["converged"][:].astype(bool))
     if not converged.any():
         raise UserError(f"no simulation of the set {name} converged", cp.filename, "See the reasons in notebook 05")
-    along = "xyz".index(facts["axis"])
-    stress, stretch = (torch.from_numpy(cp[name][tensor][:, :, along, along])[converged] for tensor in ("P", "F"))
-    load = uniaxial_tension(facts["axis"], facts["rate_per_s"], facts["strain"], int(facts["increments"]))
+    load = read_load([LoadStep(**step) for step in json.loads(facts["load"])])
+    i, j = driven_component(load)
+    stress, F = (torch.from_numpy(cp[name][tensor][:, :, i, j])[converged] for tensor in ("P", "F"))
     simulated = elements[converged.nonzero()[:, 0]].sampled(int(facts["edge"]))
     material = load_material(json.loads(facts["material"]))
-    return Curves(simulated, stress, stretch[0] - 1, facts["axis"], load, material, int((~converged).sum()))
+    return Curves(simulated, stress, F.mean(0) - int(i == j), load, material, int((~converged).sum()))

@@ -81,6 +81,23 @@ def standard_load(
     return tension
 
 
+def driven_component(load: Sequence[LoadStep]) -> tuple[int, int]:
+    """Component of F, and of P, that a load is about: the one that its first step moves fastest."""
+    step = load[0]
+    rates = {
+        (i, j): max(
+            abs(step.t * step.dot_F[i][j]) if isfinite(step.dot_F[i][j]) else 0.0,
+            abs(step.F[i][j] - (i == j)) if isfinite(step.F[i][j]) else 0.0,
+        )
+        for i in range(3)
+        for j in range(3)
+    }
+    if not any(rates.values()):  # the stress drives
+        stress = lambda i, j: max(abs(x[i][j]) if isfinite(x[i][j]) else 0.0 for x in (step.P, step.dot_P))  # noqa: E731
+        rates = {component: stress(*component) for component in rates}
+    return max(rates, key=rates.get)
+
+
 def _checked(axis: str, rate: float, strain: float) -> int:
     if axis not in ("x", "y", "z"):
         raise UserError(f"axis = {axis!r} is no axis", "load", "Use x, y or z")

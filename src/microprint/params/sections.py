@@ -161,15 +161,19 @@ class LatentSettings:
 
 @dataclass(frozen=True)
 class CrystalPlasticitySettings:
-    """Uniaxial tension of the hexagonal volume elements by crystal plasticity (notebook 05); the labels of 06."""
+    """Deformation of the hexagonal volume elements by crystal plasticity (notebook 05); the labels of 06."""
 
     material: str = "Mg"  # one of the package's (``Mg``, ``Cu``) or a DAMASK material file.
     # edge: voxels along each edge; volume elements of `polycrystals.edge` are sampled at regular distances.
     edge: Annotated[int, Between(2, 256)] = 8
+    # load: ``tension``, ``compression``, ``shear`` (along `axis`, growing with the next one of x, y, z), ``unload`` (tension,
+    # then back to no stress), ``cyclic`` (tension, compression, back to no strain), or a load file of DAMASK's, which stands
+    # for the next four parameters, too.
+    load: str = "tension"
     axis: Literal["x", "y", "z"] = "x"  # of the load.
-    strain: Annotated[float, Between(-0.2, 0.2)] = 0.01  # F - 1 along it at the end; negative for compression.
+    strain: Annotated[float, Between(-0.2, 0.2)] = 0.01  # F - 1 along it at the end; negative turns the load round.
     rate: Annotated[float, Between(1e-9, 1e3)] = 1e-3  # of F in 1/s.
-    increments: Positive = 20  # equal time steps; curves have one point more.
+    increments: Positive = 20  # equal time steps of each part of the load; a curve of tension has one point more.
     scheme: Literal["fourier", "rotated"] = "fourier"  # discretisation, ``fourier`` (as DAMASK) or ``rotated``.
     solver: Literal["spectral", "damask"] = "spectral"  # this package's, or DAMASK's grid solver where one is installed.
     chunk: Positive = 16  # volume elements simulated and saved at once.

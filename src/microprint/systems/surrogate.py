@@ -27,8 +27,8 @@ PASSES = 20  # over the training set between two checkpoints of S1's network, wh
 class StressSurrogate:
     """Stress-strain curve of a volume element from its fingerprint, with an error bar.
 
-    `strain` (T,) holds the strains F - 1 along the load axis ("x", "y" or "z") at which stresses are predicted; `variant` is
-    "paper" (S1's network) or "ours" (Gaussian processes on the numbers that hold volume averages).
+    `strain` (T,) holds the strains F - 1 at which stresses are predicted, of the `component` of F and P that the load is
+    about; `variant` is "paper" (S1's network) or "ours" (Gaussian processes on the numbers that hold volume averages).
 
     >>> surrogate = StressSurrogate.load("surrogate_ours_ours.safetensors")    # doctest: +SKIP
     >>> mean, std = surrogate.predict(fingerprint.encode(grain_ids, quaternions))    # doctest: +SKIP
@@ -37,7 +37,7 @@ class StressSurrogate:
     def __init__(self, state: Mapping[str, Tensor], config: Mapping[str, Any]):
         self.state, self.config = dict(state), dict(config)
         self.variant, self.strain = config["variant"], torch.tensor(config["strain"], dtype=torch.float64)
-        self.axis = config["axis"]
+        self.component = tuple(config["component"])
 
     @classmethod
     def load(cls, path: str | Path) -> StressSurrogate:
@@ -50,7 +50,7 @@ class StressSurrogate:
 
     @torch.no_grad()
     def predict(self, z: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray] | tuple[Tensor, Tensor]:
-        """Mean and standard deviation (B, T) of the first Piola-Kirchhoff stress along the load axis at every strain, Pa.
+        """Mean and standard deviation (B, T) of the first Piola-Kirchhoff stress at every strain, Pa.
 
         The fingerprints (B, d) are those of the fingerprint model that the surrogate was trained with; arrays come back of
         the kind that went in. Raises `UserError` if z has another width or is not finite.
@@ -105,7 +105,7 @@ def train_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
         "variant": variant,
         "fingerprint": fingerprint,
         "strain": sets["train"].strain.tolist(),
-        "axis": sets["train"].axis,
+        "component": sets["train"].component,
         "inputs": z["train"].shape[1],
         "left_out": {name: curves.left_out for name, curves in sets.items()},
     }
