@@ -108,6 +108,7 @@ class PolycrystalSettings:
     hexagonal_train, hexagonal_validation, hexagonal_test : the same, hexagonal.
     edge_cases : number of VEs in each edge case: large, small, elongated grains; brass, copper, cube, Goss; basal.
     texture_scatter_deg : standard deviation in degrees about each axis around brass, copper, cube and Goss.
+    segmentation_deg : disorientation in degrees below which neighbours are one grain, in real VEs without grain ids.
     """
 
     source: str = "synthetic"
@@ -121,6 +122,7 @@ class PolycrystalSettings:
     hexagonal_test: Positive = 20
     edge_cases: Positive = 16
     texture_scatter_deg: Annotated[float, Between(0.0, 60.0)] = 5.0
+    segmentation_deg: Annotated[float, Between(0.0, 60.0)] = 5.0
 
 
 @dataclass(frozen=True)
