@@ -107,7 +107,7 @@ def _load(path: Path) -> tuple[list, dict]:
     try:
         config = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # that one is quick
     except yaml.reader.ReaderError as error:
-        raise UserError(f"is no UTF-8 text at its byte {error.position}", path, "Save it in UTF-8") from None
+        raise UserError(f"is no UTF-8 text near its byte {error.position}", path, "Save it in UTF-8") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"is no YAML ({_one_line(error)})", path, "Save it with damask.ConfigMaterial") from None
     if not isinstance(config, dict):

@@ -179,7 +179,7 @@ def _whole_numbers(ids: np.ndarray, path: Path) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             wrong = ~(np.isfinite(ids) & (ids == np.round(ids)) & (abs(ids) <= exact))
         if wrong.any():
-            what = f"grain ids are of type {ids.dtype} and hold {ids[wrong][0]}, not whole numbers"
+            what = f"grain ids are of type {ids.dtype} and hold {ids[wrong][0]}, no exact whole number"
             raise UserError(what, path, "Save integers")
     elif kind not in "biu":
         raise UserError(f"grain ids are of type {ids.dtype}", path, "Save integers")
