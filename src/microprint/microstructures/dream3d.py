@@ -78,27 +78,28 @@ def _read(file: h5py.File, path: Path, symmetry: str, tolerance_deg: float) -> G
     if ids is None and angles is None:
         raise _no_orientations(volume, "neither Euler angles nor FeatureIds of its cells", path)
     if ids is None:
-        angles, note = _radians(angles, _of_cells(volume, "quats", 4, path), symmetry, path)
-        grains = grains_of_field(_quaternions(angles), symmetry, tolerance_deg, path)
-        return grains._replace(symmetry=crystal, note="; ".join(filter(None, (note, grains.note))))
+        reading = _radians(angles, _of_cells(volume, "quats", 4, path), symmetry, path)
+        _check_agreement(reading, path)
+        grains = grains_of_field(reading.quaternions, symmetry, tolerance_deg, path)
+        return grains._replace(symmetry=crystal, note="; ".join(filter(None, (reading.note, grains.note))))
     present, grain_id = np.unique(ids, return_inverse=True)
     grain_id = grain_id.reshape(ids.shape)
-    quaternions = _of_features(volume, ("avgquats", "quats"), present[-1], 4)
+    averages = _of_features(volume, ("avgquats", "quats"), present[-1], 4)
     if angles is None:
         angles = _of_features(volume, ("eulerangles", "avgeulerangles"), present[-1], 3)
         if angles is None:
             raise _no_orientations(volume, f"no Euler angles of cells, nor of features up to id {present[-1]}", path)
-        quaternions = None if quaternions is None else quaternions[present]
-        angles, note = _radians(angles[present], quaternions, symmetry, path)
-        return Grains(grain_id, _quaternions(angles).numpy(), crystal, note)
+        reading = _radians(angles[present], None if averages is None else averages[present], symmetry, path)
+        _check_agreement(reading, path)
+        return Grains(grain_id, reading.quaternions.numpy(), crystal, reading.note)
     each = _of_cells(volume, "quats", 4, path)
-    if each is None and quaternions is not None:
-        each = quaternions[ids]
-    angles, note = _radians(angles, each, symmetry, path)
-    field = _quaternions(angles)
-    mean = average(field, grain_id, symmetry)
-    _check_scatter(scatter_deg(field, grain_id, mean, symmetry), present, symmetry, path)
-    return Grains(grain_id, mean, crystal, note)
+    if each is None and averages is not None:
+        each = averages[ids]
+    reading = _radians(angles, each, symmetry, path)
+    mean = average(reading.quaternions, grain_id, symmetry)
+    _check_scatter(scatter_deg(reading.quaternions, grain_id, mean, symmetry), present, symmetry, path)
+    _check_agreement(reading, path)
+    return Grains(grain_id, mean, crystal, reading.note)
 
 
 # --- layout ----------------------------------------------------------------------------------------------------------
@@ -108,7 +109,11 @@ def _volume(file: h5py.File, path: Path) -> _Volume:
     """The geometry that has cells with orientations, or just cells where none has."""
     volumes = _volumes(file)
     if not volumes:
-        raise UserError("is HDF5, but holds no image geometry of DREAM.3D", path, "Save it by DREAM.3D 6 or NX")
+        raise UserError(
+            "is HDF5, but holds no image geometry of DREAM.3D, with dimensions and spacing of cells",
+            path,
+            "Save it by DREAM.3D 6 or NX",
+        )
     full = [volume for volume in volumes if volume.of_cells]
     if not full:
         name, cells = volumes[0].name, " x ".join(map(str, volumes[0].cells))
@@ -293,12 +298,16 @@ def _ensembles(file: h5py.File, volume: _Volume) -> tuple[np.ndarray, list[str]]
 # --- orientations ----------------------------------------------------------------------------------------------------
 
 
-def _quaternions(angles: np.ndarray) -> torch.Tensor:
-    return orientations.from_euler(torch.from_numpy(angles))
+class _Reading(NamedTuple):
+    """Orientations (..., 4) by Euler angles, a note on their unit, and how far the file's quaternions are from them."""
+
+    quaternions: torch.Tensor
+    note: str
+    off_deg: float
 
 
-def _radians(angles: np.ndarray, quaternions: np.ndarray | None, symmetry: str, path: Path) -> tuple[np.ndarray, str]:
-    """Euler angles (..., 3) in radians, and a note where they were degrees.
+def _radians(angles: np.ndarray, quaternions: np.ndarray | None, symmetry: str, path: Path) -> _Reading:
+    """Orientations of Euler angles (..., 3) in radians or degrees.
 
     Angles beyond (2 pi, pi, 2 pi) are degrees. Others may be so, too, as in a sharp cube texture: then the quaternions
     (..., 4) of the same voxels decide, where a file has them.
@@ -311,34 +320,40 @@ def _radians(angles: np.ndarray, quaternions: np.ndarray | None, symmetry: str, 
     if (largest > np.rad2deg(_PERIOD) * (1 + _ROUNDING)).any() or lowest[1] < -_ROUNDING:
         what = f"has Euler angles from {_triple(lowest)} to {_triple(highest)}"
         raise UserError(what, path, "Use Bunge's angles within (2 pi, pi, 2 pi), or (360, 180, 360) degrees")
-    readings = {"radians": angles, "degrees": np.deg2rad(angles)}
-    if (largest > _PERIOD * (1 + _ROUNDING)).any():
-        del readings["radians"]
-    off = {unit: _difference_deg(reading, quaternions, symmetry) for unit, reading in readings.items()}
-    unit = min(off, key=off.__getitem__)
-    if off[unit] > _AGREEMENT_DEG:
-        what = f"has Euler angles and quaternions that differ by {off[unit]:.0f} degrees on average"
-        raise UserError(f"{what}, be the angles radians or degrees", path, "Export both anew, or the Euler angles alone")
-    return readings[unit], "Euler angles in degrees were converted" if unit == "degrees" else ""
+    degrees = "Euler angles in degrees were converted"
+    readings = [_reading(np.deg2rad(angles), degrees, quaternions, symmetry)]
+    if (largest <= _PERIOD * (1 + _ROUNDING)).all():
+        readings.insert(0, _reading(angles, "", quaternions, symmetry))
+    best = min(readings, key=lambda reading: reading.off_deg)
+    return best if best.off_deg <= _AGREEMENT_DEG else readings[0]
 
 
-def _difference_deg(angles: np.ndarray, quaternions: np.ndarray | None, symmetry: str) -> float:
-    """Mean disorientation of orientations by angles (..., 3) in radians and by quaternions (..., 4), degrees; 0 without these.
+def _reading(angles: np.ndarray, note: str, quaternions: np.ndarray | None, symmetry: str) -> _Reading:
+    ours = orientations.from_euler(torch.from_numpy(angles))
+    return _Reading(ours, note, 0.0 if quaternions is None else _difference_deg(ours, quaternions, symmetry))
 
-    Quaternions are (x, y, z, w), and the sign of (x, y, z) counts only in so far as it is the same everywhere.
+
+def _difference_deg(ours: torch.Tensor, quaternions: np.ndarray, symmetry: str) -> float:
+    """Mean disorientation of orientations (..., 4), by angles, and quaternions (..., 4) of a file, degrees; 0 where unknown.
+
+    The latter are (x, y, z, w), and the sign of (x, y, z) counts only in so far as it is the same everywhere.
     """
-    if quaternions is None:
-        return 0.0
     x_y_z_w = quaternions.reshape(-1, 4).astype(np.float64)
     length = np.linalg.norm(x_y_z_w, axis=1)
-    (known,) = np.nonzero(abs(length - 1) < 0.1)  # features that are not in use have none
+    turned = abs(x_y_z_w[:, :3]).max(1) > 0  # zero or the identity is what was never set
+    (known,) = np.nonzero((abs(length - 1) < 0.1) & turned)
     known = known[:: max(len(known) // _COMPARED, 1)]
     if len(known) == 0:
         return 0.0
     theirs = torch.from_numpy(np.roll(x_y_z_w[known] / length[known, None], 1, axis=1))
-    ours = _quaternions(angles.reshape(-1, 3)[known])
     signs = theirs, orientations.conjugate(theirs)
-    return min(math.degrees(misorientation(ours, q, symmetry).mean()) for q in signs)
+    return min(math.degrees(misorientation(ours.reshape(-1, 4)[known], q, symmetry).mean()) for q in signs)
+
+
+def _check_agreement(reading: _Reading, path: Path) -> None:
+    if reading.off_deg > _AGREEMENT_DEG:
+        what = f"has Euler angles and quaternions that differ by {reading.off_deg:.0f} degrees on average"
+        raise UserError(f"{what}, be the angles radians or degrees", path, "Export both anew, or the Euler angles alone")
 
 
 def _triple(numbers: np.ndarray) -> str:
