@@ -231,11 +231,7 @@ def _check_indexed(ids: np.ndarray | None, phases: np.ndarray | None, angles: np
     for what, hole in holes.items():
         if np.any(hole):
             remedy = "Fill them in DREAM.3D, or cut a part without them"
-            raise UserError(f"{_percent(np.mean(hole))} of the voxels have {what}", path, remedy)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.4g} %"
+            raise UserError(f"{100 * np.mean(hole):.3g} % of the voxels have {what}", path, remedy)
 
 
 def _check_scatter(scatter: np.ndarray, ids: np.ndarray, symmetry: str, path: Path) -> None:
@@ -269,7 +265,7 @@ def _crystal(file: h5py.File, volume: _Volume, phases: np.ndarray | None, path: 
             f"does not say which of its phases {', '.join(titles)} a voxel has", path, "Export 'Phases' of its cells"
         )
     if len(used) > 1:
-        shares = ", ".join(f"{title} with {_percent(n / counts.sum())}" for title, n in zip(titles, counts))
+        shares = ", ".join(f"{title} with {100 * n / counts.sum():.3g} %" for title, n in zip(titles, counts))
         remedy = "A volume element has one material: fill or cut out the other phases"
         raise UserError(f"has {len(used)} phases: {shares} of the voxels", path, remedy)
     if len(structures) == 0 or len(used) == 0:

@@ -185,7 +185,7 @@ def _whole_numbers(ids: np.ndarray, path: Path) -> np.ndarray:
         raise UserError(f"grain ids are of type {ids.dtype}", path, "Save integers")
     if (ids < 0).any():
         share = 100 * (ids < 0).mean()
-        what = f"{share:.2g} % of the voxels have a negative grain id ({ids.min()}), and so no grain"
+        what = f"{share:.3g} % of the voxels have a negative grain id ({ids.min()}), and so no grain"
         raise UserError(what, path, "Give every voxel a grain, or cut a part without them")
     return ids if kind == "u" else ids.astype(np.int64)
 
@@ -202,7 +202,7 @@ def _quaternion_field(field: np.ndarray, path: Path) -> torch.Tensor:
     missing = ~values.isfinite()
     if missing.any():
         share = 100 * missing.double().mean()
-        raise UserError(f"{share:.2g} % of its numbers are NaN or infinite", path, "Give every voxel an orientation")
+        raise UserError(f"{share:.3g} % of its numbers are NaN or infinite", path, "Give every voxel an orientation")
     if field.shape[-1] == 4 and _error_of_length(values).max() <= LENGTH_ERROR:
         return values
     if field.shape[0] == 3 and -CHANNEL_ERROR <= values.min() and values.max() <= 1 + CHANNEL_ERROR:
@@ -215,6 +215,8 @@ def _field_fault(values: torch.Tensor, path: Path) -> UserError:
     shape = tuple(values.shape)
     if shape[0] == 3:
         what = f"has shape {shape} and values from {values.min():.4g} to {values.max():.4g}, but Euler channels lie in 0 to 1"
+        if shape[-1] == 4:
+            what += ", and quaternions have length 1"
         return UserError(what, path, "Divide radians by (2 pi, pi, 2 pi), degrees by (360, 180, 360)")
     if shape[0] == 4 and (shape[-1] != 4 or _error_of_length(values.movedim(0, -1)).max() <= LENGTH_ERROR):
         return UserError(f"has shape {shape}, components first", path, "Save quaternions as (nx, ny, nz, 4)")
