@@ -111,7 +111,8 @@ def test_a_killed_step_goes_on_from_its_chunks_to_the_same_result(tmp_path, arti
     saved = len(list((tmp_path / ".work").glob("*/*.npz")))
     calls[:] = [0] * 4  # what is called from here on raises no more
     path = run(datasets.generate_polycrystals, tmp_path, **alone)
-    assert saved >= 3 and len(calls) - 4 == 14 - saved + 4  # the mixed set takes four
+    missing = 14 - saved + 4  # the mixed set takes four
+    assert saved >= 3 and len(calls) - 4 in (missing, missing + 1)  # the killed step's thread may still make one
     with store.open_hdf5(path) as resumed, store.open_hdf5(artifacts / "polycrystals.h5") as unbroken:
         for name in ("cubic/train", "hexagonal/basal"):
             for key in ("grain_id", "quaternion", "grains"):
