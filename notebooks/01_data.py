@@ -216,8 +216,9 @@ table(rows, ["Mg / wt%", "cooling / K/s", *columns, "yield / MPa", "ultimate / M
 #
 # `polycrystals.source` may name a folder `cubic/train/…` with DREAM.3D files, DAMASK's `.vti` (its `.yaml` beside it),
 # `.npz` (`grain_id`, `quaternion`) or `.npy` files; `composites.source` one of `.npy` phases; `micrographs.source` one of
-# PNG or TIFF images with `labels.csv`. Pickles (`.pt`) are refused: opening one runs whatever it holds. To see it work, one
-# VE is written in two formats and read back; the angle is the largest disorientation of any voxel.
+# PNG or TIFF images with `labels.csv`. Grains are those of the file, with their average orientation; a measured map without
+# grain ids is segmented at `polycrystals.segmentation_deg`. Pickles (`.pt`) are refused: opening one runs whatever it holds.
+# To see it work, one VE is written in two formats and read back; the angle is the largest disorientation of any voxel.
 
 # %%
 some = sets[names[0]]
@@ -235,9 +236,9 @@ table(rows, ["file", "grains", "error / °"], "Real file formats, written and re
 # What cannot be used is refused with one sentence that names the file, the fault and the remedy:
 
 # %%
-np.savez(folder / "gap.npz", grain_id=np.where(grain_id == 1, 99, grain_id), quaternion=quaternion)
-np.save(folder / "slab.npy", np.zeros((4, 4, 2, 4)))
-for name in ("gap.npz", "slab.npy", "absent.vti"):
+np.savez(folder / "hole.npz", grain_id=np.where(grain_id == 1, -1, grain_id), quaternion=quaternion)
+np.save(folder / "degrees.npy", np.full((3, 4, 4, 4), 90.0))
+for name in ("hole.npz", "degrees.npy", "absent.vti"):
     try:
         readers.read_volume_element(folder / name)
     except UserError as error:

@@ -94,11 +94,21 @@ def file_digests(files: Files) -> dict[str, str]:
 
 
 def files_below(folder: str | Path) -> dict[str, Path]:
-    """All files of a folder and the folders in it, by their names from there; raises `UserError` if it is none."""
+    """All files of a folder and the folders in it, hidden ones left out, by their names from there.
+
+    Raises `UserError` if it is no folder.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError("is no folder", folder, "Name a folder, or 'synthetic'")
-    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file() and not hidden(path, folder)
+    }
+
+
+def hidden(path: Path, folder: Path) -> bool:
+    """Whether a name begins with a dot on the way from a folder to a path in it."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def stream_seed(seed: int, label: str) -> int:

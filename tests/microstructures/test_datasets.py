@@ -9,7 +9,7 @@ from PIL import Image
 
 from microprint import orientations, store
 from microprint.errors import UserError
-from microprint.microstructures import datasets, polycrystal
+from microprint.microstructures import datasets, polycrystal, writers
 from microprint.microstructures.volume_elements import read_volume_elements
 from microprint.params.sections import CompositeSettings, ComputeSettings, MicrographSettings, Params, PolycrystalSettings
 from microprint.steps import run_step
@@ -111,7 +111,8 @@ def test_a_killed_step_goes_on_from_its_chunks_to_the_same_result(tmp_path, arti
     saved = len(list((tmp_path / ".work").glob("*/*.npz")))
     calls[:] = [0] * 4  # what is called from here on raises no more
     path = run(datasets.generate_polycrystals, tmp_path, **alone)
-    assert saved >= 3 and len(calls) - 4 == 14 - saved + 4  # the mixed set takes four
+    missing = 14 - saved + 4  # the mixed set takes four
+    assert saved >= 3 and len(calls) - 4 in (missing, missing + 1)  # the killed step's thread may still make one
     with store.open_hdf5(path) as resumed, store.open_hdf5(artifacts / "polycrystals.h5") as unbroken:
         for name in ("cubic/train", "hexagonal/basal"):
             for key in ("grain_id", "quaternion", "grains"):
@@ -157,11 +158,79 @@ def test_faults_of_real_folders_are_told(tmp_path):
         run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path)))
     for number, edge in enumerate((3, 4)):
         np.savez(train / f"{number}.npz", grain_id=np.zeros((edge,) * 3, int), quaternion=np.eye(4)[:1])
-    with pytest.raises(UserError, match="1.npz: has an edge of 4 voxels, unlike 3"):
+    with pytest.raises(UserError, match="1.npz: has 4 x 4 x 4 voxels, but those before it in its set have 3 x 3 x 3. Fingerprints"):
         run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path)))
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="20 x 20 pixels are less than a patch of 128"):
         run(datasets.generate_micrographs, tmp_path, micrographs=MicrographSettings(source=str(tmp_path)))
+
+
+def save_element(path, shape=(4, 4, 4), first=0):
+    """Two grains."""
+    np.savez(path, grain_id=np.arange(np.prod(shape)).reshape(shape) % 2 + first, quaternion=np.eye(4)[:2])
+
+
+@pytest.fixture
+def train(tmp_path):
+    """The one set of a source: ``ve/cubic/train`` with one volume element."""
+    folder = tmp_path / "ve" / "cubic" / "train"
+    folder.mkdir(parents=True)
+    save_element(folder / "a.npz")
+    return folder
+
+
+def read_sets(train, **settings):
+    given = PolycrystalSettings(source=str(train.parents[1]), **settings)
+    return run(datasets.generate_polycrystals, train.parents[2] / "run", polycrystals=given)
+
+
+def test_what_lies_in_no_set_is_told_with_the_nearest_set(train):
+    source = train.parents[1]
+    for name, near in (("cubic/trian", "cubic/train"), ("Cubic", "cubic"), ("hexagonl", "hexagonal"), ("cubic/train/more", "cubic/train")):
+        (source / name).mkdir()
+        with pytest.raises(UserError, match=f"{name}: is no set of the study. Is {near} meant"):
+            read_sets(train)
+        (source / name).rmdir()
+    save_element(source / "cubic" / "b.npz")
+    with pytest.raises(UserError, match="cubic/b.npz: lies in no set of the study"):
+        read_sets(train)
+
+
+def test_hidden_files_and_folders_are_skipped(train):
+    source = train.parents[1]
+    for name in (".DS_Store", "._a.npz", "cubic/train/._a.npz", "cubic/.ipynb_checkpoints/b.npz", ".git/config"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_bytes(b"?")
+    assert list(datasets.polycrystal_files(Params(polycrystals=PolycrystalSettings(source=str(source))))) == ["cubic/train/a.npz"]
+    with store.open_hdf5(read_sets(train)) as file:
+        assert len(file["cubic/train/grain_id"]) == 1
+
+
+def test_a_set_holds_cubes_of_its_symmetry(train):
+    save_element(train / "b.npz", (8, 6, 4))
+    with pytest.raises(UserError, match="b.npz: has 8 x 6 x 4 voxels, and fingerprints need a cube"):
+        read_sets(train)
+    (train / "b.npz").unlink()
+    writers.write_vti(train / "b.vti", np.arange(64).reshape(4, 4, 4) % 2, np.eye(4)[:2], 1e-5, lattice="hP")
+    with pytest.raises(UserError, match="b.vti: its crystal is hexagonal, but cubic was asked for"):
+        read_sets(train)
+
+
+def test_what_was_done_to_files_is_said_once_for_each_set(train, capsys):
+    for number in range(3):
+        save_element(train / f"{number}.npz", first=7)
+    read_sets(train)
+    assert capsys.readouterr().out.count("cubic/train: 3 of 4 files: grain ids that have gaps or do not begin at 0 were renumbered") == 1
+
+
+def test_the_tolerance_of_a_study_segments_its_maps(train):
+    """Two layers 4 degrees apart, whose voxels scatter by hundredths of a degree."""
+    turn = 1e-3 * torch.rand(4, 4, 4, 3, generator=torch.Generator().manual_seed(0))
+    turn[2:, :, :, 0] += np.radians(4.0)
+    np.save(train / "b.npy", orientations.from_rotation_vector(turn).numpy())
+    for tolerance, grains in ((5.0, 1), (3.0, 2)):
+        with store.open_hdf5(read_sets(train, segmentation_deg=tolerance)) as file:
+            assert file["cubic/train/grains"][:].tolist() == [2, grains]
 
 
 def test_too_few_cannot_be_split(tmp_path):

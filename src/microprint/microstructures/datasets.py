@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +22,7 @@ from microprint.machine import choose_device
 from microprint.microstructures import cast_iron, composite, polycrystal, readers
 from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import CompositeSettings, MicrographSettings, Params, PolycrystalSettings
-from microprint.steps import Files, Job, files_below, step, stream_seed
+from microprint.steps import Files, Job, files_below, hidden, step, stream_seed
 
 CONVENTION = "unit quaternion (w,x,y,z), passive (DAMASK, P = -1), v_crystal = M(q) v_sample, fundamental zone"
 BASAL_SCATTER_DEG = 15.0
@@ -79,13 +82,31 @@ def require_sets(params: Params, *paths: str) -> None:
 
 
 def polycrystal_files(params: Params) -> Files:
-    """Real volume elements; raises `UserError` for a folder without any set of the study."""
+    """Real volume elements; raises `UserError` for a folder without any set of the study, and for what lies in none."""
     settings = params.polycrystals
     if settings.source == SYNTHETIC:
         return {}
-    if not any((Path(settings.source) / s.path).is_dir() for s in polycrystal_sets(settings)):
-        raise UserError("holds no folder such as cubic/train", settings.source, "Arrange the files by symmetry and set")
-    return files_below(settings.source)
+    source, sets = Path(settings.source), [s.path for s in polycrystal_sets(settings)]
+    files = files_below(source)
+    folders = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_dir() and not hidden(path, source)}
+    _check_layout(source, folders, files, sets)
+    if not folders & set(sets):
+        raise UserError("holds no folder such as cubic/train", source, "Arrange the files by symmetry and set")
+    return files
+
+
+def _check_layout(source: Path, folders: Collection[str], files: Files, sets: list[str]) -> None:
+    """Raise `UserError` for a folder that is no set, and for a volume element outside the sets: neither would be read."""
+    known = [*sets, *sorted({path.split("/")[0] for path in sets})]
+    for folder in sorted(folders):
+        if folder not in known:
+            near = difflib.get_close_matches(folder.lower(), known, n=1, cutoff=0.0)[0]
+            raise UserError(
+                "is no set of the study", source / folder, f"Is {near} meant? Move what is not to be read elsewhere"
+            )
+    for name, path in files.items():
+        if path.suffix.lower() in readers.VOLUME_SUFFIXES and str(Path(name).parent) not in sets:
+            raise UserError("lies in no set of the study", path, f"Move it to a folder such as {source / sets[0]}")
 
 
 @step(reads=("polycrystals",), outputs=("polycrystals.h5",), files=polycrystal_files, chunked=True)
@@ -96,7 +117,7 @@ def generate_polycrystals(job: Job) -> None:
     sets = {s.path: s for s in polycrystal_sets(settings) if not real or (Path(settings.source) / s.path).is_dir()}
     if real:
         files = {path: readers.list_files(Path(settings.source) / path, readers.VOLUME_SUFFIXES) for path in sets}
-        make = partial(read_chunk, files=files)
+        make = partial(read_chunk, files=files, tolerance_deg=settings.segmentation_deg)
         chunks = [chunk for path in sets for chunk in split(path, len(files[path]), 1)]
     else:
         make = partial(grow_chunk, settings=settings, seed=job.run_seed, device=job.params.compute.device)
@@ -104,13 +125,18 @@ def generate_polycrystals(job: Job) -> None:
     made = compute_chunks(job, make, chunks, "polycrystals", "VEs")
     with job.create("polycrystals.h5", kind="polycrystals") as file:
         file.attrs.update(convention=CONVENTION, axes="[x, y, z]", source=settings.source)
+        notes: Counter[tuple[str, str]] = Counter()
         for chunk, arrays in made:
             s, group = sets[chunk.group], file.require_group(chunk.group)
+            if real:
+                notes.update((chunk.group, note) for note in arrays.pop("note").tolist() if note)
             kind = {} if real else {"morphology": ", ".join(s.morphologies), "texture": s.texture}
             group.attrs.update(symmetry=s.symmetry, edge_m=polycrystal.EDGE_M, convention=CONVENTION, **kind)
             if real and chunk.start:
                 _same_size(arrays["grain_id"], group["grain_id"], files[chunk.group][chunk.start])
             write(group, chunk, arrays)
+    for (path, note), count in notes.items():
+        print(f"{path}: {count} of {len(files[path])} files: {note}", flush=True)
 
 
 def grow_chunk(chunk: Chunk, settings: PolycrystalSettings, seed: int, device: str) -> Arrays:
@@ -134,13 +160,18 @@ def grow_chunk(chunk: Chunk, settings: PolycrystalSettings, seed: int, device: s
     return _polycrystal_arrays(*(torch.cat(array).cpu()[in_turn] for array in arrays))
 
 
-def read_chunk(chunk: Chunk, files: dict[str, list[Path]]) -> Arrays:
-    """One VE of a set from its file."""
+def read_chunk(chunk: Chunk, files: dict[str, list[Path]], tolerance_deg: float) -> Arrays:
+    """One VE of a set from its file, and a ``note`` on how it was read."""
     path, symmetry = files[chunk.group][chunk.start], chunk.group.split("/")[0]
-    element = readers.read_volume_element(path, symmetry)
+    element, note = readers.read_with_note(path, symmetry, tolerance_deg)
+    shape = element.grain_id.shape[1:]
+    if len(set(shape)) > 1:
+        size = " x ".join(map(str, shape))
+        raise UserError(f"has {size} voxels, and fingerprints need a cube", path, "Cut or resample it to n x n x n voxels")
     if len(element.quaternion[0]) > np.iinfo(np.uint16).max:
         raise UserError(f"has {len(element.quaternion[0])} grains", path, "65535 is the most; cut it into smaller ones")
-    return _polycrystal_arrays(element.grain_id, orientations.reduce(element.quaternion, symmetry), element.grains)
+    reduced = orientations.reduce(element.quaternion, symmetry)
+    return {**_polycrystal_arrays(element.grain_id, reduced, element.grains), "note": np.array([note])}
 
 
 def _polycrystal_arrays(grain_id: Tensor, quaternion: Tensor, grains: Tensor) -> Arrays:
@@ -149,9 +180,11 @@ def _polycrystal_arrays(grain_id: Tensor, quaternion: Tensor, grains: Tensor) ->
 
 
 def _same_size(array: np.ndarray, before, path: Path) -> None:
-    """Raise `UserError` unless a real microstructure has the size of those before it."""
+    """Raise `UserError` unless a real microstructure, a cube, has the size of those before it."""
     if array.shape[1:] != before.shape[1:]:
-        raise UserError(f"has an edge of {array.shape[1]} voxels, unlike {before.shape[1]} before it", path, "Use one size")
+        size, first = (" x ".join(map(str, cubes.shape[1:])) for cubes in (array, before))
+        what = f"has {size} voxels, but those before it in its set have {first}"
+        raise UserError(what, path, "Fingerprints and networks need cubes of one edge: cut or resample them")
 
 
 # --- composites ------------------------------------------------------------------------------------------------------

@@ -6,58 +6,87 @@ Nothing is unpickled: numpy files are read with ``allow_pickle=False``, and torc
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
 from microprint import orientations
 from microprint.errors import UserError
+from microprint.microstructures.damask_files import read_damask
+from microprint.microstructures.dream3d import read_dream3d
+from microprint.microstructures.segmentation import Grains, grains_of_field
 from microprint.microstructures.volume_elements import VolumeElements
+from microprint.params import PolycrystalSettings
 
 VOLUME_SUFFIXES = (".dream3d", ".vti", ".npz", ".npy")
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
+TOLERANCE_DEG = PolycrystalSettings.segmentation_deg
+LENGTH_ERROR = 1e-3  # of a unit quaternion
+CHANNEL_ERROR = 1e-4  # of an Euler channel that was rounded beyond 0 or 1
 LABEL_UNITS = {"cooling_rate_K_per_s": 1.0, "magnesium_wt_pct": 1.0, "yield_strength_MPa": 1e6, "ultimate_strength_MPa": 1e6}
 
 
-def read_volume_element(path: str | Path, symmetry: str = "") -> VolumeElements:
-    """Polycrystal from one file, as a set of one; orientations in single precision.
+def read_volume_element(path: str | Path, symmetry: str = "", tolerance_deg: float = TOLERANCE_DEG) -> VolumeElements:
+    """Polycrystal from one file, as a set of one; orientations in double precision.
 
-    Formats: ``.dream3d`` (DREAM.3D 6 or NX, cell-wise Euler angles), ``.vti`` (DAMASK's grid, with ``NAME.yaml`` or
-    ``material.yaml`` beside it), ``.npz`` (``grain_id`` (n, n, n), ``quaternion`` (G, 4)), ``.npy`` (quaternions of all
-    voxels (n, n, n, 4), or Euler angles over (2 pi, pi, 2 pi) as (3, n, n, n)). Raises `UserError` for an unreadable file,
-    a shape that is no cube, and what `VolumeElements.of` refuses.
+    Formats: ``.dream3d`` (DREAM.3D 6 or NX: `dream3d`), ``.vti`` (DAMASK's grid, with ``NAME.yaml`` or ``material.yaml``
+    beside it: `damask_files`), ``.npz`` (``grain_id`` (nx, ny, nz), ``quaternion`` (grains, 4)), ``.npy`` (quaternions of all
+    voxels (nx, ny, nz, 4), or Euler angles over (2 pi, pi, 2 pi) as (3, nx, ny, nz)). Voxels are cubes.
+
+    Parameters
+    ----------
+    symmetry : "cubic" or "hexagonal": of a file that does not say it, and of no other; "" takes the file's.
+    tolerance_deg : disorientation below which neighbours are of one grain, in a map whose orientations scatter.
+
+    Raises
+    ------
+    UserError
+        For an unreadable file, another symmetry than the file's, and what cannot be read in one way only.
     """
+    return read_with_note(path, symmetry, tolerance_deg)[0]
+
+
+def read_with_note(path: str | Path, symmetry: str = "", tolerance_deg: float = TOLERANCE_DEG) -> tuple[VolumeElements, str]:
+    """As `read_volume_element`, with what was done beyond reading: grains renumbered or segmented, say; mostly empty."""
     path = Path(path)
+    if symmetry not in ("", *orientations.SYMMETRIES):
+        raise UserError(f"unknown crystal symmetry {symmetry!r}", path, "Use 'cubic' or 'hexagonal'")
     _refuse_pickle(path)
-    formats: dict[str, Callable[[Path], tuple[np.ndarray, np.ndarray]]] = {
-        ".dream3d": _from_dream3d, ".vti": _from_vti, ".npz": _from_npz, ".npy": _from_npy,
-    }  # fmt: skip
-    if path.suffix.lower() not in formats:
+    if path.suffix.lower() not in VOLUME_SUFFIXES:
         raise UserError(f"a volume element of format {path.suffix or 'unknown'}", path, f"Use {', '.join(VOLUME_SUFFIXES)}")
-    grain_id, quaternion = map(np.asarray, formats[path.suffix.lower()](path))
-    _check_cube(grain_id.shape, path)
-    if quaternion.ndim != 2 or quaternion.shape[1] != 4:
-        raise UserError(f"orientations of shape {quaternion.shape}, not (grains, 4)", path, "Use quaternions (w, x, y, z)")
-    element = VolumeElements.of(grain_id, quaternion, symmetry, path)
-    if element.grains[0] != len(quaternion):
-        raise UserError(f"{element.grains[0]} grains but {len(quaternion)} orientations", path, "Give each grain one")
-    return replace(element, quaternion=element.quaternion.float())
+    _check_file(path)
+    match path.suffix.lower():
+        case ".dream3d":
+            grains = read_dream3d(path, symmetry, tolerance_deg)
+        case ".vti":
+            grains = read_damask(path)
+        case _:
+            grains = _from_numpy(path, symmetry, tolerance_deg)
+    if symmetry and grains.symmetry not in ("", symmetry):
+        what = f"its crystal is {grains.symmetry}, but {symmetry} was asked for"
+        raise UserError(what, path, f"Put it in a folder {grains.symmetry}/<set>, or read it as {grains.symmetry}")
+    return VolumeElements.of(grains.grain_id, grains.quaternion, grains.symmetry or symmetry, path), grains.note
 
 
 def read_composite(path: str | Path) -> np.ndarray:
-    """Phases (n, n, n) uint8, 1 for the stiff one, from ``.npy`` or ``.npz`` (key ``phase``); raises `UserError`."""
+    """Phases (n, n, n) uint8, 1 for the stiff one, from ``.npy`` or ``.npz`` (key ``phase``); raises `UserError`.
+
+    A composite of one phase alone is a valid one: its stiffness is that of the phase.
+    """
     path = Path(path)
     _refuse_pickle(path)
-    content = _load_numpy(path)
+    _check_file(path)
+    content = _load_numpy(path, "phase")
     phase = content if isinstance(content, np.ndarray) else _entry(content, "phase", path)
-    _check_cube(phase.shape, path)
+    if phase.ndim != 3 or len(set(phase.shape)) != 1 or not phase.size:
+        raise UserError(f"has phases of shape {phase.shape}", path, "A composite is a cube of n x n x n voxels")
+    if phase.dtype.kind not in "biuf":
+        raise UserError(f"has phases of type {phase.dtype}", path, "Save numbers")
     if not np.isin(phase, (0, 1)).all():
-        raise UserError("phases other than 0 and 1", path, "Mark the stiff phase by 1 and the soft one by 0")
+        others = ", ".join(f"{value}" for value in np.setdiff1d(phase, (0, 1))[:3])
+        raise UserError(f"phases other than 0 and 1 ({others})", path, "Mark the stiff phase by 1 and the soft one by 0")
     return phase.astype(np.uint8)
 
 
@@ -99,86 +128,136 @@ def read_labels(folder: str | Path) -> dict[str, dict[str, float]]:
 
 
 def list_files(folder: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Files of some formats in a folder, by name; raises `UserError` if there are none, or a pickle is among them."""
+    """Files of some formats in a folder, by name, without hidden ones.
+
+    Raises `UserError` if there are none, or a pickle is among them.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError("is no folder", folder, "Name a folder, or 'synthetic'")
-    for path in sorted(folder.iterdir()):
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    for path in files:
         _refuse_pickle(path)
-    chosen = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    chosen = [path for path in files if path.suffix.lower() in suffixes]
     if not chosen:
         raise UserError(f"holds no file of format {', '.join(suffixes)}", folder, "Put the files there, or use 'synthetic'")
     return chosen
 
 
-def _from_dream3d(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import damask
-
-    try:
-        grid, material = damask.GeomGrid.load_DREAM3D(path), damask.ConfigMaterial.load_DREAM3D(path)
-    except KeyError as error:
-        raise UserError(f"has no orientations ({_one_line(error)})", path, "Export 'EulerAngles' and 'Phases'") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"cannot be read as DREAM.3D ({_one_line(error)})", path, "Save it by DREAM.3D 6 or NX") from None
-    return grid.material, _material_orientations(material, path)
+# --- numpy -----------------------------------------------------------------------------------------------------------
 
 
-def _from_vti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import damask
-
-    beside = next((p for p in (path.with_suffix(".yaml"), path.with_name("material.yaml")) if p.is_file()), None)
-    if beside is None:
-        raise UserError("has no orientations", path, f"Put {path.stem}.yaml or material.yaml beside it")
-    try:
-        grid = damask.GeomGrid.load(path)
-    except Exception as error:  # VTK's reader and damask's checks raise many kinds
-        raise UserError(f"cannot be read as DAMASK's .vti ({_one_line(error)})", path, "Save it with damask") from None
-    return grid.material, _material_orientations(damask.ConfigMaterial.load(beside), beside)
-
-
-def _material_orientations(material: Any, path: Path) -> np.ndarray:
-    """First constituent's orientation of every material."""
-    try:
-        return np.array([entry["constituents"][0]["O"] for entry in material["material"]], float)
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise UserError("has no orientation for every material", path, "Give each constituent an 'O' of four numbers") from None
-
-
-def _from_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    content = _load_numpy(path)
-    return _entry(content, "grain_id", path), _entry(content, "quaternion", path)
+def _from_numpy(path: Path, symmetry: str, tolerance_deg: float) -> Grains:
+    """Grains of an .npz of ids and orientations, or of an .npy of a field; the content decides, not the name."""
+    content = _load_numpy(path, "grain_id", "quaternion")
+    if isinstance(content, np.ndarray):
+        return grains_of_field(_quaternion_field(content, path), symmetry, tolerance_deg, path)
+    ids, quaternion = _entry(content, "grain_id", path), _entry(content, "quaternion", path)
+    ids = _whole_numbers(ids, path)
+    if quaternion.ndim != 2 or quaternion.shape[1] != 4 or quaternion.dtype.kind not in "fiu":
+        kind = f"shape {quaternion.shape} and type {quaternion.dtype}"
+        raise UserError(f"orientations of {kind}, not numbers (grains, 4)", path, "Use quaternions (w, x, y, z)")
+    present, grain_id = np.unique(ids, return_inverse=True)
+    count, rows = len(present), len(quaternion)
+    if present[-1] < rows:
+        quaternion = quaternion[present]
+    elif count != rows:
+        what = f"{count} grains with ids from {present[0]} to {present[-1]}, but {rows} orientations"
+        raise UserError(what, path, "Give each grain one orientation, in the order of the ids")
+    gaps = int(present[-1]) != count - 1
+    note = "grain ids that have gaps or do not begin at 0 were renumbered" if gaps else ""
+    return Grains(grain_id.reshape(ids.shape), quaternion, note=note)
 
 
-def _from_npy(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    field = _load_numpy(path)
-    if field.ndim != 4 or (field.shape[-1] != 4 and field.shape[0] != 3):
-        raise UserError(f"has shape {field.shape}", path, "Use (n, n, n, 4) quaternions or (3, n, n, n) Euler channels")
-    _check_cube(field.shape[:3] if field.shape[-1] == 4 else field.shape[1:], path)
-    if not np.isfinite(field).all():
-        raise UserError("holds NaN or infinite values", path, "Give every voxel an orientation")
-    if field.shape[-1] != 4:
-        channels = torch.from_numpy(np.moveaxis(field, 0, -1).astype(np.float64))
-        field = orientations.from_euler_channels(channels).numpy()
-    quaternion, grain_id = np.unique(field.reshape(-1, 4), axis=0, return_inverse=True)
-    return grain_id.reshape(field.shape[:3]), quaternion
+def _whole_numbers(ids: np.ndarray, path: Path) -> np.ndarray:
+    """Grain ids (nx, ny, nz), integers from 0 of any size."""
+    if ids.ndim != 3 or not ids.size:
+        raise UserError(f"has grain ids of shape {ids.shape}, not (nx, ny, nz)", path, "Save one volume element in each file")
+    kind = ids.dtype.kind
+    if kind == "f":
+        exact = 2.0 ** (np.finfo(ids.dtype).nmant + 1)  # up to here each integer has a number of its own
+        with np.errstate(invalid="ignore"):
+            wrong = ~(np.isfinite(ids) & (ids == np.round(ids)) & (abs(ids) <= exact))
+        if wrong.any():
+            what = f"grain ids are of type {ids.dtype} and hold {ids[wrong][0]}, no exact whole number"
+            raise UserError(what, path, "Save integers")
+    elif kind not in "biu":
+        raise UserError(f"grain ids are of type {ids.dtype}", path, "Save integers")
+    if (ids < 0).any():
+        share = 100 * (ids < 0).mean()
+        what = f"{share:.3g} % of the voxels have a negative grain id ({ids.min()}), and so no grain"
+        raise UserError(what, path, "Give every voxel a grain, or cut a part without them")
+    return ids if kind == "u" else ids.astype(np.int64)
 
 
-def _load_numpy(path: Path) -> Any:
-    """An array, or the dictionary of arrays of an .npz."""
+def _quaternion_field(field: np.ndarray, path: Path) -> torch.Tensor:
+    """Unit quaternions (nx, ny, nz, 4) of a field of quaternions, or of Euler channels (3, nx, ny, nz).
+
+    A shape such as (3, n, n, 4) may be either: it is quaternions if all have length 1.
+    """
+    if field.ndim != 4 or not field.size or field.dtype.kind not in "fiu":
+        what = f"has shape {field.shape} and type {field.dtype}"
+        raise UserError(what, path, "Use (nx, ny, nz, 4) quaternions or (3, nx, ny, nz) Euler channels")
+    values = torch.from_numpy(field.astype(np.float64))
+    missing = ~values.isfinite()
+    if missing.any():
+        share = 100 * missing.double().mean()
+        raise UserError(f"{share:.3g} % of its numbers are NaN or infinite", path, "Give every voxel an orientation")
+    if field.shape[-1] == 4 and _error_of_length(values).max() <= LENGTH_ERROR:
+        return values
+    if field.shape[0] == 3 and -CHANNEL_ERROR <= values.min() and values.max() <= 1 + CHANNEL_ERROR:
+        return orientations.from_euler_channels(values.movedim(0, -1))
+    raise _field_fault(values, path)
+
+
+def _field_fault(values: torch.Tensor, path: Path) -> UserError:
+    """What is wrong with a field of four axes that holds neither unit quaternions nor Euler channels in 0 to 1."""
+    shape = tuple(values.shape)
+    if shape[0] == 3:
+        what = f"has shape {shape} and values from {values.min():.4g} to {values.max():.4g}, but Euler channels lie in 0 to 1"
+        if shape[-1] == 4:
+            what += ", and quaternions have length 1"
+        return UserError(what, path, "Divide radians by (2 pi, pi, 2 pi), degrees by (360, 180, 360)")
+    if shape[0] == 4 and (shape[-1] != 4 or _error_of_length(values.movedim(0, -1)).max() <= LENGTH_ERROR):
+        return UserError(f"has shape {shape}, components first", path, "Save quaternions as (nx, ny, nz, 4)")
+    if shape[-1] == 4:
+        length = values.norm(dim=-1).flatten()[_error_of_length(values).argmax()]
+        return UserError(f"has a quaternion of length {length:.4g}, not 1", path, "Give every voxel a unit quaternion")
+    if shape[-1] == 3:
+        return UserError(f"has shape {shape}, channels last", path, "Save Euler channels as (3, nx, ny, nz)")
+    return UserError(f"has shape {shape}", path, "Use (nx, ny, nz, 4) quaternions or (3, nx, ny, nz) Euler channels")
+
+
+def _error_of_length(quaternions: torch.Tensor) -> torch.Tensor:
+    return (quaternions.norm(dim=-1) - 1).abs().flatten()
+
+
+def _load_numpy(path: Path, *keys: str) -> Any:
+    """An array, or the dictionary of the arrays of an .npz by their names, None in it where a name is not among the keys."""
+    with open(path, "rb") as file:
+        magic = file.read(6)
+    if not magic.startswith((b"PK", b"\x93NUMPY")):
+        what = "is empty" if not magic else "holds no numpy arrays, maybe a pickle"
+        raise UserError(what, path, "Save it with numpy.save or numpy.savez")
     try:
         content = np.load(path, allow_pickle=False)
-        return content if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
-    except (OSError, ValueError, EOFError, KeyError, SyntaxError) as error:
-        raise UserError(f"cannot be read as numpy arrays ({_one_line(error)})", path, "Save plain arrays, no objects") from None
-    except BadZipFile:
-        raise UserError("is truncated or no .npz file", path, "Save it again with numpy.savez") from None
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            return {name: content[name] if name in keys else None for name in content.files}
+    except Exception as error:  # numpy and the modules for archives raise many kinds for what is damaged
+        if "allow_pickle" in str(error):
+            raise UserError("holds Python objects, which are not unpickled", path, "Save arrays of numbers") from None
+        raise UserError(f"is truncated or damaged ({_one_line(error)})", path, "Save it again with numpy") from None
 
 
-def _entry(content: Any, key: str, path: Path) -> np.ndarray:
-    if isinstance(content, dict) and key in content:
-        return content[key]
+def _entry(content: dict[str, np.ndarray | None], key: str, path: Path) -> np.ndarray:
+    array = content.get(key)
+    if isinstance(array, np.ndarray):
+        return array
+    names = ", ".join(content) or "nothing"
     what = "has no orientations" if key == "quaternion" else f"has no array {key!r}"
-    raise UserError(what, path, f"Save {key!r} in an .npz")
+    raise UserError(f"{what}, only {names}", path, f"Save {key!r} in an .npz")
 
 
 def _read_pixels(path: Path) -> np.ndarray:
@@ -192,9 +271,12 @@ def _read_pixels(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB") if image.mode in ("P", "RGBA", "CMYK") else image)
 
 
-def _check_cube(shape: tuple[int, ...], path: Path) -> None:
-    if len(shape) != 3 or len(set(shape)) != 1:
-        raise UserError(f"has voxels of shape {tuple(shape)}", path, "A volume element is a cube of n x n x n voxels")
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise UserError("is no file", path, "Check its name")
 
 
 def _refuse_pickle(path: Path) -> None:

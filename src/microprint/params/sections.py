@@ -81,6 +81,8 @@ class PolycrystalSettings:
     edge_cases: Positive = 16
     # texture_scatter_deg: standard deviation in degrees about each axis around brass, copper, cube and Goss.
     texture_scatter_deg: Annotated[float, Between(0.0, 60.0)] = 5.0
+    # segmentation_deg: disorientation in degrees below which neighbours are one grain, in real VEs without grain ids.
+    segmentation_deg: Annotated[float, Between(0.0, 60.0)] = 5.0
 
 
 @dataclass(frozen=True)
