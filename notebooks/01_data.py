@@ -216,8 +216,14 @@ table(rows, ["Mg / wt%", "cooling / K/s", *columns, "yield / MPa", "ultimate / M
 #
 # `polycrystals.source` may name a folder `cubic/train/…` with DREAM.3D files, DAMASK's `.vti` (its `.yaml` beside it),
 # `.npz` (`grain_id`, `quaternion`) or `.npy` files; `composites.source` one of `.npy` phases; `micrographs.source` one of
-# PNG or TIFF images with `labels.csv`. Pickles (`.pt`) are refused: opening one runs whatever it holds. To see it work, one
-# VE is written in two formats and read back; the angle is the largest disorientation of any voxel.
+# PNG or TIFF images with `labels.csv`. Pickles (`.pt`) are refused: opening one runs whatever it holds.
+#
+# Images are single ones, saved without loss (no JPEG), opaque, of at most 100 megapixels. `labels.csv` has a column `file`
+# and any of `cooling_rate_K_per_s`, `magnesium_wt_pct`, `yield_strength_MPa` and `ultimate_strength_MPa`, as spreadsheets
+# write it: semicolons or tabs, decimal commas and other units (`Yield strength (GPa)`) are understood, an empty cell is a
+# value that is not known, and other columns are left out.
+#
+# To see it work, one VE is written in two formats and read back; the angle is the largest disorientation of any voxel.
 
 # %%
 some = sets[names[0]]

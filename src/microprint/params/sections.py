@@ -150,7 +150,7 @@ class MicrographSettings:
 
     Attributes
     ----------
-    source : ``synthetic``, or a folder of PNG/TIFF images, with their labels in labels.csv.
+    source : ``synthetic``, or a folder of PNG/TIFF images, with their labels in labels.csv (notebook 01, part 4).
     rows, columns : pixels of a synthetic image, one micrometre each.
     edge : pixels along each edge of a patch.
     stride : pixels from one patch to the next.
