@@ -218,6 +218,12 @@ table(rows, ["Mg / wt%", "cooling / K/s", *columns, "yield / MPa", "ultimate / M
 # `.npz` (`grain_id`, `quaternion`) or `.npy` files; `composites.source` one of `.npy` phases; `micrographs.source` one of
 # PNG or TIFF images with `labels.csv`. Grains are those of the file, with their average orientation; a measured map without
 # grain ids is segmented at `polycrystals.segmentation_deg`. Pickles (`.pt`) are refused: opening one runs whatever it holds.
+#
+# Images are single ones, saved without loss (no JPEG), opaque, of at most 100 megapixels. `labels.csv` has a column `file`
+# and any of `cooling_rate_K_per_s`, `magnesium_wt_pct`, `yield_strength_MPa` and `ultimate_strength_MPa`, as spreadsheets
+# write it: semicolons or tabs, decimal commas and other units (`Yield strength (GPa)`) are understood, an empty cell is a
+# value that is not known, and other columns are left out.
+#
 # To see it work, one VE is written in two formats and read back; the angle is the largest disorientation of any voxel.
 
 # %%

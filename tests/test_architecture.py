@@ -86,7 +86,7 @@ def test_training_machine_needs_torch_numpy_h5py_lightning_alone():
     code = """
 import sys
 class Block:
-    names = {"damask", "sklearn", "pydantic", "papermill", "matplotlib", "PIL", "tifffile", "rich", "dask", "nbformat", "jupytext", "scipy"}
+    names = {"damask", "sklearn", "pydantic", "papermill", "matplotlib", "PIL", "tifffile", "imagecodecs", "rich", "dask", "nbformat", "jupytext", "scipy"}
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in self.names:
             raise ModuleNotFoundError(name)

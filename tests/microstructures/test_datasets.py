@@ -127,7 +127,7 @@ def test_chunks_of_different_widths_are_padded(tmp_path, monkeypatch):
         assert (finite == group["grains"][:]).all() and group["quaternion"].shape[1] == finite.max()
 
 
-def test_real_microstructures_are_read_from_folders(tmp_path):
+def test_real_microstructures_are_read_from_folders(tmp_path, capsys):
     rng = np.random.default_rng(0)
     train, phases, images = (tmp_path / name for name in ("ve/cubic/train", "phases", "images"))
     for folder in (train, phases, images):
@@ -138,7 +138,8 @@ def test_real_microstructures_are_read_from_folders(tmp_path):
         np.savez(train / f"{number}.npz", grain_id=ids, quaternion=q / np.linalg.norm(q, axis=1, keepdims=True))
         np.save(phases / f"{number}.npy", rng.integers(0, 2, (4, 4, 4)))
         Image.fromarray(rng.integers(0, 256, (40, 40 + number), np.uint8)).save(images / f"{number}.png")
-    (images / "labels.csv").write_text("file,yield_strength_MPa\n1.png,300\n")
+    (images / "labels.csv").write_text("file;Yield strength (GPa);notes\n1;0,3;etched\n")
+    Image.new("L", (40, 40)).save(images / "preview.jpg")
     with store.open_hdf5(run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path / "ve")))) as file:
         assert list(file) == ["cubic"] and file["cubic/train/grains"][:].tolist() == [2, 3, 4]
     with store.open_hdf5(run(datasets.generate_composites, tmp_path, composites=CompositeSettings(source=str(phases)))) as file:
@@ -147,6 +148,8 @@ def test_real_microstructures_are_read_from_folders(tmp_path):
     with store.open_hdf5(run(datasets.generate_micrographs, tmp_path, micrographs=micrographs)) as file:
         assert file["samples/tested"][:].tolist() == [False, True, False] and file["image"].shape == (12, 32, 32)
         assert np.nanmax(file["yield_strength"][:]) == 300e6
+    said = capsys.readouterr().out
+    assert said.count("left out, as they are no labels: notes") == 1 and "left out, as they are not named .png, .tif, .tiff: preview.jpg" in said
 
 
 def test_faults_of_real_folders_are_told(tmp_path):
@@ -163,6 +166,9 @@ def test_faults_of_real_folders_are_told(tmp_path):
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="20 x 20 pixels are less than a patch of 128"):
         run(datasets.generate_micrographs, tmp_path, micrographs=MicrographSettings(source=str(tmp_path)))
+    (tmp_path / "labels.csv").write_text("file,yield_strength\na.png,300\n")
+    with pytest.raises(UserError, match="yield_strength '300' has no unit"):  # before anything starts
+        datasets.micrograph_files(Params(micrographs=MicrographSettings(source=str(tmp_path))))
 
 
 def save_element(path, shape=(4, 4, 4), first=0):

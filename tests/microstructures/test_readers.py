@@ -4,9 +4,7 @@ import math
 
 import numpy as np
 import pytest
-import tifffile
 import torch
-from PIL import Image
 
 from microprint import orientations
 from microprint.errors import UserError
@@ -232,47 +230,23 @@ def test_a_composite_of_one_phase_is_one(tmp_path, phase):
     torch.testing.assert_close(effective.double(), stiffness.phase_stiffnesses()[phase, 0, 0].double()[None], rtol=1e-5, atol=0)
 
 
-def test_micrographs_of_several_kinds_are_read(tmp_path):
-    grey = np.random.default_rng(1).integers(0, 256, (20, 30), np.uint8)
-    Image.fromarray(grey).save(tmp_path / "a.png")
-    Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "b.png")
-    tifffile.imwrite(tmp_path / "c.tif", (grey.astype(np.uint16) * 257))
-    tifffile.imwrite(tmp_path / "d.tif", (grey / 255).astype(np.float32))
-    for name in ("a.png", "b.png", "c.tif", "d.tif"):
-        np.testing.assert_allclose(readers.read_micrograph(tmp_path / name), grey / 255, atol=1e-6)
-
-
-def test_faulty_micrographs_are_told(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"not an image")
-    tifffile.imwrite(tmp_path / "b.tif", np.full((8, 8), np.nan, np.float32))
-    (tmp_path / "c.tif").write_bytes(b"II*\0 cut")
-    for name, message in (("a.png", "cannot be read"), ("b.tif", "no numbers"), ("c.tif", "not one image"), ("e.png", "cannot be read")):
-        with pytest.raises(UserError, match=message):
-            readers.read_micrograph(tmp_path / name)
-
-
 def test_folders_are_checked(tmp_path):
     with pytest.raises(UserError, match="is no folder"):
         readers.list_files(tmp_path / "absent", (".png",))
     with pytest.raises(UserError, match="holds no file of format .png, .tif"):
-        readers.list_files(tmp_path, readers.IMAGE_SUFFIXES)
-    for name in (".a.png", "._b.tif", ".weights.pt"):  # hidden
+        readers.list_files(tmp_path, (".png", ".tif"))
+    for name in (".DS_Store", "._a.png", "b.jpg", "c.BMP"):
         (tmp_path / name).write_bytes(b"")
-    (tmp_path / "folder.png").mkdir()
-    with pytest.raises(UserError, match="holds no file of format .png, .tif"):
-        readers.list_files(tmp_path, readers.IMAGE_SUFFIXES)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(UserError, match=r"holds no file of format .png, .tif, but .BMP, .jpg, folders"):
+        readers.list_files(tmp_path, (".png", ".tif"))
+    (tmp_path / "a.PNG").write_bytes(b"")
+    (tmp_path / "d.png").mkdir()
+    assert readers.list_files(tmp_path, (".png", ".tif")) == [tmp_path / "a.PNG"]
+    (tmp_path / "e.png").symlink_to(tmp_path / "absent")
+    with pytest.raises(UserError, match="e.png: is a link to nothing"):
+        readers.list_files(tmp_path, (".png", ".tif"))
+    (tmp_path / "e.png").unlink()
     (tmp_path / "weights.pt").write_bytes(b"")
     with pytest.raises(UserError, match="is a pickle"):
-        readers.list_files(tmp_path, readers.IMAGE_SUFFIXES)
-
-
-def test_labels_are_read_in_si_units_and_checked(tmp_path):
-    assert readers.read_labels(tmp_path) == {}
-    path = tmp_path / "labels.csv"
-    path.write_text("file,yield_strength_MPa\na.png,250\nb.png,\n")
-    labels = readers.read_labels(tmp_path)
-    assert labels["a.png"]["yield_strength_MPa"] == 250e6 and math.isnan(labels["b.png"]["yield_strength_MPa"])
-    for content in ("file,strength\na.png,3\n", "yield_strength_MPa\n3\n", "file,yield_strength_MPa\na.png,high\n"):
-        path.write_text(content)
-        with pytest.raises(UserError, match="labels.csv"):
-            readers.read_labels(tmp_path)
+        readers.list_files(tmp_path, (".png", ".tif"))

@@ -20,6 +20,8 @@ from microprint.errors import UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
 from microprint.microstructures import cast_iron, composite, polycrystal, readers
+from microprint.microstructures.labels import LABELS, labels_file, read_labels
+from microprint.microstructures.micrographs import IMAGE_SUFFIXES, OTHER_SUFFIXES, read_micrograph
 from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import CompositeSettings, MicrographSettings, Params, PolycrystalSettings
 from microprint.steps import Files, Job, files_below, hidden, step, stream_seed
@@ -252,16 +254,15 @@ def split_composites(job: Job) -> None:
 
 # --- micrographs -----------------------------------------------------------------------------------------------------
 
-LABELS = {"cooling_rate": "K/s", "magnesium": "wt%", "yield_strength": "Pa", "ultimate_strength": "Pa"}
-
 
 def micrograph_files(params: Params) -> Files:
-    """Real micrographs and their labels; raises `UserError` for a folder without images."""
+    """Real micrographs and their labels; raises `UserError` for a folder without images, and for labels that are wrong."""
     source = params.micrographs.source
     if source == SYNTHETIC:
         return {}
-    readers.list_files(source, readers.IMAGE_SUFFIXES)
-    return files_below(source)
+    images = readers.list_files(source, IMAGE_SUFFIXES)
+    read_labels(source, images)
+    return {path.name: path for path in (*images, labels_file(source)) if path}
 
 
 @step(reads=("micrographs",), outputs=("micrographs.h5",), files=micrograph_files, chunked=True)
@@ -276,8 +277,14 @@ def generate_micrographs(job: Job) -> None:
         names = [f"{casting.radius_mm:g} mm, {casting.magnesium_pct:g} % Mg" for casting in cast_iron.CASTINGS]
         make = partial(draw_chunk, settings=settings, seeds=[job.seed(name) for name in names])
     else:
-        paths = readers.list_files(settings.source, readers.IMAGE_SUFFIXES)
-        names, make = list(map(str, paths)), partial(read_image_chunk, paths=paths)
+        paths = readers.list_files(settings.source, IMAGE_SUFFIXES)
+        if others := [path.name for path in readers.visible_files(settings.source) if path.suffix.lower() in OTHER_SUFFIXES]:
+            print(
+                f"{settings.source}: left out, as they are not named {', '.join(IMAGE_SUFFIXES)}: {', '.join(others)}",
+                flush=True,
+            )
+        labels = read_labels(settings.source, paths, notice=partial(print, flush=True))
+        names, make = list(map(str, paths)), partial(read_image_chunk, paths=paths, labels=labels)
     made = compute_chunks(job, make, split("micrographs", len(names), 1), "micrographs", "images")
     with job.create("micrographs.h5", kind="micrographs") as file:
         file.attrs.update(pixel_m=cast_iron.PIXEL_M, source=settings.source, image="grey values in 0 to 1, [row, column]")
@@ -305,13 +312,11 @@ def draw_chunk(chunk: Chunk, settings: MicrographSettings, seeds: list[int]) -> 
     return {"pixels": made.image[None]} | {name: np.array([value]) for name, value in values.items()}
 
 
-def read_image_chunk(chunk: Chunk, paths: list[Path]) -> Arrays:
-    """A real micrograph with those labels that its folder's labels.csv has for it, NaN for the others."""
+def read_image_chunk(chunk: Chunk, paths: list[Path], labels: dict[str, dict[str, float]]) -> Arrays:
+    """A real micrograph with its labels, NaN for those that are not known."""
     path = paths[chunk.number]
-    known = readers.read_labels(path.parent).get(path.name, dict.fromkeys(readers.LABEL_UNITS, np.nan))
-    labels = dict(zip(LABELS, known.values()))
-    values = {**labels, "tested": not np.isnan(labels["yield_strength"])}
-    return {"pixels": readers.read_micrograph(path)[None]} | {name: np.array([value]) for name, value in values.items()}
+    values = {**labels[path.name], "tested": not np.isnan(labels[path.name]["yield_strength"])}
+    return {"pixels": read_micrograph(path)[None]} | {name: np.array([value]) for name, value in values.items()}
 
 
 def _patches(pixels: np.ndarray, name: str, settings: MicrographSettings) -> Arrays:

@@ -1,11 +1,10 @@
-"""Readers of real microstructures: volume elements, composites and micrographs from files and folders.
+"""Readers of real microstructures: volume elements and composites from files, and the files of a folder.
 
 Nothing is unpickled: numpy files are read with ``allow_pickle=False``, and torch's pickles (``.pt``) are refused.
 """
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,12 @@ from microprint.microstructures.damask_files import read_damask
 from microprint.microstructures.dream3d import read_dream3d
 from microprint.microstructures.segmentation import Grains, grains_of_field
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.params import PolycrystalSettings
+from microprint.params.sections import PolycrystalSettings
 
 VOLUME_SUFFIXES = (".dream3d", ".vti", ".npz", ".npy")
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
 TOLERANCE_DEG = PolycrystalSettings.segmentation_deg
 LENGTH_ERROR = 1e-3  # of a unit quaternion
 CHANNEL_ERROR = 1e-4  # of an Euler channel that was rounded beyond 0 or 1
-LABEL_UNITS = {"cooling_rate_K_per_s": 1.0, "magnesium_wt_pct": 1.0, "yield_strength_MPa": 1e6, "ultimate_strength_MPa": 1e6}
 
 
 def read_volume_element(path: str | Path, symmetry: str = "", tolerance_deg: float = TOLERANCE_DEG) -> VolumeElements:
@@ -90,58 +87,30 @@ def read_composite(path: str | Path) -> np.ndarray:
     return phase.astype(np.uint8)
 
 
-def read_micrograph(path: str | Path) -> np.ndarray:
-    """Grey image in [0, 1], (h, w) float32, from PNG or TIFF; colours are averaged. Raises `UserError`."""
-    path = Path(path)
-    try:
-        pixels = _read_pixels(path)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"cannot be read as an image ({_one_line(error)})", path, "Save it as PNG or TIFF") from None
-    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
-    grey = pixels[..., :3].mean(-1) if pixels.ndim == 3 else pixels
-    if grey.ndim != 2 or grey.size == 0:
-        raise UserError(f"is an array of shape {pixels.shape}, not one image", path, "Save single images")
-    image = (grey / full).astype(np.float32)
-    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
-        raise UserError("holds grey values that are no numbers in 0 to 1", path, "Use unsigned integers, or floats in 0 to 1")
-    return image
-
-
-def read_labels(folder: str | Path) -> dict[str, dict[str, float]]:
-    """Labels of micrographs by file name, SI units, from ``labels.csv``; empty without that file.
-
-    Its first column is ``file``, the others are any of `LABEL_UNITS`; an empty entry is NaN.
-    """
-    path = Path(folder) / "labels.csv"
-    if not path.is_file():
-        return {}
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    unknown = set().union(*(row.keys() for row in rows)) - {"file", *LABEL_UNITS}
-    if unknown or not all(row.get("file") for row in rows):
-        names = ", ".join(("file", *LABEL_UNITS))
-        raise UserError(f"no column 'file', or unknown columns {sorted(map(str, unknown))}", path, f"Columns: {names}")
-    try:
-        return {row["file"]: {key: scale * float(row.get(key) or "nan") for key, scale in LABEL_UNITS.items()} for row in rows}
-    except ValueError as error:
-        raise UserError(f"an entry is no number ({error})", path) from None
-
-
 def list_files(folder: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Files of some formats in a folder, by name, without hidden ones.
 
-    Raises `UserError` if there are none, or a pickle is among them.
+    Raises `UserError` if there are none, with the formats that there are instead, or if a pickle is among the files.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError("is no folder", folder, "Name a folder, or 'synthetic'")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    for path in files:
+    visible = visible_files(folder)
+    for path in visible:
         _refuse_pickle(path)
-    chosen = [path for path in files if path.suffix.lower() in suffixes]
+        if not path.exists():
+            raise UserError("is a link to nothing", path, "Mend or remove it")
+    chosen = [path for path in visible if path.suffix.lower() in suffixes and not path.is_dir()]
     if not chosen:
-        raise UserError(f"holds no file of format {', '.join(suffixes)}", folder, "Put the files there, or use 'synthetic'")
+        others = sorted({"folders" if path.is_dir() else path.suffix or path.name for path in visible})
+        what = f"holds no file of format {', '.join(suffixes)}" + (f", but {', '.join(others[:8])}" if others else "")
+        raise UserError(what, folder, "Put files of these formats there, not in folders below it, or use 'synthetic'")
     return chosen
+
+
+def visible_files(folder: str | Path) -> list[Path]:
+    """What a folder holds, by name, without hidden files such as macOS's."""
+    return [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".")]
 
 
 # --- numpy -----------------------------------------------------------------------------------------------------------
@@ -258,17 +227,6 @@ def _entry(content: dict[str, np.ndarray | None], key: str, path: Path) -> np.nd
     names = ", ".join(content) or "nothing"
     what = "has no orientations" if key == "quaternion" else f"has no array {key!r}"
     raise UserError(f"{what}, only {names}", path, f"Save {key!r} in an .npz")
-
-
-def _read_pixels(path: Path) -> np.ndarray:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        return tifffile.imread(path)
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB") if image.mode in ("P", "RGBA", "CMYK") else image)
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from microprint import store
 from microprint.errors import UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
-from microprint.microstructures.readers import IMAGE_SUFFIXES, list_files
+from microprint.microstructures.micrographs import IMAGE_SUFFIXES
+from microprint.microstructures.readers import list_files
 from microprint.networks.texture_vae import READOUT_LAYERS, TextureVAE, read_out
 from microprint.networks.vgg import VGG19, gram
 from microprint.networks.vgg_weights import cached
