@@ -217,7 +217,7 @@ def test_a_set_holds_cubes_of_its_symmetry(train):
     with pytest.raises(UserError, match="b.npz: has 8 x 6 x 4 voxels, and fingerprints need a cube"):
         read_sets(train)
     (train / "b.npz").unlink()
-    writers.write_vti(train / "b.vti", np.arange(64).reshape(4, 4, 4) % 2, np.eye(4)[:2], 1e-5, lattice="hP")
+    writers.write_vti(train / "b.vti", np.arange(64).reshape(4, 4, 4) % 2, np.eye(4)[:2], 1e-5, {"grain": {"lattice": "hP"}})
     with pytest.raises(UserError, match="b.vti: its crystal is hexagonal, but cubic was asked for"):
         read_sets(train)
 

@@ -103,9 +103,7 @@ class CompositeSettings:
 class MicrographSettings:
     """Cast-iron micrographs (notebook 01): twelve samples, four cooling rates by three magnesium contents."""
 
-    source: str = (
-        "synthetic"  # ``synthetic``, or a folder of PNG/TIFF images, labels in labels.csv (notebook 01, part 4).
-    )
+    source: str = "synthetic"  # ``synthetic``, or a folder of PNG/TIFF images, labels in labels.csv (notebook 01, part 4).
     # rows, columns: pixels of a synthetic image, one micrometre each.
     rows: Annotated[int, Between(32)] = 384
     columns: Annotated[int, Between(32)] = 512
