@@ -1,4 +1,4 @@
-"""Readers of real microstructures: volume elements and composites from files, and the files of a folder.
+"""Readers of real microstructures: the door to all of them, volume elements, composites and the files of a folder here.
 
 Nothing is unpickled: numpy files are read with ``allow_pickle=False``, and torch's pickles (``.pt``) are refused.
 """
@@ -15,6 +15,8 @@ from microprint import orientations
 from microprint.errors import UserError
 from microprint.microstructures.damask_files import read_damask
 from microprint.microstructures.dream3d import read_dream3d
+from microprint.microstructures.labels import read_labels  # noqa: F401
+from microprint.microstructures.micrographs import read_micrograph  # noqa: F401
 from microprint.microstructures.segmentation import Grains, grains_of_field
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.params.sections import PolycrystalSettings
