@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
@@ -16,18 +15,21 @@ from microprint.mechanics.materials.keys import nearest
 from microprint.mechanics.materials.material import Material
 from microprint.mechanics.materials.reader import ROOM, Reader
 
-_SECTIONS = {"phase", "material", "homogenization", "references", "comment", "description"}
+_NOTES = {"references", "comment", "description"}
+_SECTIONS = {"phase", "material", "homogenization"} | _NOTES
+_REMEDY = "Write NAME: {lattice: ..., mechanical: {elastic: ..., plastic: ...}}"
 
 
 def load_material(source: str | Path | Mapping[str, Any] | Material, temperature: float = ROOM) -> Material:
-    """The phase of a DAMASK material file, its content, or a material that comes with the package (``"Mg"``, ...).
+    """The phase of a DAMASK material file, its content, or a material that comes with the package.
 
+    Those are ``"Mg"``, ``"Cu"``, ``"Al"``, ``"Ti"``, ``"ferrite"`` and ``"IN625"``, in any capitals, from DAMASK's examples.
     Elastic constants that depend on temperature are evaluated at `temperature` (K); a `Material` is returned as it is.
     Raises `UserError` for an unknown name, an unreadable file, more than one phase, and whatever in the phase is missing,
     unusable, unknown, or beyond this package's law.
     """
-    if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < temperature < math.inf:
-        raise UserError(f"temperature = {temperature!r} is not a positive number", "load_material", "Give it in K")
+    if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < temperature <= 1e4:
+        raise UserError(f"temperature = {temperature!r} is not between 0 and 10,000 K", "load_material", "Give it in K")
     if isinstance(source, Material):
         if temperature != ROOM:
             raise UserError(f"a Material keeps its temperature, {temperature} K is too late", source.name, "Load it anew")
@@ -85,19 +87,19 @@ def parse_material(content: Mapping[str, Any], where: object, temperature: float
     content = _plain(content, where)
     whole = isinstance(content, dict) and "phase" in content
     phases = content["phase"] if whole else content
-    if not isinstance(phases, dict) or not phases:
-        raise UserError("holds no phase", where, "Write NAME: {lattice: ..., mechanical: {elastic: ..., plastic: ...}}")
-    if whole:
-        for key in content.keys() - _SECTIONS:
-            raise UserError(f"unknown section {key}", where, f"The nearest known one is {nearest(key, _SECTIONS)}")
-    used = list(phases)
-    if whole and content.get("material"):
-        used = _used(content["material"], phases, where)
+    phases = {name: phase for name, phase in phases.items() if name not in _NOTES} if isinstance(phases, dict) else {}
+    if not any(isinstance(phase, dict) for phase in phases.values()):
+        raise UserError("holds no phase", where, _REMEDY)
+    if phases.keys() & {"lattice", "mechanical", "elastic", "plastic"}:
+        raise UserError("its phase has no name", where, _REMEDY)
+    for name in [key for key in content if key not in _SECTIONS] if whole else []:
+        raise UserError(f"unknown section {name}", where, f"The nearest known one is {nearest(name, _SECTIONS)}")
+    used = _used(content["material"], phases, where) if whole and content.get("material") else list(phases)
     if len(used) > 1:
         raise UserError(f"holds {len(used)} phases, {', '.join(used)}", where, "Keep the one to simulate and delete the others")
     [name] = used
     if not isinstance(phases[name], dict):
-        raise UserError(f"{name} = {phases[name]!r} is no phase", where, f"Write {name}: {{lattice: ..., mechanical: ...}}")
+        raise UserError(f"{name} = {phases[name]!r} is no phase", where, _REMEDY)
     return Reader(name, phases[name], where, float(temperature)).material()
 
 
@@ -119,10 +121,10 @@ def _used(entries: Any, phases: Mapping[str, Any], where: object) -> list[str]:
     """Names of the phases that the section ``material`` uses, in the file's order."""
     try:
         names = {str(constituent["phase"]) for entry in entries for constituent in entry["constituents"]}
-    except (TypeError, KeyError, IndexError):
-        raise UserError(
-            "material: an entry lacks constituents with a phase each", where, "Mend or delete the section"
-        ) from None
+    except (TypeError, KeyError):
+        names = set()
+    if not names:
+        raise UserError("material: an entry lacks constituents with a phase each", where, "Mend or delete the section")
     for name in sorted(names - phases.keys()):
         raise UserError(f"material: uses {name}, which is no phase of the file", where, f"It holds {', '.join(phases)}")
     return [name for name in phases if name in names]

@@ -26,14 +26,14 @@ _BEYOND = {"damage": "damage", "thermal": "heat", "eigen": "eigenstrains"}
 def fault(level: str, section: Mapping[str, Any], lattice: str) -> tuple[str, str] | None:
     """What is wrong with the keys of a level, and its remedy; None if every one is known. Empty sections say nothing."""
     constants = {constant + term for constant in CONSTANTS[lattice] for term in ("", *TERMS)} if level == "elastic" else set()
-    for key in section.keys() - _KNOWN[level] - constants:
+    for key in section:
+        if key in _KNOWN[level] | constants or key in _BEYOND and not section[key]:
+            continue
         if key in _BEYOND:
-            if section[key]:
-                return f"{level}: {key} is not supported: the law knows no {_BEYOND[key]}", f"Delete {key}"
-        elif "".join(filter(str.isalpha, key)).lower().startswith("anonschmid"):
+            return f"{level}: {key} is not supported: the law knows no {_BEYOND[key]}", f"Delete {key}"
+        if "".join(filter(str.isalpha, key)).lower().startswith("anonschmid"):
             return f"{level}: {key} is not supported: the law is Schmid's", f"Delete {key}"
-        else:
-            return f"{level}: unknown key {key}", _remedy(level, key, constants, lattice)
+        return f"{level}: unknown key {key}", _remedy(level, key, constants, lattice)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -32,11 +32,13 @@ class Limits:
     zero: bool = False  # whether nil is allowed, too
 
 
-_POSITIVE, _NOT_NEGATIVE = Limits(), Limits(zero=True)
 _STIFF = Limits(1e6, 1e13, " Pa", "Did you write GPa or MPa? DAMASK wants Pa")  # from gels to eight times diamond
 _RATE = Limits(1e-20, 1e10, " /s")  # from the Earth's mantle to shock waves
 _EXPONENT = Limits(1.0, 1e3)
+_POWER, _POWER_OR_NONE, _FACTOR = Limits(high=100.0), Limits(high=100.0, zero=True), Limits(high=1e6, zero=True)
+_ADDED = Limits(high=1e13, unit=" Pa", zero=True)
 _AXES = Limits(1.0, 2.0)  # as in DAMASK
+_TEMPERATURE = Limits(0.0, 1e4, " K", zero=True)
 
 
 class Reader:
@@ -64,13 +66,9 @@ class Reader:
         stiffness = self.stiffness()
         shear = float(elasticity.isotropic_part(elasticity.mandel_from_voigt(stiffness))[1])
         # The purest metals glide at 1e-6 of the shear modulus; what is smaller yet may be MPa.
-        resistance = Limits(
-            1e-7 * shear, shear, " Pa", "Did you write MPa? DAMASK wants Pa; it is measured by the shear modulus"
-        )
+        resistance = Limits(1e-7 * shear, shear, " Pa", "Did you write MPa? DAMASK wants Pa, less than the shear modulus")
         hardening = Limits(1e-7 * shear, 1e13, " Pa", "Did you write MPa? DAMASK wants Pa, or 0 for none", zero=True)
-        schmid = [
-            slip_systems.schmid_tensors(self.lattice, mode, counts, self.c_over_a) for mode, counts in self.counts.items()
-        ]
+        schmid = [slip_systems.schmid_tensors(self.lattice, mode, n, self.c_over_a) for mode, n in self.counts.items()]
         return Material(
             name=self.name,
             lattice=self.lattice,
@@ -83,18 +81,18 @@ class Reader:
             rate_0=torch.cat([slip("dot_gamma_0_sl", _RATE), twin("dot_gamma_0_tw", _RATE)]),
             exponent=torch.cat([slip("n_sl", _EXPONENT), twin("n_tw", _EXPONENT)]),
             xi_inf=slip("xi_inf_sl", resistance, each=True),
-            hardening_exponent=slip("a_sl", _POSITIVE),
+            hardening_exponent=slip("a_sl", _POWER),
             h_0=slip("h_0_sl-sl", hardening),
-            f_sat=slip("f_sat_sl-tw", _NOT_NEGATIVE, default=0.0),
-            c_1=slip("c_1", _NOT_NEGATIVE, default=0.0),
-            c_2=slip("c_2", _NOT_NEGATIVE, default=1.0),
+            f_sat=slip("f_sat_sl-tw", _ADDED, default=0.0),
+            c_1=slip("c_1", _FACTOR, default=0.0),
+            c_2=slip("c_2", _POWER_OR_NONE, default=1.0),
             h_0_tw_tw=twin("h_0_tw-tw", hardening),
             h_0_tw_sl=twin("h_0_tw-sl", hardening),
-            c_3=twin("c_3", _NOT_NEGATIVE, default=1.0),
-            c_4=twin("c_4", _NOT_NEGATIVE, default=0.0),
+            c_3=twin("c_3", _POWER_OR_NONE, default=1.0),
+            c_4=twin("c_4", _POWER_OR_NONE, default=0.0),
             gamma_char=self.twinning_shear(),
             h_sl_sl=self.interaction("h_sl-sl", "slip", "slip"),
-            h_sl_tw=self.interaction("h_sl-tw", "slip", "twin"),
+            h_sl_tw=self.interaction("h_sl-tw", "slip", "twin", _ADDED),
             h_tw_sl=self.interaction("h_tw-sl", "twin", "slip"),
             h_tw_tw=self.interaction("h_tw-tw", "twin", "twin"),
             source={self.name: self.phase},
@@ -103,9 +101,8 @@ class Reader:
     def section(self, parent: Mapping[str, Any], key: str) -> dict[str, Any]:
         value = parent.get(key)
         if not isinstance(value, dict):
-            raise self.refuse(
-                f"{key} is missing" if value is None else f"{key} = {value!r} is no section", f"Write keys below {key}:"
-            )
+            what = "is missing" if value is None else f"= {value!r} is no section"
+            raise self.refuse(f"{key} {what}", f"Write keys below {key}:")
         return value
 
     def refuse_unknown(self, level: str, section: Mapping[str, Any]) -> None:
@@ -149,7 +146,8 @@ class Reader:
     def stiffness(self) -> Tensor:
         """Stiffness (6, 6) at the temperature."""
         elastic = self.elastic
-        if elastic.setdefault("type", "Hooke") != "Hooke":  # DAMASK's only law
+        elastic["type"] = "Hooke" if elastic.get("type") is None else elastic["type"]  # DAMASK's only law
+        if elastic["type"] != "Hooke":
             raise self.refuse(f"elastic law {elastic['type']!r} is not supported", "Use Hooke")
         self.refuse_unknown("elastic", elastic)
         constants = {key: self.elastic_constant(key) for key in CONSTANTS[self.lattice]}
@@ -170,10 +168,11 @@ class Reader:
         value = self.number(key, self.elastic.get(key))
         terms = {key + term: order for order, term in enumerate(TERMS, 1) if key + term in self.elastic}
         if terms:
-            shift = self.temperature - self.number("T_ref", self.elastic.get("T_ref"))
+            shift = self.temperature - self.checked("T_ref", self.elastic.get("T_ref"), _TEMPERATURE)
             value += sum(self.number(term, self.elastic[term]) * shift**order for term, order in terms.items())
         title = f"{key} at {self.temperature} K" if terms else key
-        if key in ("C_12", "C_13") and value <= 0:  # stability is their only limit
+        if key in ("C_12", "C_13"):  # may be nil or negative
+            self.checked(title, abs(value), replace(_STIFF, zero=True))
             return value
         return self.checked(title, value, _STIFF)
 
@@ -224,7 +223,7 @@ class Reader:
             raise self.refuse(f"{key} = {value}{limits.unit} is not plausible, which is {between}", limits.remedy)
         return number
 
-    def interaction(self, key: str, hardened: str, acting: str) -> Tensor:
+    def interaction(self, key: str, hardened: str, acting: str, limits: Limits = _FACTOR) -> Tensor:
         """Matrix (hardened systems, acting systems) from a list by kinds of interaction."""
         rows, columns = self.active(hardened), self.active(acting)
         if not rows or not columns:
@@ -240,7 +239,7 @@ class Reader:
             raise self.refuse(f"{key} has {len(values)} values", needed)
         matrix = torch.zeros(kinds.shape, dtype=torch.float64)
         for kind in kinds.unique().tolist():
-            matrix[kinds == kind] = self.checked(f"{key}[{kind - 1}]", values[kind - 1], _NOT_NEGATIVE)
+            matrix[kinds == kind] = self.checked(f"{key}[{kind - 1}]", values[kind - 1], limits)
         return matrix
 
     def active(self, mode: str) -> list[int]:
