@@ -20,6 +20,14 @@ def unequal_exponents():
     return parse_material(source, "unequal")
 
 
+def raised_hardening():
+    """Magnesium whose twins raise the hardening, all terms by powers."""
+    source = copy.deepcopy(load_material("Mg").source)
+    powers = {"c_1": 5.0, "c_2": [0.5, 1.0, 1.5, 1.0, 2.0], "c_3": [0.5, 1.0, 0.0], "c_4": [0.3, 0.0, 0.8]}
+    source["Mg"]["mechanical"]["plastic"] |= powers | {"f_sat_sl-tw": 5.0e8, "xi_0_tw": 20.0e6}
+    return parse_material(source, "raised")
+
+
 def start(law, voxels, seed=0):
     q = orientations.random(voxels, torch.Generator().manual_seed(seed), dtype=torch.float64)
     F_p_inverse = torch.movedim(orientations.to_matrix(q), (-2, -1), (1, 0)).contiguous()
@@ -32,9 +40,9 @@ def strain(voxels, size):
     return size * (along + 0.3 * noise)
 
 
-@pytest.mark.parametrize("material", ["Mg", "Cu", "unequal"])
+@pytest.mark.parametrize("material", ["Mg", "Cu", unequal_exponents(), raised_hardening()], ids=["Mg", "Cu", "unequal", "raised"])
 def test_it_answers_as_the_tensor_operations_do(material):
-    material = unequal_exponents() if material == "unequal" else load_material(material)
+    material = load_material(material)
     eager, fused = Law(material, 1e-6), CompiledLaw(material, 1e-6)
     F_p_inverse, xi, gamma, stress = start(eager, 40)
     identity = torch.eye(3, dtype=torch.float64)[:, :, None]

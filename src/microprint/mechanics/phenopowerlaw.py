@@ -8,8 +8,8 @@ and the resistances xi with (rates at the end of the step)
     dgamma_t = dt g0 <tau_t / xi_t>^n (1 - f),  f = sum gamma_t / gamma_char      twins, one sense
     X = I - sum sgn(tau_s) dgamma_s P_s,   F_p^-1 = F_p0^-1 X / det(X)^(1/3)
     S = C : (X^T F_p0^-T F^T F F_p0^-1 X - I) / 2
-    dxi_sl = h0 sgn(y) |y|^a (h . dgamma_sl) + h_sl-tw . dgamma_tw,   y = 1 - xi / (xi_inf + f_sat sqrt(f))
-    dxi_tw = h0_tw-sl (sum gamma_sl) (h . dgamma_sl) + h0_tw-tw (h . dgamma_tw)
+    dxi_sl = h0 (1 + c_1 f^c_2) sgn(y) |y|^a (h . dgamma_sl) + h_sl-tw . dgamma_tw,   y = 1 - xi / (xi_inf + f_sat sqrt(f))
+    dxi_tw = h0_tw-sl (sum gamma_sl)^c_3 (h . dgamma_sl) + h0_tw-tw f^c_4 (h . dgamma_tw)
 
 DAMASK scales F_p to det 1 only after S has been found, and so does this; P = F F_p^-1 S F_p^-T.
 Everything lives in the crystal frame, components first and voxels last; S and E are Mandel vectors (6, N).
@@ -97,13 +97,16 @@ class Law:
         self.dyads = (self.resolve.T[:, None] * self.resolve.T[None]).flatten(0, 1)
         self.exponent = _scalar_if_equal(material.exponent)
         self.rate_0 = material.rate_0[:, None]
+        # Whether the factors of the hardening that are mostly 1, or sum gamma_sl itself, take a power.
+        self.by_twinning = bool((material.c_1 != 0).any()) and material.twins > 0
+        self.by_powers = bool((material.c_3 != 1).any() or (material.c_4 != 0).any())
         if self.systems:
             self._couplings()
 
     def _couplings(self) -> None:
         """Constant matrices of the hardening.
 
-        Systems that are hardened alike share a driver q_k = (V dgamma)_k: dxi_s = rate_s q_a(s) + h_0_tw-tw q_b(s).
+        Systems that are hardened alike share a driver q_k = (V dgamma)_k: dxi_s = rate_s q_a(s) + spread_s h_0_tw-tw q_b(s).
         With few drivers, xi is eliminated from Newton's equations by small matrices.
         """
         m, slips, twins = self.material, self.slips, self.material.twins
@@ -210,9 +213,9 @@ class Law:
         strain[:3] -= 1.0
         residual = self.compliance @ stress - 0.5 * strain
 
-        rate, drift, damping = self._hardening(xi, increment, xi_0, gamma_0)
+        rate, drift, damping, spread = self._hardening(xi, increment, xi_0, gamma_0)
         leak = slope * size * (coupled * damping)  # |d|dgamma| / dxi|, hardening accounted for
-        into_strain, loop = self._loop(leak, rate, sign)
+        into_strain, loop = self._loop(leak, rate, spread, sign)
         from_stress = (self.drive_by_stress @ (slope * sign)).unflatten(0, (-1, 6))
         back = product(into_strain, loop)
         jacobian = (self.dyads @ slope).unflatten(0, (6, 6)) + self.compliance[:, :, None] - product(back, from_stress)
@@ -225,7 +228,7 @@ class Law:
         change = self.resolve @ step / xi
         settled = _largest(change) < SETTLED
         hardening = rate * (self.slip_first @ q)
-        hardening[self.slips :] += self.twin_first @ q
+        hardening[self.slips :] += spread * (self.twin_first @ q)
         xi_step = hardening - drift
         fixed_point = settled & ~coupled
         relaxation = torch.where(fixed_point & ((xi_step * now.last).sum(0) < 0), 0.5 * now.relaxation, now.relaxation)
@@ -243,15 +246,16 @@ class Law:
         flow = self._flow(sign * increment)
         return Local(stress + scale * step, xi + scale * xi_step, increment, flow, tangent, close, converged, last, relaxation)
 
-    def _loop(self, leak: Tensor, rate: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
+    def _loop(self, leak: Tensor, rate: Tensor, spread: Tensor | float, sign: Tensor) -> tuple[Tensor, Tensor]:
         """How drivers act back: on the strain (6, drivers, N), and the inverse of 1 + their action on themselves."""
         by_slip = leak * rate
         drivers = len(self.drivers)
         strain = self.leak_by_slip[: 6 * drivers] @ (by_slip * sign)
         drive = self.leak_by_slip[6 * drivers :] @ by_slip
         if self.material.twins:
-            strain += self.leak_by_twin[: 6 * drivers] @ (leak * sign)[self.slips :]
-            drive += self.leak_by_twin[6 * drivers :] @ leak[self.slips :]
+            by_twin = leak[self.slips :] * spread
+            strain += self.leak_by_twin[: 6 * drivers] @ (by_twin * sign[self.slips :])
+            drive += self.leak_by_twin[6 * drivers :] @ by_twin
         drive = drive.unflatten(0, (drivers, drivers))
         drive.diagonal().add_(1.0)
         return strain.unflatten(0, (6, drivers)), _invert(drive)
@@ -275,29 +279,37 @@ class Law:
         x.diagonal().add_(1.0)
         return x
 
-    def _hardening(self, xi: Tensor, increment: Tensor, xi_0: Tensor, gamma_0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _hardening(
+        self, xi: Tensor, increment: Tensor, xi_0: Tensor, gamma_0: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
         """Hardening at xi and its linearisation (systems, N).
 
-        Returns rate (see `_couplings`), drift = xi - xi_0 - dxi, and damping = 1 / (1 - d(dxi)/dxi).
+        Returns rate and spread (see `_couplings`), drift = xi - xi_0 - dxi, and damping = 1 / (1 - d(dxi)/dxi).
         """
         m, slips = self.material, self.slips
-        gamma = gamma_0 + increment
+        gamma, spread = gamma_0 + increment, 1.0
         saturation = m.xi_inf[:, None].expand(-1, xi.shape[1])
         if m.twins:
-            saturation = saturation + m.f_sat[:, None] * (gamma[slips:] / m.gamma_char[:, None]).sum(0).clamp(min=0.0).sqrt()
+            twinned = (gamma[slips:] / m.gamma_char[:, None]).sum(0).clamp(min=0.0)
+            saturation = saturation + m.f_sat[:, None] * twinned.sqrt()
         y = 1.0 - xi[:slips] / saturation
         exponent = m.hardening_exponent[:, None]
         modulus = m.h_0[:, None] * y.sign() * _power(y.abs(), exponent)
-        rate = torch.cat([modulus, m.h_0_tw_sl[:, None] * gamma[:slips].sum(0)])
+        slipped = gamma[:slips].sum(0)
+        if self.by_twinning:
+            modulus = modulus * (1.0 + m.c_1[:, None] * twinned ** m.c_2[:, None])
+        if self.by_powers:
+            slipped, spread = slipped.clamp(min=0.0) ** m.c_3[:, None], twinned ** m.c_4[:, None]
+        rate = torch.cat([modulus, m.h_0_tw_sl[:, None] * slipped])
         shear = self.by_slip @ increment
         drift = xi - xi_0 - rate * shear
         damping = torch.ones_like(xi)
-        # d(modulus)/dxi = -modulus a / (y xi_s)
-        damping[:slips] += exponent * modulus / (y * saturation) * shear[:slips]
+        # d(modulus)/dxi = -modulus a / (y xi_s), both nil at saturation
+        damping[:slips] += exponent * modulus / (torch.where(y == 0.0, 1.0, y) * saturation) * shear[:slips]
         if m.twins:
-            drift[slips:] -= m.h_0_tw_tw[:, None] * (self.by_twin @ increment)
+            drift[slips:] -= spread * (m.h_0_tw_tw[:, None] * (self.by_twin @ increment))
             drift[:slips] -= m.h_sl_tw @ increment[slips:]
-        return rate, drift, damping.reciprocal_()
+        return rate, drift, damping.reciprocal_(), spread
 
     def _admissible(self, stress: Tensor, xi: Tensor) -> Tensor:
         """A guess of S, shortened where it would make a system run away."""

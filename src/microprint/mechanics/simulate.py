@@ -92,7 +92,7 @@ def simulate_cp(
     ----------
     grain_ids : (B, nx, ny, nz) or (nx, ny, nz) integers, 0 to the element's number of grains - 1, none left out.
     quaternions : (B, G, 4) or (G, 4) orientations (w, x, y, z), DAMASK's convention; rows beyond the grains may hold anything.
-    material : name of a material of the package (``"Mg"``, ``"Cu"``), a DAMASK material file, its content, or a Material.
+    material : name of a material of the package (see `load_material`), a DAMASK material file, its content, or a Material.
     load : load path (see `read_load`); by default tension along x to 0.01 at 1e-3 /s in 20 increments.
     scheme, size : discretisation (see `spectral`) and edge lengths of the cell.
     fields : also return the state of every voxel at the end.

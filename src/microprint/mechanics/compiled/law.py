@@ -28,17 +28,19 @@ _HALF = np.sqrt(0.5)
 
 # Arrays of the material. `resolve` (6, systems) and `pairs` (systems, 8) hold P in Mandel's notation; `dyads` (systems,
 # 24) the upper triangle of P (x) P, both padded; `schmid` is (systems, 9); `families` (slips,) has the same number for
-# the same saturation; `power` is the exponent of all systems less one, nil where they differ.
+# the same saturation; `power` is the exponent of all systems less one, nil where they differ; `powers` tells whether c_1 to
+# c_4 have an effect.
 Constants = namedtuple(
     "Constants",
     "slips families compliance unit schmid dyads pairs resolve exponent power rate_0 xi_inf h_0 hardening_exponent f_sat "
-    "gamma_char h_0_tw_sl h_0_tw_tw h_tw_on_slip drivers first_driver twin_driver tolerance max_iterations",
+    "gamma_char h_0_tw_sl h_0_tw_tw c_1 c_2 c_3 c_4 h_tw_on_slip drivers first_driver twin_driver powers tolerance "
+    "max_iterations",
 )
-# What a voxel is worked on with: vectors over systems, then small tensors.
+# What a voxel is worked on with: vectors over systems, then small tensors, and the hardening of twins by twins.
 Work = namedtuple(
     "Work",
     "ratio size slope increment rate drift damping change xi_step last xi gamma_0 xi_0 "
-    "stress step strain jacobian trial old green flow matrix lower order solution q turn columns",
+    "stress step strain jacobian trial old green flow matrix lower order solution q turn columns by_twin",
 )
 
 
@@ -64,9 +66,10 @@ class CompiledLaw(Law):
             exponent,
             int(exponent[0]) - 1 if (exponent == int(exponent[0])).all() else 0,
             *(array(x) for x in (m.rate_0, m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat, m.gamma_char)),
-            *(array(x) for x in (m.h_0_tw_sl, m.h_0_tw_tw, m.h_sl_tw.T, self.drivers)),
+            *(array(x) for x in (m.h_0_tw_sl, m.h_0_tw_tw, m.c_1, m.c_2, m.c_3, m.c_4, m.h_sl_tw.T, self.drivers)),
             driver(array(self.slip_first) > 0),
             np.append(np.full(m.slips, -1), driver(array(self.twin_first) > 0)),
+            self.by_twinning or self.by_powers,
             self.tolerance,
             self.max_iterations,
         )
@@ -92,7 +95,7 @@ class CompiledLaw(Law):
         arrays = [tensor.contiguous().numpy().reshape(-1, voxels) for tensor in tensors]
 
         def work(begin: int, end: int) -> None:
-            _respond(begin, end, self.constants, *_workspace(*self.drivers.shape[::-1]), dt, *arrays)
+            _respond(begin, end, self.constants, *_workspace(self.constants), dt, *arrays)
 
         if torch.get_num_threads() == 1:
             work(0, voxels)
@@ -103,13 +106,14 @@ class CompiledLaw(Law):
         return result
 
 
-def _workspace(systems: int, drivers: int) -> tuple[Work, tuple[np.ndarray, ...]]:
+def _workspace(m: Constants) -> tuple[Work, tuple[np.ndarray, ...]]:
     """Memory of one thread; the compiled code, which may not allocate any, does not count references either."""
+    drivers, systems = m.drivers.shape
     n = 6 + drivers
     vectors, tensors = [(systems,)] * 13 + [(6,)] * 3 + [(24,)], [(3, 3)] * 4
     newton = [(n, (n + 4) // 4 * 4), (n, n), (n,), (n,), (drivers,), (6, 6), (n, 6)]
     arrays = [np.empty(shape) for shape in vectors + tensors + newton]
-    work = Work(*arrays)._replace(order=np.empty(n, np.int64))
+    work = Work(*arrays, m.h_0_tw_tw.copy())._replace(order=np.empty(n, np.int64))
     tiles = tuple(np.empty((rows, _TILE)) for rows in (9, 9, 6, 6, 9, systems, systems, systems, 36))
     return work, tiles
 

@@ -144,10 +144,12 @@ def _hardening(m, w):
             saturation = m.xi_inf[s] + m.f_sat[s] * root
             y = 1.0 - w.xi[s] / saturation
             hardness = m.h_0[s] * np.sign(y) * _hardening_power(m, abs(y), s)
-            softening = m.hardening_exponent[s] * hardness / (y * saturation)
+            softening = m.hardening_exponent[s] * hardness / (y * saturation) if y != 0.0 else 0.0
         w.rate[s], w.damping[s] = hardness, softening
     for t in range(systems - slips):
         w.rate[slips + t], w.damping[slips + t] = m.h_0_tw_sl[t] * slipped, 0.0
+    if m.powers:
+        _raise_hardening(m, w, max(twinned, 0.0), max(slipped, 0.0))
     for s in range(systems):
         w.change[s] = w.q[m.first_driver[s]]
     for s in range(systems):
@@ -156,12 +158,23 @@ def _hardening(m, w):
         w.drift[s] = w.xi[s] - w.xi_0[s] - w.rate[s] * w.change[s]
     for t in range(systems - slips):
         if m.twin_driver[slips + t] >= 0:
-            w.drift[slips + t] -= m.h_0_tw_tw[t] * w.q[m.twin_driver[slips + t]]
+            w.drift[slips + t] -= w.by_twin[t] * w.q[m.twin_driver[slips + t]]
     for t in range(systems - slips):
         twinning = w.increment[slips + t]
         if twinning > _NEGLIGIBLE_IN_FLOW:
             for s in range(slips):
                 w.drift[s] -= m.h_tw_on_slip[t, s] * twinning
+
+
+@part
+def _raise_hardening(m, w, twinned, slipped):
+    """The hardening where its factors that are mostly 1, or the sum of slip itself, take powers."""
+    for s in range(m.slips):
+        factor = 1.0 + m.c_1[s] * twinned ** m.c_2[s]
+        w.rate[s], w.damping[s] = factor * w.rate[s], factor * w.damping[s]
+    for t in range(len(w.by_twin)):
+        w.rate[m.slips + t] = m.h_0_tw_sl[t] * slipped ** m.c_3[t]
+        w.by_twin[t] = m.h_0_tw_tw[t] * twinned ** m.c_4[t]
 
 
 @part
@@ -242,7 +255,7 @@ def _couple(m, w, s):
     a, last = w.matrix, 6 + len(w.q)
     leak = w.slope[s] * w.size[s] * w.damping[s]
     first, second = 6 + m.first_driver[s], 6 + m.twin_driver[s]
-    by_twin = m.h_0_tw_tw[s - m.slips] if second >= 6 else 0.0
+    by_twin = w.by_twin[s - m.slips] if second >= 6 else 0.0
     signed = leak if w.ratio[s] > 0.0 else -leak
     lag, by_first, by_second = signed * w.drift[s], signed * w.rate[s], signed * by_twin
     for i in range(6):
@@ -271,7 +284,7 @@ def _advance(m, w, coupled, relaxation):
         w.xi_step[s] = w.rate[s] * w.solution[6 + m.first_driver[s]] - w.drift[s]
     for s in range(m.slips, systems):
         if m.twin_driver[s] >= 0:
-            w.xi_step[s] += m.h_0_tw_tw[s - m.slips] * w.solution[6 + m.twin_driver[s]]
+            w.xi_step[s] += w.by_twin[s - m.slips] * w.solution[6 + m.twin_driver[s]]
     if coupled:
         for s in range(systems):
             w.xi_step[s] *= w.damping[s]

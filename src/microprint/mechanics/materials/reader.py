@@ -1,196 +1,252 @@
-"""DAMASK's material YAML to arrays per slip and twin system; every unusable value is refused by its name."""
+"""One phase in DAMASK's terms to arrays per slip and twin system; what is unusable, unknown or implausible is refused."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from microprint.errors import UserError
 from microprint.mechanics import elasticity, slip_systems
+from microprint.mechanics.materials.keys import CONSTANTS, TERMS, fault
+from microprint.mechanics.materials.material import Material
 from microprint.mechanics.slip_systems import interactions
 
-_ELASTIC = {"cF": ("C_11", "C_12", "C_44"), "cI": ("C_11", "C_12", "C_44"), "hP": ("C_11", "C_12", "C_13", "C_33", "C_44")}
+ROOM = 293.15  # K, at which DAMASK evaluates elastic constants where no temperature is simulated
 
 
 @dataclass(frozen=True)
-class Material:
-    """One phase: elasticity and power law. Slip systems stand before twin systems; stresses in Pa, rates in 1/s."""
+class Limits:
+    """Between which sizes a positive number is plausible, and what else to think of."""
 
-    name: str
-    lattice: str
-    c_over_a: float  # 1 for cubic lattices
-    stiffness: Tensor  # (6, 6) Voigt, crystal axes
-    slips: int
-    twins: int
-    schmid: Tensor  # (slips + twins, 3, 3) direction (x) normal, crystal axes
-    xi_0: Tensor  # (slips + twins,) initial resistance
-    rate_0: Tensor  # (slips + twins,) reference rate
-    exponent: Tensor  # (slips + twins,) of the stress
-    xi_inf: Tensor  # (slips,) saturation resistance
-    hardening_exponent: Tensor  # (slips,) a
-    h_0: Tensor  # (slips,) h_0_sl-sl
-    f_sat: Tensor  # (slips,) f_sat_sl-tw
-    h_0_tw_tw: Tensor  # (twins,) hardening by twins
-    h_0_tw_sl: Tensor  # (twins,) hardening by slip
-    gamma_char: Tensor  # (twins,) twinning shear
-    h_sl_sl: Tensor  # this and the next: interaction matrices, the first index hardens
-    h_sl_tw: Tensor
-    h_tw_sl: Tensor
-    h_tw_tw: Tensor
-    source: Mapping[str, Any]  # the phase as DAMASK's file holds it
-
-    def to(self, device: torch.device | str) -> Material:
-        """The same material with its arrays on a device."""
-        arrays = {f.name: getattr(self, f.name).to(device) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        return replace(self, **arrays)
+    low: float = 0.0
+    high: float = math.inf
+    unit: str = ""
+    remedy: str = "Mend the value"
+    zero: bool = False  # whether nil is allowed, too
 
 
-def load_material(source: str | Path | Mapping[str, Any] | Material) -> Material:
-    """A material that comes with the package (``"Mg"``, ``"Cu"``), or a DAMASK YAML file's first phase.
-
-    Raises `UserError` for an unknown name, an unreadable file, and a missing or unusable parameter.
-    """
-    if isinstance(source, Material):
-        return source
-    if isinstance(source, Mapping):
-        return parse_material(source, "material")
-    path = material_file(source)
-    try:
-        return parse_material(yaml.safe_load(path.read_text()), path.name)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"is not valid YAML ({' '.join(str(error).split())})", path) from None
+_STIFF = Limits(1e6, 1e13, " Pa", "Did you write GPa or MPa? DAMASK wants Pa")  # from gels to eight times diamond
+_RATE = Limits(1e-20, 1e10, " /s")  # from the Earth's mantle to shock waves
+_EXPONENT = Limits(1.0, 1e3)
+_POWER, _POWER_OR_NONE, _FACTOR = Limits(high=100.0), Limits(high=100.0, zero=True), Limits(high=1e6, zero=True)
+_ADDED = Limits(high=1e13, unit=" Pa", zero=True)
+_AXES = Limits(1.0, 2.0)  # as in DAMASK
+_TEMPERATURE = Limits(0.0, 1e4, " K", zero=True)
 
 
-def material_file(source: str | Path) -> Path:
-    """File of a material that comes with the package, or the user's own; raises `UserError` where there is neither."""
-    shipped = {path.stem: path for path in Path(__file__).parent.glob("*.yaml")}
-    path = shipped.get(str(source), Path(source))
-    if not path.is_file():
-        raise UserError(
-            f"no material is called {str(source)!r} and no such file can be read",
-            remedy=f"Give a DAMASK material file, or one of {', '.join(sorted(shipped))}",
-        )
-    return path
+class Reader:
+    """Reads a phase of plain values. What is meant, but DAMASK would not take as it was written, is put right in the phase."""
 
-
-def parse_material(content: Mapping[str, Any], where: object) -> Material:
-    """Material of a mapping ``{name: phase}`` or a whole DAMASK material file with a ``phase`` section."""
-    phases = content.get("phase", content) if isinstance(content, Mapping) else None
-    if not isinstance(phases, Mapping) or not phases or not isinstance(next(iter(phases.values())), Mapping):
-        raise UserError("holds no phase", where, "Write NAME: {lattice: ..., mechanical: {elastic: ..., plastic: ...}}")
-    name, phase = next(iter(phases.items()))
-    return _Reader(name, phase, where).material()
-
-
-class _Reader:
-    def __init__(self, name: str, phase: Mapping[str, Any], where: object):
-        self.name, self.phase, self.where = name, phase, where
-        mechanical = phase.get("mechanical") or {}
-        self.elastic, self.plastic = mechanical.get("elastic") or {}, mechanical.get("plastic") or {}
+    def __init__(self, name: str, phase: dict[str, Any], where: object, temperature: float):
+        self.name, self.phase, self.where, self.temperature = name, phase, where, temperature
         self.lattice = phase.get("lattice")
-        if self.lattice not in _ELASTIC:
-            raise self.refuse(f"lattice = {self.lattice!r} is not supported", f"Use one of {', '.join(_ELASTIC)}")
-        self.c_over_a = self.number(phase, "c/a") if self.lattice == "hP" else 1.0
-        if self.plastic and self.plastic.get("type") != "phenopowerlaw":
-            raise self.refuse(f"plastic law {self.plastic.get('type')!r} is not supported", "Use phenopowerlaw")
-        self.counts = {mode: self.families(mode) for mode in ("slip", "twin")}
+        if not isinstance(self.lattice, str) or self.lattice not in CONSTANTS:
+            raise self.refuse(f"lattice = {self.lattice!r} is not supported", "Use one of cF (fcc), cI (bcc), hP (hcp)")
+        self.refuse_unknown("phase", phase)
+        self.c_over_a = self.axes_ratio()
+        mechanical = self.section(phase, "mechanical")
+        self.refuse_unknown("mechanical", mechanical)
+        self.elastic, self.plastic = self.section(mechanical, "elastic"), self.power_law(mechanical)
+        self.counts = {mode: self.families(key, mode) for key, mode in (("N_sl", "slip"), ("N_tw", "twin"))}
+        if self.plastic and not sum(self.counts["slip"]):
+            raise self.refuse("plastic: N_sl activates no slip system", "Give N_sl, or type: none for an elastic material")
 
     def refuse(self, what: str, remedy: str | None = None) -> UserError:
         return UserError(f"{self.name}: {what}", self.where, remedy)
 
     def material(self) -> Material:
-        slips, twins = (sum(counts) for counts in self.counts.values())
-        slip, twin = (lambda key, **k: self.per_system(key, "slip", **k)), (lambda key, **k: self.per_system(key, "twin", **k))
-        schmid = [slip_systems.schmid_tensors(self.lattice, mode, self.counts[mode], self.c_over_a) for mode in self.counts]
+        slip, twin = partial(self.per_system, "slip"), partial(self.per_system, "twin")
+        stiffness = self.stiffness()
+        shear = float(elasticity.isotropic_part(elasticity.mandel_from_voigt(stiffness))[1])
+        # The purest metals glide at 1e-6 of the shear modulus; what is smaller yet may be MPa.
+        resistance = Limits(1e-7 * shear, shear, " Pa", "Did you write MPa? DAMASK wants Pa, less than the shear modulus")
+        hardening = Limits(1e-7 * shear, 1e13, " Pa", "Did you write MPa? DAMASK wants Pa, or 0 for none", zero=True)
+        schmid = [slip_systems.schmid_tensors(self.lattice, mode, n, self.c_over_a) for mode, n in self.counts.items()]
         return Material(
-            name=str(self.name),
+            name=self.name,
             lattice=self.lattice,
             c_over_a=self.c_over_a,
-            stiffness=self.stiffness(),
-            slips=slips,
-            twins=twins,
+            stiffness=stiffness,
+            slips=sum(self.counts["slip"]),
+            twins=sum(self.counts["twin"]),
             schmid=torch.cat(schmid),
-            xi_0=torch.cat([slip("xi_0_sl"), twin("xi_0_tw")]),
-            rate_0=torch.cat([slip("dot_gamma_0_sl"), twin("dot_gamma_0_tw")]),
-            exponent=torch.cat([slip("n_sl"), twin("n_tw")]),
-            xi_inf=slip("xi_inf_sl"),
-            hardening_exponent=slip("a_sl"),
-            h_0=slip("h_0_sl-sl", zero=True),
-            f_sat=slip("f_sat_sl-tw", zero=True) if twins else torch.zeros(slips, dtype=torch.float64),
-            h_0_tw_tw=twin("h_0_tw-tw", zero=True),
-            h_0_tw_sl=twin("h_0_tw-sl", zero=True),
-            gamma_char=slip_systems.twinning_shear(self.counts["twin"], self.c_over_a),
+            xi_0=torch.cat([slip("xi_0_sl", resistance, each=True), twin("xi_0_tw", resistance)]),
+            rate_0=torch.cat([slip("dot_gamma_0_sl", _RATE), twin("dot_gamma_0_tw", _RATE)]),
+            exponent=torch.cat([slip("n_sl", _EXPONENT), twin("n_tw", _EXPONENT)]),
+            xi_inf=slip("xi_inf_sl", resistance, each=True),
+            hardening_exponent=slip("a_sl", _POWER),
+            h_0=slip("h_0_sl-sl", hardening),
+            f_sat=slip("f_sat_sl-tw", _ADDED, default=0.0),
+            c_1=slip("c_1", _FACTOR, default=0.0),
+            c_2=slip("c_2", _POWER_OR_NONE, default=1.0),
+            h_0_tw_tw=twin("h_0_tw-tw", hardening),
+            h_0_tw_sl=twin("h_0_tw-sl", hardening),
+            c_3=twin("c_3", _POWER_OR_NONE, default=1.0),
+            c_4=twin("c_4", _POWER_OR_NONE, default=0.0),
+            gamma_char=self.twinning_shear(),
             h_sl_sl=self.interaction("h_sl-sl", "slip", "slip"),
-            h_sl_tw=self.interaction("h_sl-tw", "slip", "twin"),
+            h_sl_tw=self.interaction("h_sl-tw", "slip", "twin", _ADDED),
             h_tw_sl=self.interaction("h_tw-sl", "twin", "slip"),
             h_tw_tw=self.interaction("h_tw-tw", "twin", "twin"),
             source={self.name: self.phase},
         )
 
+    def section(self, parent: Mapping[str, Any], key: str) -> dict[str, Any]:
+        value = parent.get(key)
+        if not isinstance(value, dict):
+            what = "is missing" if value is None else f"= {value!r} is no section"
+            raise self.refuse(f"{key} {what}", f"Write keys below {key}:")
+        return value
+
+    def refuse_unknown(self, level: str, section: Mapping[str, Any]) -> None:
+        wrong = fault(level, section, self.lattice)
+        if wrong:
+            raise self.refuse(*wrong)
+
+    def axes_ratio(self) -> float:
+        if self.lattice == "hP":
+            return self.checked("c/a", self.phase.get("c/a"), _AXES)
+        if self.phase.get("c/a") not in (None, 1):
+            raise self.refuse(
+                f"c/a = {self.phase['c/a']!r} has no meaning for {self.lattice}", "Delete it, or write lattice: hP"
+            )
+        return 1.0
+
+    def power_law(self, mechanical: Mapping[str, Any]) -> dict[str, Any]:
+        """The section of the power law, empty for an elastic material."""
+        plastic = {"type": "none"} if mechanical.get("plastic") is None else self.section(mechanical, "plastic")
+        law = plastic.get("type")
+        if law == "none":
+            return {}
+        if law != "phenopowerlaw":
+            what = "plastic: type is missing" if law is None else f"plastic law {law!r} is not supported"
+            raise self.refuse(what, "Write type: phenopowerlaw, or type: none for an elastic material")
+        self.refuse_unknown("plastic", plastic)
+        return plastic
+
+    def families(self, key: str, mode: str) -> list[int]:
+        """Number of active systems by families."""
+        if self.plastic.get(key) is None:
+            return []
+        counts, limits = self.plastic[key], slip_systems.sizes(self.lattice, mode)
+        counts = counts if isinstance(counts, list) else [counts]
+        whole = all(_is_number(n) and float(n).is_integer() for n in counts)
+        if not whole or len(counts) > len(limits) or not all(0 <= n <= most for n, most in zip(counts, limits)):
+            raise self.refuse(f"{key} = {counts} is out of range", f"{self.lattice} has {limits} {mode} systems by families")
+        self.plastic[key] = [int(n) for n in counts]
+        return self.plastic[key]
+
     def stiffness(self) -> Tensor:
-        constants = [self.number(self.elastic, key) for key in _ELASTIC[self.lattice]]
-        stiffness = (elasticity.hexagonal if self.lattice == "hP" else elasticity.cubic)(*constants)
+        """Stiffness (6, 6) at the temperature."""
+        elastic = self.elastic
+        elastic["type"] = "Hooke" if elastic.get("type") is None else elastic["type"]  # DAMASK's only law
+        if elastic["type"] != "Hooke":
+            raise self.refuse(f"elastic law {elastic['type']!r} is not supported", "Use Hooke")
+        self.refuse_unknown("elastic", elastic)
+        constants = {key: self.elastic_constant(key) for key in CONSTANTS[self.lattice]}
+        stiffness = (elasticity.hexagonal if self.lattice == "hP" else elasticity.cubic)(*constants.values())
         if torch.linalg.eigvalsh(stiffness)[0] <= 0:
             raise self.refuse("its elastic constants are not positive definite", "Check C_11, C_12, ...")
+        if self.temperature != ROOM:  # the material is to be the same when it is read from its source
+            kept = {key: value for key, value in elastic.items() if not key.endswith(TERMS)}
+            if kept.keys() == elastic.keys():
+                raise self.refuse(
+                    f"temperature = {self.temperature}, but no elastic constant has a term in it", "Give C_11,T, ..."
+                )
+            self.phase["mechanical"]["elastic"] = kept | constants
         return stiffness
 
-    def families(self, mode: str) -> list[int]:
-        key = "N_sl" if mode == "slip" else "N_tw"
-        counts, limits = self.plastic.get(key, []), slip_systems.sizes(self.lattice, mode)
-        fits = isinstance(counts, list) and len(counts) <= len(limits)
-        if not fits or any(not isinstance(n, int) or not 0 <= n <= most for n, most in zip(counts, limits)):
-            raise self.refuse(f"{key} = {counts} is out of range", f"{self.lattice} has {limits} {mode} systems by families")
-        return counts
+    def elastic_constant(self, key: str) -> float:
+        """A constant that may be a polynomial in the temperature about T_ref."""
+        value = self.number(key, self.elastic.get(key))
+        terms = {key + term: order for order, term in enumerate(TERMS, 1) if key + term in self.elastic}
+        if terms:
+            shift = self.temperature - self.checked("T_ref", self.elastic.get("T_ref"), _TEMPERATURE)
+            value += sum(self.number(term, self.elastic[term]) * shift**order for term, order in terms.items())
+        title = f"{key} at {self.temperature} K" if terms else key
+        if key in ("C_12", "C_13"):  # may be nil or negative
+            self.checked(title, abs(value), replace(_STIFF, zero=True))
+            return value
+        return self.checked(title, value, _STIFF)
 
-    def per_system(self, key: str, mode: str, zero: bool = False) -> Tensor:
+    def twinning_shear(self) -> Tensor:
+        shear = slip_systems.twinning_shear(self.lattice, self.counts["twin"], self.c_over_a)
+        for family, value in zip(slip_systems.families_of(self.counts["twin"]), shear.tolist()):
+            if value <= 0:
+                what = (
+                    f"N_tw[{family}]: these twins shear by {value:.3g} at c/a = {self.c_over_a}, against the sense of the law"
+                )
+                raise self.refuse(what, "Give 0 for this family")
+        return shear
+
+    def per_system(self, mode: str, key: str, limits: Limits, default: float | None = None, each: bool = False) -> Tensor:
+        """Values (systems,) of a list by families, or of a number for all; with `each`, a family may have a list of its own."""
         counts = self.counts[mode]
-        values = self.plastic.get(key)
-        if values is None and sum(counts):
+        if not sum(counts):
+            return torch.zeros(0, dtype=torch.float64)
+        values = self.plastic.get(key, default)
+        if values is None:
             raise self.refuse(f"{key} is missing")
-        values = values if isinstance(values, list) else [values]
-        if sum(counts) and len(values) != len(counts):
+        values = values if isinstance(values, list) else [values] * len(counts)
+        if len(values) != len(counts):
             raise self.refuse(f"{key} has {len(values)} values", f"Give one for each of the {len(counts)} families")
-        used = slip_systems.families_of(counts)
-        for family in used:
-            self.check(f"{key}[{family}]", values[family], zero)
-        return torch.tensor([float(values[family]) for family in used], dtype=torch.float64)
+        result = []
+        for family, (value, count) in enumerate(zip(values, counts)):
+            title = f"{key}[{family}]"
+            if isinstance(value, list) and not (each and len(value) == count):
+                remedy = f"Give a number, or one for each of the {count} systems" if each else "Give a number"
+                raise self.refuse(f"{title} = {value}", remedy)
+            own = value if isinstance(value, list) else [value] * count
+            result += [self.checked(title, number, limits) for number in own]
+        return torch.tensor(result, dtype=torch.float64)
 
-    def number(self, section: Mapping[str, Any], key: str) -> float:
-        if key not in section:
+    def number(self, key: str, value: Any) -> float:
+        if value is None:
             raise self.refuse(f"{key} is missing")
-        self.check(key, section[key], zero=False)
-        return float(section[key])
-
-    def check(self, key: str, value: Any, zero: bool) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not _is_number(value):
             raise self.refuse(f"{key} = {value!r} is not a number", "YAML wants a dot and a sign with an exponent: 1.0e+6")
-        if value < 0 or (value == 0 and not zero):
-            raise self.refuse(f"{key} = {value} is not {'zero or ' if zero else ''}positive")
+        return float(value)
 
-    def interaction(self, key: str, hardened: str, acting: str) -> Tensor:
+    def checked(self, key: str, value: Any, limits: Limits) -> float:
+        number = self.number(key, value)
+        if number < 0 or (number == 0 and not limits.zero):
+            raise self.refuse(f"{key} = {value} is not {'zero or ' if limits.zero else ''}positive")
+        if number and not limits.low <= number <= limits.high:
+            between = f"between {limits.low:.3g} and {limits.high:.3g}{limits.unit}"
+            raise self.refuse(f"{key} = {value}{limits.unit} is not plausible, which is {between}", limits.remedy)
+        return number
+
+    def interaction(self, key: str, hardened: str, acting: str, limits: Limits = _FACTOR) -> Tensor:
+        """Matrix (hardened systems, acting systems) from a list by kinds of interaction."""
         rows, columns = self.active(hardened), self.active(acting)
         if not rows or not columns:
             return torch.zeros(len(rows), len(columns), dtype=torch.float64)
         values = self.plastic.get(key)
-        if not isinstance(values, list) or not values:
-            raise self.refuse(f"{key} is missing")
         kinds = interactions.kinds(self.lattice, hardened, acting)[rows][:, columns]
+        needed = f"{self.lattice} with these families needs {int(kinds.max())}"
+        if values is None:
+            raise self.refuse(f"{key} is missing", needed)
+        if not isinstance(values, list):
+            raise self.refuse(f"{key} = {values!r} is not a list", needed)
         if kinds.max() > len(values):
-            raise self.refuse(f"{key} has {len(values)} values", f"{self.lattice} with these families needs {int(kinds.max())}")
+            raise self.refuse(f"{key} has {len(values)} values", needed)
         matrix = torch.zeros(kinds.shape, dtype=torch.float64)
         for kind in kinds.unique().tolist():
-            self.check(f"{key}[{kind - 1}]", values[kind - 1], zero=True)
-            matrix[kinds == kind] = float(values[kind - 1])
+            matrix[kinds == kind] = self.checked(f"{key}[{kind - 1}]", values[kind - 1], limits)
         return matrix
 
     def active(self, mode: str) -> list[int]:
         """Places of the systems in use among all of the lattice."""
         sizes = slip_systems.sizes(self.lattice, mode)
         return [sum(sizes[:family]) + i for family, count in enumerate(self.counts[mode]) for i in range(count)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -18,7 +18,7 @@ from torch import Tensor
 # One text for each family of SYSTEMS[mode][lattice], the mode being "slip" or "twin".
 SYSTEMS = yaml.safe_load(Path(__file__).with_name("systems.yaml").read_text())
 # Twinning shear of the hP twin families as a function of c/a (Christian & Mahajan, Prog. Mater. Sci. 39 (1995) 1-157).
-_TWIN_SHEAR = (
+_HEXAGONAL_TWIN_SHEAR = (
     lambda ca: (3.0 - ca**2) / sqrt(3.0) / ca,
     lambda ca: 1.0 / ca,
     lambda ca: (4.0 * ca**2 - 9.0) / sqrt(48.0) / ca,
@@ -55,6 +55,7 @@ def families_of(counts: Sequence[int]) -> list[int]:
     return [family for family, count in enumerate(counts) for _ in range(count)]
 
 
-def twinning_shear(counts: Sequence[int], c_over_a: float) -> Tensor:
-    """Characteristic shear (S,) of hP twin systems."""
-    return torch.tensor([abs(_TWIN_SHEAR[family](c_over_a)) for family in families_of(counts)], dtype=torch.float64)
+def twinning_shear(lattice: str, counts: Sequence[int], c_over_a: float = 1.0) -> Tensor:
+    """Characteristic shear (S,) of twin systems, that of hP not positive where the family twins in the other sense."""
+    shears = _HEXAGONAL_TWIN_SHEAR if lattice == "hP" else (lambda _: sqrt(0.5),)
+    return torch.tensor([shears[family](c_over_a) for family in families_of(counts)], dtype=torch.float64)
