@@ -11,6 +11,7 @@ A form says which axes are asked for: numbers are lengths, equal names are equal
 from __future__ import annotations
 
 from numbers import Number
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from microprint.errors import UserError
 
-Array = np.ndarray | Tensor
-Form = tuple[str | int, ...]
+Array = np.ndarray | Tensor  # or a list, or another of the above
+Form = tuple[str | int | EllipsisType, ...]
 
 
 def integers(value: Any, name: str, form: Form, *, single: bool = False, small: bool = False) -> Tensor:
@@ -29,10 +30,8 @@ def integers(value: Any, name: str, form: Form, *, single: bool = False, small: 
     Whole numbers of a floating-point type are integers too, as MATLAB saves them. Raises `UserError` that starts with the
     `name` of the argument.
     """
-    array, remedy = _array(value, name), _remedy("integer", form, single)
-    if array.dtype.kind not in "iuf":
-        raise UserError(f"is of type {array.dtype}", name, remedy)
-    _check_form(array.shape, name, form, single, remedy)
+    remedy = _remedy("integer", form, single)
+    array = _array(value, name, form, single, remedy)
     if array.dtype.kind == "f":
         exact = 2.0 ** min(np.finfo(array.dtype).nmant + 1, 62)  # up to here each integer has a number of its own
         with np.errstate(invalid="ignore"):
@@ -44,11 +43,11 @@ def integers(value: Any, name: str, form: Form, *, single: bool = False, small: 
     return _copied(array, np.uint8 if kept else np.int64, single and array.ndim < len(form))
 
 
-def whole(value: Any, name: str, least: int = 1) -> int:
-    """One whole number, `least` or more; raises `UserError`."""
+def whole(value: Any, name: str) -> int:
+    """One whole number, 1 or more; raises `UserError`."""
     number = int(integers(value, name, ()))
-    if number < least:
-        raise UserError(f"is {number}", name, f"Give a whole number from {least}")
+    if number < 1:
+        raise UserError(f"is {number}", name, "Give a whole number, 1 or more")
     return number
 
 
@@ -60,10 +59,8 @@ def numbers(
     Without a `dtype`, float32 stays what it is, and all else becomes float64. Raises `UserError` that starts with the `name`
     of the argument.
     """
-    array, remedy = _array(value, name), _remedy("finite number" if finite else "number", form, single)
-    if array.dtype.kind not in "iuf":
-        raise UserError(f"is of type {array.dtype}", name, remedy)
-    _check_form(array.shape, name, form, single, remedy)
+    remedy = _remedy("finite number" if finite else "number", form, single)
+    array = _array(value, name, form, single, remedy)
     four_bytes = dtype == torch.float32 or (dtype is None and array.dtype.kind == "f" and array.dtype.itemsize == 4)
     with np.errstate(over="ignore"):
         result = _copied(array, np.float32 if four_bytes else np.float64, single and array.ndim < len(form))
@@ -74,13 +71,13 @@ def numbers(
 
 
 def vectors(value: Any, name: str, size: int) -> Tensor:
-    """Vectors (..., size) for computing with them: a tensor of floating-point numbers is taken as it is, with its gradient.
+    """Vectors (..., size) to compute with: a dense tensor of floating-point numbers is taken as it is, with its gradient.
 
     All else is read as by `numbers`, an object with an attribute ``quaternion`` (damask.Rotation) by that. NaN passes, and
-    so do none at all.
+    so do no vectors at all: what is computed for each alone is then computed for none.
     """
     value = quaternion_of(value)
-    if not (isinstance(value, Tensor) and value.is_floating_point()):
+    if not (isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided):
         return numbers(value, name, (..., size), finite=False, dtype=None)
     if not value.ndim or value.shape[-1] != size:
         raise UserError(f"is of shape {tuple(value.shape)}", name, f"Give numbers (..., {size})")
@@ -97,32 +94,36 @@ def like(result: Tensor, given: Any) -> Array:
     return result.to(given.device) if isinstance(given, Tensor) else result.cpu().numpy()
 
 
-def _array(value: Any, name: str) -> np.ndarray:
-    """What a user gave as an array of numpy, of any type."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise UserError(f"has {np.ma.count_masked(value)} masked entries", name, "Fill them, or leave them out")
+def _array(value: Any, name: str, form: Form, single: bool, remedy: str) -> np.ndarray:
+    """What a user gave as an array of numpy, of real numbers of any type."""
     try:
-        array = np.asarray(_without_tensors(value, name))
+        array = np.asarray(_without_tensors(value, name, remedy))
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         if isinstance(value, (list, tuple)):
             raise UserError("is a list whose parts differ in length", name, "Give rows of equal length") from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{type(value).__name__} cannot be read as an array ({reason})", name, "Give an array") from None
-    if array.dtype.kind in "OUS" and not array.ndim:
-        raise UserError(f"is of type {type(value).__name__}", name, "Give an array of numbers")
-    if array.dtype.kind == "O":
+        raise UserError(f"{type(value).__name__} cannot be read as an array ({reason})", name, remedy) from None
+    if array.dtype.kind == "O" and array.ndim:
         others = [entry for entry in array.flat if not isinstance(entry, Number)] or list(array.flat[:1])
-        raise UserError(f"holds {str(others[0])[:60]!r} as an object", name, "Give an array of numbers")
+        raise UserError(f"holds {str(others[0])[:60]} as an object", name, remedy)
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"is of type {array.dtype if array.ndim else type(value).__name__}", name, remedy)
+    _check_form(array.shape, name, form, single, remedy)
     return array
 
 
-def _without_tensors(value: Any, name: str) -> Any:
-    """The same with numpy arrays for tensors; truth values among the entries of a list would pass for 0 and 1."""
+def _without_tensors(value: Any, name: str, remedy: str) -> Any:
+    """The same with numpy arrays for tensors; refuses what numpy would read without a word.
+
+    Those are truth values among the numbers of a list, which pass for 0 and 1, and masked entries.
+    """
     if isinstance(value, (list, tuple)):
-        parts = [_without_tensors(part, name) for part in value]
+        parts = [_without_tensors(part, name, remedy) for part in value]
         if any(isinstance(part, (bool, np.bool_)) or getattr(part, "dtype", None) == np.bool_ for part in parts):
-            raise UserError("holds truth values, of type bool", name, "Give numbers")
+            raise UserError("holds truth values, of type bool", name, remedy)
         return parts
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise UserError(f"has {np.ma.count_masked(value)} masked entries", name, "Fill them, or leave them out")
     if not isinstance(value, Tensor):
         return value
     dense = value.detach().to_dense().cpu().resolve_conj().resolve_neg()

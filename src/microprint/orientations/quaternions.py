@@ -28,13 +28,17 @@ def multiply(p: Array, q: Array) -> Tensor:
 
 
 def pair(p: Array, q: Array) -> tuple[Tensor, Tensor]:
-    """Two arrays of orientations (..., 4) as tensors; raises `UserError` unless their shapes broadcast."""
+    """Two arrays of orientations (..., 4) as tensors, of the more precise type of the two, on a GPU if either is.
+
+    Raises `UserError` unless their shapes broadcast.
+    """
     p, q = vectors(p, "p", 4), vectors(q, "q", 4)
     try:
         torch.broadcast_shapes(p.shape, q.shape)
     except RuntimeError:
         raise UserError(f"shapes {tuple(p.shape)} and {tuple(q.shape)} do not fit", "p, q", "Give as many of both") from None
-    return p, q
+    dtype, device = torch.promote_types(p.dtype, q.dtype), q.device if p.device.type == "cpu" else p.device
+    return p.to(device, dtype), q.to(device, dtype)
 
 
 def conjugate(q: Array) -> Tensor:
