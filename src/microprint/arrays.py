@@ -104,8 +104,8 @@ def _array(value: Any, name: str, form: Form, single: bool, remedy: str) -> np.n
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{type(value).__name__} cannot be read as an array ({reason})", name, remedy) from None
     if array.dtype.kind == "O" and array.ndim:
-        others = [entry for entry in array.flat if not isinstance(entry, Number)] or list(array.flat[:1])
-        raise UserError(f"holds {str(others[0])[:60]} as an object", name, remedy)
+        other = next((entry for entry in array.flat if not isinstance(entry, Number)), next(array.flat, None))
+        raise UserError(f"holds objects: {' '.join(str(other).split())[:40]} of type {type(other).__name__}", name, remedy)
     if array.dtype.kind not in "iuf":
         raise UserError(f"is of type {array.dtype if array.ndim else type(value).__name__}", name, remedy)
     _check_form(array.shape, name, form, single, remedy)
