@@ -26,16 +26,23 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MICROPRINT_CACHE") or Path.home() / ".cache" / "microprint")
 
 
-def choose_device(name: str) -> torch.device:
-    """Device by its name, ``auto`` meaning a GPU where there is one; raises `UserError` where there is none such."""
+def choose_device(name: str | torch.device, where: str = "compute.device") -> torch.device:
+    """Device by its name, ``auto`` meaning a GPU where there is one.
+
+    Raises `UserError` where there is none such; it says `where` the name comes from, a parameter or an argument.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(1, device=name)
-        return torch.device(name)
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        raise UserError(f"{where} = {name!r} is no device", remedy="Use auto, cpu or cuda") from None
+    try:
+        torch.empty(1, device=device).cpu()  # what lies on the device "meta" has a shape alone
     except (RuntimeError, AssertionError) as error:
-        what = f"compute.device = {name!r} is not to be had here ({str(error).splitlines()[0]})"
+        what = f"{where} = {str(name)!r} is not to be had here ({str(error).splitlines()[0]})"
         raise UserError(what, remedy="Use auto, cpu or cuda") from None
+    return device
 
 
 @contextmanager

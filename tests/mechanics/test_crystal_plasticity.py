@@ -235,13 +235,13 @@ def test_cutbacks_reach_the_same_end():
         (lambda ids, q: (ids, q[:, :5]), "6 grains but 5 orientations"),
         (lambda ids, q: (ids, q.clone().index_fill_(1, torch.tensor([3]), NAN)), "grain 3 is not finite"),
         (lambda ids, q: (ids, 2 * q), "length 2, not 1"),
-        (lambda ids, q: (ids.double(), q), "float64"),
-        (lambda ids, q: (ids, q[..., :3]), "do not fit"),
-        (lambda ids, q: (ids.numpy() * 1.0, q), "float64"),
+        (lambda ids, q: (ids + 0.25, q), "float32"),
+        (lambda ids, q: (ids, q[..., :3]), "quaternions: is of shape"),
+        (lambda ids, q: (ids.numpy() / 2.0, q), "float64"),
         (lambda ids, q: (torch.full(ids.shape, NAN), q), "float32"),
         (lambda ids, q: (ids - 1, q), "start at -1|skip"),
-        (lambda ids, q: (ids, q[:, :0]), "6 grains but 0 orientations"),
-        (lambda ids, q: (ids[:, :0], q), "do not fit"),
+        (lambda ids, q: (ids, q[:, :0]), "quaternions: is empty"),
+        (lambda ids, q: (ids[:, :0], q), "grain_ids: is empty"),
     ],
 )
 def test_unusable_elements_are_refused(spoil, text):

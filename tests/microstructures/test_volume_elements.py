@@ -121,3 +121,8 @@ sizes(96)
 assert peak() - before < 16, peak() - before
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_stored_set_is_an_array_for_who_asks_for_one(loaded, stored):
+    np.testing.assert_array_equal(np.asarray(stored.grain_id), loaded.grain_id)
+    assert np.asarray(stored.grain_id, np.int64).dtype == np.int64

@@ -74,8 +74,8 @@ def test_ours_takes_other_edges_and_the_paper_s_network_does_not():
     [
         (lambda i, q: (i[0], q), "do not fit"),
         (lambda i, q: (i[:, :4], q), "grain ids of shape"),
-        (lambda i, q: (i.float(), q), "grain ids are of type float32"),
-        (lambda i, q: (i, q[..., :3]), "do not fit"),
+        (lambda i, q: (i + 0.5, q), "no exact whole number, in type float32"),
+        (lambda i, q: (i, q[..., :3]), r"quaternions: is of shape \(3, 6, 3\)"),
         (lambda i, q: (i, q[:2]), "do not fit"),
         (lambda i, q: (i + 1, q), "grain ids start at 1"),
         (lambda i, q: (i, torch.full_like(q, torch.nan)), "grain 0 is not finite"),
@@ -89,7 +89,7 @@ def test_bad_elements_are_refused(change, message):
 
 
 def test_bad_fingerprints_files_and_settings_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"Give \(B, 48\)"):
+    with pytest.raises(UserError, match=r"Give finite numbers \(B, 48\)"):
         fingerprint("ours").decode(torch.zeros(2, 31))
     with pytest.raises(UserError, match="is missing"):
         Fingerprint.load(tmp_path / "none.safetensors")

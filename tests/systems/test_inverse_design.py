@@ -104,7 +104,7 @@ def test_search_in_latent_space_lowers_its_objective():
 
 
 @pytest.mark.parametrize(("phase", "message"), [
-    (torch.zeros(2, 7, 7, 7), "edge trained on"), (torch.zeros(8, 8, 8), "edge trained on"), (torch.full((1, 8, 8, 8), 2), "0 .soft. and 1"),
+    (torch.zeros(2, 7, 7, 7), "edge trained on"), (torch.zeros(8, 8, 8), r"phase_ids: is of shape \(8, 8, 8\)"), (torch.full((1, 8, 8, 8), 2), "0 .soft. and 1"),
 ])
 def test_wrong_volumes_are_refused(phase, message):
     with pytest.raises(UserError, match=message):

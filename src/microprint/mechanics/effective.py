@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from numbers import Integral
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from microprint.arrays import Array, integers, numbers, whole
 from microprint.errors import UserError
-from microprint.machine import in_threads
+from microprint.machine import choose_device, in_threads
 from microprint.mechanics.elasticity import isotropic_part, mandel_from_voigt, voigt_from_mandel
 from microprint.mechanics.spectral import PeriodicCell, RotatedCell, Scheme, conjugate_gradients
 
@@ -27,8 +26,8 @@ _FEW_PHASES = 4
 
 
 def effective_stiffness(
-    phase_ids: Tensor | np.ndarray,
-    stiffnesses: Tensor | np.ndarray,
+    phase_ids: Array,
+    stiffnesses: Array,
     *,
     cases: Sequence[int] = ALL_CASES,
     scheme: Scheme = "rotated",
@@ -39,10 +38,10 @@ def effective_stiffness(
     chunk_voxels: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Effective stiffness (B, 6, 6) of volume elements; Pa, Voigt, float64.
+    """Effective stiffness (B, 6, 6) of volume elements; Pa, Voigt, a float64 tensor in main memory.
 
-    Raises `UserError` for phases without stiffness, stiffnesses of no stable solid, options that cannot be used, and where
-    it does not converge.
+    Arrays may be of any kind that `microprint.arrays` reads. Raises `UserError` for phases without stiffness, stiffnesses
+    of no stable solid, options that cannot be used, a device that is not there, and where it does not converge.
 
     Parameters
     ----------
@@ -55,15 +54,20 @@ def effective_stiffness(
     dtype : of the whole calculation; float32 is about twice as fast and good to 1e-6.
     chunk_voxels : voxels, times cases, solved at once by one thread, which bounds the memory: in float32 about 300 B for
         each, and 70 B for each case and voxel of the element whose strains are kept.
+    device : ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
     """
-    phases, matrices = _checked(phase_ids, stiffnesses)
-    if not len(cases) or not all(isinstance(case, Integral) and 0 <= case < 6 for case in cases):
-        raise UserError(f"cases = {tuple(cases)} are no mean strains", "effective_stiffness", "Give at least one of 0 to 5")
-    cases, shape = tuple(int(case) for case in cases), tuple(phases.shape[1:])
+    device, (phases, matrices) = choose_device(device, "device"), _checked(phase_ids, stiffnesses)
+    cases, shape = tuple(integers(cases, "cases", ("cases",)).tolist()), tuple(phases.shape[1:])
+    if not all(0 <= case < 6 for case in cases):
+        raise UserError(f"cases = {cases} are no mean strains", "effective_stiffness", "Give some of 0 to 5")
+    tolerance, max_iterations = float(numbers(tolerance, "tolerance", ())), whole(max_iterations, "max_iterations")
     if not 0 < tolerance < 1:
         raise UserError(f"tolerance = {tolerance} is none", "effective_stiffness", "Give a number between 0 and 1")
+    if dtype not in (torch.float32, torch.float64):
+        raise UserError(f"dtype = {dtype} is none", "effective_stiffness", "Use torch.float32 or torch.float64")
     cell = RotatedCell(shape, size, dtype, device) if scheme == "rotated" else PeriodicCell(shape, scheme, size, dtype, device)
-    at_once = max(1, (chunk_voxels or (2**17 if cell.device.type == "cpu" else 2**24)) // prod(shape))
+    voxels = (2**17 if device.type == "cpu" else 2**24) if chunk_voxels is None else whole(chunk_voxels, "chunk_voxels")
+    at_once = max(1, voxels // prod(shape))
     groups = tuple(cases[i : i + at_once] for i in range(0, len(cases), at_once))
     solve = _Problem(cell, groups, _reference(matrices, phases.flatten(1)), tolerance, max_iterations)
     chunk = max(1, at_once // len(cases))
@@ -162,30 +166,20 @@ def _reference(matrices: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
     return isotropic_part(torch.einsum("bp,bpij->ij", fractions, scaled)[..., None] / phases.numel())
 
 
-def _checked(phase_ids: Tensor | np.ndarray, stiffnesses: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
-    """Phases (B, nx, ny, nz) and Mandel matrices (B, phases, 6, 6), float64."""
-    ids, voigt = _integers(phase_ids), torch.as_tensor(stiffnesses, dtype=torch.float64)
-    fits = ids.ndim in (3, 4) and voigt.ndim in (3, 4) and voigt.shape[-2:] == (6, 6) and ids.numel() and voigt.numel()
-    ids = ids[(None,) * (4 - ids.ndim)]
-    if not fits or (voigt.ndim == 4 and len(voigt) not in (1, len(ids))):
-        fault = f"phase ids of shape {tuple(np.shape(phase_ids))} and stiffnesses of shape {tuple(voigt.shape)} do not fit"
-        raise UserError(fault, "effective_stiffness", "Give (B, nx, ny, nz) and (phases, 6, 6)")
-    least, most, last = int(ids.min()), int(ids.max()), voigt.shape[-3] - 1
+def _checked(phase_ids: Array, stiffnesses: Array) -> tuple[Tensor, Tensor]:
+    """Phases (B, nx, ny, nz), uint8 if they came so, and Mandel matrices (B, phases, 6, 6), float64."""
+    ids = integers(phase_ids, "phase_ids", ("B", "nx", "ny", "nz"), single=True, small=True)
+    voigt = numbers(stiffnesses, "stiffnesses", ("B", "phases", 6, 6), single=True, finite=False)
+    if len(voigt) not in (1, len(ids)):
+        fault = f"phase ids of shape {tuple(ids.shape)} and stiffnesses of shape {tuple(voigt.shape)} do not fit"
+        raise UserError(fault, "effective_stiffness", "Give (B, nx, ny, nz) and (phases, 6, 6) or (B, phases, 6, 6)")
+    least, most, last = int(ids.min()), int(ids.max()), voigt.shape[1] - 1
     if least < 0 or most > last:
         phase = least if least < 0 else most
         raise UserError(f"phase {phase} has no stiffness", "effective_stiffness", f"Number the phases 0 to {last}")
     matrices = mandel_from_voigt(voigt)
-    _check_stiffnesses(matrices.flatten(0, -3), voigt.flatten(0, -3))
-    return ids, matrices.expand(len(ids), *matrices.shape[-3:])
-
-
-def _integers(phase_ids: Tensor | np.ndarray) -> Tensor:
-    ids = phase_ids if isinstance(phase_ids, Tensor) else np.asarray(phase_ids)
-    name = str(ids.dtype).removeprefix("torch.")
-    if not name.startswith(("int", "uint", "bool")):
-        raise UserError(f"phase ids are of type {name}", "phase_ids", "Give integers")
-    # Many large elements are kept as small as they came.
-    return torch.as_tensor(ids if name == "uint8" else ids.to(torch.int64) if isinstance(ids, Tensor) else ids.astype(np.int64))
+    _check_stiffnesses(matrices.flatten(0, 1), voigt.flatten(0, 1))
+    return ids, matrices.expand(len(ids), -1, -1, -1)
 
 
 def _check_stiffnesses(matrices: Tensor, voigt: Tensor) -> None:

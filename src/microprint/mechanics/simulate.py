@@ -9,11 +9,11 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from microprint.machine import in_threads
+from microprint.arrays import Array, whole
+from microprint.machine import choose_device, in_threads
 from microprint.mechanics.crystal_plasticity import Solver
 from microprint.mechanics.elasticity import isotropic_part
 from microprint.mechanics.load import LoadStep, read_load, uniaxial_tension
@@ -71,8 +71,8 @@ class CPResult:
 
 
 def simulate_cp(
-    grain_ids: Tensor | np.ndarray,
-    quaternions: Tensor | np.ndarray,
+    grain_ids: Array,
+    quaternions: Array,
     material: str | Path | Mapping | Material = "Mg",
     load: Sequence[LoadStep | Mapping] | LoadStep | Mapping | str | Path | None = None,
     *,
@@ -85,23 +85,27 @@ def simulate_cp(
 ) -> CPResult:
     """Simulate the deformation of volume elements by crystal plasticity.
 
-    An element that does not converge has its reason in the result, and disturbs no other. Raises `UserError` for what
-    `VolumeElements.of` refuses, and an unusable material or load.
+    An element that does not converge has its reason in the result, and disturbs no other. Arrays may be of any kind that
+    `microprint.arrays` reads; the result holds tensors in main memory. Raises `UserError` for what `VolumeElements.of`
+    refuses, an unusable material or load, and a device that is not there.
 
     Parameters
     ----------
     grain_ids : (B, nx, ny, nz) or (nx, ny, nz) integers, 0 to the element's number of grains - 1, none left out.
-    quaternions : (B, G, 4) or (G, 4) orientations (w, x, y, z), DAMASK's convention; rows beyond the grains may hold anything.
+    quaternions : (B, G, 4) or (G, 4) orientations (w, x, y, z), DAMASK's convention, or a damask.Rotation; rows beyond the
+        grains may hold anything.
     material : name of a material of the package (see `load_material`), a DAMASK material file, its content, or a Material.
     load : load path (see `read_load`); by default tension along x to 0.01 at 1e-3 /s in 20 increments.
     scheme, size : discretisation (see `spectral`) and edge lengths of the cell.
     fields : also return the state of every voxel at the end.
     chunk_voxels : voxels simulated at once by one thread, which bounds the memory (about 8 kB each).
+    device : ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
     """
+    device = choose_device(device, "device")
     elements = VolumeElements.of(grain_ids, quaternions)
     material, steps = load_material(material), read_load(uniaxial_tension() if load is None else load)
-    chunk_voxels = chunk_voxels or (8192 if torch.device(device).type == "cpu" else 2**20)
-    chunk = max(1, chunk_voxels // elements.grain_id[0].numel())
+    at_once = (8192 if device.type == "cpu" else 2**20) if chunk_voxels is None else whole(chunk_voxels, "chunk_voxels")
+    chunk = max(1, at_once // elements.grain_id[0].numel())
     cell = PeriodicCell(elements.grain_id.shape[1:], scheme, size, device=device)
     solve = _Simulation(cell, law_for(material, device, numerics), steps, numerics, fields)
     parts = zip(elements.grain_id.split(chunk), elements.quaternion.split(chunk))

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from microprint import orientations, store
+from microprint.arrays import Array, integers, numbers, quaternion_of
 from microprint.errors import UserError
 
-Array = np.ndarray | Tensor
 IN_MEMORY = 2 << 30  # bytes of grain ids; larger sets stay in their file
 VOXELS_AT_ONCE = 1 << 18  # of the parts in which a set is worked through
 
@@ -53,6 +53,10 @@ class StoredIds:
                     file[self.name].read_direct(out.numpy(), np.s_[run[0] : run[-1] + 1])
         return ids if torch.equal(order, torch.arange(len(rows))) else ids[order]
 
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """All of them, read into memory, for who asks for an array."""
+        return self[:].numpy().astype(dtype or self[:0].numpy().dtype)
+
     def chosen(self, index: slice | Tensor) -> Tensor | StoredIds:
         """Some of them: read if they fit in memory, else left in the file."""
         kept = StoredIds(self.path, self.name, self.rows[index], self.edge, self.dtype)
@@ -76,18 +80,20 @@ class VolumeElements:
     def of(cls, grain_ids: Array, quaternions: Array, symmetry: str = "", where: object = None) -> VolumeElements:
         """Volume elements of a user's arrays, which are checked; orientations come out in double precision, of length 1.
 
-        Grain ids are (N, nx, ny, nz), or (nx, ny, nz) of one; quaternions (N, G, 4) or (G, 4), and their rows beyond a VE's
-        grains may hold anything. Raises `UserError`, which names the file where they come from, for shapes that do not fit,
-        ids that are no integers or skip a number, and orientations that are missing or no unit quaternions.
+        Grain ids are (N, nx, ny, nz), or (nx, ny, nz) of one; quaternions (N, G, 4) or (G, 4), or a damask.Rotation, and
+        their rows beyond a VE's grains may hold anything. They are read by `microprint.arrays`, and shared with no array of
+        the user's. Raises `UserError`, which names the argument or the file where they come from, for shapes that do not
+        fit, ids that are no integers or skip a number, and orientations that are missing or no unit quaternions.
 
         >>> one = VolumeElements.of(np.zeros((2, 2, 2), int), np.array([[1.0, 0, 0, 0]]))
         >>> one.grains.tolist(), one.orientations().shape
         ([1], torch.Size([1, 2, 2, 2, 4]))
         """
-        ids, q = _integers(grain_ids, where), torch.as_tensor(quaternions).double()
-        shapes = f"grain ids of shape {tuple(ids.shape)} and orientations of shape {tuple(q.shape)} do not fit"
-        ids, q = ids[(None,) * (4 - ids.ndim)], q[(None,) * (3 - q.ndim)]
-        if ids.ndim != 4 or q.ndim != 3 or q.shape[2] != 4 or len(ids) != len(q) or not ids.numel():
+        of = f"{where}: " if where else ""
+        ids = integers(grain_ids, f"{of}grain_ids", ("N", "nx", "ny", "nz"), single=True)
+        q = numbers(quaternion_of(quaternions), f"{of}quaternions", ("N", "grains", 4), single=True, finite=False)
+        if len(ids) != len(q):
+            shapes = f"grain ids of shape {tuple(ids.shape)} and orientations of shape {tuple(q.shape)} do not fit"
             raise UserError(shapes, where, "Give (N, nx, ny, nz) integers and (N, grains, 4) quaternions")
         names = [where or f"volume element {number}" for number in range(len(ids))]
         grains = torch.tensor([_count_grains(*element) for element in zip(ids, q, names)])
@@ -160,13 +166,6 @@ def read_volume_elements(file: h5py.File, path: str, rows: slice = slice(None)) 
     ids = StoredIds(Path(file.filename).resolve(), group["grain_id"].name, torch.arange(count)[rows], edge, kind)
     quaternion = pad_orientations(torch.from_numpy(group["quaternion"][rows]), grains)
     return VolumeElements(ids.chosen(slice(None)), quaternion, grains, path.split("/")[0])
-
-
-def _integers(grain_ids: Array, where: object) -> Tensor:
-    kind = str(grain_ids.dtype if isinstance(grain_ids, Tensor) else np.asarray(grain_ids).dtype).removeprefix("torch.")
-    if not kind.startswith(("int", "uint")):
-        raise UserError(f"grain ids are of type {kind}", where or "grain_ids", "Give integers")
-    return grain_ids.long() if isinstance(grain_ids, Tensor) else torch.from_numpy(np.asarray(grain_ids).astype(np.int64))
 
 
 def _count_grains(ids: Tensor, quaternion: Tensor, where: object) -> int:

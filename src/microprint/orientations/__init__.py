@@ -2,7 +2,9 @@
 
 An orientation is a unit quaternion ``(w, x, y, z)`` in DAMASK's convention (passive, P = -1): its matrix ``M``
 turns *sample* components into *crystal* components, ``v_crystal = M v_sample``. The hexagonal crystal frame has
-``x || a1 = [2 -1 -1 0]`` and ``z || c``. Functions take any leading shape and keep the floating-point type.
+``x || a1 = [2 -1 -1 0]`` and ``z || c``. Functions take any leading shape, none at all included, and keep the
+floating-point type, the device and the gradient of a tensor. Arrays of numpy, lists and damask.Rotation are read as
+`microprint.arrays.vectors` says, which raises `UserError` for what is no array of (..., 4); a tensor comes back for these too.
 """
 
 # ruff: noqa: F401

@@ -24,7 +24,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from microprint.errors import UserError
+from microprint.arrays import Array, vectors
 from microprint.orientations.quaternions import from_rotation_vector, multiply, standardize, to_matrix
 from microprint.orientations.symmetry import symmetry_operators
 
@@ -37,9 +37,9 @@ _LONGEST_STEP = 0.15  # radians, about the distance to the nearest entry
 _LEVI_CIVITA = ((0, 1, 2, 1), (1, 2, 0, 1), (2, 0, 1, 1), (0, 2, 1, -1), (2, 1, 0, -1), (1, 0, 2, -1))
 
 
-def embed(q: Tensor, symmetry: str) -> Tensor:
+def embed(q: Array, symmetry: str) -> Tensor:
     """Continuous symmetric embedding, (..., k) with k = EMBEDDING_SIZE[symmetry], of orientations (..., 4)."""
-    _check(q, 4, symmetry)
+    symmetry_operators(symmetry)  # refuses an unknown one
     matrix = to_matrix(q)
     if symmetry == "cubic":
         return _harmonics(matrix, 4).sum(-2) * math.sqrt(5 / 6)
@@ -49,23 +49,18 @@ def embed(q: Tensor, symmetry: str) -> Tensor:
     return torch.cat([block * math.sqrt(weight / 22 * scale) for weight, scale, block in blocks], dim=-1)
 
 
-def project(e: Tensor, symmetry: str) -> Tensor:
+def project(e: Array, symmetry: str) -> Tensor:
     """Rotation nearest to arbitrary vectors (..., k): maximises <e, embed(q)>. Returns (..., 4), w >= 0.
 
     Best entry of a lookup table over the fundamental zone, then Newton steps on the rotation. Chunked: memory beyond
     input and result is bounded. A zero vector gives some rotation.
     """
-    _check(e, EMBEDDING_SIZE[symmetry], symmetry)
+    symmetry_operators(symmetry)  # refuses an unknown one
+    e = vectors(e, "e", EMBEDDING_SIZE[symmetry])
     dtype = torch.promote_types(e.dtype, torch.float32)
     flat = e.reshape(-1, e.shape[-1])
     chunks = [_project(part.to(dtype), symmetry) for part in flat.split(_CHUNK)]
     return torch.cat(chunks).reshape(*e.shape[:-1], 4)
-
-
-def _check(array: Tensor, size: int, symmetry: str) -> None:
-    symmetry_operators(symmetry)
-    if array.shape[-1] != size:
-        raise UserError(f"last axis has {array.shape[-1]} entries, not {size}", remedy="put the components last")
 
 
 def _project(target: Tensor, symmetry: str) -> Tensor:

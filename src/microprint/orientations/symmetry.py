@@ -8,8 +8,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from microprint.arrays import Array, vectors
 from microprint.errors import UserError
-from microprint.orientations.quaternions import conjugate, multiply, rotation_angle, standardize
+from microprint.orientations.quaternions import conjugate, multiply, pair, rotation_angle, standardize
 
 SYMMETRIES = ("cubic", "hexagonal")
 _CHUNK = 1 << 18
@@ -42,28 +43,30 @@ def _operators(symmetry: str) -> Tensor:
     return torch.cat([axis_turns, diagonal_turns, edge_turns.reshape(12, 4)])
 
 
-def equivalents(q: Tensor, symmetry: str) -> Tensor:
+def equivalents(q: Array, symmetry: str) -> Tensor:
     """All symmetrically equivalent orientations, (..., S, 4): operators act on the crystal's side, s * q."""
+    q = vectors(q, "q", 4)
     return multiply(symmetry_operators(symmetry).to(q), q.unsqueeze(-2))
 
 
-def reduce(q: Tensor, symmetry: str) -> Tensor:
+def reduce(q: Array, symmetry: str) -> Tensor:
     """Equivalent orientation in the fundamental zone, (..., 4), w >= 0: the one with the smallest rotation angle.
 
     Heinz & Neumann 1991, doi:10.1107/S0108767391006864; the same zone as ``damask.Orientation.reduced``.
     """
+    q = vectors(q, "q", 4)
     operators = symmetry_operators(symmetry).to(q)
     scalar_parts = q @ conjugate(operators).T  # w of s * q, without forming the products
     return standardize(multiply(operators[scalar_parts.abs().argmax(-1)], q))
 
 
-def disorientation(p: Tensor, q: Tensor, symmetry: str) -> Tensor:
+def disorientation(p: Array, q: Array, symmetry: str) -> Tensor:
     """Smallest misorientation angle in radians, (...), over all equivalents of p and q (shapes broadcast).
 
     The scalar part is cyclic, w(s p q^-1 t^-1) = w(t^-1 s p q^-1), so one sweep over the group finds it.
     Works through the voxels in chunks: memory beyond the inputs and the result is bounded.
     """
-    p, q = torch.broadcast_tensors(p, q)
+    p, q = torch.broadcast_tensors(*pair(p, q))
     shape = p.shape[:-1]
     chunks = zip(p.reshape(-1, 4).split(_CHUNK), q.reshape(-1, 4).split(_CHUNK), strict=True)
     angles = [rotation_angle(reduce(multiply(a, conjugate(b)), symmetry)) for a, b in chunks]

@@ -12,16 +12,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from microprint import store
+from microprint.arrays import Array, like, numbers, whole
 from microprint.errors import UserError
+from microprint.machine import choose_device
 from microprint.microstructures.datasets import require_sets
 from microprint.microstructures.periodic import voxel_centres
 from microprint.microstructures.polycrystal import MORPHOLOGIES
-from microprint.microstructures.volume_elements import VOXELS_AT_ONCE, Array, VolumeElements, read_volume_elements
+from microprint.microstructures.volume_elements import VOXELS_AT_ONCE, VolumeElements, read_volume_elements
 from microprint.networks.fingerprint_net import NUMBERS_A_SEED, FingerprintNet
 from microprint.networks.resnet_vae import ResNetVAE
 from microprint.orientations import (
@@ -123,9 +124,10 @@ def oriented_at_random(shape: tuple[int, int], generator: torch.Generator) -> Te
 class Fingerprint:
     """Encoder and decoder between volume elements and a few hundred numbers.
 
-    Make one with `Fingerprint.load`. Arrays may be numpy or torch; what comes back is of the kind that went in. `symmetry`
-    is that of the crystals, `edge` the voxels along the edge of the volume elements that it was trained on, `history` holds
-    the losses of every epoch of its training.
+    Make one with `Fingerprint.load`. Arrays may be of any kind that `microprint.arrays` reads; for a tensor a tensor comes
+    back, on its device, without a gradient, and for all else a numpy array. `symmetry` is that of the crystals, `edge` the
+    voxels along the edge of the volume elements that it was trained on, `history` holds the losses of every epoch of its
+    training.
     """
 
     def __init__(self, network: nn.Module, config: dict[str, Any]) -> None:
@@ -135,7 +137,11 @@ class Fingerprint:
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Fingerprint:
-        """Read a fingerprint; raises `UserError` if the file is missing, damaged or of another model."""
+        """Read a fingerprint; `device` is ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
+
+        Raises `UserError` if the file is missing, damaged or of another model, or there is no such device.
+        """
+        device = choose_device(device, "device")
         state, metadata = store.load_tensors(path)
         try:
             fingerprint = cls.build(metadata["config"])
@@ -171,7 +177,7 @@ class Fingerprint:
         elements = VolumeElements.of(grain_ids, quaternions, self.symmetry)
         self._check_grid(elements.grain_id.shape)
         mean, deviation = (torch.cat(parts) for parts in zip(*map(self._posterior, elements.parts())))
-        return _like(mean, grain_ids), _like(deviation, grain_ids)
+        return like(mean, grain_ids), like(deviation, grain_ids)
 
     @torch.no_grad()
     def _posterior(self, elements: VolumeElements) -> tuple[Tensor, Tensor]:
@@ -186,18 +192,17 @@ class Fingerprint:
     def decode(self, z: Array, n: int | None = None) -> Array:
         """Orientation of every voxel, (B, n, n, n, 4), in the fundamental zone, of fingerprints (B, d).
 
-        Raises `UserError` if these have another size, or the network cannot make an edge of `n` voxels (default: as trained).
+        Raises `UserError` if these have another size, are none or not finite, or the network cannot make an edge of `n`
+        voxels (default: as trained).
         """
-        latent, n, size = torch.as_tensor(z), n or self.edge, self.config["network"]["latent_dim"]
+        n = self.edge if n is None else whole(n, "n")
         self._check_edge(n)
-        if latent.ndim != 2 or latent.shape[1] != size:
-            raise UserError(f"fingerprints of shape {tuple(latent.shape)}", "z", f"Give (B, {size})")
-        parts = latent.split(max(VOXELS_AT_ONCE // n**3, 1))
-        return _like(torch.cat([self._decode_chunk(part, n) for part in parts]), z)
+        parts = self._latent(z).split(max(VOXELS_AT_ONCE // n**3, 1))
+        return like(torch.cat([self._decode_chunk(part, n) for part in parts]), z)
 
     @torch.no_grad()
     def _decode_chunk(self, z: Tensor, n: int) -> Tensor:
-        z = z.float().to(self._device)
+        z = z.to(self._device)
         if self.variant in PAPERS:
             quaternion = from_euler_channels(self.network.decode(z).movedim(1, -1))
         else:
@@ -206,9 +211,9 @@ class Fingerprint:
         return reduce(quaternion, self.symmetry).cpu()
 
     @torch.no_grad()
-    def seeds(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def seeds(self, z: Array) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Centre, sharpness, weight and embedding of the seeds of fingerprints of ours; see `FingerprintNet.seeds`."""
-        return tuple(part.cpu() for part in self.network.seeds(z.float().to(self._device)))
+        return tuple(part.cpu() for part in self.network.seeds(self._latent(z).to(self._device)))
 
     @property
     def parts(self) -> dict[str, slice]:
@@ -231,6 +236,9 @@ class Fingerprint:
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
 
+    def _latent(self, z: Array) -> Tensor:
+        return numbers(z, "z", ("B", self.config["network"]["latent_dim"]), dtype=torch.float32)
+
     def _check_grid(self, shape: torch.Size) -> None:
         if len(set(shape[1:])) > 1:
             raise UserError(f"grain ids of shape {tuple(shape)}", "grain_ids", "Give cubes (B, n, n, n)")
@@ -240,10 +248,6 @@ class Fingerprint:
         if self.variant in PAPERS and n != self.edge:
             remedy = f"S1's network takes the {self.edge} voxels it was trained on"
             raise UserError(f"a volume element of edge {n}", "n", remedy)
-
-
-def _like(result: Tensor, given: Array) -> Array:
-    return result.numpy() if isinstance(given, np.ndarray) else result.to(given.device)
 
 
 # --- training --------------------------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from microprint import store
+from microprint.arrays import Array, integers, numbers, whole
 from microprint.errors import UserError
 from microprint.machine import choose_device
 from microprint.networks.losses import sample_posterior
@@ -36,7 +36,7 @@ from microprint.training import Schedule, fit, seeded
 
 BATCH = 16  # volumes that go through a trained network together
 PRIOR_VIEWS = 4  # of each training volume, turned and shifted anew, that the generator is trained on at the end
-Target = float | Sequence[float] | np.ndarray | Tensor  # wanted properties (p,), Pa; one number where there is one property
+Target = float | Sequence[float] | Array  # wanted properties (p,), Pa; one number where there is one property
 
 
 class LogScale:
@@ -112,6 +112,7 @@ class Designs(NamedTuple):
 class InverseDesign:
     """Composites of wanted stiffness, and the stiffness of composites.
 
+    Arrays may be of any kind that `microprint.arrays` reads; what comes back are tensors in main memory, without gradients.
     `config` holds ``model`` (the network's sizes), ``properties`` (names), ``log_mean`` and ``log_std`` (of the properties),
     and what training left on record.
 
@@ -125,18 +126,22 @@ class InverseDesign:
         self.edge, self.properties = config["model"]["edge"], tuple(config["properties"])
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> InverseDesign:
-        """Read a trained model; raises `UserError` if the file is missing, damaged or another model."""
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> InverseDesign:
+        """Read a trained model; `device` is ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
+
+        Raises `UserError` if the file is missing, damaged or another model, or there is no such device.
+        """
+        device = choose_device(device, "device")
         state, metadata = store.load_tensors(path)
         config = metadata.get("config", {})
         if config.get("kind") != "inverse_design":
             raise UserError("is no inverse-design model", path, "Train one in notebook 07")
         model = VAERegression(**config["model"])
         model.load_state_dict(state)
-        return cls(model.to(choose_device(device)), config)
+        return cls(model.to(device), config)
 
     @torch.no_grad()
-    def predict(self, phase_ids: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, phase_ids: Array) -> tuple[Tensor, Tensor]:
         """Properties of composites (B, n, n, n) of 0 and 1: median (B, p) and the regressor's own standard deviation, Pa.
 
         Raises `UserError` for another edge than that trained on, or other ids.
@@ -146,31 +151,29 @@ class InverseDesign:
         return median.cpu(), std.cpu()
 
     @torch.no_grad()
-    def encode(self, phase_ids: np.ndarray | Tensor) -> Tensor:
+    def encode(self, phase_ids: Array) -> Tensor:
         """Posterior means (B, d) of z for composites as `predict` takes them."""
         return torch.cat([self.model.posteriors(x)[0] for x in self._volumes(phase_ids).split(BATCH)]).cpu()
 
     @torch.no_grad()
     def prior(self, target: Target) -> Mixture:
         """Conditional prior p(z | c) of one target (p,), Pa; raises `UserError` unless it is positive and of p entries."""
-        target = torch.as_tensor(target, dtype=torch.float32).reshape(1, -1)
-        if target.shape[1] != len(self.properties) or not (target > 0).all() or not target.isfinite().all():
-            fault = f"target {target[0].tolist()} for {', '.join(self.properties)}"
-            raise UserError(fault, "inverse design", "Give one positive number in Pa for each property")
-        return self.model.generator(self.scale.forward(target).to(self._device))
+        return self.model.generator(self._standardised(target))
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Fields (B, n, n, n) in (0, 1) of latent vectors (B, d); `binarise` makes phase ids of them."""
-        return torch.cat([self.model.decoder(part.to(self._device))[:, 0] for part in z.split(BATCH)]).cpu()
+    def decode(self, z: Array) -> Tensor:
+        """Fields (B, n, n, n) in (0, 1) of latent vectors (B, d); `binarise` makes phase ids of them.
+
+        Raises `UserError` if the vectors are none, of another width or not finite.
+        """
+        return torch.cat([self.model.decoder(part)[:, 0] for part in self._latent(z).split(BATCH)]).cpu()
 
     def latents(self, target: Target, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Latent vectors (count, d) for a target and the weights (count,) of their components.
 
         First the components' means, the likeliest component first, as S2 does; what goes beyond them is sampled.
         """
-        if count < 1:
-            raise UserError(f"count = {count}", "inverse design", "Ask for one design at least")
+        count = whole(count, "count")
         prior = Mixture(*(part[0].cpu() for part in self.prior(target)))
         order = prior.log_weight.argsort(descending=True)
         beyond = max(0, count - len(order))
@@ -189,33 +192,42 @@ class InverseDesign:
         designs = binarise(self.decode(z))
         return Designs(designs, probability, self.predict(designs)[0])
 
-    def refine(self, z: Tensor, target: Target, steps: int) -> Tensor:
+    def refine(self, z: Array, target: Target, steps: int) -> Tensor:
         """Move latent vectors (B, d) so that the regressor sees the target in what they decode to.
 
         The gradient of ``|c(decode(z)) - c*|^2 - ln p(z | c*) / d`` is followed: the second term, per latent number, keeps
         z where the conditional prior has been trained.
         """
-        prior = self.prior(target)
-        wanted = self.scale.forward(torch.as_tensor(target, dtype=torch.float32).reshape(1, -1)).to(self._device)
+        steps, prior, wanted = whole(steps, "steps"), self.prior(target), self._standardised(target)
 
         def objective(z: Tensor) -> Tensor:
             regressed = self.model.posteriors(self.model.decoder(z))[2]
             return (regressed - wanted).square().sum(1) - log_density(prior, z) / z.shape[1]
 
-        return refine_latent(z.to(self._device), objective, steps).cpu()
+        return refine_latent(self._latent(z), objective, steps).cpu()
 
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _volumes(self, phase_ids: np.ndarray | Tensor) -> Tensor:
+    def _latent(self, z: Array) -> Tensor:
+        return numbers(z, "z", ("B", self.config["model"]["latent_dim"]), dtype=torch.float32).to(self._device)
+
+    def _standardised(self, target: Target) -> Tensor:
+        """Network input (1, p) of a checked target."""
+        wanted = numbers(target, "target", ("p",), single=True, dtype=torch.float32)
+        if len(wanted) != len(self.properties) or not (wanted > 0).all():
+            fault = f"holds {wanted.tolist()} for {', '.join(self.properties)}"
+            raise UserError(fault, "target", "Give one positive number in Pa for each property")
+        return self.scale.forward(wanted[None]).to(self._device)
+
+    def _volumes(self, phase_ids: Array) -> Tensor:
         """Network input (B, 1, n, n, n) of checked phase ids."""
-        ids = torch.as_tensor(phase_ids)
-        if ids.ndim != 4 or set(ids.shape[1:]) != {self.edge} or not len(ids):
-            remedy = f"Give volumes of the edge trained on: (B, {self.edge}, {self.edge}, {self.edge})"
-            raise UserError(f"phase ids of shape {tuple(ids.shape)}", "inverse design", remedy)
+        ids = integers(phase_ids, "phase_ids", ("B", "n", "n", "n"), small=True)
+        if (edge := ids.shape[-1]) != self.edge:
+            raise UserError(f"volumes of edge {edge}", "phase_ids", f"Give volumes of the edge trained on, {self.edge}")
         if not ((ids == 0) | (ids == 1)).all():
-            raise UserError(f"phase ids from {ids.min()} to {ids.max()}", "inverse design", "Write 0 (soft) and 1 (hard)")
+            raise UserError(f"phase ids from {ids.min()} to {ids.max()}", "phase_ids", "Write 0 (soft) and 1 (hard)")
         return ids[:, None].to(self._device, torch.float32)
 
 

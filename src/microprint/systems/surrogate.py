@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from microprint import store
+from microprint.arrays import Array, like, numbers
 from microprint.errors import UserError
 from microprint.mechanics.datasets import SYMMETRY, read_curves
 from microprint.networks.curve_process import CurveProcess
@@ -49,18 +49,15 @@ class StressSurrogate:
         return cls(state, config)
 
     @torch.no_grad()
-    def predict(self, z: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray] | tuple[Tensor, Tensor]:
+    def predict(self, z: Array) -> tuple[Array, Array]:
         """Mean and standard deviation (B, T) of the first Piola-Kirchhoff stress at every strain, Pa.
 
-        The fingerprints (B, d) are those of the fingerprint model that the surrogate was trained with; arrays come back of
-        the kind that went in. Raises `UserError` if z has another width or is not finite.
+        The fingerprints (B, d) are those of the fingerprint model that the surrogate was trained with, in any kind of array
+        that `microprint.arrays` reads; for a tensor tensors come back, on its device, and for all else numpy arrays. Raises
+        `UserError` if z has another width, is empty or not finite.
         """
-        vectors = torch.as_tensor(z)
-        inputs = self.config["inputs"]
-        if vectors.ndim != 2 or vectors.shape[1] != inputs or not vectors.isfinite().all():
-            raise UserError(f"fingerprints of shape {tuple(vectors.shape)}", "z", f"Give finite numbers (B, {inputs})")
-        mean, std = self._predict(vectors)
-        return (mean, std) if isinstance(z, Tensor) else (mean.numpy(), std.numpy())
+        mean, std = self._predict(numbers(z, "z", ("B", self.config["inputs"])))
+        return like(mean, z), like(std, z)
 
     def _predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
         if self.variant == "ours":

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from microprint import store
+from microprint.arrays import Array, like, numbers
 from microprint.errors import UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
@@ -44,20 +45,22 @@ class TextureFingerprint:
         self.model, self.config = model.eval(), dict(config)
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu", vgg: VGG19 | None = None) -> TextureFingerprint:
+    def load(cls, path: str | Path, device: torch.device | str = "cpu", vgg: VGG19 | None = None) -> TextureFingerprint:
         """Read a trained fingerprint; VGG19 comes from the cache unless it is given.
 
-        Raises `UserError` if the file is missing, damaged or another model, or VGG19's weights are missing.
+        `device` is ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one. Raises `UserError` if the file is
+        missing, damaged or another model, VGG19's weights are missing, or there is no such device.
         """
+        device = choose_device(device, "device")
         state, metadata = store.load_tensors(path)
         config = metadata.get("config", {})
         if config.get("kind") != "texture_fingerprint":
             raise UserError("is no texture fingerprint", path, "Train one in notebook 08")
         model = TextureVAE(vgg or VGG19.load(), **config["model"])
         model.load_state_dict(state)
-        return cls(model.to(choose_device(device)), config)
+        return cls(model.to(device), config)
 
-    def prepare(self, images: np.ndarray | Tensor) -> Tensor:
+    def prepare(self, images: Array) -> Tensor:
         """Images as the network sees them: (B, 1, edge, edge) float32 on its device.
 
         What goes in are patches (B, n, n) or (n, n) in [0, 1] with as many pixels, of the same size, as those trained on.
@@ -70,30 +73,26 @@ class TextureFingerprint:
         return reduce(patches, self.config["model"]["edge"]).to(self.model.mean.weight.device)
 
     @torch.no_grad()
-    def encode(self, images: np.ndarray | Tensor) -> np.ndarray | Tensor:
-        """Latent vectors (B, d), posterior means, of patches as `prepare` takes them; NumPy in, NumPy out."""
-        z = torch.cat([self.model.encode(chunk) for chunk in self.prepare(images).split(CHUNK)]).cpu()
-        return z if isinstance(images, Tensor) else z.numpy()
+    def encode(self, images: Array) -> Array:
+        """Latent vectors (B, d), posterior means, of patches as `prepare` takes them.
+
+        For a tensor a tensor comes back, on its device, and for all else a numpy array.
+        """
+        return like(torch.cat([self.model.encode(chunk) for chunk in self.prepare(images).split(CHUNK)]), images)
 
     @torch.no_grad()
-    def decode(self, z: np.ndarray | Tensor) -> np.ndarray | Tensor:
-        """Images (B, edge, edge) in [0, 1] of latent vectors (B, d); raises `UserError` for another width."""
-        vectors = torch.as_tensor(z, dtype=torch.float32)
-        d = self.config["model"]["latent_dim"]
-        if vectors.ndim != 2 or vectors.shape[1] != d or not vectors.isfinite().all():
-            raise UserError(f"latent vectors of shape {tuple(vectors.shape)}, expected (B, {d}), finite", "decode")
-        images = self.model.decode(vectors.to(self.model.mean.weight.device))[:, 0].cpu()
-        return images if isinstance(z, Tensor) else images.numpy()
+    def decode(self, z: Array) -> Array:
+        """Images (B, edge, edge) in [0, 1] of latent vectors (B, d), of the kind that went in; see `encode`.
+
+        Raises `UserError` if the vectors are none, of another width or not finite.
+        """
+        vectors = numbers(z, "z", ("B", self.config["model"]["latent_dim"]), dtype=torch.float32)
+        return like(self.model.decode(vectors.to(self.model.mean.weight.device))[:, 0], z)
 
 
-def check_images(images: np.ndarray | Tensor, where: object) -> Tensor:
-    """Square grey patches (B, n, n) as float32; raises `UserError` for anything else."""
-    patches = torch.as_tensor(images, dtype=torch.float32)
-    patches = patches[None] if patches.ndim == 2 else patches
-    if patches.ndim != 3 or patches.shape[1] != patches.shape[2] or not len(patches):
-        raise UserError(f"images of shape {tuple(patches.shape)}", where, "Give square grey patches (B, n, n), one at least")
-    if not patches.isfinite().all():
-        raise UserError("images hold NaN or infinity", where, "Replace or leave out those patches")
+def check_images(images: Array, where: str) -> Tensor:
+    """Square grey patches (B, n, n), or (n, n), as float32 (B, n, n); raises `UserError` for anything else."""
+    patches = numbers(images, where, ("B", "n", "n"), single=True, dtype=torch.float32)
     if patches.min() < 0 or patches.max() > 1:
         raise UserError(f"grey values from {patches.min():.3g} to {patches.max():.3g}", where, "Scale them to [0, 1]")
     return patches
