@@ -39,7 +39,7 @@ def main() -> int:
             return sweep(options)
         run = checked_run(options, pairs(options.set))
         if options.list:
-            show_states(run)
+            show_states(run, options)
             return 0
         if options.dry_run:
             show_plan(run, options)
@@ -90,6 +90,7 @@ def execute(run: Run, options: argparse.Namespace) -> int:
     if options.models:
         run.adopt(options.models)
     plan = make_plan(run, options)
+    say_unable(run, options)
     counts = f"{len(plan)} of {len(run.notebooks)} notebooks to execute"
     console.print(f"run [bold]{run.params.run.name}[/]: {counts}", highlight=False)
     failure = run.execute_all(plan, lambda line: console.print(line, style="bold", highlight=False))
@@ -108,16 +109,24 @@ def make_plan(run: Run, options: argparse.Namespace) -> dict[str, Due]:
     return run.plan(options.only, options.start, options.force, [FINGERPRINTS] if options.models else [])
 
 
+def say_unable(run: Run, options: argparse.Namespace) -> None:
+    """A line for each notebook that would be run, and cannot be on the user's own data."""
+    for number in run.unable:
+        if not options.only and number >= (options.start or ""):
+            console.print(run.cannot_run(number), style="yellow", highlight=False, soft_wrap=True, markup=False)
+
+
 def command() -> str:
     """The command line that resumes this run."""
     return " ".join(["python", *(arg for arg in sys.argv if arg != "--force")])
 
 
-def show_states(run: Run) -> None:
+def show_states(run: Run, options: argparse.Namespace) -> None:
+    unable = run.missing([FINGERPRINTS] if options.models else [])
     table = Table("notebook", "state", "seconds", "why it would run", title=f"run {run.params.run.name} in {run.folder}")
     for number, notebook in run.notebooks.items():
-        last, reason = run.state.get(number, {}), run.why(number)
-        state = "up to date" if reason is None else last.get("status", "new")
+        last, reason = run.state.get(number, {}), f"needs {unable[number]}" if number in unable else run.why(number)
+        state = "cannot run" if number in unable else "up to date" if reason is None else last.get("status", "new")
         table.add_row(notebook.name, state, str(last.get("seconds", "")), reason or "")
     console.print(table)
 
@@ -130,13 +139,15 @@ def show_plan(run: Run, options: argparse.Namespace) -> None:
     console.print(table)
     for number, due in plan.items():
         console.print(f"would run {run.notebooks[number].name}: {due.reason}", highlight=False)
+    say_unable(run, options)
 
 
 def show_times(run: Run, plan: dict[str, Due]) -> None:
     table = Table("notebook", "status", "seconds", "peak memory / MiB", title="times and peak memory")
     for number, notebook in run.notebooks.items():
         last = run.state.get(number, {})
-        status = last.get("status", "not run") if number in plan else ("up to date" if last else "not run")
+        known = last.get("status", "not run") if number in plan else ("up to date" if last else "not run")
+        status = "cannot run" if number in run.unable else known
         table.add_row(notebook.name, status, str(last.get("seconds", "")), str(run.results(number).get("peak_mib", "")))
     console.print(table)
 

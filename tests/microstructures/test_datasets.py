@@ -161,7 +161,7 @@ def test_faults_of_real_folders_are_told(tmp_path):
         run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path)))
     for number, edge in enumerate((3, 4)):
         np.savez(train / f"{number}.npz", grain_id=np.zeros((edge,) * 3, int), quaternion=np.eye(4)[:1])
-    with pytest.raises(UserError, match="1.npz: has 4 x 4 x 4 voxels, but those before it in its set have 3 x 3 x 3. Fingerprints"):
+    with pytest.raises(UserError, match="1.npz: has 4 x 4 x 4 voxels, but those before it have 3 x 3 x 3. Fingerprints"):
         run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path)))
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="20 x 20 pixels are less than a patch of 128"):

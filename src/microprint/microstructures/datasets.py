@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Collection
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from microprint import orientations
 from microprint.chunks import Arrays, Chunk, compute_chunks, split, write
-from microprint.errors import UserError
+from microprint.errors import MissingData, UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
 from microprint.microstructures import cast_iron, composite, polycrystal, readers
@@ -29,6 +29,7 @@ from microprint.steps import Files, Job, files_below, hidden, step, stream_seed
 CONVENTION = "unit quaternion (w,x,y,z), passive (DAMASK, P = -1), v_crystal = M(q) v_sample, fundamental zone"
 BASAL_SCATTER_DEG = 15.0
 MIXED = ("equiaxed", "large", "small", "elongated")  # in turn, so that any slice of the set holds all of them
+COMPOSITE_SUFFIXES = (".npy", ".npz")
 _CHUNK_VOXELS = 1 << 20
 
 
@@ -73,18 +74,57 @@ def polycrystal_sets(settings: PolycrystalSettings) -> list[PolycrystalSet]:
     ]
 
 
-def require_sets(params: Params, *paths: str) -> None:
-    """Raise `UserError` unless the source of the polycrystals has these sets; by default all of the study."""
-    if params.polycrystals.source != SYNTHETIC:
-        source = Path(params.polycrystals.source)
-        wanted = paths or [s.path for s in polycrystal_sets(params.polycrystals)]
-        if missing := [path for path in wanted if not (source / path).is_dir()]:
-            remedy = "Add it, or run only the notebooks that do without: --only 01 02"
-            raise UserError(f"holds no set {', '.join(missing)}", source, remedy)
+def own_sets(settings: PolycrystalSettings, seed: int) -> dict[str, list[Path]]:
+    """Files of the sets of a user's source, by their paths in it.
+
+    Where a symmetry has no validation set, a tenth of its training set is taken for it, one file at least; the seed of the
+    run draws them. A single file is not divided. Raises `UserError` for a set without files.
+    """
+    source = Path(settings.source)
+    paths = [s.path for s in polycrystal_sets(settings) if (source / s.path).is_dir()]
+    sets = {path: readers.list_files(source / path, readers.VOLUME_SUFFIXES) for path in paths}
+    for symmetry in orientations.SYMMETRIES:
+        train, validation = f"{symmetry}/train", f"{symmetry}/validation"
+        files = sets.get(train, [])
+        if len(files) > 1 and validation not in sets:
+            generator = torch.Generator().manual_seed(stream_seed(seed, validation))
+            drawn = torch.randperm(len(files), generator=generator)[: max(len(files) // 10, 1)].tolist()
+            sets[validation] = [path for number, path in enumerate(files) if number in drawn]
+            sets[train] = [path for number, path in enumerate(files) if number not in drawn]
+    return sets
+
+
+def missing_sets(params: Params, least: Mapping[str, int]) -> list[str]:
+    """Those of some sets, with the least number of volume elements of each, that a user's source does not have."""
+    if params.polycrystals.source == SYNTHETIC:
+        return []
+    sets = own_sets(params.polycrystals, params.run.seed)
+    few = {path: count for path, count in least.items() if len(sets.get(path, ())) < count}
+    return [f"{path} with {count} volume elements" if path in sets else path for path, count in few.items()]
+
+
+def require_sets(params: Params, least: Mapping[str, int]) -> None:
+    """Raise `MissingData` unless there are these sets, with the least number of volume elements of each."""
+    if missing := missing_sets(params, least):
+        raise MissingData(f"{', '.join(missing)} of polycrystals.source")
+
+
+def own_edge(params: Params, path: str) -> int:
+    """Voxels along the edge of the first volume element of a set of a user's source, which has it."""
+    file = own_sets(params.polycrystals, params.run.seed)[path][0]
+    return _edge(file, file.stat().st_mtime_ns, path.split("/")[0], params.polycrystals.segmentation_deg)
+
+
+@cache
+def _edge(file: Path, changed_ns: int, symmetry: str, tolerance_deg: float) -> int:
+    return readers.read_volume_element(file, symmetry, tolerance_deg).edge
 
 
 def polycrystal_files(params: Params) -> Files:
-    """Real volume elements; raises `UserError` for a folder without any set of the study, and for what lies in none."""
+    """Real volume elements.
+
+    Raises `UserError` for a folder without any set of the study, for a set without files, and for what lies in no set.
+    """
     settings = params.polycrystals
     if settings.source == SYNTHETIC:
         return {}
@@ -94,6 +134,7 @@ def polycrystal_files(params: Params) -> Files:
     _check_layout(source, folders, files, sets)
     if not folders & set(sets):
         raise UserError("holds no folder such as cubic/train", source, "Arrange the files by symmetry and set")
+    own_sets(settings, params.run.seed)
     return files
 
 
@@ -115,12 +156,11 @@ def _check_layout(source: Path, folders: Collection[str], files: Files, sets: li
 def generate_polycrystals(job: Job) -> None:
     """Polycrystals of all sets, grown or read from ``<source>/<symmetry>/<set>/``, chunk by chunk."""
     settings = job.params.polycrystals
-    real = settings.source != SYNTHETIC
-    sets = {s.path: s for s in polycrystal_sets(settings) if not real or (Path(settings.source) / s.path).is_dir()}
+    real, sets = settings.source != SYNTHETIC, {s.path: s for s in polycrystal_sets(settings)}
     if real:
-        files = {path: readers.list_files(Path(settings.source) / path, readers.VOLUME_SUFFIXES) for path in sets}
+        files = own_sets(settings, job.run_seed)
         make = partial(read_chunk, files=files, tolerance_deg=settings.segmentation_deg)
-        chunks = [chunk for path in sets for chunk in split(path, len(files[path]), 1)]
+        chunks = [chunk for path in files for chunk in split(path, len(files[path]), 1)]
     else:
         make = partial(grow_chunk, settings=settings, seed=job.run_seed, device=job.params.compute.device)
         chunks = [chunk for path, s in sets.items() for chunk in split(path, s.count, _size(settings.edge**3))]
@@ -128,17 +168,28 @@ def generate_polycrystals(job: Job) -> None:
     with job.create("polycrystals.h5", kind="polycrystals") as file:
         file.attrs.update(convention=CONVENTION, axes="[x, y, z]", source=settings.source)
         notes: Counter[tuple[str, str]] = Counter()
+        shapes: dict[str, tuple[int, ...]] = {}
         for chunk, arrays in made:
             s, group = sets[chunk.group], file.require_group(chunk.group)
             if real:
                 notes.update((chunk.group, note) for note in arrays.pop("note").tolist() if note)
             kind = {} if real else {"morphology": ", ".join(s.morphologies), "texture": s.texture}
             group.attrs.update(symmetry=s.symmetry, edge_m=polycrystal.EDGE_M, convention=CONVENTION, **kind)
-            if real and chunk.start:
-                _same_size(arrays["grain_id"], group["grain_id"], files[chunk.group][chunk.start])
+            if real:
+                shape = arrays["grain_id"].shape[1:]
+                _same_size(shape, shapes.setdefault(s.symmetry, shape), files[chunk.group][chunk.start])
             write(group, chunk, arrays)
+    for path in files if real else ():
+        if not (Path(settings.source) / path).is_dir():
+            print(f"{path}: {_split_off(files, path)}", flush=True)
     for (path, note), count in notes.items():
         print(f"{path}: {count} of {len(files[path])} files: {note}", flush=True)
+
+
+def _split_off(files: Mapping[str, Sequence[Path]], validation: str) -> str:
+    train = validation.replace("validation", "train")
+    count, total = len(files[validation]), len(files[validation]) + len(files[train])
+    return f"there is none, so run.seed has drawn {count} of the {total} volume elements of {train}"
 
 
 def grow_chunk(chunk: Chunk, settings: PolycrystalSettings, seed: int, device: str) -> Arrays:
@@ -181,11 +232,11 @@ def _polycrystal_arrays(grain_id: Tensor, quaternion: Tensor, grains: Tensor) ->
     return {name: array.numpy().astype(kind) for (name, kind), array in zip(kinds.items(), (grain_id, quaternion, grains))}
 
 
-def _same_size(array: np.ndarray, before, path: Path) -> None:
+def _same_size(shape: tuple[int, ...], before: tuple[int, ...], path: Path) -> None:
     """Raise `UserError` unless a real microstructure, a cube, has the size of those before it."""
-    if array.shape[1:] != before.shape[1:]:
-        size, first = (" x ".join(map(str, cubes.shape[1:])) for cubes in (array, before))
-        what = f"has {size} voxels, but those before it in its set have {first}"
+    if shape != before:
+        size, first = (" x ".join(map(str, edges)) for edges in (shape, before))
+        what = f"has {size} voxels, but those before it have {first}"
         raise UserError(what, path, "Fingerprints and networks need cubes of one edge: cut or resample them")
 
 
@@ -208,14 +259,14 @@ def generate_composites(job: Job) -> None:
         make = partial(filter_chunk, widths=widths, settings=settings, seed=job.run_seed, device=job.params.compute.device)
         chunks, paths = split("composites", settings.count, _size(settings.edge**3)), []
     else:
-        paths = readers.list_files(settings.source, (".npy", ".npz"))
+        paths = readers.list_files(settings.source, COMPOSITE_SUFFIXES)
         make, chunks = partial(read_composite_chunk, paths=paths), split("composites", len(paths), 1)
     made = compute_chunks(job, make, chunks, "composites", "composites")
     with job.create("composites.h5", kind="composites") as file:
         file.attrs.update(axes="[x, y, z]", phase="1 is the stiff phase", source=settings.source)
         for chunk, arrays in made:
             if paths and chunk.start:
-                _same_size(arrays["phase"], file["phase"], paths[chunk.start])
+                _same_size(arrays["phase"].shape[1:], file["phase"].shape[1:], paths[chunk.start])
             write(file, chunk, arrays)
         file["widths"].attrs["unit"] = "voxel"
 
@@ -227,6 +278,14 @@ def filter_chunk(chunk: Chunk, widths: Tensor, settings: CompositeSettings, seed
     return {name: array.cpu().numpy() for name, array in made._asdict().items()}
 
 
+def enough_composites(params: Params) -> Files:
+    """None; raises `MissingData` for a user's source with fewer composites than parts to split them in."""
+    source = params.composites.source
+    if source != SYNTHETIC and len(readers.list_files(source, COMPOSITE_SUFFIXES)) < 3:
+        raise MissingData("3 composites or more in composites.source")
+    return {}
+
+
 def read_composite_chunk(chunk: Chunk, paths: list[Path]) -> Arrays:
     """One composite from its file; its filter is not known."""
     phase = readers.read_composite(paths[chunk.start])
@@ -235,7 +294,10 @@ def read_composite_chunk(chunk: Chunk, paths: list[Path]) -> Arrays:
 
 
 @step(
-    reads=("preprocessing.train_share", "preprocessing.validation_share"), inputs=("composites.h5",), outputs=("splits.json",)
+    reads=("preprocessing.train_share", "preprocessing.validation_share"),
+    inputs=("composites.h5",),
+    outputs=("splits.json",),
+    files=enough_composites,
 )
 def split_composites(job: Job) -> None:
     """Train, validation and test sets of the composites, sorted numbers of each, with their hash; each gets one at least."""
@@ -269,8 +331,8 @@ def micrograph_files(params: Params) -> Files:
 def generate_micrographs(job: Job) -> None:
     """Patches of twelve cast-iron-like micrographs with their labels, or of the PNG and TIFF images of a folder.
 
-    ``samples/`` holds what belongs to an image: labels, descriptors, ``tested`` (whether the paper's study measured its
-    strength) and, under ``samples/image``, the image itself in 8 bits.
+    ``samples/`` holds what belongs to an image: labels, descriptors of a synthetic one, the ``name`` of a real one's file,
+    ``tested`` (whether the paper's study measured its strength) and, under ``samples/image``, the image itself in 8 bits.
     """
     settings = job.params.micrographs
     if settings.source == SYNTHETIC:
@@ -315,7 +377,7 @@ def draw_chunk(chunk: Chunk, settings: MicrographSettings, seeds: list[int]) -> 
 def read_image_chunk(chunk: Chunk, paths: list[Path], labels: dict[str, dict[str, float]]) -> Arrays:
     """A real micrograph with its labels, NaN for those that are not known."""
     path = paths[chunk.number]
-    values = {**labels[path.name], "tested": not np.isnan(labels[path.name]["yield_strength"])}
+    values = {**labels[path.name], "tested": not np.isnan(labels[path.name]["yield_strength"]), "name": path.name}
     return {"pixels": read_micrograph(path)[None]} | {name: np.array([value]) for name, value in values.items()}
 
 

@@ -48,7 +48,7 @@ def style() -> None:
 
 
 def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
-    """Table for a notebook: numbers to three significant digits, None as a dash; the caption, in Markdown, above it."""
+    """Table for a notebook: numbers to three significant digits, None and NaN as a dash; the caption, in Markdown, above."""
     from IPython.display import Markdown
 
     if any(len(row) != len(columns) for row in rows):
@@ -59,6 +59,6 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
 
 
 def _entry(value) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN alone is unlike itself
         return "–"
     return str(value) if isinstance(value, str | int) else f"{value:.3g}"
