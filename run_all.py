@@ -106,7 +106,12 @@ def execute(run: Run, options: argparse.Namespace) -> int:
 
 def make_plan(run: Run, options: argparse.Namespace) -> dict[str, Due]:
     """Notebooks to execute; with trained fingerprints at hand never the one that trains them."""
-    return run.plan(options.only, options.start, options.force, [FINGERPRINTS] if options.models else [])
+    return run.plan(options.only, options.start, options.force, given(options))
+
+
+def given(options: argparse.Namespace) -> list[str]:
+    """Notebooks that never run, as what they make is given."""
+    return [FINGERPRINTS] if options.models else []
 
 
 def say_unable(run: Run, options: argparse.Namespace) -> None:
@@ -122,11 +127,12 @@ def command() -> str:
 
 
 def show_states(run: Run, options: argparse.Namespace) -> None:
-    unable = run.missing([FINGERPRINTS] if options.models else [])
+    run.unable = run.missing(given(options))
     table = Table("notebook", "state", "seconds", "why it would run", title=f"run {run.params.run.name} in {run.folder}")
     for number, notebook in run.notebooks.items():
-        last, reason = run.state.get(number, {}), f"needs {unable[number]}" if number in unable else run.why(number)
-        state = "cannot run" if number in unable else "up to date" if reason is None else last.get("status", "new")
+        last, reason = run.state.get(number, {}), run.why(number)
+        state = "up to date" if reason is None else last.get("status", "new")
+        state = "cannot run" if number in run.unable else state
         table.add_row(notebook.name, state, str(last.get("seconds", "")), reason or "")
     console.print(table)
 
@@ -146,8 +152,8 @@ def show_times(run: Run, plan: dict[str, Due]) -> None:
     table = Table("notebook", "status", "seconds", "peak memory / MiB", title="times and peak memory")
     for number, notebook in run.notebooks.items():
         last = run.state.get(number, {})
-        known = last.get("status", "not run") if number in plan else ("up to date" if last else "not run")
-        status = "cannot run" if number in run.unable else known
+        status = last.get("status", "not run") if number in plan else ("up to date" if last else "not run")
+        status = "cannot run" if number in run.unable else status
         table.add_row(notebook.name, status, str(last.get("seconds", "")), str(run.results(number).get("peak_mib", "")))
     console.print(table)
 

@@ -223,7 +223,7 @@ known = {"Mg / wt%": samples["magnesium"], "cooling / K/s": samples["cooling_rat
 known = {column: values for column, values in known.items() if np.isfinite(values).any()}
 if "name" in samples:
     known = {"image": titles} | known
-    caption = "labels from labels.csv, as far as it has them."
+    caption = f"labels from labels.csv, as far as it has them; pictures as if a pixel was {1e6 * pixel_m:g} µm wide."
 else:
     known["tested in S3"] = np.where(samples["tested"], "yes", "no")
     caption = "strengths by formula. S3 tested the slowest and the fastest cooling only."

@@ -61,7 +61,7 @@ import math
 
 from microprint.analysis.reconstruction import errors_of, reconstruct, reconstructions
 from microprint.microstructures.polycrystal import generate
-from microprint.microstructures.volume_elements import read_volume_elements
+from microprint.microstructures.volume_elements import read_volume_elements, stored_edges
 from microprint.notebook import Headline, open_notebook
 from microprint.orientations import EMBEDDING_SIZE
 from microprint.plots import latent as draw
@@ -77,20 +77,26 @@ settings = notebook.params.vae
 # ## The data
 # A VE is kept as one grain number a voxel and one quaternion a grain, and is expanded only on the device that trains; a set too
 # large for memory stays in its file. The code of 256 numbers is small against what it stands for; the table says by how much.
+# Your own sets need not be all of these: what they do not suffice for is left out, and hexagonal sets alone take the part of
+# the cubic ones.
 
 # %%
 LINEAR = 2000  # training VEs that settle the order of the Fourier coefficients
 SETS = ("train", "test", "large", "small", "elongated", "brass", "copper", "cube", "goss")
 with notebook.open("polycrystals.h5") as file:
-    variants = trainable(file)
+    variants = trainable(stored_edges(file))
     symmetry, *second = variants  # hexagonal sets stand alone where there are no cubic ones
     sets = {name: read_volume_elements(file, f"{symmetry}/{name}") for name in (*SETS, "mixed", "basal") if f"{symmetry}/{name}" in file}
     hexagonal = {name: read_volume_elements(file, f"hexagonal/{name}") for name in ("train", "test", "basal")
                  if second and f"hexagonal/{name}" in file}
 edge = sets["test"].edge
 compression = 3 * edge**3 / settings.latent_dim
-if absent := [variant for variant in ("paper", "coded", "mixed") if variant not in variants[symmetry]]:
-    print(f"Left out: {', '.join(absent)}. S1's networks need an edge that is a power of two, mixed a set of that name.")
+reasons = {"paper": f"an edge of {edge} voxels is no power of two", "mixed": f"there is no set {symmetry}/mixed"}
+for variant, reason in reasons.items():
+    if variant not in variants[symmetry]:
+        print(f"{'paper and coded are' if variant == 'paper' else 'mixed is'} left out: {reason}")
+if absent := [name for name in SETS if symmetry == "cubic" and name not in sets]:
+    print(f"left out, as there are no such sets: {', '.join(absent)}")
 table([[name, len(s), f"{float(s.grains.float().mean()):.0f}"] for name, s in sets.items()], ["set", "VEs", "grains a VE"],
       f"{symmetry.capitalize()} sets at {edge}³ voxels: {3 * edge**3} Euler angles become {settings.latent_dim} numbers, {compression:.0f} to 1 "
       "(S1: 64³ voxels, 3072 to 1).")
@@ -288,7 +294,7 @@ if hexagonal:
     hexagonal_errors = {name: errors_of(hexagonal_models, hexagonal[name][:count]) for name in hexagonal if name != "train"}
 rows = [[f"{name}, {'random' if texture == 'test' else texture}", *(error.summary()[key] for key in COLUMNS)]
         for texture, by_model in hexagonal_errors.items() for name, error in by_model.items()]
-table(rows, ["model, texture", *COLUMNS.values()], "Test VEs, hexagonal.") if rows else print("There is no second symmetry.")
+table(rows, ["model, texture", *COLUMNS.values()], "Test VEs, hexagonal.") if rows else print("The sets above are all that there are.")
 
 # %%
 KEYS = ("one_minus_abs_dot", "one_minus_abs_dot_raw", "disorientation_deg", "median_deg", "within_5_deg", "boundary_overlap")

@@ -42,6 +42,7 @@ import torch
 
 from microprint.analysis import descriptors
 from microprint.analysis import latent as space
+from microprint.microstructures.volume_elements import stored_edges
 from microprint.notebook import Headline, open_notebook
 from microprint.plots import latent as draw
 from microprint.plots import style, table
@@ -62,14 +63,13 @@ settings = notebook.params.latent
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
 sets = notebook.read_sets("cubic", "train", "validation", "test", "brass", "copper", "cube", "goss", "large", "small", "elongated", least=3)
 sets["train"] = sets["train"][:settings.fitted]
-with notebook.open("polycrystals.h5") as file:
-    names = [name for name in ("paper", "ours") if name in trainable(file)["cubic"]]
-models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}_cubic.safetensors")) for name in names}
 edge = sets["train"].edge
-for name in [name for name, model in models.items() if name in PAPERS and model.edge != edge]:
-    del models[name]
+with notebook.open("polycrystals.h5") as file:
+    names = [name for name in ("paper", "ours") if name in trainable(stored_edges(file))["cubic"]]
+models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}_cubic.safetensors")) for name in names}
+models = {name: model for name, model in models.items() if name not in PAPERS or model.edge == edge}
 if "paper" not in models:
-    print(f"paper is left out: S1's network takes an edge that is a power of two and that it was trained on, not {edge} voxels")
+    print(f"paper is left out: S1's network needs an edge that is a power of two and the one it was trained on, not {edge} voxels")
 parts, anchors = {name: fingerprint.parts for name, fingerprint in models.items()}, models["ours"].anchors
 z = {model: {name: fingerprint.encode_set(elements) for name, elements in sets.items()} for model, fingerprint in models.items()}
 
@@ -203,7 +203,7 @@ shown = {}
 for name, names, values in (("test", ("train",), z), ("goss", TEXTURES, z), ("elongated", MORPHOLOGIES, power)):
     pool = [(other, number) for other in names for number in range(len(sets[other])) if (other, number) != (name, 0)]
     known = torch.cat([values["ours"][other][number:number + 1] for other, number in pool])
-    nearest = [pool[i] for i in space.nearest_neighbours(values["ours"][name][:1], known, 4)[0]]
+    nearest = [pool[i] for i in space.nearest_neighbours(values["ours"][name][:1], known, min(4, len(pool)))[0]]
     fields = torch.cat([sets[other][number:number + 1].orientations() for other, number in ((name, 0), *nearest)])
     shown[name] = fields, [f"{name} 0", *(f"{other} {number}" for other, number in nearest)]
 draw.rows_of_slices(shown, "cubic");

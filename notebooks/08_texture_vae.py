@@ -271,7 +271,7 @@ honest = {name: regression.mape(predicted, observed) for name, predicted in by_i
 # out at random, with the same models and as many parts.
 
 # %%
-parts = rng.permutation(len(parent)) % len(observed)
+parts = rng.permutation(len(parent)) % max(len(observed), 1)
 by_patch = {name: regression.predict_unseen(kind, f, strength, parts) for name, (kind, f) in sources.items()}
 flattering = {name: regression.mape(predicted, strength) for name, predicted in by_patch.items()}
 published = {"VGG19 last maps, SVR (S3's rival)": 18.22, "TextureVAE, SVR": 8.02}

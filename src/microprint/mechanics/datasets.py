@@ -21,7 +21,7 @@ from microprint.machine import choose_device
 from microprint.mechanics.load import LoadName, LoadStep, driven_component, read_load, standard_load
 from microprint.mechanics.materials import Material, load_material, material_file
 from microprint.mechanics.simulate import CPResult, simulate_cp
-from microprint.microstructures.datasets import own_edge, require_sets
+from microprint.microstructures.sets import require_sets, set_edges
 from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements, stored_set
 from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import CrystalPlasticitySettings, Params
@@ -53,7 +53,7 @@ def cp_files(params: Params) -> Files:
 def _check_grid(params: Params) -> None:
     """Raise `UserError` if the volume elements of a user cannot be sampled on the grid of `cp.edge`."""
     if params.polycrystals.source != SYNTHETIC:
-        edge, coarse = own_edge(params, f"{SYMMETRY}/train"), params.cp.edge
+        edge, coarse = set_edges(params)[f"{SYMMETRY}/train"], params.cp.edge
         if coarse < edge and edge % coarse:
             what = f"cp.edge = {coarse} does not divide the {edge} voxels along an edge of the {SYMMETRY} volume elements"
             raise UserError(what, params.polycrystals.source, f"Choose a divisor, or {edge} itself")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,13 +19,13 @@ from microprint.machine import choose_device
 from microprint.microstructures import cast_iron, composite, polycrystal, readers
 from microprint.microstructures.labels import LABELS, labels_file, read_labels
 from microprint.microstructures.micrographs import IMAGE_SUFFIXES, OTHER_SUFFIXES, read_micrograph
+from microprint.microstructures.sets import own_sets, polycrystal_files, polycrystal_sets
 from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import CompositeSettings, MicrographSettings, Params, PolycrystalSettings
-from microprint.steps import Files, Job, files_below, hidden, step, stream_seed
+from microprint.steps import Files, Job, files_below, step, stream_seed
 
 CONVENTION = "unit quaternion (w,x,y,z), passive (DAMASK, P = -1), v_crystal = M(q) v_sample, fundamental zone"
 BASAL_SCATTER_DEG = 15.0
-MIXED = ("equiaxed", "large", "small", "elongated")  # in turn, so that any slice of the set holds all of them
 COMPOSITE_SUFFIXES = (".npy", ".npz")
 _CHUNK_VOXELS = 1 << 20
 
@@ -43,113 +40,6 @@ def _generator(seed: int, chunk: Chunk) -> torch.Generator:
 
 
 # --- polycrystals ----------------------------------------------------------------------------------------------------
-
-
-class PolycrystalSet(NamedTuple):
-    """A set of polycrystals: its place in the artifact, its size and what it is made of, morphologies in turn."""
-
-    symmetry: str
-    name: str
-    count: int
-    morphologies: tuple[str, ...] = ("equiaxed",)
-    texture: str = "random"
-
-    @property
-    def path(self) -> str:
-        """Group of the artifact, and folder of real files below `polycrystals.source`."""
-        return f"{self.symmetry}/{self.name}"
-
-
-def polycrystal_sets(settings: PolycrystalSettings) -> list[PolycrystalSet]:
-    """All sets of the study: random ones to train and test on, and the edge cases of White et al. 2025, 2.1.2."""
-    few, parts = settings.edge_cases, ("train", "validation", "test")
-    random = {s: [PolycrystalSet(s, part, getattr(settings, f"{s}_{part}")) for part in parts] for s in ("cubic", "hexagonal")}
-    return [
-        *random["cubic"],
-        PolycrystalSet("cubic", "mixed", settings.cubic_mixed, MIXED),
-        *(PolycrystalSet("cubic", name, few, (name,)) for name in ("large", "small", "elongated")),
-        *(PolycrystalSet("cubic", name, few, texture=name) for name in polycrystal.COMPONENTS),
-        *random["hexagonal"],
-        PolycrystalSet("hexagonal", "basal", few, texture="basal"),
-    ]
-
-
-def own_sets(settings: PolycrystalSettings, seed: int) -> dict[str, list[Path]]:
-    """Files of the sets of a user's source, by their paths in it.
-
-    Where a symmetry has no validation set, a tenth of its training set is taken for it, one file at least; the seed of the
-    run draws them. A single file is not divided. Raises `UserError` for a set without files.
-    """
-    source = Path(settings.source)
-    paths = [s.path for s in polycrystal_sets(settings) if (source / s.path).is_dir()]
-    sets = {path: readers.list_files(source / path, readers.VOLUME_SUFFIXES) for path in paths}
-    for symmetry in orientations.SYMMETRIES:
-        train, validation = f"{symmetry}/train", f"{symmetry}/validation"
-        files = sets.get(train, [])
-        if len(files) > 1 and validation not in sets:
-            generator = torch.Generator().manual_seed(stream_seed(seed, validation))
-            drawn = torch.randperm(len(files), generator=generator)[: max(len(files) // 10, 1)].tolist()
-            sets[validation] = [path for number, path in enumerate(files) if number in drawn]
-            sets[train] = [path for number, path in enumerate(files) if number not in drawn]
-    return sets
-
-
-def missing_sets(params: Params, least: Mapping[str, int]) -> list[str]:
-    """Those of some sets, with the least number of volume elements of each, that a user's source does not have."""
-    if params.polycrystals.source == SYNTHETIC:
-        return []
-    sets = own_sets(params.polycrystals, params.run.seed)
-    few = {path: count for path, count in least.items() if len(sets.get(path, ())) < count}
-    return [f"{path} with {count} volume elements" if path in sets else path for path, count in few.items()]
-
-
-def require_sets(params: Params, least: Mapping[str, int]) -> None:
-    """Raise `MissingData` unless there are these sets, with the least number of volume elements of each."""
-    if missing := missing_sets(params, least):
-        raise MissingData(f"{', '.join(missing)} of polycrystals.source")
-
-
-def own_edge(params: Params, path: str) -> int:
-    """Voxels along the edge of the first volume element of a set of a user's source, which has it."""
-    file = own_sets(params.polycrystals, params.run.seed)[path][0]
-    return _edge(file, file.stat().st_mtime_ns, path.split("/")[0], params.polycrystals.segmentation_deg)
-
-
-@cache
-def _edge(file: Path, changed_ns: int, symmetry: str, tolerance_deg: float) -> int:
-    return readers.read_volume_element(file, symmetry, tolerance_deg).edge
-
-
-def polycrystal_files(params: Params) -> Files:
-    """Real volume elements.
-
-    Raises `UserError` for a folder without any set of the study, for a set without files, and for what lies in no set.
-    """
-    settings = params.polycrystals
-    if settings.source == SYNTHETIC:
-        return {}
-    source, sets = Path(settings.source), [s.path for s in polycrystal_sets(settings)]
-    files = files_below(source)
-    folders = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_dir() and not hidden(path, source)}
-    _check_layout(source, folders, files, sets)
-    if not folders & set(sets):
-        raise UserError("holds no folder such as cubic/train", source, "Arrange the files by symmetry and set")
-    own_sets(settings, params.run.seed)
-    return files
-
-
-def _check_layout(source: Path, folders: Collection[str], files: Files, sets: list[str]) -> None:
-    """Raise `UserError` for a folder that is no set, and for a volume element outside the sets: neither would be read."""
-    known = [*sets, *sorted({path.split("/")[0] for path in sets})]
-    for folder in sorted(folders):
-        if folder not in known:
-            near = difflib.get_close_matches(folder.lower(), known, n=1, cutoff=0.0)[0]
-            raise UserError(
-                "is no set of the study", source / folder, f"Is {near} meant? Move what is not to be read elsewhere"
-            )
-    for name, path in files.items():
-        if path.suffix.lower() in readers.VOLUME_SUFFIXES and str(Path(name).parent) not in sets:
-            raise UserError("lies in no set of the study", path, f"Move it to a folder such as {source / sets[0]}")
 
 
 @step(reads=("polycrystals",), outputs=("polycrystals.h5",), files=polycrystal_files, chunked=True)
@@ -181,15 +71,11 @@ def generate_polycrystals(job: Job) -> None:
             write(group, chunk, arrays)
     for path in files if real else ():
         if not (Path(settings.source) / path).is_dir():
-            print(f"{path}: {_split_off(files, path)}", flush=True)
+            train = path.replace("validation", "train")
+            count, total = len(files[path]), len(files[path]) + len(files[train])
+            print(f"{path}: there is none, so {count} of the {total} volume elements of {train} are taken for it", flush=True)
     for (path, note), count in notes.items():
         print(f"{path}: {count} of {len(files[path])} files: {note}", flush=True)
-
-
-def _split_off(files: Mapping[str, Sequence[Path]], validation: str) -> str:
-    train = validation.replace("validation", "train")
-    count, total = len(files[validation]), len(files[validation]) + len(files[train])
-    return f"there is none, so run.seed has drawn {count} of the {total} volume elements of {train}"
 
 
 def grow_chunk(chunk: Chunk, settings: PolycrystalSettings, seed: int, device: str) -> Arrays:

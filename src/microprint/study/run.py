@@ -23,7 +23,7 @@ from microprint import store
 from microprint.errors import MissingData, UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
-from microprint.microstructures.datasets import require_sets
+from microprint.microstructures.sets import require_sets
 from microprint.notebook import run_folder
 from microprint.params import as_dict, sections_from
 from microprint.params.sections import Params
@@ -77,16 +77,15 @@ class Run:
         return {"notebook": notebook.code, "package": notebook.package, "parameters": parameters, "files": digest(files)}
 
     def why(self, number: str) -> str | None:
-        """Why a notebook must run, or None if it is up to date."""
+        """Why a notebook is not up to date, or None if it is."""
+        if number in self.unable:
+            return f"it needs {self.unable[number]}"
         last = self.state.get(number)
         if last is None:
             return "not run yet"
         if last["status"] != "done":
             return f"{last['status']} last time"
-        try:
-            changed = [part for part, key in self.key(number).items() if last["key"].get(part) != key]
-        except MissingData as error:
-            return error.what
+        changed = [part for part, key in self.key(number).items() if last["key"].get(part) != key]
         if changed:
             return f"{' and '.join(changed)} changed"
         if not self.executed(number).is_file():
@@ -139,8 +138,8 @@ class Run:
         """
         choose_device(self.params.compute.device)
         self.unable = self.missing(skip)
-        if refused := [number for number in only if number in self.unable]:
-            raise UserError(self.cannot_run(refused[0]))
+        if refused := [self.cannot_run(number) for number in only if number in self.unable]:
+            raise UserError("; ".join(refused))
         plan: dict[str, Due] = {}
         for number in self.notebooks:
             if number in {*skip, *self.unable} or (only and number not in only) or (start and number < start):

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from microprint import store
 from microprint.errors import MissingData, UserError
-from microprint.microstructures.datasets import missing_sets
 from microprint.microstructures.periodic import voxel_centres
 from microprint.microstructures.polycrystal import MORPHOLOGIES
+from microprint.microstructures.sets import missing_sets
 from microprint.microstructures.volume_elements import VOXELS_AT_ONCE, Array, VolumeElements, read_volume_elements
 from microprint.networks.fingerprint_net import NUMBERS_A_SEED, FingerprintNet
 from microprint.networks.resnet_vae import ResNetVAE
@@ -293,16 +293,17 @@ def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
     job.save_model(f"fingerprint_{variant}_{symmetry}.safetensors", network.state_dict(), config | {"history": history})
 
 
-def trainable(file: h5py.File) -> dict[str, list[str]]:
-    """Variants that the sets of `polycrystals.h5` suffice for, by symmetry; S1's and `mixed` only for the first symmetry.
+def trainable(edges: Mapping[str, int]) -> dict[str, list[str]]:
+    """Variants that sets suffice for, by symmetry; S1's networks and `mixed` for the first symmetry alone.
 
-    S1's network halves the edge of the volume elements again and again, so that it has to be a power of two.
+    The sets are given by their edges in voxels, as `stored_edges` reads them. S1's network halves the edge again and again,
+    which has to be a power of two.
     """
-    symmetries = [s for s in SYMMETRIES if all(f"{s}/{name}" in file for name in SETS)]
+    symmetries = [s for s in SYMMETRIES if all(f"{s}/{name}" in edges for name in SETS)]
     variants = {symmetry: ["ours"] for symmetry in symmetries}
     for first in symmetries[:1]:
-        papers = PAPERS if _halves(file[f"{first}/train/grain_id"].shape[-1]) else ()
-        variants[first] = [*papers, "ours", *(["mixed"] if f"{first}/mixed" in file else [])]
+        papers = PAPERS if _halves(edges[f"{first}/train"]) else ()
+        variants[first] = [*papers, "ours", *(["mixed"] if f"{first}/mixed" in edges else [])]
     return variants
 
 
