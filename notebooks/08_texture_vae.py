@@ -71,9 +71,8 @@ with notebook.open("micrographs.h5") as file:
     images, sample = file["image"][:], file["sample"][:]
     of_image = {name: data[:] for name, data in file["samples"].items() if name != "image"}
 # What an image is known for: descriptors of drawn ones, labels of real ones; and the strength to predict, of three or more.
-DESCRIPTORS = ("nodularity", "graphite_share", "length_m", "ferrite_path_m")
+DESCRIPTORS, synthetic = ("nodularity", "graphite_share", "length_m", "ferrite_path_m"), "nodularity" in of_image
 labelled = [name for name in ("yield_strength", "ultimate_strength", "magnesium", "cooling_rate") if np.isfinite(of_image[name]).sum() > 2]
-synthetic = "nodularity" in of_image
 told = {name: of_image[name][sample] for name in (DESCRIPTORS if synthetic else labelled)}
 PROPERTY = next((name for name in labelled if name.endswith("strength")), None)
 strength = of_image[PROPERTY or "yield_strength"][sample]
