@@ -39,7 +39,7 @@ def main() -> int:
             return sweep(options)
         run = checked_run(options, pairs(options.set))
         if options.list:
-            show_states(run)
+            show_states(run, options)
             return 0
         if options.dry_run:
             show_plan(run, options)
@@ -90,6 +90,7 @@ def execute(run: Run, options: argparse.Namespace) -> int:
     if options.models:
         run.adopt(options.models)
     plan = make_plan(run, options)
+    say_unable(run, options)
     counts = f"{len(plan)} of {len(run.notebooks)} notebooks to execute"
     console.print(f"run [bold]{run.params.run.name}[/]: {counts}", highlight=False)
     failure = run.execute_all(plan, lambda line: console.print(line, style="bold", highlight=False))
@@ -105,7 +106,19 @@ def execute(run: Run, options: argparse.Namespace) -> int:
 
 def make_plan(run: Run, options: argparse.Namespace) -> dict[str, Due]:
     """Notebooks to execute; with trained fingerprints at hand never the one that trains them."""
-    return run.plan(options.only, options.start, options.force, [FINGERPRINTS] if options.models else [])
+    return run.plan(options.only, options.start, options.force, given(options))
+
+
+def given(options: argparse.Namespace) -> list[str]:
+    """Notebooks that never run, as what they make is given."""
+    return [FINGERPRINTS] if options.models else []
+
+
+def say_unable(run: Run, options: argparse.Namespace) -> None:
+    """A line for each notebook that would be run, and cannot be on the user's own data."""
+    for number in run.unable:
+        if not options.only and number >= (options.start or ""):
+            console.print(run.cannot_run(number), style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
 def command() -> str:
@@ -113,11 +126,13 @@ def command() -> str:
     return " ".join(["python", *(arg for arg in sys.argv if arg != "--force")])
 
 
-def show_states(run: Run) -> None:
+def show_states(run: Run, options: argparse.Namespace) -> None:
+    run.unable = run.missing(given(options))
     table = Table("notebook", "state", "seconds", "why it would run", title=f"run {run.params.run.name} in {run.folder}")
     for number, notebook in run.notebooks.items():
         last, reason = run.state.get(number, {}), run.why(number)
         state = "up to date" if reason is None else last.get("status", "new")
+        state = "cannot run" if number in run.unable else state
         table.add_row(notebook.name, state, str(last.get("seconds", "")), reason or "")
     console.print(table)
 
@@ -130,6 +145,7 @@ def show_plan(run: Run, options: argparse.Namespace) -> None:
     console.print(table)
     for number, due in plan.items():
         console.print(f"would run {run.notebooks[number].name}: {due.reason}", highlight=False)
+    say_unable(run, options)
 
 
 def show_times(run: Run, plan: dict[str, Due]) -> None:
@@ -137,6 +153,7 @@ def show_times(run: Run, plan: dict[str, Due]) -> None:
     for number, notebook in run.notebooks.items():
         last = run.state.get(number, {})
         status = last.get("status", "not run") if number in plan else ("up to date" if last else "not run")
+        status = "cannot run" if number in run.unable else status
         table.add_row(notebook.name, status, str(last.get("seconds", "")), str(run.results(number).get("peak_mib", "")))
     console.print(table)
 

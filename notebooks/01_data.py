@@ -71,6 +71,7 @@ from microprint import UserError, orientations
 from microprint.microstructures import datasets, polycrystal, readers, writers
 from microprint.microstructures.volume_elements import read_volume_elements
 from microprint.notebook import Headline, open_notebook
+from microprint.params.relations import SYNTHETIC
 from microprint.plots import microstructure as draw
 from microprint.plots import style, table
 
@@ -108,21 +109,25 @@ f"{sum(counts.values())} volume elements, {notebook.path('polycrystals.h5').stat
 # cube of 27.7 µm. Volumes vary, $\langle d^3\rangle > \langle d\rangle^3$, so a VE holds a little less than $N$ grains.
 
 # %%
-rows, diameter = [], {}
+own, rows, diameter = notebook.params.polycrystals.source != SYNTHETIC, [], {}
 for name, elements in sets.items():
     m = polycrystal.MORPHOLOGIES.get(name.split("/")[1], polycrystal.MORPHOLOGIES["equiaxed"])
     wanted = [m.grains, edge_m * 1e6 / m.edges, polycrystal.SPREAD, m.aspect] if name != "cubic/mixed" else [None] * 4
     diameter[name] = polycrystal.diameters(elements.grain_id, elements.grains, edge_m * 1e6).numpy()
     aspect = polycrystal.aspect_ratios(elements.grain_id, elements.grains).median().item()
     measured = [elements.grains.double().mean().item(), diameter[name].mean(), np.log(diameter[name]).std(), aspect]
-    rows.append([name, counts[name], *(value for pair in zip(measured, wanted) for value in pair)])
-table(rows, ["set", "VEs", "grains a VE", "asked for", "ESD / µm", "asked for", "spread of ln ESD", "asked for", "aspect", "asked for"],
-      "Sizes and shapes of the grains.")
+    rows.append([name, counts[name], *(measured if own else (value for pair in zip(measured, wanted) for value in pair))])
+columns = ["grains a VE", "ESD / µm", "spread of ln ESD", "aspect"]
+table(rows, ["set", "VEs", *(columns if own else (title for column in columns for title in (column, "asked for")))],
+      "Sizes and shapes of the grains" + (f", as if the edge of every VE was {1e6 * edge_m:.1f} µm." if own else "."))
 
 # %%
 asked = {name: edge_m * 1e6 / polycrystal.MORPHOLOGIES[key].edges
          for name, key in (("cubic/train", "equiaxed"), ("cubic/small", "small"), ("cubic/elongated", "elongated")) if name in sets}
-draw.size_distribution({name: diameter[name] / mean for name, mean in asked.items()}, polycrystal.SPREAD);
+if own:
+    print("Nothing was asked for of your own volume elements: the table has what was measured.")
+else:
+    draw.size_distribution({name: diameter[name] / mean for name, mean in asked.items()}, polycrystal.SPREAD)
 
 # %% [markdown]
 # The dashed line is the law that the volumes were drawn from; histograms follow it, within what voxels can resolve: a
@@ -131,14 +136,16 @@ draw.size_distribution({name: diameter[name] / mean for name, mean in asked.item
 
 # %%
 shown = [n for n in ("cubic/train", "cubic/large", "cubic/small", "cubic/elongated", "cubic/brass", "cubic/goss") if n in sets]
+symmetry = (shown or names)[0].split("/")[0]
+shown = shown or [name for name in names if name.startswith(symmetry)][:6]
 fields = [sets[name][:1].orientations()[0].numpy() for name in shown]
-overview = draw.slices(fields, [name.split("/")[1] for name in shown], "cubic", edge_m=edge_m)
+overview = draw.slices(fields, [name.split("/")[1] for name in shown], symmetry, edge_m=edge_m)
 
 # %%
 figure = plt.figure(figsize=(7, 3))
-for number, name in enumerate([n for n in ("cubic/train", "cubic/elongated") if n in sets]):
+for number, name in enumerate([n for n in ("cubic/train", "cubic/elongated") if n in sets] or shown[:2]):
     ax = figure.add_subplot(1, 2, number + 1, projection="3d")
-    draw.cube(ax, sets[name][:1].orientations()[0].numpy(), "cubic", edge_m=edge_m)
+    draw.cube(ax, sets[name][:1].orientations()[0].numpy(), symmetry, edge_m=edge_m)
     ax.set_title(name)
 
 # %% [markdown]
@@ -150,20 +157,24 @@ for number, name in enumerate([n for n in ("cubic/train", "cubic/elongated") if 
 # on Euler angles: that way it is the same for every component, and there is no need to cut it off at zero.
 
 # %%
-components = [n for n in ("train", *polycrystal.COMPONENTS) if f"cubic/{n}" in sets]
-figure, axes = plt.subplots(1, len(components), figsize=(1.9 * len(components), 2.2))
-for ax, name in zip(axes, components):
-    few = sets[f"cubic/{name}"][:16]
-    own = torch.cat([quaternion[:grains] for quaternion, grains in zip(few.quaternion, few.grains)])
-    draw.pole_figure(ax, own.numpy(), "cubic", (1, 0, 0), f"{name} {{100}}")
+components = [n for n in ("train", *polycrystal.COMPONENTS) if f"cubic/{n}" in sets] or [name.split("/")[1] for name in shown[:1]]
+pole, title = ((1, 0, 0), "{100}") if symmetry == "cubic" else ((0, 0, 1), "{0001}")
+figure, axes = plt.subplots(1, len(components), figsize=(1.9 * len(components), 2.2), squeeze=False)
+for ax, name in zip(axes[0], components):
+    few = sets[f"{symmetry}/{name}"][:16]
+    grains = torch.cat([quaternion[:count] for quaternion, count in zip(few.quaternion, few.grains)])
+    draw.pole_figure(ax, grains.numpy(), symmetry, pole, f"{name} {title}")
 
 # %% [markdown]
 # Hexagonal VEs (magnesium) have the same grains and other symmetry: they feed the crystal-plasticity data set of
 # notebook 05. The basal set has its c-axes about sample $z$ and is red where colours are taken along $z$.
 
 # %%
-hexagonal = [n for n in ("hexagonal/train", "hexagonal/basal") if n in sets]
-draw.slices([sets[n][:1].orientations()[0].numpy() for n in hexagonal], hexagonal, "hexagonal", edge_m=edge_m, axis="z");
+hexagonal = [n for n in ("hexagonal/train", "hexagonal/basal") if n in sets] or [n for n in names if n.startswith("hexagonal")][:2]
+if hexagonal:
+    draw.slices([sets[n][:1].orientations()[0].numpy() for n in hexagonal], hexagonal, "hexagonal", edge_m=edge_m, axis="z")
+else:
+    print("There are no hexagonal sets: notebooks 05 and 06 need them.")
 
 # %% [markdown]
 # ## 2 Composites
@@ -177,11 +188,12 @@ notebook.do(datasets.generate_composites)
 with notebook.open("composites.h5", "composites") as file:
     widths, fraction = file["widths"][:], file["volume_fraction"][:]
     phase = file["phase"][:6]
-draw.phases(phase, [f"({w[0]:g}, {w[1]:g}, {w[2]:g})\nf = {f:.2f}" for w, f in zip(widths, fraction)]);
+filtered = np.isfinite(widths).all()
+draw.phases(phase, [(f"({w[0]:g}, {w[1]:g}, {w[2]:g})\n" if filtered else "") + f"f = {f:.2f}" for w, f in zip(widths, fraction)]);
 
 # %%
 table([["volume fraction of the stiff phase", fraction.min(), fraction.mean(), fraction.max(), "0.26 to 0.75 in its figures"],
-       ["different filters", None, len(np.unique(widths, axis=0)), None, "64"],
+       *([["different filters", None, len(np.unique(widths, axis=0)), None, "64"]] if filtered else []),
        ["composites", None, len(fraction), None, "8900"]],
       ["quantity", "least", "mean or number", "most", "S2"], "The composites of this run.")
 
@@ -198,18 +210,24 @@ table([["volume fraction of the stiff phase", fraction.min(), fraction.mean(), f
 notebook.do(datasets.generate_micrographs)
 with notebook.open("micrographs.h5", "micrographs") as file:
     samples = {name: data[:] for name, data in file["samples"].items() if name != "image"}
-    images = [data[:] for data in file["samples/image"].values()]
+    images = [data[:] for data in list(file["samples/image"].values())[:12]]
     patches, pixel_m = len(file["image"]), file.attrs["pixel_m"]
 labels = zip(samples["cooling_rate"], samples["magnesium"])
-draw.micrographs([image[:384, :512] for image in images], [f"{rate:.2g} K/s, {mg:.3f} % Mg" for rate, mg in labels], pixel_m);
+titles = [name.decode() for name in samples["name"]] if "name" in samples else [f"{rate:.2g} K/s, {mg:.3f} % Mg" for rate, mg in labels]
+draw.micrographs([image[:384, :512] for image in images], titles, pixel_m);
 
 # %%
-columns = [name for name in ("graphite_share", "particles_per_mm2", "nodularity", "aspect_ratio") if name in samples]
-rows = [[samples["magnesium"][i], samples["cooling_rate"][i], *(samples[name][i] for name in columns),
-         samples["yield_strength"][i] / 1e6, samples["ultimate_strength"][i] / 1e6, "yes" if samples["tested"][i] else "no"]
-        for i in range(len(images))]
-table(rows, ["Mg / wt%", "cooling / K/s", *columns, "yield / MPa", "ultimate / MPa", "tested in S3"],
-      f"The samples, cut into {patches} patches; strengths by formula. S3 tested the slowest and the fastest cooling only.")
+known = {"Mg / wt%": samples["magnesium"], "cooling / K/s": samples["cooling_rate"],
+         **{name: samples[name] for name in ("graphite_share", "particles_per_mm2", "nodularity", "aspect_ratio") if name in samples},
+         "yield / MPa": samples["yield_strength"] / 1e6, "ultimate / MPa": samples["ultimate_strength"] / 1e6}
+known = {column: values for column, values in known.items() if np.isfinite(values).any()}
+if "name" in samples:
+    known = {"image": titles} | known
+    caption = f"labels from labels.csv, as far as it has them; pictures as if a pixel was {1e6 * pixel_m:g} µm wide."
+else:
+    known["tested in S3"] = np.where(samples["tested"], "yes", "no")
+    caption = "strengths by formula. S3 tested the slowest and the fastest cooling only."
+table(list(zip(*known.values())), list(known), f"The samples, cut into {patches} patches; {caption}")
 
 # %% [markdown]
 # ## 4 Your own data
@@ -223,6 +241,10 @@ table(rows, ["Mg / wt%", "cooling / K/s", *columns, "yield / MPa", "ultimate / M
 # and any of `cooling_rate_K_per_s`, `magnesium_wt_pct`, `yield_strength_MPa` and `ultimate_strength_MPa`, as spreadsheets
 # write it: semicolons or tabs, decimal commas and other units (`Yield strength (GPa)`) are understood, an empty cell is a
 # value that is not known, and other columns are left out.
+#
+# A source need not have all sets. What can run with those that there are runs; `python run_all.py --dry-run` says which
+# notebooks cannot, and which sets each of them needs. Without a `validation` set a tenth of `train` becomes one. The volume
+# elements of a symmetry have one edge, their own: `polycrystals.edge` is that of synthetic ones.
 #
 # To see it work, one VE is written in two formats and read back; the angle is the largest disorientation of any voxel.
 
@@ -267,11 +289,11 @@ for name in ("hole.npz", "degrees.npy", "absent.vti"):
 # **Next**: notebook 02 turns orientations into something a network can learn from.
 
 # %%
-train = sets["cubic/train"] if "cubic/train" in sets else some
+train = sets.get(f"{symmetry}/train", some)
 metrics = {f"01.{name.replace('/', '.')}.grains_per_ve": e.grains.double().mean().item() for name, e in sets.items()}
 metrics |= {f"01.{name.replace('/', '.')}.ln_esd_spread": float(np.log(d).std()) for name, d in diameter.items()}
-metrics |= {"01.cubic.grains_per_ve": train.grains.double().mean().item(), "01.composites.count": len(fraction),
+metrics |= {f"01.{symmetry}.grains_per_ve": train.grains.double().mean().item(), "01.composites.count": len(fraction),
             "01.composites.volume_fraction_min": fraction.min(), "01.composites.volume_fraction_max": fraction.max(),
             "01.micrographs.patches": patches, "01.readers.error_deg": max(row[2] for row in rows)}
-headline = Headline("mean number of grains in a training VE", metrics["01.cubic.grains_per_ve"], "grains", paper=40.0)
+headline = Headline("mean number of grains in a training VE", metrics[f"01.{symmetry}.grains_per_ve"], "grains", paper=40.0)
 notebook.close("01", metrics=metrics, headline=headline, figure=overview)

@@ -61,12 +61,13 @@ import math
 
 from microprint.analysis.reconstruction import errors_of, reconstruct, reconstructions
 from microprint.microstructures.polycrystal import generate
-from microprint.microstructures.volume_elements import read_volume_elements
+from microprint.microstructures.volume_elements import read_volume_elements, stored_edges
 from microprint.notebook import Headline, open_notebook
+from microprint.orientations import EMBEDDING_SIZE
 from microprint.plots import latent as draw
 from microprint.plots import style, table
 from microprint.plots.learning import learning_curves
-from microprint.systems.fingerprint import Fingerprint, train_fingerprint
+from microprint.systems.fingerprint import Fingerprint, train_fingerprint, trainable
 
 style()
 notebook = open_notebook(run=run, compute=compute, vae=vae)
@@ -76,17 +77,28 @@ settings = notebook.params.vae
 # ## The data
 # A VE is kept as one grain number a voxel and one quaternion a grain, and is expanded only on the device that trains; a set too
 # large for memory stays in its file. The code of 256 numbers is small against what it stands for; the table says by how much.
+# Your own sets need not be all of these: what they do not suffice for is left out, and hexagonal sets alone take the part of
+# the cubic ones.
 
 # %%
 LINEAR = 2000  # training VEs that settle the order of the Fourier coefficients
 SETS = ("train", "test", "large", "small", "elongated", "brass", "copper", "cube", "goss")
 with notebook.open("polycrystals.h5") as file:
-    cubic = {name: read_volume_elements(file, f"cubic/{name}") for name in (*SETS, "mixed")}
-    hexagonal = {name: read_volume_elements(file, f"hexagonal/{name}") for name in ("train", "test", "basal")}
-edge = cubic["test"].edge
+    variants = trainable(stored_edges(file))
+    symmetry, *second = variants  # hexagonal sets stand alone where there are no cubic ones
+    sets = {name: read_volume_elements(file, f"{symmetry}/{name}") for name in (*SETS, "mixed", "basal") if f"{symmetry}/{name}" in file}
+    hexagonal = {name: read_volume_elements(file, f"hexagonal/{name}") for name in ("train", "test", "basal")
+                 if second and f"hexagonal/{name}" in file}
+edge = sets["test"].edge
 compression = 3 * edge**3 / settings.latent_dim
-table([[name, len(s), f"{float(s.grains.float().mean()):.0f}"] for name, s in cubic.items()], ["set", "VEs", "grains a VE"],
-      f"Cubic sets at {edge}³ voxels: {3 * edge**3} Euler angles become {settings.latent_dim} numbers, {compression:.0f} to 1 "
+reasons = {"paper": f"an edge of {edge} voxels is no power of two", "mixed": f"there is no set {symmetry}/mixed"}
+for variant, reason in reasons.items():
+    if variant not in variants[symmetry]:
+        print(f"{'paper and coded are' if variant == 'paper' else 'mixed is'} left out: {reason}")
+if absent := [name for name in SETS if symmetry == "cubic" and name not in sets]:
+    print(f"left out, as there are no such sets: {', '.join(absent)}")
+table([[name, len(s), f"{float(s.grains.float().mean()):.0f}"] for name, s in sets.items()], ["set", "VEs", "grains a VE"],
+      f"{symmetry.capitalize()} sets at {edge}³ voxels: {3 * edge**3} Euler angles become {settings.latent_dim} numbers, {compression:.0f} to 1 "
       "(S1: 64³ voxels, 3072 to 1).")
 
 # %% [markdown]
@@ -103,8 +115,14 @@ table([[name, len(s), f"{float(s.grains.float().mean()):.0f}"] for name, s in cu
 # $\sigma$ and become a plain autoencoder.
 
 # %%
-(paper_path,) = notebook.do(train_fingerprint, variant="paper", symmetry="cubic")
-paper = Fingerprint.load(paper_path)
+def train(variant, symmetry):
+    """The variant by its name, or nothing where the sets do not suffice for it."""
+    if variant not in variants.get(symmetry, ()):
+        return {}
+    return {variant: Fingerprint.load(notebook.do(train_fingerprint, variant=variant, symmetry=symmetry)[0])}
+
+
+paper = train("paper", symmetry)
 
 # %% [markdown]
 # ## S1 as coded
@@ -113,11 +131,11 @@ paper = Fingerprint.load(paper_path)
 # pulls every channel towards 1, and the spectral term alone has to hold against it. One noise vector serves a whole batch.
 
 # %%
-(coded_path,) = notebook.do(train_fingerprint, variant="coded", symmetry="cubic")
-coded = Fingerprint.load(coded_path)
-curves = learning_curves({"paper": paper.history, "coded": coded.history},
-                         {"loss": "loss", "cross_entropy": "binary cross-entropy / nat", "spectral": "spectral term",
-                          "kl": "KL divergence / nat per number"})
+papers = paper | train("coded", symmetry)
+if papers:
+    learning_curves({name: model.history for name, model in papers.items()},
+                    {"loss": "loss", "cross_entropy": "binary cross-entropy / nat", "spectral": "spectral term",
+                     "kl": "KL divergence / nat per number"})
 
 # %% [markdown]
 # **What to look at**: the cross-entropies of the two are different functions, so their heights cannot be compared; the spectral
@@ -170,18 +188,18 @@ curves = learning_curves({"paper": paper.history, "coded": coded.history},
 # the time with a texture. The tessellations know no symmetry, so the hexagonal network trains on the same ones.
 
 # %%
-(ours_path,) = notebook.do(train_fingerprint, variant="ours", symmetry="cubic")
-ours = Fingerprint.load(ours_path)
+ours = train("ours", symmetry)["ours"]
 
 # %% [markdown]
 # The hexagonal embedding has 27 components instead of 9; the network is the same. Magnesium VEs need it in notebook 06. And
 # a third one, *mixed*, is trained on equiaxed, large, small and elongated grains in equal parts, as S1 advises.
 
 # %%
-(hexagonal_path,) = notebook.do(train_fingerprint, variant="ours", symmetry="hexagonal")
-(mixed_path,) = notebook.do(train_fingerprint, variant="mixed", symmetry="cubic")
-ours_hexagonal, mixed = Fingerprint.load(hexagonal_path), Fingerprint.load(mixed_path)
-bound = learning_curves({"ours": ours.history, "mixed": mixed.history, "ours, hexagonal": ours_hexagonal.history},
+ours_hexagonal = train("ours", "hexagonal") if second else {}
+networks = papers | {"ours": ours} | train("mixed", symmetry)
+grain_readers = {name: model for name, model in networks.items() if name not in papers}
+grain_readers |= {f"{name}, hexagonal": model for name, model in ours_hexagonal.items()}
+bound = learning_curves({name: model.history for name, model in grain_readers.items()},
                         {"loss": "−ELBO / nat per number", "kl": "KL divergence / nat per number",
                          "square_error": "squared error of the embedding"})
 
@@ -193,12 +211,12 @@ bound = learning_curves({"ours": ours.history, "mixed": mixed.history, "ours, he
 # $\sigma$ distinguishes about $1/\sigma$ values of the prior's width of one; where $\sigma \approx 1$ it has collapsed.
 
 # %%
-mean, deviation = ours.posterior(cubic["test"].grain_id, cubic["test"].quaternion)
-bits = ours.history[-1]["validation_kl"] * 9 * edge**3 / math.log(2)
+mean, deviation = ours.posterior(sets["test"].grain_id, sets["test"].quaternion)
+bits = ours.history[-1]["validation_kl"] * EMBEDDING_SIZE[symmetry] * edge**3 / math.log(2)
 rows = [[name, mean[:, part].shape[1], float(mean[:, part].std(0).mean()), float(deviation[:, part].mean())]
         for name, part in ours.parts.items()]
 table(rows, ["part", "numbers", "spread over the test VEs", "width of the posterior"],
-      f"Ours, cubic: {bits:.0f} bits a VE, {bits / settings.latent_dim:.1f} a number.")
+      f"Ours, {symmetry}: {bits:.0f} bits a VE, {bits / settings.latent_dim:.1f} a number.")
 
 # %% [markdown]
 # ## How far off is a reconstruction?
@@ -214,9 +232,8 @@ table(rows, ["part", "numbers", "spread over the test VEs", "width of the poster
 
 # %%
 count = settings.evaluated
-networks = {"paper": paper, "coded": coded, "ours": ours, "mixed": mixed}
-models = reconstructions(networks, cubic["train"][:LINEAR], settings.latent_dim)
-errors = errors_of(models, cubic["test"][:count])
+models = reconstructions(networks, sets["train"][:LINEAR], settings.latent_dim)
+errors = errors_of(models, sets["test"][:count])
 summaries = {name: error.summary() for name, error in errors.items()}
 COLUMNS = {"one_minus_abs_dot": "1−abs(q·q)", "one_minus_abs_dot_raw": "raw", "disorientation_deg": "mean / °",
            "median_deg": "median / °", "within_5_deg": "< 5°", "interior_deg": "interior / °", "interior_within_5_deg": "< 5°",
@@ -224,7 +241,7 @@ COLUMNS = {"one_minus_abs_dot": "1−abs(q·q)", "one_minus_abs_dot_raw": "raw",
            "boundary_overlap_chance": "by chance"}
 rows = [[name, *(round(summary[key], 4) for key in COLUMNS)] for name, summary in summaries.items()]
 rows.append(["published, S1 v3 (v1)", None, "0.03 (0.009)", *[None] * (len(COLUMNS) - 2)])
-table(rows, ["model", *COLUMNS.values()], f"Test VEs, cubic, random texture ({edge}³ voxels, {len(cubic['train'])} training "
+table(rows, ["model", *COLUMNS.values()], f"Test VEs, {symmetry} ({edge}³ voxels, {len(sets['train'])} training "
       "VEs; the published numbers are for 64³ voxels and 100,000 training VEs, so this is a reproduction at a smaller scale).")
 
 # %% [markdown]
@@ -233,9 +250,9 @@ table(rows, ["model", *COLUMNS.values()], f"Test VEs, cubic, random texture ({ed
 # The overlap is Dice's: twice the voxel faces that are boundaries, of more than 5°, in both, over the sum of those in either.
 
 # %%
-example = cubic["test"][:1]
+example = sets["test"][:1]
 shown = {name: models[name](example)[0] for name in models}
-figure = draw.reconstruction_slices(example.orientations()[0], shown, "cubic")
+figure = draw.reconstruction_slices(example.orientations()[0], shown, symmetry)
 
 # %% [markdown]
 # ## Any resolution
@@ -246,11 +263,11 @@ figure = draw.reconstruction_slices(example.orientations()[0], shown, "cubic")
 z = ours.encode_set(example)
 views = {"volume element": example.orientations()[0], **{f"drawn at {n}³": ours.decode(z, n)[0] for n in (edge, 2 * edge, 6 * edge)}}
 centre = ours.seeds(z)[0][0] % 1
-seeds = draw.seed_sections(views, {"anchor": ours.anchors, "seed": centre}, "cubic")
+seeds = draw.seed_sections(views, {"anchor": ours.anchors, "seed": centre}, symmetry)
 
 # %%
 few = max(count // 5, 2)
-finer = {n: generate(few, n, "cubic", notebook.generator("resolution")) for n in (16, 32, 64)}
+finer = {n: generate(few, n, symmetry, notebook.generator("resolution")) for n in (16, 32, 64)}
 resolved = {n: errors_of({"ours": lambda part: reconstruct(ours, part)}, s)["ours"].summary() for n, s in finer.items()}
 rows = [[f"{n}³", *(summary[key] for key in COLUMNS)] for n, summary in resolved.items()]
 table(rows, ["voxels", *COLUMNS.values()], f"{few} new VEs at each resolution through the same weights, trained at {edge}³. Fine "
@@ -262,7 +279,7 @@ table(rows, ["voxels", *COLUMNS.values()], f"{few} new VEs at each resolution th
 # four morphologies. What do a quarter of the training VEs buy?
 
 # %%
-cases = {name: errors if name == "test" else errors_of(models, cubic[name][:count]) for name in SETS}
+cases = {name: errors if name == "test" else errors_of(models, sets[name][:count]) for name in sets if name != "mixed"}
 rows = [[case, *(by_model[name].summary()["disorientation_deg"] for name in models)] for case, by_model in cases.items()]
 table(rows, ["set", *models], f"Mean disorientation in degrees, {count} VEs of each set. S1's values for these sets are not "
       "legible in the available text.")
@@ -271,23 +288,25 @@ table(rows, ["set", *models], f"Mean disorientation in degrees, {count} VEs of e
 # ## Hexagonal
 
 # %%
-hexagonal_models = reconstructions({"ours": ours_hexagonal}, hexagonal["train"][:LINEAR], settings.latent_dim)
-hexagonal_errors, basal = (errors_of(hexagonal_models, hexagonal[name][:count]) for name in ("test", "basal"))
-rows = [[f"{name}, {texture}", *(error.summary()[key] for key in COLUMNS)]
-        for texture, by_model in (("random", hexagonal_errors), ("basal", basal)) for name, error in by_model.items()]
-table(rows, ["model, texture", *COLUMNS.values()], "Test VEs, hexagonal.")
+hexagonal_errors = {}
+if hexagonal:
+    hexagonal_models = reconstructions(ours_hexagonal, hexagonal["train"][:LINEAR], settings.latent_dim)
+    hexagonal_errors = {name: errors_of(hexagonal_models, hexagonal[name][:count]) for name in hexagonal if name != "train"}
+rows = [[f"{name}, {'random' if texture == 'test' else texture}", *(error.summary()[key] for key in COLUMNS)]
+        for texture, by_model in hexagonal_errors.items() for name, error in by_model.items()]
+table(rows, ["model, texture", *COLUMNS.values()], "Test VEs, hexagonal.") if rows else print("The sets above are all that there are.")
 
 # %%
 KEYS = ("one_minus_abs_dot", "one_minus_abs_dot_raw", "disorientation_deg", "median_deg", "within_5_deg", "boundary_overlap")
-both = {"cubic": errors, "hexagonal": hexagonal_errors}
-metrics = {f"03.{symmetry}.{name.replace(' ', '_')}.{key}": error.summary()[key]
-           for symmetry, by_model in both.items() for name, error in by_model.items() for key in KEYS}
+both = {symmetry: errors} | ({"hexagonal": hexagonal_errors["test"]} if hexagonal else {})
+metrics = {f"03.{crystal}.{name.replace(' ', '_')}.{key}": error.summary()[key]
+           for crystal, by_model in both.items() for name, error in by_model.items() for key in KEYS}
 metrics |= {f"03.{case}.{name.replace(' ', '_')}.disorientation_deg": by_model[name].summary()["disorientation_deg"]
             for case, by_model in cases.items() for name in models}
 metrics |= {f"03.edge_{n}.ours.disorientation_deg": summary["disorientation_deg"] for n, summary in resolved.items()}
-best = metrics["03.cubic.ours.one_minus_abs_dot"]
-headline = Headline("reconstruction error 1−|q·q|, cubic test VEs", best, "",
-                    baseline=metrics["03.cubic.constant.one_minus_abs_dot"], paper=3e-2)
+best = metrics[f"03.{symmetry}.ours.one_minus_abs_dot"]
+headline = Headline(f"reconstruction error 1−|q·q|, {symmetry} test VEs", best, "",
+                    baseline=metrics[f"03.{symmetry}.constant.one_minus_abs_dot"], paper=3e-2)
 notebook.close("03", metrics=metrics, headline=headline, figure=figure)
 
 # %% [markdown]

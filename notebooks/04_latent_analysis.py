@@ -42,12 +42,12 @@ import torch
 
 from microprint.analysis import descriptors
 from microprint.analysis import latent as space
-from microprint.microstructures.volume_elements import read_volume_elements
+from microprint.microstructures.volume_elements import stored_edges
 from microprint.notebook import Headline, open_notebook
 from microprint.plots import latent as draw
 from microprint.plots import style, table
 from microprint.plots.explorer import Explorer
-from microprint.systems.fingerprint import Fingerprint
+from microprint.systems.fingerprint import PAPERS, Fingerprint, trainable
 
 style()
 notebook = open_notebook(run=run, compute=compute, latent=latent)
@@ -61,11 +61,15 @@ settings = notebook.params.latent
 
 # %%
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
-NAMES = ("train", "validation", "test", *TEXTURES, *MORPHOLOGIES)
-with notebook.open("polycrystals.h5") as file:
-    sets = {name: read_volume_elements(file, f"cubic/{name}") for name in NAMES}
+sets = notebook.read_sets("cubic", "train", "validation", "test", "brass", "copper", "cube", "goss", "large", "small", "elongated", least=3)
 sets["train"] = sets["train"][:settings.fitted]
-models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}_cubic.safetensors")) for name in ("paper", "ours")}
+edge = sets["train"].edge
+with notebook.open("polycrystals.h5") as file:
+    names = [name for name in ("paper", "ours") if name in trainable(stored_edges(file))["cubic"]]
+models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}_cubic.safetensors")) for name in names}
+models = {name: model for name, model in models.items() if name not in PAPERS or model.edge == edge}
+if "paper" not in models:
+    print(f"paper is left out: S1's network needs an edge that is a power of two and the one it was trained on, not {edge} voxels")
 parts, anchors = {name: fingerprint.parts for name, fingerprint in models.items()}, models["ours"].anchors
 z = {model: {name: fingerprint.encode_set(elements) for name, elements in sets.items()} for model, fingerprint in models.items()}
 
@@ -130,7 +134,7 @@ table([*rows, ["published, S1", None, "about 200 (all of the variance)"]],
 
 # %%
 flat = {model: {name: components[model].project(by_set, 2) for name, by_set in z[model].items()} for model in models}
-scatter, panels = plt.subplots(2, 2, figsize=(7.5, 5.4))
+scatter, panels = plt.subplots(len(models), 2, figsize=(7.5, 2.7 * len(models)), squeeze=False)
 for row, model in zip(panels, models, strict=True):
     for panel, names in zip(row, (TEXTURES, MORPHOLOGIES), strict=True):
         draw.scatter_sets(panel, {name: flat[model][name] for name in names}, flat[model]["train"])
@@ -176,10 +180,10 @@ for panel, group, names in zip(panels, ("textures", "morphologies_by_power"), (T
     counts = space.confusion(*clusters[group, "ours"], len(names))
     draw.confusion_matrix(panel, counts, names, f"ours: {group.replace('_', ' ')}")
 published = {"textures_in_training_components": 0.965, "large_or_elongated_in_training_components": 0.53}
-rows = [[group.replace("_", " "), 1 / len(points[group, "ours"]), accuracy.get((group, "paper")), accuracy[group, "ours"],
+rows = [[group.replace("_", " "), 1 / len(points[group, "ours"]), *(accuracy.get((group, model)) for model in models),
          published.get(group)]
         for group in sorted({group for group, _ in points}, key=lambda name: (name[0] != "t", name))]
-table(rows, ["classes", "chance", "paper", "ours", "published, S1"], "Share of VEs in the right cluster; S1 at 64³ voxels.")
+table(rows, ["classes", "chance", *models, "published, S1"], "Share of VEs in the right cluster; S1 at 64³ voxels.")
 
 # %% [markdown]
 # ## Neighbours
@@ -191,15 +195,15 @@ table(rows, ["classes", "chance", "paper", "ours", "published, S1"], "Share of V
 retrieved = {(f"{group}{suffix}", model): space.retrieved([values[model][name] for name in names]) for model in models
              for group, names in list(groups.items())[:2] for suffix, values in (("", z), ("_by_power", power))}
 rows = [[key.replace("_", " "), space.retrieved_by_chance([sets[name] for name in groups[key.removesuffix("_by_power")]]),
-         retrieved[key, "paper"], retrieved[key, "ours"]] for key in dict.fromkeys(group for group, _ in retrieved)]
-table(rows, ["classes", "chance", "paper", "ours"], "Share of VEs whose nearest neighbour is of their own class.")
+         *(retrieved[key, model] for model in models)] for key in dict.fromkeys(group for group, _ in retrieved)]
+table(rows, ["classes", "chance", *models], "Share of VEs whose nearest neighbour is of their own class.")
 
 # %%
 shown = {}
 for name, names, values in (("test", ("train",), z), ("goss", TEXTURES, z), ("elongated", MORPHOLOGIES, power)):
     pool = [(other, number) for other in names for number in range(len(sets[other])) if (other, number) != (name, 0)]
     known = torch.cat([values["ours"][other][number:number + 1] for other, number in pool])
-    nearest = [pool[i] for i in space.nearest_neighbours(values["ours"][name][:1], known, 4)[0]]
+    nearest = [pool[i] for i in space.nearest_neighbours(values["ours"][name][:1], known, min(4, len(pool)))[0]]
     fields = torch.cat([sets[other][number:number + 1].orientations() for other, number in ((name, 0), *nearest)])
     shown[name] = fields, [f"{name} 0", *(f"{other} {number}" for other, number in nearest)]
 draw.rows_of_slices(shown, "cubic");

@@ -103,7 +103,7 @@ limits = composites.bounds(axis_share, phase_stiffnesses(), entry(FIRST))
 draw.bounds(fraction, first / GPA, axis_share, {name: value / GPA for name, value in limits.items()}, FIRST);
 
 # %%
-order = first.argsort()[torch.linspace(0, len(first) - 1, 6).round().long()]
+order = first.argsort()[torch.linspace(0, len(first) - 1, 6).round().long().unique()]
 draw.cubes(phase[order].numpy(), [f"{FIRST} = {first[i] / GPA:.0f} GPa\n{100 * fraction[i]:.0f} % hard" for i in order]);
 
 # %% [markdown]

@@ -121,16 +121,6 @@ def test_what_would_fail_later_is_refused_by_the_plan(params, sections, message)
         run.plan()
 
 
-def test_a_source_without_the_sets_of_later_notebooks_is_refused(tmp_path, params):
-    train = tmp_path / "ve" / "cubic" / "train"
-    train.mkdir(parents=True)
-    np.savez(train / "a.npz", grain_id=np.zeros((4, 4, 4), int), quaternion=np.eye(4)[:1])
-    run = Run(validate({"run": {"name": "t", "root": params.run.root}, "polycrystals": {"source": str(tmp_path / "ve")}}))
-    assert list(run.plan(only=["01", "02"])) == ["01", "02"]
-    with pytest.raises(UserError, match="holds no set cubic/validation, .*hexagonal/basal"):
-        run.plan(only=["01", "03"])
-
-
 def test_trained_fingerprints_take_the_place_of_their_notebook(tmp_path, params):
     run, models = Run(params), tmp_path / "models"
     with pytest.raises(UserError, match="holds no trained fingerprint"):

@@ -1,4 +1,4 @@
-"""The one class of errors that a user can cause and mend."""
+"""Errors that a user can cause and mend."""
 
 
 class UserError(Exception):
@@ -8,3 +8,14 @@ class UserError(Exception):
         self.what, self.where, self.remedy = what, where, remedy
         prefix = f"{where}: " if where is not None else ""
         super().__init__(f"{prefix}{what.rstrip('.')}." + (f" {remedy.rstrip('.')}." if remedy else ""))
+
+
+class MissingData(UserError):
+    """What a notebook or step `needs` and the user's own data do not hold: it cannot run, others can."""
+
+    def __init__(self, needs: str):
+        self.needs = needs
+        super().__init__(f"it needs {needs}")
+
+    def __reduce__(self):
+        return type(self), (self.needs,)

@@ -15,7 +15,9 @@ import torch
 
 from microprint import store
 from microprint.cluster import submit
+from microprint.errors import MissingData
 from microprint.machine import choose_device
+from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements
 from microprint.params import validate
 from microprint.params.sections import Params
 from microprint.steps import Declared, Step, run_step, stream_seed
@@ -67,6 +69,17 @@ class Notebook:
     def open(self, name: str, kind: str | None = None) -> h5py.File:
         """Artifact of this run, open for reading; `UserError` if it is missing or damaged."""
         return store.open_hdf5(self.path(name), kind)
+
+    def read_sets(self, symmetry: str, *names: str, least: int = 1) -> dict[str, VolumeElements]:
+        """Sets of `polycrystals.h5` by their names, each of `least` volume elements or more.
+
+        What this asks for, in constants, the runner knows beforehand: without it the notebook does not run.
+        """
+        with self.open("polycrystals.h5") as file:
+            sets = {name: read_volume_elements(file, f"{symmetry}/{name}") for name in names}
+        for few in (name for name, elements in sets.items() if len(elements) < least):
+            raise MissingData(f"{symmetry}/{few} with {least} volume elements")
+        return sets
 
     def load_json(self, name: str) -> dict[str, Any]:
         """Artifact of numbers of this run."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from microprint.machine import duration
-from microprint.mechanics.datasets import SETS
+from microprint.mechanics.datasets import LEAST
 from microprint.microstructures.cast_iron import patch_corners
-from microprint.microstructures.datasets import polycrystal_sets
+from microprint.microstructures.datasets import COMPOSITE_SUFFIXES
+from microprint.microstructures.micrographs import IMAGE_SUFFIXES
 from microprint.microstructures.polycrystal import MORPHOLOGIES
+from microprint.microstructures.readers import list_files, read_composite
+from microprint.microstructures.sets import set_edges, set_sizes
 from microprint.networks.vae_regression import VAERegression
-from microprint.params.relations import CASTINGS
-from microprint.params.sections import Params
-from microprint.systems.fingerprint import Fingerprint, configuration
+from microprint.params.relations import CASTINGS, SYNTHETIC
+from microprint.params.sections import CompositeSettings, Params
+from microprint.systems.fingerprint import Fingerprint, configuration, trainable
 from microprint.systems.stiffness import CASES
 
 # Bytes that training with Adam holds for each parameter: weight, gradient, two moments, all in float32.
@@ -27,34 +31,49 @@ ELASTIC_SECONDS = 1.5e-6  # a voxel and load case
 
 
 def requirements(params: Params) -> Iterator[tuple[str, str]]:
-    """Rows (what, how much) of a parameter file's data, simulations and networks."""
-    polycrystals, composites, micrographs, cp = params.polycrystals, params.composites, params.micrographs, params.cp
-    sets = polycrystal_sets(polycrystals)
-    count, edge = sum(s.count for s in sets), polycrystals.edge
-    yield "polycrystal volume elements (01)", f"{count:,} of {edge}³, {size(2 * count * edge**3)} before compression"
-    count, edge = composites.count, composites.edge
-    yield "composites (01)", f"{count:,} of {edge}³, {size(count * edge**3)} before compression"
-    corners = patch_corners((micrographs.rows, micrographs.columns), micrographs.edge, micrographs.stride)
-    count, edge = CASTINGS * len(corners), micrographs.edge
-    yield "micrograph patches (01)", f"{count:,} of {edge}², {size(4 * count * edge**2)}"
+    """Rows (what, how much) of the data, a user's own included, the simulations and the networks of a study."""
+    micrographs, cp, counted, edges = params.micrographs, params.cp, set_sizes(params), set_edges(params)
+    elements = Counter()
+    for path, count in counted.items():
+        elements[edges[path]] += count
+    voxels = sum(count * edge**3 for edge, count in elements.items())
+    counts = " and ".join(f"{count:,} of {edge}³" for edge, count in elements.items())
+    yield "polycrystal volume elements (01)", f"{counts}, {size(2 * voxels)} before compression"
+    composites, composite_edge = _composites(params.composites)
+    yield "composites (01)", f"{composites:,} of {composite_edge}³, {size(composites * composite_edge**3)} before compression"
+    if micrographs.source == SYNTHETIC:
+        corners = patch_corners((micrographs.rows, micrographs.columns), micrographs.edge, micrographs.stride)
+        count, edge = CASTINGS * len(corners), micrographs.edge
+        yield "micrograph patches (01)", f"{count:,} of {edge}², {size(4 * count * edge**2)}"
+    else:
+        yield "micrographs (01)", f"{len(list_files(micrographs.source, IMAGE_SUFFIXES)):,}"
 
-    count = sum(s.count for s in sets if s.symmetry == "hexagonal" and s.name in SETS)
-    updates = count * cp.edge**3 * cp.increments
-    work = f"{count:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments"
-    yield "crystal-plasticity simulations (05)", f"{work}, about {duration(CP_SECONDS * updates)} on two cores"
-    cases, edge = len(CASES[params.elasticity.cases]) * composites.count, composites.edge
+    if count := sum(counted.get(path, 0) for path in LEAST):
+        updates = count * cp.edge**3 * cp.increments
+        work = f"{count:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments"
+        yield "crystal-plasticity simulations (05)", f"{work}, about {duration(CP_SECONDS * updates)} on two cores"
+    edge, cases = composite_edge, len(CASES[params.elasticity.cases]) * composites
     time = duration(ELASTIC_SECONDS * cases * edge**3)
     yield "elastic load cases (07)", f"{cases:,} on {edge}³ voxels, about {time} on two cores"
 
-    s, networks = params.vae_regression, {}
+    s, networks, grains = params.vae_regression, {}, MORPHOLOGIES["equiaxed"].grains
     with torch.device("meta"):  # tensors on it have shapes and no bytes
-        for variant, symmetry in (("paper", "cubic"), ("ours", "cubic"), ("ours", "hexagonal")):
-            config = configuration(params.vae, variant, symmetry, polycrystals.edge, MORPHOLOGIES["equiaxed"].grains)
-            networks[f"fingerprint, {variant}, {symmetry} (03)"] = Fingerprint.build(config).network
+        for symmetry, variants in trainable(edges).items():
+            for variant in (name for name in ("paper", "ours") if name in variants):
+                config = configuration(params.vae, variant, symmetry, edges[f"{symmetry}/train"], grains)
+                networks[f"fingerprint, {variant}, {symmetry} (03)"] = Fingerprint.build(config).network
         sizes = {"components": s.components, "latent_dim": s.latent_dim, "width": s.width, "hidden": s.hidden}
-        model = VAERegression(edge=composites.edge, properties=len(s.properties), prior="mixture", **sizes)
+        model = VAERegression(edge=edge, properties=len(s.properties), prior="mixture", **sizes)
         networks["VAE-regression (07)"] = model
     yield from ((name, weight(network)) for name, network in networks.items())
+
+
+def _composites(settings: CompositeSettings) -> tuple[int, int]:
+    """Their number and their edge in voxels, that of the first of a user's."""
+    if settings.source == SYNTHETIC:
+        return settings.count, settings.edge
+    files = list_files(settings.source, COMPOSITE_SUFFIXES)
+    return len(files), len(read_composite(files[0]))
 
 
 def weight(network: nn.Module) -> str:

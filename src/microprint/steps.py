@@ -82,7 +82,8 @@ def step(
     Its result depends on the parameters that it `reads` (sections, or single ones as ``section.parameter``), on its `inputs`,
     and on `files` from outside, by a name that says what each is. The names of artifacts, `inputs` and `outputs`, are
     templates: ``{argument}`` in them is filled from the keyword arguments. `files` is asked before anything starts, and
-    raises `UserError` where one is missing or the parameters do not suit. A `chunked` step computes a data set with
+    raises `UserError` where one is missing or the parameters do not suit, and `MissingData` where a user's own data do not
+    suffice: then the study leaves out the notebooks that do the step. A `chunked` step computes a data set with
     `microprint.chunks`, which sends the chunks to the workers of a cluster; itself it always runs in the calling process.
     """
     return lambda function: Step(function, reads, inputs, outputs, files, chunked)

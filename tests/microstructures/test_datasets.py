@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from microprint import orientations, store
-from microprint.errors import UserError
-from microprint.microstructures import datasets, polycrystal, writers
+from microprint.errors import MissingData, UserError
+from microprint.microstructures import datasets, polycrystal, sets, writers
 from microprint.microstructures.volume_elements import read_volume_elements
 from microprint.params.sections import CompositeSettings, ComputeSettings, MicrographSettings, Params, PolycrystalSettings
 from microprint.steps import run_step
@@ -59,7 +59,7 @@ def test_morphologies_of_the_mixed_set_take_turns(tmp_path, monkeypatch, togethe
         elements = read_volume_elements(file, "cubic/mixed")
         ids, grains = elements.grain_id.long(), elements.grains
         assert file["cubic/mixed"].attrs["morphology"] == "equiaxed, large, small, elongated"
-    for morphology, found in zip(datasets.MIXED, grains.reshape(2, 4).T, strict=True):
+    for morphology, found in zip(sets.MIXED, grains.reshape(2, 4).T, strict=True):
         assert found.double().mean() == pytest.approx(polycrystal.MORPHOLOGIES[morphology].grains, rel=0.25)
     aspect = [polycrystal.aspect_ratios(ids[k : k + 1], grains[k : k + 1]).median() for k in range(8)]
     assert min(aspect[3], aspect[7]) > 1.5 and max(aspect[0], aspect[2], aspect[4], aspect[6]) < 1.3
@@ -129,25 +129,26 @@ def test_chunks_of_different_widths_are_padded(tmp_path, monkeypatch):
 
 def test_real_microstructures_are_read_from_folders(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    train, phases, images = (tmp_path / name for name in ("ve/cubic/train", "phases", "images"))
-    for folder in (train, phases, images):
+    elements, phases, images = (tmp_path / name for name in ("ve/cubic/test", "phases", "images"))
+    for folder in (elements, phases, images):
         folder.mkdir(parents=True)
     for number in range(3):
         q = rng.normal(size=(2 + number, 4))
         ids = np.concatenate([np.arange(2 + number), rng.integers(0, 2 + number, 64 - 2 - number)]).reshape(4, 4, 4)
-        np.savez(train / f"{number}.npz", grain_id=ids, quaternion=q / np.linalg.norm(q, axis=1, keepdims=True))
+        np.savez(elements / f"{number}.npz", grain_id=ids, quaternion=q / np.linalg.norm(q, axis=1, keepdims=True))
         np.save(phases / f"{number}.npy", rng.integers(0, 2, (4, 4, 4)))
         Image.fromarray(rng.integers(0, 256, (40, 40 + number), np.uint8)).save(images / f"{number}.png")
     (images / "labels.csv").write_text("file;Yield strength (GPa);notes\n1;0,3;etched\n")
     Image.new("L", (40, 40)).save(images / "preview.jpg")
     with store.open_hdf5(run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path / "ve")))) as file:
-        assert list(file) == ["cubic"] and file["cubic/train/grains"][:].tolist() == [2, 3, 4]
+        assert list(file) == ["cubic"] and file["cubic/test/grains"][:].tolist() == [2, 3, 4]
     with store.open_hdf5(run(datasets.generate_composites, tmp_path, composites=CompositeSettings(source=str(phases)))) as file:
         assert file["phase"].shape == (3, 4, 4, 4) and np.isnan(file["widths"][:]).all()
     micrographs = MicrographSettings(source=str(images), edge=32, stride=8)
     with store.open_hdf5(run(datasets.generate_micrographs, tmp_path, micrographs=micrographs)) as file:
         assert file["samples/tested"][:].tolist() == [False, True, False] and file["image"].shape == (12, 32, 32)
         assert np.nanmax(file["yield_strength"][:]) == 300e6
+        assert file["samples/name"].asstr()[:].tolist() == ["0.png", "1.png", "2.png"]
     said = capsys.readouterr().out
     assert said.count("left out, as they are no labels: notes") == 1 and "left out, as they are not named .png, .tif, .tiff: preview.jpg" in said
 
@@ -159,9 +160,9 @@ def test_faults_of_real_folders_are_told(tmp_path):
     train.mkdir(parents=True)
     with pytest.raises(UserError, match="holds no file of format"):
         run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path)))
-    for number, edge in enumerate((3, 4)):
+    for number, edge in enumerate((3, 3, 4)):
         np.savez(train / f"{number}.npz", grain_id=np.zeros((edge,) * 3, int), quaternion=np.eye(4)[:1])
-    with pytest.raises(UserError, match="1.npz: has 4 x 4 x 4 voxels, but those before it in its set have 3 x 3 x 3. Fingerprints"):
+    with pytest.raises(UserError, match="2.npz: has 4 x 4 x 4 voxels, but those before it have 3 x 3 x 3. Fingerprints"):
         run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path)))
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="20 x 20 pixels are less than a patch of 128"):
@@ -183,6 +184,42 @@ def train(tmp_path):
     folder.mkdir(parents=True)
     save_element(folder / "a.npz")
     return folder
+
+
+def save_validation(train):
+    folder = train.parent / "validation"
+    folder.mkdir()
+    save_element(folder / "a.npz")
+
+
+def test_a_tenth_of_the_training_set_validates_where_no_other_does(train, capsys):
+    """Drawn by the seed, of the run alone; with a set of its own, or a single volume element, nothing is divided."""
+    with store.open_hdf5(read_sets(train)) as file:
+        assert list(file["cubic"]) == ["train"]
+    for number in range(29):
+        save_element(train / f"{number:02d}.npz")
+    given = PolycrystalSettings(source=str(train.parents[1]))
+    drawn = [sets.own_sets(given, seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2] and list(drawn[0]) == ["cubic/train", "cubic/validation"]
+    assert sorted(drawn[0]["cubic/train"] + drawn[0]["cubic/validation"]) == sorted(train.iterdir())
+    with store.open_hdf5(read_sets(train)) as file:
+        assert {name: len(group["grains"]) for name, group in file["cubic"].items()} == {"train": 27, "validation": 3}
+    assert "cubic/validation: there is none, so 3 of the 30 volume elements of cubic/train are taken for it" in capsys.readouterr().out
+    save_validation(train)
+    assert {path: len(files) for path, files in sets.own_sets(given, 1).items()} == {"cubic/train": 30, "cubic/validation": 1}
+
+
+def test_the_sets_of_a_symmetry_have_one_edge(train):
+    """Whatever `polycrystals.edge` says; the other symmetry may have another."""
+    for path, edge in (("hexagonal/train", 6), ("cubic/goss", 5)):
+        folder = train.parents[1] / path
+        folder.mkdir(parents=True)
+        save_element(folder / "b.npz", (edge,) * 3)
+        if path == "hexagonal/train":
+            with store.open_hdf5(read_sets(train)) as file:
+                assert file["hexagonal/train/grain_id"].shape[-1] == 6 and file["cubic/train/grain_id"].shape[-1] == 4
+    with pytest.raises(UserError, match="b.npz: has 5 x 5 x 5 voxels, but those before it have 4 x 4 x 4"):
+        read_sets(train)
 
 
 def read_sets(train, **settings):
@@ -225,6 +262,7 @@ def test_a_set_holds_cubes_of_its_symmetry(train):
 def test_what_was_done_to_files_is_said_once_for_each_set(train, capsys):
     for number in range(3):
         save_element(train / f"{number}.npz", first=7)
+    save_validation(train)
     read_sets(train)
     assert capsys.readouterr().out.count("cubic/train: 3 of 4 files: grain ids that have gaps or do not begin at 0 were renumbered") == 1
 
@@ -234,6 +272,7 @@ def test_the_tolerance_of_a_study_segments_its_maps(train):
     turn = 1e-3 * torch.rand(4, 4, 4, 3, generator=torch.Generator().manual_seed(0))
     turn[2:, :, :, 0] += np.radians(4.0)
     np.save(train / "b.npy", orientations.from_rotation_vector(turn).numpy())
+    save_validation(train)
     for tolerance, grains in ((5.0, 1), (3.0, 2)):
         with store.open_hdf5(read_sets(train, segmentation_deg=tolerance)) as file:
             assert file["cubic/train/grains"][:].tolist() == [2, grains]
@@ -244,4 +283,6 @@ def test_too_few_cannot_be_split(tmp_path):
         np.save(tmp_path / f"{number}.npy", np.zeros((3, 3, 3), int))
     run(datasets.generate_composites, tmp_path, composites=CompositeSettings(source=str(tmp_path)))
     with pytest.raises(UserError, match="2 composites cannot be split in three"):
+        run(datasets.split_composites, tmp_path)
+    with pytest.raises(MissingData, match="it needs 3 composites or more in composites.source"):  # before any is read
         run(datasets.split_composites, tmp_path, composites=CompositeSettings(source=str(tmp_path)))

@@ -21,6 +21,7 @@ from microprint.systems.fingerprint import (
     moved_at_random,
     oriented_at_random,
     train_fingerprint,
+    trainable,
 )
 
 SETTINGS = FingerprintSettings(latent_dim=48, paper_width=2, paper_hidden=16, ours_heads=1, ours_blocks=1, paper_epochs=1, ours_epochs=2, mixed_epochs=2,
@@ -152,6 +153,31 @@ def test_training_step(variant, symmetry, tmp_path):
             read_volume_elements(file, "hexagonal/train")
     assert made.encode_set(read).shape == (4, 48)
     assert (tmp_path / "by-hand" / "logs" / f"fingerprint-{variant}-{symmetry}.csv").is_file()
+
+
+def test_hexagonal_sets_alone_train_on_their_own_tessellations(tmp_path):
+    study = open_notebook(run={"name": "t", "root": str(tmp_path)}, vae=vars(SETTINGS))
+    with create_hdf5(study.folder / "artifacts" / "polycrystals.h5", "polycrystals", {"key": "x"}) as file:
+        for name in ("train", "validation"):
+            some = elements(symmetry="hexagonal")
+            group = file.create_group(f"hexagonal/{name}")
+            group["grain_id"], group["quaternion"], group["grains"] = some.grain_id, some.quaternion, some.grains
+    (path,) = study.do(train_fingerprint, variant="ours", symmetry="hexagonal")
+    assert Fingerprint.load(path).symmetry == "hexagonal"
+
+
+@pytest.mark.parametrize("sets, variants", [
+    ({"cubic": ("train", "validation", "test", "mixed"), "hexagonal": ("train", "validation", "test")},
+     {"cubic": ["paper", "coded", "ours", "mixed"], "hexagonal": ["ours"]}),
+    ({"cubic": ("train", "validation", "test", "goss")}, {"cubic": ["paper", "coded", "ours"]}),
+    ({"cubic": ("train", "test", "mixed"), "hexagonal": ("train", "validation", "test")}, {"hexagonal": ["paper", "coded", "ours"]}),
+    ({"cubic": ("train", "validation")}, {}),
+])
+def test_what_can_be_trained_follows_from_the_sets(sets, variants):
+    edges = {f"{symmetry}/{name}": 8 for symmetry, names in sets.items() for name in names}
+    assert trainable(edges) == variants
+    odd = {symmetry: [name for name in names if name not in ("paper", "coded")] for symmetry, names in variants.items()}
+    assert trainable(dict.fromkeys(edges, 10)) == odd  # S1's network cannot halve it
 
 
 def test_parts_of_a_fingerprint():

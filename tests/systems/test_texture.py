@@ -87,6 +87,11 @@ def test_a_split_keeps_test_images_whole():
     assert sorted(np.concatenate(list(split.values()))) == list(range(40)) and len(split["validation"]) == 3
 
 
+def test_a_single_patch_cannot_both_train_and_validate():
+    with pytest.raises(UserError, match="leaves a single patch to train on. Lower micrographs.edge, or add images"):
+        split_patches(np.array([0, 0, 1]), (0,))
+
+
 @pytest.mark.parametrize("test_samples", [(9,), (0, 1)])
 def test_an_impossible_split_is_refused(test_samples):
     with pytest.raises(UserError, match="test_samples"):

@@ -127,7 +127,8 @@ class LinearCode:
 
     def __init__(self, elements: VolumeElements, numbers: int = 256) -> None:
         self.symmetry, self.edge = elements.symmetry, elements.edge
-        self.code = SpectralCode(numbers, EMBEDDING_SIZE[self.symmetry])
+        channels = EMBEDDING_SIZE[self.symmetry]
+        self.code = SpectralCode(min(numbers, channels * self.edge**3), channels)
         self.code.fit(map(self._embedding, elements.parts()))
 
     def _embedding(self, elements: VolumeElements) -> Tensor:

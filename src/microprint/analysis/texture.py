@@ -199,7 +199,7 @@ def correlations(latent: ArrayLike, descriptors: dict[str, ArrayLike]) -> np.nda
     for values in map(np.asarray, descriptors.values()):
         known = np.isfinite(values)
         rows.append(_standard(values[known]) @ _standard(latent[known]) / max(known.sum(), 1))
-    return np.stack(rows)
+    return np.array(rows).reshape(len(descriptors), latent.shape[1])
 
 
 def _standard(a: np.ndarray) -> np.ndarray:
@@ -224,7 +224,7 @@ def counted_features(images: Tensor) -> Tensor:
 
 
 def partners(groups: ArrayLike, index: Sequence[int], same: bool, generator: np.random.Generator) -> np.ndarray:
-    """For each patch of `index` another patch: of the same image (`same`), or of a different one."""
+    """For each patch of `index` another patch: of the same image (`same`), which must have one, or of a different one."""
     groups = np.asarray(groups)
     numbers = np.arange(len(groups))
     return np.array([generator.choice(numbers[((groups == groups[i]) == same) & (numbers != i)]) for i in index])

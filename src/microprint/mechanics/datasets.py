@@ -21,18 +21,25 @@ from microprint.machine import choose_device
 from microprint.mechanics.load import LoadName, LoadStep, driven_component, read_load, standard_load
 from microprint.mechanics.materials import Material, load_material, material_file
 from microprint.mechanics.simulate import CPResult, simulate_cp
-from microprint.microstructures.datasets import require_sets
+from microprint.microstructures.sets import require_sets, set_edges
 from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements, stored_set
+from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import CrystalPlasticitySettings, Params
 from microprint.steps import Files, Job, step
 
 SYMMETRY, SETS = "hexagonal", ("train", "validation", "test")
+LEAST = {f"{SYMMETRY}/train": 2, f"{SYMMETRY}/validation": 1, f"{SYMMETRY}/test": 1}  # volume elements; a surrogate needs two
 _UNITS = {"time": "s", "F": "1", "P": "Pa", "cauchy": "Pa", "gamma_sl": "1", "gamma_tw": "1", "xi_sl": "Pa", "xi_tw": "Pa"}
 
 
 def cp_files(params: Params) -> Files:
-    """The material's file; raises `UserError` for an unusable material, sets that are missing, and DAMASK where it is not."""
-    require_sets(params, *(f"{SYMMETRY}/{name}" for name in SETS))
+    """The material's file, and the load's.
+
+    Raises `UserError` for an unusable material or load, a grid that does not suit, and DAMASK where it is not; `MissingData`
+    for sets that are missing.
+    """
+    require_sets(params, LEAST)
+    _check_grid(params)
     load_material(params.cp.material)
     if params.cp.solver == "damask":
         from microprint.mechanics.damask_backend import find_solver
@@ -41,6 +48,15 @@ def cp_files(params: Params) -> Files:
     own_load = {} if params.cp.load in get_args(LoadName) else {"load": Path(params.cp.load)}
     load_of(params.cp)
     return {"material": material_file(params.cp.material)} | own_load
+
+
+def _check_grid(params: Params) -> None:
+    """Raise `UserError` if the volume elements of a user cannot be sampled on the grid of `cp.edge`."""
+    if params.polycrystals.source != SYNTHETIC:
+        edge, coarse = set_edges(params)[f"{SYMMETRY}/train"], params.cp.edge
+        if coarse < edge and edge % coarse:
+            what = f"cp.edge = {coarse} does not divide the {edge} voxels along an edge of the {SYMMETRY} volume elements"
+            raise UserError(what, params.polycrystals.source, f"Choose a divisor, or {edge} itself")
 
 
 def load_of(settings: CrystalPlasticitySettings) -> tuple[LoadStep, ...]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,19 +13,20 @@ from torch.nn.functional import pad
 
 from microprint import orientations
 from microprint.chunks import Arrays, Chunk, compute_chunks, split, write
-from microprint.errors import UserError
+from microprint.errors import MissingData, UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
 from microprint.microstructures import cast_iron, composite, polycrystal, readers
 from microprint.microstructures.labels import LABELS, labels_file, read_labels
 from microprint.microstructures.micrographs import IMAGE_SUFFIXES, OTHER_SUFFIXES, read_micrograph
+from microprint.microstructures.sets import own_sets, polycrystal_files, polycrystal_sets
 from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import CompositeSettings, MicrographSettings, Params, PolycrystalSettings
-from microprint.steps import Files, Job, files_below, hidden, step, stream_seed
+from microprint.steps import Files, Job, files_below, step, stream_seed
 
 CONVENTION = "unit quaternion (w,x,y,z), passive (DAMASK, P = -1), v_crystal = M(q) v_sample, fundamental zone"
 BASAL_SCATTER_DEG = 15.0
-MIXED = ("equiaxed", "large", "small", "elongated")  # in turn, so that any slice of the set holds all of them
+COMPOSITE_SUFFIXES = (".npy", ".npz")
 _CHUNK_VOXELS = 1 << 20
 
 
@@ -44,83 +42,15 @@ def _generator(seed: int, chunk: Chunk) -> torch.Generator:
 # --- polycrystals ----------------------------------------------------------------------------------------------------
 
 
-class PolycrystalSet(NamedTuple):
-    """A set of polycrystals: its place in the artifact, its size and what it is made of, morphologies in turn."""
-
-    symmetry: str
-    name: str
-    count: int
-    morphologies: tuple[str, ...] = ("equiaxed",)
-    texture: str = "random"
-
-    @property
-    def path(self) -> str:
-        """Group of the artifact, and folder of real files below `polycrystals.source`."""
-        return f"{self.symmetry}/{self.name}"
-
-
-def polycrystal_sets(settings: PolycrystalSettings) -> list[PolycrystalSet]:
-    """All sets of the study: random ones to train and test on, and the edge cases of White et al. 2025, 2.1.2."""
-    few, parts = settings.edge_cases, ("train", "validation", "test")
-    random = {s: [PolycrystalSet(s, part, getattr(settings, f"{s}_{part}")) for part in parts] for s in ("cubic", "hexagonal")}
-    return [
-        *random["cubic"],
-        PolycrystalSet("cubic", "mixed", settings.cubic_mixed, MIXED),
-        *(PolycrystalSet("cubic", name, few, (name,)) for name in ("large", "small", "elongated")),
-        *(PolycrystalSet("cubic", name, few, texture=name) for name in polycrystal.COMPONENTS),
-        *random["hexagonal"],
-        PolycrystalSet("hexagonal", "basal", few, texture="basal"),
-    ]
-
-
-def require_sets(params: Params, *paths: str) -> None:
-    """Raise `UserError` unless the source of the polycrystals has these sets; by default all of the study."""
-    if params.polycrystals.source != SYNTHETIC:
-        source = Path(params.polycrystals.source)
-        wanted = paths or [s.path for s in polycrystal_sets(params.polycrystals)]
-        if missing := [path for path in wanted if not (source / path).is_dir()]:
-            remedy = "Add it, or run only the notebooks that do without: --only 01 02"
-            raise UserError(f"holds no set {', '.join(missing)}", source, remedy)
-
-
-def polycrystal_files(params: Params) -> Files:
-    """Real volume elements; raises `UserError` for a folder without any set of the study, and for what lies in none."""
-    settings = params.polycrystals
-    if settings.source == SYNTHETIC:
-        return {}
-    source, sets = Path(settings.source), [s.path for s in polycrystal_sets(settings)]
-    files = files_below(source)
-    folders = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_dir() and not hidden(path, source)}
-    _check_layout(source, folders, files, sets)
-    if not folders & set(sets):
-        raise UserError("holds no folder such as cubic/train", source, "Arrange the files by symmetry and set")
-    return files
-
-
-def _check_layout(source: Path, folders: Collection[str], files: Files, sets: list[str]) -> None:
-    """Raise `UserError` for a folder that is no set, and for a volume element outside the sets: neither would be read."""
-    known = [*sets, *sorted({path.split("/")[0] for path in sets})]
-    for folder in sorted(folders):
-        if folder not in known:
-            near = difflib.get_close_matches(folder.lower(), known, n=1, cutoff=0.0)[0]
-            raise UserError(
-                "is no set of the study", source / folder, f"Is {near} meant? Move what is not to be read elsewhere"
-            )
-    for name, path in files.items():
-        if path.suffix.lower() in readers.VOLUME_SUFFIXES and str(Path(name).parent) not in sets:
-            raise UserError("lies in no set of the study", path, f"Move it to a folder such as {source / sets[0]}")
-
-
 @step(reads=("polycrystals",), outputs=("polycrystals.h5",), files=polycrystal_files, chunked=True)
 def generate_polycrystals(job: Job) -> None:
     """Polycrystals of all sets, grown or read from ``<source>/<symmetry>/<set>/``, chunk by chunk."""
     settings = job.params.polycrystals
-    real = settings.source != SYNTHETIC
-    sets = {s.path: s for s in polycrystal_sets(settings) if not real or (Path(settings.source) / s.path).is_dir()}
+    real, sets = settings.source != SYNTHETIC, {s.path: s for s in polycrystal_sets(settings)}
     if real:
-        files = {path: readers.list_files(Path(settings.source) / path, readers.VOLUME_SUFFIXES) for path in sets}
+        files = own_sets(settings, job.run_seed)
         make = partial(read_chunk, files=files, tolerance_deg=settings.segmentation_deg)
-        chunks = [chunk for path in sets for chunk in split(path, len(files[path]), 1)]
+        chunks = [chunk for path in files for chunk in split(path, len(files[path]), 1)]
     else:
         make = partial(grow_chunk, settings=settings, seed=job.run_seed, device=job.params.compute.device)
         chunks = [chunk for path, s in sets.items() for chunk in split(path, s.count, _size(settings.edge**3))]
@@ -128,15 +58,22 @@ def generate_polycrystals(job: Job) -> None:
     with job.create("polycrystals.h5", kind="polycrystals") as file:
         file.attrs.update(convention=CONVENTION, axes="[x, y, z]", source=settings.source)
         notes: Counter[tuple[str, str]] = Counter()
+        shapes: dict[str, tuple[int, ...]] = {}
         for chunk, arrays in made:
             s, group = sets[chunk.group], file.require_group(chunk.group)
             if real:
                 notes.update((chunk.group, note) for note in arrays.pop("note").tolist() if note)
             kind = {} if real else {"morphology": ", ".join(s.morphologies), "texture": s.texture}
             group.attrs.update(symmetry=s.symmetry, edge_m=polycrystal.EDGE_M, convention=CONVENTION, **kind)
-            if real and chunk.start:
-                _same_size(arrays["grain_id"], group["grain_id"], files[chunk.group][chunk.start])
+            if real:
+                shape = arrays["grain_id"].shape[1:]
+                _same_size(shape, shapes.setdefault(s.symmetry, shape), files[chunk.group][chunk.start])
             write(group, chunk, arrays)
+    for path in files if real else ():
+        if not (Path(settings.source) / path).is_dir():
+            train = path.replace("validation", "train")
+            count, total = len(files[path]), len(files[path]) + len(files[train])
+            print(f"{path}: there is none, so {count} of the {total} volume elements of {train} are taken for it", flush=True)
     for (path, note), count in notes.items():
         print(f"{path}: {count} of {len(files[path])} files: {note}", flush=True)
 
@@ -181,11 +118,11 @@ def _polycrystal_arrays(grain_id: Tensor, quaternion: Tensor, grains: Tensor) ->
     return {name: array.numpy().astype(kind) for (name, kind), array in zip(kinds.items(), (grain_id, quaternion, grains))}
 
 
-def _same_size(array: np.ndarray, before, path: Path) -> None:
+def _same_size(shape: tuple[int, ...], before: tuple[int, ...], path: Path) -> None:
     """Raise `UserError` unless a real microstructure, a cube, has the size of those before it."""
-    if array.shape[1:] != before.shape[1:]:
-        size, first = (" x ".join(map(str, cubes.shape[1:])) for cubes in (array, before))
-        what = f"has {size} voxels, but those before it in its set have {first}"
+    if shape != before:
+        size, first = (" x ".join(map(str, edges)) for edges in (shape, before))
+        what = f"has {size} voxels, but those before it have {first}"
         raise UserError(what, path, "Fingerprints and networks need cubes of one edge: cut or resample them")
 
 
@@ -208,14 +145,14 @@ def generate_composites(job: Job) -> None:
         make = partial(filter_chunk, widths=widths, settings=settings, seed=job.run_seed, device=job.params.compute.device)
         chunks, paths = split("composites", settings.count, _size(settings.edge**3)), []
     else:
-        paths = readers.list_files(settings.source, (".npy", ".npz"))
+        paths = readers.list_files(settings.source, COMPOSITE_SUFFIXES)
         make, chunks = partial(read_composite_chunk, paths=paths), split("composites", len(paths), 1)
     made = compute_chunks(job, make, chunks, "composites", "composites")
     with job.create("composites.h5", kind="composites") as file:
         file.attrs.update(axes="[x, y, z]", phase="1 is the stiff phase", source=settings.source)
         for chunk, arrays in made:
             if paths and chunk.start:
-                _same_size(arrays["phase"], file["phase"], paths[chunk.start])
+                _same_size(arrays["phase"].shape[1:], file["phase"].shape[1:], paths[chunk.start])
             write(file, chunk, arrays)
         file["widths"].attrs["unit"] = "voxel"
 
@@ -227,6 +164,14 @@ def filter_chunk(chunk: Chunk, widths: Tensor, settings: CompositeSettings, seed
     return {name: array.cpu().numpy() for name, array in made._asdict().items()}
 
 
+def enough_composites(params: Params) -> Files:
+    """None; raises `MissingData` for a user's source with fewer composites than parts to split them in."""
+    source = params.composites.source
+    if source != SYNTHETIC and len(readers.list_files(source, COMPOSITE_SUFFIXES)) < 3:
+        raise MissingData("3 composites or more in composites.source")
+    return {}
+
+
 def read_composite_chunk(chunk: Chunk, paths: list[Path]) -> Arrays:
     """One composite from its file; its filter is not known."""
     phase = readers.read_composite(paths[chunk.start])
@@ -235,7 +180,10 @@ def read_composite_chunk(chunk: Chunk, paths: list[Path]) -> Arrays:
 
 
 @step(
-    reads=("preprocessing.train_share", "preprocessing.validation_share"), inputs=("composites.h5",), outputs=("splits.json",)
+    reads=("preprocessing.train_share", "preprocessing.validation_share"),
+    inputs=("composites.h5",),
+    outputs=("splits.json",),
+    files=enough_composites,
 )
 def split_composites(job: Job) -> None:
     """Train, validation and test sets of the composites, sorted numbers of each, with their hash; each gets one at least."""
@@ -269,8 +217,8 @@ def micrograph_files(params: Params) -> Files:
 def generate_micrographs(job: Job) -> None:
     """Patches of twelve cast-iron-like micrographs with their labels, or of the PNG and TIFF images of a folder.
 
-    ``samples/`` holds what belongs to an image: labels, descriptors, ``tested`` (whether the paper's study measured its
-    strength) and, under ``samples/image``, the image itself in 8 bits.
+    ``samples/`` holds what belongs to an image: labels, descriptors of a synthetic one, the ``name`` of a real one's file,
+    ``tested`` (whether the paper's study measured its strength) and, under ``samples/image``, the image itself in 8 bits.
     """
     settings = job.params.micrographs
     if settings.source == SYNTHETIC:
@@ -315,7 +263,7 @@ def draw_chunk(chunk: Chunk, settings: MicrographSettings, seeds: list[int]) -> 
 def read_image_chunk(chunk: Chunk, paths: list[Path], labels: dict[str, dict[str, float]]) -> Arrays:
     """A real micrograph with its labels, NaN for those that are not known."""
     path = paths[chunk.number]
-    values = {**labels[path.name], "tested": not np.isnan(labels[path.name]["yield_strength"])}
+    values = {**labels[path.name], "tested": not np.isnan(labels[path.name]["yield_strength"]), "name": path.name}
     return {"pixels": read_micrograph(path)[None]} | {name: np.array([value]) for name, value in values.items()}
 
 

@@ -154,6 +154,11 @@ def stored_set(file: h5py.File, path: str) -> h5py.Group:
     return file[path]
 
 
+def stored_edges(file: h5py.File) -> dict[str, int]:
+    """Voxels along the edge of the volume elements of each set of `polycrystals.h5`."""
+    return {f"{s}/{name}": group["grain_id"].shape[-1] for s in file for name, group in file[s].items()}
+
+
 def read_volume_elements(file: h5py.File, path: str, rows: slice = slice(None)) -> VolumeElements:
     """The set ``symmetry/name`` of `polycrystals.h5`, or a slice of it; ids of more than `IN_MEMORY` bytes stay in the file.
 

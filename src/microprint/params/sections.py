@@ -66,8 +66,11 @@ class ComputeSettings:
 class PolycrystalSettings:
     """Polycrystal volume elements, VEs (notebook 01)."""
 
-    source: str = "synthetic"  # ``synthetic``, or a folder with real VEs in subfolders ``<symmetry>/<set>/``.
-    edge: Annotated[int, Between(4, 256)] = 16  # voxels along each edge of a VE; 4, 8, 16, 32 or 64 suit the networks.
+    # source: ``synthetic``, or a folder with real VEs in subfolders ``<symmetry>/<set>/``, such as ``cubic/train``; what can
+    # run with the sets that there are runs.
+    source: str = "synthetic"
+    # edge: voxels along each edge of a synthetic VE; 4, 8, 16, 32 or 64 suit the networks. Real ones have their own.
+    edge: Annotated[int, Between(4, 256)] = 16
     # cubic_train, cubic_validation, cubic_test: number of cubic VEs with random texture.
     cubic_train: Positive = 256
     cubic_validation: Positive = 32

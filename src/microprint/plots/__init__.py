@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -48,7 +49,7 @@ def style() -> None:
 
 
 def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
-    """Table for a notebook: numbers to three significant digits, None as a dash; the caption, in Markdown, above it."""
+    """Table for a notebook: numbers to three significant digits, None and what is no number as a dash; a caption above it."""
     from IPython.display import Markdown
 
     if any(len(row) != len(columns) for row in rows):
@@ -59,6 +60,6 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
 
 
 def _entry(value) -> str:
-    if value is None:
-        return "–"
-    return str(value) if isinstance(value, str | int) else f"{value:.3g}"
+    if isinstance(value, str | int):
+        return str(value)
+    return f"{value:.3g}" if value is not None and math.isfinite(value) else "–"

@@ -58,7 +58,8 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     """What the index says of each notebook."""
     for number, notebook in run.notebooks.items():
         first = nbformat.read(notebook.path, as_version=4).cells[0].source
-        results, last = run.results(number), run.state.get(number, {})
+        able = number not in run.unable  # what it may have made of other data is not of this run
+        results, last = (run.results(number), run.state.get(number, {})) if able else ({}, {})
         executed, picture = run.executed(number), run.folder / "results" / f"{number}.png"
         done = last.get("status") == "done"
         yield {
@@ -67,11 +68,12 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
             "title": first.splitlines()[0].lstrip("# "),
             "question": _question(first),
             "status": last.get("status", "not run"),
+            "needs": run.unable.get(number),
             "seconds": last.get("seconds"),
             "steps_seconds": sum(results.get("steps_seconds", {}).values()),
             "headline": results.get("headline") if done else None,
             "peak_mib": results.get("peak_mib"),
-            "executed": executed if executed.is_file() else None,
+            "executed": executed if able and executed.is_file() else None,
             "picture": picture if done and picture.is_file() else None,
         }
 

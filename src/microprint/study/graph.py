@@ -20,6 +20,7 @@ from microprint.steps import Step
 REPOSITORY = Path(__file__).parents[3]
 SYNC = "jupytext --sync notebooks/*.py"
 READERS = ("open", "path", "load_json")  # methods of `Notebook` that read an artifact
+POLYCRYSTALS = "polycrystals.h5"  # what its `read_sets` reads
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,18 @@ class NotebookSource:
         """Artifacts that it or its steps read and that it does not make itself, as patterns."""
         calls = _calls(ast.parse(self.source))
         own = {_pattern(call.args[0]) for call in calls if call.func.attr in READERS}
+        own |= {POLYCRYSTALS} if self.sets else set()
         inputs = {name.format(**arguments) for step, arguments in self.steps for name in step.inputs}
         return {name for name in own | inputs if not self.produces(name)}
+
+    @cached_property
+    def sets(self) -> dict[str, int]:
+        """Sets of polycrystals that it reads by `Notebook.read_sets`, with the least number of volume elements of each."""
+        calls = [call for call in _calls(ast.parse(self.source)) if call.func.attr == "read_sets"]
+        sets: dict[str, int] = {}
+        for symmetry, *names, least in ([*map(_pattern, call.args), _least(call)] for call in calls):
+            sets |= {f"{symmetry}/{name}": least for name in names}
+        return sets
 
     def produces(self, name: str) -> bool:
         """Whether it makes what a pattern can mean."""
@@ -163,6 +174,10 @@ def _step(expression: ast.expr, imported: Mapping[str, tuple[str, str]], path: P
     for attribute in attributes:
         value = getattr(value, attribute)
     return value
+
+
+def _least(call: ast.Call) -> int:
+    return next((keyword.value.value for keyword in call.keywords if keyword.arg == "least"), 1)
 
 
 def _pattern(expression: ast.expr) -> str:

@@ -20,9 +20,10 @@ import torch
 from papermill.exceptions import PapermillExecutionError
 
 from microprint import store
-from microprint.errors import UserError
+from microprint.errors import MissingData, UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
+from microprint.microstructures.sets import require_sets
 from microprint.notebook import run_folder
 from microprint.params import as_dict, sections_from
 from microprint.params.sections import Params
@@ -47,6 +48,7 @@ class Run:
         self.notebooks = load_notebooks() if notebooks is None else notebooks
         self.needs = needs(self.notebooks)
         self.folder = run_folder(params).resolve()
+        self.unable: dict[str, str] = {}  # what notebooks need and the user's own data do not hold, once it is planned
         self._state_lock, self._interrupted = threading.Lock(), False
 
     @property
@@ -75,7 +77,9 @@ class Run:
         return {"notebook": notebook.code, "package": notebook.package, "parameters": parameters, "files": digest(files)}
 
     def why(self, number: str) -> str | None:
-        """Why a notebook must run, or None if it is up to date."""
+        """Why a notebook is not up to date, or None if it is."""
+        if number in self.unable:
+            return f"it needs {self.unable[number]}"
         last = self.state.get(number)
         if last is None:
             return "not run yet"
@@ -98,18 +102,47 @@ class Run:
                 return f"artifact {name} is missing or damaged"
         return None
 
+    def missing(self, given: Sequence[str] = ()) -> dict[str, str]:
+        """What notebooks need that the user's own data do not hold, by number: these cannot run.
+
+        What a notebook needs of another one that cannot run is missing, too, unless that is among those `given`.
+        """
+        missing: dict[str, str] = {}
+        for number, notebook in self.notebooks.items():
+            try:
+                require_sets(self.params, notebook.sets)
+                for step, _ in notebook.steps:
+                    step.files(self.params)
+            except MissingData as error:
+                missing[number] = error.needs
+                continue
+            except UserError:  # the plan tells it, if the notebook is to run
+                pass
+            for name in sorted(notebook.reads):
+                makers = [n for n in self.needs[number] if self.notebooks[n].produces(name)]
+                if all(n in missing and n not in given for n in makers):
+                    missing.setdefault(number, f"{name} of {makers[0]}, which needs {missing[makers[0]]}")
+        return {number: needs for number, needs in missing.items() if number not in given}
+
+    def cannot_run(self, number: str) -> str:
+        """The sentence that says of a notebook what it needs and does not have."""
+        return f"{self.notebooks[number].name} cannot run: it needs {self.unable[number]}"
+
     def plan(
         self, only: Sequence[str] = (), start: str | None = None, force: bool = False, skip: Sequence[str] = ()
     ) -> dict[str, Due]:
-        """Notebooks to execute, in order, and why.
+        """Notebooks to execute, in order, and why; those that are `unable` to run on the user's own data are left out.
 
         Raises `UserError` for what would fail later: files, parameters or a device that do not suit, and artifacts that
-        are neither there nor made by a notebook of the plan.
+        are neither there nor made by a notebook of the plan; and for a notebook of `only` that is unable to run.
         """
         choose_device(self.params.compute.device)
+        self.unable = self.missing(skip)
+        if refused := [self.cannot_run(number) for number in only if number in self.unable]:
+            raise UserError("; ".join(refused))
         plan: dict[str, Due] = {}
         for number in self.notebooks:
-            if number in skip or (only and number not in only) or (start and number < start):
+            if number in {*skip, *self.unable} or (only and number not in only) or (start and number < start):
                 continue
             self.key(number)
             again = [parent for parent in self.needs[number] if parent in plan]
@@ -233,8 +266,9 @@ class Run:
             store.save_json(self.folder / "state.json", self.state | {number: facts | {"at": store.now()}})
 
     def collect_metrics(self) -> Path:
-        """Write `metrics.json`, the flat union of what the notebooks recorded."""
-        metrics = {k: v for number in self.notebooks for k, v in self.results(number).get("metrics", {}).items()}
+        """Write `metrics.json`, the flat union of what the notebooks recorded that can run."""
+        able = [number for number in self.notebooks if number not in self.unable]
+        metrics = {name: value for number in able for name, value in self.results(number).get("metrics", {}).items()}
         store.save_json(self.folder / "metrics.json", metrics)
         return self.folder / "metrics.json"
 

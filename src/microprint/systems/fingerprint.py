@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,17 @@ from torch import Tensor, nn
 
 from microprint import store
 from microprint.arrays import Array, like, numbers, whole
-from microprint.errors import UserError
+from microprint.errors import MissingData, UserError
 from microprint.machine import choose_device
-from microprint.microstructures.datasets import require_sets
 from microprint.microstructures.periodic import voxel_centres
 from microprint.microstructures.polycrystal import MORPHOLOGIES
+from microprint.microstructures.sets import missing_sets
 from microprint.microstructures.volume_elements import VOXELS_AT_ONCE, VolumeElements, read_volume_elements
 from microprint.networks.fingerprint_net import NUMBERS_A_SEED, FingerprintNet
 from microprint.networks.resnet_vae import ResNetVAE
 from microprint.orientations import (
     EMBEDDING_SIZE,
+    SYMMETRIES,
     euler_channels,
     expand,
     from_euler_channels,
@@ -43,6 +45,7 @@ from microprint.training import History, Schedule, fit, seeded
 
 VARIANTS = ("paper", "coded", "ours", "mixed")
 PAPERS = VARIANTS[:2]
+SETS = ("train", "validation", "test")  # of a symmetry, without which it has no fingerprints
 TEXTURED = 0.25  # share of the volume elements that ours trains on with a texture
 SPREAD_DEG = (3.0, 60.0)  # of the orientations of a texture about their common one
 
@@ -254,8 +257,10 @@ class Fingerprint:
 
 
 def fingerprint_files(params: Params) -> Files:
-    """None; raises `UserError` for polycrystals that cannot be fingerprinted, before any is made."""
-    require_sets(params)
+    """None; raises `MissingData` unless there are the sets of one symmetry, and `UserError` for sizes that do not suit."""
+    missing = [missing_sets(params, {f"{symmetry}/{name}": 1 for name in SETS}) for symmetry in SYMMETRIES]
+    if all(missing):
+        raise MissingData(f"{', '.join(min(missing, key=len))} of polycrystals.source")
     edge = params.polycrystals.edge if params.polycrystals.source == SYNTHETIC else 4
     for variant, symmetry in (("paper", "cubic"), ("ours", "cubic"), ("ours", "hexagonal")):
         configuration(params.vae, variant, symmetry, edge, MORPHOLOGIES["equiaxed"].grains)
@@ -272,12 +277,13 @@ def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
     """Train one variant; keep the weights of the best loss on the `validation` set of the symmetry.
 
     S1's networks train on the `train` set of the symmetry. Ours need no more than tessellations, which know no symmetry:
-    those of the largest set there is, the cubic `train` set, or of the `mixed` one.
+    those of the largest set there is, the cubic `train` set (where there is none, the symmetry's), or of the `mixed` one.
     """
     settings = job.params.vae
-    source = ("cubic", "mixed" if variant == "mixed" else "train") if variant not in PAPERS else (symmetry, "train")
     with job.open("polycrystals.h5") as file:
-        train = read_volume_elements(file, "/".join(source))
+        tessellated = "cubic/mixed" if variant == "mixed" else "cubic/train"
+        source = f"{symmetry}/train" if variant in PAPERS or tessellated not in file else tessellated
+        train = read_volume_elements(file, source)
         validation = read_volume_elements(file, f"{symmetry}/validation")
     config = configuration(settings, variant, symmetry, train.edge, float(train.grains.float().mean()))
     with seeded(job.seed(f"initial weights of fingerprint {variant} {symmetry}")):
@@ -291,6 +297,24 @@ def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
     job.save_model(f"fingerprint_{variant}_{symmetry}.safetensors", network.state_dict(), config | {"history": history})
 
 
+def trainable(edges: Mapping[str, int]) -> dict[str, list[str]]:
+    """Variants that sets suffice for, by symmetry; S1's networks and `mixed` for the first symmetry alone.
+
+    The sets are given by their edges in voxels, as `stored_edges` reads them. S1's network halves the edge again and again,
+    which has to be a power of two.
+    """
+    symmetries = [s for s in SYMMETRIES if all(f"{s}/{name}" in edges for name in SETS)]
+    variants = {symmetry: ["ours"] for symmetry in symmetries}
+    for first in symmetries[:1]:
+        papers = PAPERS if _halves(edges[f"{first}/train"]) else ()
+        variants[first] = [*papers, "ours", *(["mixed"] if f"{first}/mixed" in edges else [])]
+    return variants
+
+
+def _halves(edge: int) -> bool:
+    return edge >= 4 and edge & (edge - 1) == 0
+
+
 def configuration(settings: FingerprintSettings, variant: str, symmetry: str, edge: int, grains: float) -> dict[str, Any]:
     """What `Fingerprint.build` needs, from the parameters and the training set: its edge in voxels, its mean number of grains.
 
@@ -299,7 +323,7 @@ def configuration(settings: FingerprintSettings, variant: str, symmetry: str, ed
     """
     if variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}", "train_fingerprint", f"Use one of {', '.join(VARIANTS)}")
-    if variant in PAPERS and (edge < 4 or edge & (edge - 1)):
+    if variant in PAPERS and not _halves(edge):
         raise UserError(f"volume elements of edge {edge}", "polycrystals.edge", "Use a power of two, 4 or more")
     network = _papers(settings, variant, edge) if variant in PAPERS else _ours(settings, symmetry, grains)
     return {"variant": variant, "symmetry": symmetry, "edge": edge, "network": network}

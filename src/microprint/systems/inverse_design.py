@@ -50,9 +50,10 @@ class LogScale:
 
     @classmethod
     def of(cls, properties: Tensor) -> LogScale:
-        """Scale of a training set (N, p), Pa."""
+        """Scale of a training set (N, p), Pa; a property that is the same in all of it, as in a single one, keeps its scale."""
         logs = properties.double().log()
-        return cls(logs.mean(0).tolist(), logs.std(0).clamp_min(1e-6).tolist())
+        std = logs.std(0) if len(logs) > 1 else torch.zeros_like(logs[0])
+        return cls(logs.mean(0).tolist(), torch.where(std > 1e-6, std, 1.0).tolist())
 
     def forward(self, properties: Tensor) -> Tensor:
         """Standardised (B, p), float32, of properties in Pa."""

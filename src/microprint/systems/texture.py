@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from microprint import store
 from microprint.arrays import Array, like, numbers
-from microprint.errors import UserError
+from microprint.errors import MissingData, UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
 from microprint.microstructures.micrographs import IMAGE_SUFFIXES
@@ -133,11 +133,17 @@ class FrozenViews:
 
 
 def texture_files(params: Params) -> Files:
-    """VGG19's weights; raises `UserError` where they are missing, and for a test image that is not among a user's."""
+    """VGG19's weights.
+
+    Raises `UserError` where they are missing, and for a test image that is not among a user's; `MissingData` for a single one.
+    """
     source = params.micrographs.source
-    images = [] if source == SYNTHETIC else list_files(source, IMAGE_SUFFIXES)
-    for fault, remedy in sample_faults(params.texture_vae.test_samples, len(images)) if images else ():
-        raise UserError(fault, source, remedy)
+    if source != SYNTHETIC:
+        images = list_files(source, IMAGE_SUFFIXES)
+        if len(images) < 2:
+            raise MissingData("2 images or more in micrographs.source")
+        for fault, remedy in sample_faults(params.texture_vae.test_samples, len(images)):
+            raise UserError(fault, source, remedy)
     return {"vgg19": cached()}
 
 
@@ -167,7 +173,7 @@ def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str
     """Indices of training, validation and test patches, from the parent image of each patch (N,).
 
     ``test`` holds all patches of the test images, ``validation`` every tenth of the others, ``train`` what is left. Raises
-    `UserError` if no image is left to train on, or a test image does not exist.
+    `UserError` if no image is left to train on, or a single patch, or a test image does not exist.
     """
     known, tested = set(sample.tolist()), set(test_samples)
     if tested - known or known <= tested:
@@ -175,5 +181,8 @@ def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str
         raise UserError(fault, remedy="Name some of them, not all")
     test = np.isin(sample, test_samples)
     others = np.flatnonzero(~test)
+    if len(others) < 2:
+        what = f"texture_vae.test_samples = {list(test_samples)} leaves a single patch to train on"
+        raise UserError(what, remedy="Lower micrographs.edge, or add images")
     validating = np.arange(len(others)) % 10 == 9 if len(others) >= 10 else np.arange(len(others)) == len(others) - 1
     return {"train": others[~validating], "validation": others[validating], "test": np.flatnonzero(test)}
