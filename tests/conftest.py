@@ -4,3 +4,8 @@ import os
 
 os.environ["MICROPRINT_BATCH"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items):
+    """The file that takes longest comes first, and the others fill the second process's time."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
