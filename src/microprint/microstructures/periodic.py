@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -26,33 +27,60 @@ def centres(grain_id: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     On a circle the mean is the angle of the mean of exp(2 pi i x).
     """
-    x = 2 * math.pi * voxel_centres(grain_id.shape[-1], grain_id.device)
-    angle = torch.cartesian_prod(x, x, x)
-    points = torch.cat([angle.cos(), angle.sin(), torch.ones_like(angle[:, :1])], 1)
-    owner = grain_id.flatten(1).long()[..., None].expand(-1, -1, 7)
-    sums = points.new_zeros(len(grain_id), count, 7).scatter_add(1, owner, points.expand(len(grain_id), -1, -1))
-    return torch.atan2(sums[..., 3:6], sums[..., :3]) / (2 * math.pi) % 1.0, sums[..., 6]
+    angle = 2 * math.pi * voxel_centres(grain_id.shape[-1], grain_id.device)
+    waves = torch.stack([angle.cos(), angle.sin()])
+    sums = sums_over_grains(grain_id, waves.expand(1, 1, 3, -1, -1), count)
+    cosine, sine = sums[..., :6].unflatten(-1, (3, 2)).unbind(-1)
+    return torch.atan2(sine, cosine) / (2 * math.pi) % 1.0, sums[..., 6]
+
+
+def sums_over_grains(grain_id: Tensor, along: Tensor, count: int) -> Tensor:
+    """Sums (B, count, 3 k + 1) over the voxels of every grain of ids (B, n, n, n): of k functions of each axis, and 1.
+
+    Their values (B or 1, count or 1, 3, k, n), of functions f_1, ... of x, then of y, then of z, may depend on the grain.
+    """
+    batch, edge, functions = len(grain_id), grain_id.shape[-1], along.shape[3]
+    if _compiled_here(grain_id):
+        from microprint.microstructures.cells import sums
+
+        ids, values = grain_id.contiguous().numpy(), along.contiguous().numpy()
+        return torch.from_numpy(sums(ids, values, count)).to(along.dtype)
+    owner, number = grain_id.flatten(1).long(), torch.arange(edge, device=grain_id.device)
+    element = torch.arange(batch, device=owner.device)[:, None] % len(along)
+    own = owner.clamp_max(along.shape[1] - 1)
+    voxel = torch.cartesian_prod(number, number, number)
+    values = torch.cat([along[element, own, axis, :, voxel[None, :, axis]] for axis in range(3)], -1)
+    values = torch.cat([values, torch.ones_like(values[..., :1])], -1)
+    return values.new_zeros(batch, count, 3 * functions + 1).scatter_add(1, owner[..., None].expand_as(values), values)
+
+
+def _compiled_here(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and find_spec("numba") is not None
 
 
 def nearest_site(sites: Tensor, edge: int, weight: Tensor | None = None, stretch: Tensor | None = None) -> Tensor:
     """Owner (B, n, n, n) of every voxel in the periodic Laguerre tessellation of a unit cube by sites (B, G, 3).
 
     A voxel goes to the site with the least |stretch (x - s)|^2 - w; sites at infinity are nobody's. Without weights w (B, G)
-    it is the Voronoi tessellation; the stretch (3,) is that of the axes. One site at a time, which is several times faster
-    than the minimum over all, and keeps memory at a few fields.
+    it is the Voronoi tessellation; the stretch (3,) is that of the axes. Compiled for the CPU where numba is installed;
+    elsewhere one site at a time, which is faster than the minimum over all and keeps memory at a few fields.
     """
     offset = wrap(voxel_centres(edge, sites.device) - sites[..., None])  # (B, G, 3, n)
     offset = offset if stretch is None else offset * stretch[:, None]
     x, y, z = offset.square().nan_to_num(torch.inf).unbind(2)
     y = y if weight is None else y - weight[..., None]
+    if _compiled_here(sites):
+        from microprint.microstructures.cells import owners
+
+        return torch.from_numpy(owners(*(part.contiguous().numpy() for part in (x, y, z))))
     least = x.new_full((len(sites), edge, edge, edge), torch.inf)
-    owner = torch.zeros_like(least, dtype=torch.int32)
+    owner = torch.zeros_like(least, dtype=torch.int64)
     for site in range(sites.shape[1]):
         plane = y[:, site, :, None] + z[:, site, None, :]
         power = x[:, site, :, None, None] + plane[:, None]
         owner.masked_fill_(power < least, site)
         torch.minimum(least, power, out=least)
-    return owner.long()
+    return owner
 
 
 def fitted_sites(centre: Tensor, edge: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from microprint import orientations
 from microprint.errors import UserError
-from microprint.microstructures.periodic import centres, nearest_site, voxel_centres, wrap
+from microprint.microstructures.periodic import centres, nearest_site, sums_over_grains, voxel_centres, wrap
 from microprint.microstructures.volume_elements import VolumeElements, pad_orientations
 
 EDGE_M = 2.77e-5  # edge of a VE; the training grains then measure 10 micrometres
@@ -152,9 +152,8 @@ def aspect_ratios(grain_id: Tensor, grains: Tensor) -> Tensor:
 
 def _cells(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
     """Share of the volume (B, G) and centroid (B, G, 3), by the nearest images, of every cell."""
-    most = seeds.shape[1]
-    offset, index = _offsets(owner, seeds)
-    total = _sum_by_grain(torch.cat([offset, torch.ones_like(offset[..., :1])], -1), index, most)
+    offset = wrap(voxel_centres(owner.shape[1], owner.device) - seeds[..., None])  # (B, G, 3, n)
+    total = sums_over_grains(owner, offset.unsqueeze(3), seeds.shape[1])
     size = total[..., 3]
     centroid = (seeds + total[..., :3] / size.clamp_min(1)[..., None]).remainder(1)
     return size / owner[0].numel(), centroid

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microprint.mechanics.compiled.jit import compiled, part
+from microprint.jit import compiled, part
 from microprint.mechanics.compiled.linear import solve_six
 from microprint.mechanics.compiled.newton import solve
 from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law, Response

@@ -1,6 +1,6 @@
 """Small linear systems of the compiled law: elimination, and substitution for one or six right-hand sides."""
 
-from microprint.mechanics.compiled.jit import part
+from microprint.jit import part
 
 # A system of up to three drivers stays near enough to a positive definite one to need no pivots.
 _DEFINITE = 9

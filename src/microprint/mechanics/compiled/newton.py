@@ -11,7 +11,7 @@ compiler can prove them free of overlap and vectorise them.
 
 import numpy as np
 
-from microprint.mechanics.compiled.jit import part
+from microprint.jit import part
 from microprint.mechanics.compiled.linear import back_substitute, eliminate
 from microprint.mechanics.phenopowerlaw import COUPLE_BELOW, FIXED_POINT, RATIO_CAP, SECOND_ATTEMPT, SETTLED
 

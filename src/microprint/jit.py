@@ -1,8 +1,9 @@
-"""How the law is compiled, and where the compiled code is kept."""
+"""How loops are compiled for the CPU, and where the compiled code is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numba
 
@@ -14,14 +15,15 @@ FAST = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz
 part = numba.njit(inline="always", _nrt=False, **FAST)
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable, **options: Any) -> Callable:
     """Compile a function at its first use and keep the code for later runs, in a folder named by the source it depends on.
 
     Numba freezes what a function takes from other modules, and for its cache looks at the time stamp of one file alone.
+    The options are numba's; without any, they are those of the law.
     """
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder() / "compiled" / source_digest([function.__module__]))
     try:
-        return numba.njit(nogil=True, cache=True, _nrt=False, **FAST)(function)
+        return numba.njit(nogil=True, cache=True, **(options or {"_nrt": False, **FAST}))(function)
     finally:
         numba.config.CACHE_DIR = before
