@@ -143,7 +143,7 @@ def _case(series: h5py.Group, path: Path) -> Case:
     grain_id, quaternion, text = _element(series, path)
     material, load = load_material(json.loads(text)), read_load(_load(series, F))
     steps, stored = _time_steps(series, load, len(F) - 1)
-    slip = series["gamma_sl_avg"][:] if "gamma_sl_avg" in series else None
+    slip = next((series[name][:] for name in ("gamma_sl_avg", "gamma_sl") if name in series), None)
     fields = {key: value[:] for key, value in _above(series, "fields_last", {}).items()}
     kind = "path" if "load_json" in series.attrs else _kind(material, load, single=len(quaternion) == 1)
     return Case(name, kind, material, steps, stored, grain_id, quaternion, F, P, slip, fields)
