@@ -33,14 +33,18 @@ def integers(value: Any, name: str, form: Form, *, single: bool = False, small: 
     remedy = _remedy("integer", form, single)
     array = _array(value, name, form, single, remedy)
     if array.dtype.kind == "f":
-        exact = 2.0 ** min(np.finfo(array.dtype).nmant + 1, 62)  # up to here each integer has a number of its own
-        with np.errstate(invalid="ignore"):
-            wrong = ~((array == np.round(array)) & (abs(array) <= exact))
-        _refuse(wrong, array, name, f"no exact whole number, in type {array.dtype}", remedy)
+        _refuse(inexact(array), array, name, f"no exact whole number, in type {array.dtype}", remedy)
     elif array.dtype.kind == "u":
         _refuse(array > np.iinfo(np.int64).max, array, name, "beyond int64", remedy)
     kept = small and array.dtype == np.uint8
     return _copied(array, np.uint8 if kept else np.int64, single and array.ndim < len(form))
+
+
+def inexact(array: np.ndarray) -> np.ndarray:
+    """Where an array of floating-point numbers holds none that stands for one integer alone: a fraction, NaN, or too large."""
+    exact = 2.0 ** min(np.finfo(array.dtype).nmant + 1, 62)  # up to here each integer has a number of its own
+    with np.errstate(invalid="ignore"):
+        return ~((array == np.round(array)) & (abs(array) <= exact))
 
 
 def whole(value: Any, name: str) -> int:

@@ -19,3 +19,8 @@ class MissingData(UserError):
 
     def __reduce__(self):
         return type(self), (self.needs,)
+
+
+def one_line(fault: object, most: int | None = None) -> str:
+    """What a library says of a fault, without its line breaks and cut at so many letters, for a `UserError`."""
+    return " ".join(str(fault).split())[:most]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import product
 from math import inf, isfinite, isnan, nan
 from numbers import Integral, Real
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from microprint.errors import UserError
+from microprint.errors import UserError, one_line
 
 Components = Sequence[Sequence[float]]
 LoadName = Literal["tension", "compression", "shear", "unload", "cyclic"]
@@ -83,19 +84,15 @@ def standard_load(
 
 def driven_component(load: Sequence[LoadStep]) -> tuple[int, int]:
     """Component of F, and of P, that a load is about: the one that its first step moves fastest."""
-    step = load[0]
-    rates = {
-        (i, j): max(
-            abs(step.t * step.dot_F[i][j]) if isfinite(step.dot_F[i][j]) else 0.0,
-            abs(step.F[i][j] - (i == j)) if isfinite(step.F[i][j]) else 0.0,
-        )
-        for i in range(3)
-        for j in range(3)
-    }
-    if not any(rates.values()):  # the stress drives
-        stress = lambda i, j: max(abs(x[i][j]) if isfinite(x[i][j]) else 0.0 for x in (step.P, step.dot_P))  # noqa: E731
-        rates = {component: stress(*component) for component in rates}
-    return max(rates, key=rates.get)
+    step, components = load[0], list(product(range(3), repeat=2))
+
+    def largest(*changes: float) -> float:
+        return max(abs(change) for change in (0.0, *changes) if isfinite(change))
+
+    sizes = {(i, j): largest(step.t * step.dot_F[i][j], step.F[i][j] - (i == j)) for i, j in components}
+    if not any(sizes.values()):  # the stress drives
+        sizes = {(i, j): largest(step.P[i][j], step.dot_P[i][j]) for i, j in components}
+    return max(sizes, key=sizes.get)
 
 
 def _checked(axis: str, rate: float, strain: float) -> int:
@@ -136,7 +133,7 @@ def _read_yaml(path: Path) -> Any:
     except OSError:
         raise UserError("there is no such load file", path, "Give the path of a file load.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"is not valid YAML ({' '.join(str(error).split())})", path) from None
+        raise UserError(f"is not valid YAML ({one_line(error)})", path) from None
 
 
 def _check_solver(solver: Mapping[str, Any], where: str) -> None:

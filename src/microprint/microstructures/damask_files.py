@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from microprint.errors import UserError
+from microprint.errors import UserError, one_line
 from microprint.microstructures.segmentation import Grains
 
 SYMMETRIES = {"cF": "cubic", "cI": "cubic", "hP": "hexagonal"}
@@ -109,7 +109,8 @@ def _load(path: Path) -> tuple[list, dict]:
     except yaml.reader.ReaderError as error:
         raise UserError(f"is no UTF-8 text near its byte {error.position}", path, "Save it in UTF-8") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"is no YAML ({_one_line(error)})", path, "Save it with damask.ConfigMaterial") from None
+        reason = one_line(str(error).replace('in "<byte string>", ', "at "), 160)
+        raise UserError(f"is no YAML ({reason})", path, "Save it with damask.ConfigMaterial") from None
     if not isinstance(config, dict):
         raise UserError(f"is {_kind(config)}, not a mapping", path, "Give it the keys material, phase and homogenization")
     materials = config.get("material")
@@ -168,7 +169,3 @@ def _kind(value: Any) -> str:
 
 def _names(config: dict) -> str:
     return ", ".join(map(str, config)) or "nothing"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).replace('in "<byte string>", ', "at ").split())[:160]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from microprint import orientations
-from microprint.errors import UserError
+from microprint.errors import UserError, one_line
 from microprint.microstructures.segmentation import (
     LARGEST_SCATTER_DEG,
     Grains,
@@ -62,8 +62,7 @@ def read_dream3d(path: Path, symmetry: str, tolerance_deg: float) -> Grains:
         with h5py.File(path, "r") as file:
             return _read(file, path, symmetry, tolerance_deg)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"cannot be read as DREAM.3D ({reason})", path, "Save it by DREAM.3D 6 or NX") from None
+        raise UserError(f"cannot be read as DREAM.3D ({one_line(error, 120)})", path, "Save it by DREAM.3D 6 or NX") from None
 
 
 def _read(file: h5py.File, path: Path, symmetry: str, tolerance_deg: float) -> Grains:

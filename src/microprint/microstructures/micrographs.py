@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microprint.errors import UserError
+from microprint.errors import UserError, one_line
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
 OTHER_SUFFIXES = (".bmp", ".gif", ".heic", ".jp2", ".jpeg", ".jpg", ".webp")
@@ -109,7 +109,7 @@ def _decoding(path: Path) -> Iterator[None]:
         except (UserError, ImportError):
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            reason = one_line(error, 120) or type(error).__name__
             remedy = "It is damaged or unusual: save it again as PNG or TIFF"
             raise UserError(f"cannot be read as an image ({reason})", path, remedy) from None
         finally:

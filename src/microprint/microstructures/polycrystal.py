@@ -141,10 +141,10 @@ def aspect_ratios(grain_id: Tensor, grains: Tensor) -> Tensor:
 
     Extents are standard deviations of periodic offsets from a voxel of the grain's centre.
     """
-    edge, owner, most = grain_id.shape[1], grain_id.long(), int(grains.max())
-    offset, index = _offsets(owner, centres(owner, most)[0])
-    size = _sum_by_grain(torch.ones_like(offset[..., :1]), index, most).clamp_min(1)
-    moment = _sum_by_grain(offset.square(), index, most) / size
+    edge, most = grain_id.shape[1], int(grains.max())
+    centre, voxels = centres(grain_id, most)
+    square = wrap(voxel_centres(edge, grain_id.device) - centre[..., None]).square()  # (B, G, 3, n)
+    moment = sums_over_grains(grain_id, square.unsqueeze(3), most)[..., :3] / voxels.clamp_min(1)[..., None]
     inside = torch.arange(most, device=grain_id.device) < grains.to(grain_id.device)[:, None]
     extent = (moment + 1 / (12 * edge**2)).sqrt()[inside]
     return extent[:, 0] / (0.5 * (extent[:, 1] + extent[:, 2]))
@@ -157,20 +157,6 @@ def _cells(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
     size = total[..., 3]
     centroid = (seeds + total[..., :3] / size.clamp_min(1)[..., None]).remainder(1)
     return size / owner[0].numel(), centroid
-
-
-def _offsets(owner: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
-    """Offsets of all voxels from their seeds, (B, n^3, 3), and the voxels' owners, (B, n^3)."""
-    x = voxel_centres(owner.shape[1], owner.device)
-    points = torch.cartesian_prod(x, x, x)
-    index = owner.flatten(1)
-    return wrap(points - seeds.gather(1, index[..., None].expand(-1, -1, 3))), index
-
-
-def _sum_by_grain(values: Tensor, index: Tensor, most: int) -> Tensor:
-    """Sums (B, G, k) of voxel values (B, N, k) over grains."""
-    total = values.new_zeros(values.shape[0], most, values.shape[2])
-    return total.scatter_add(1, index[..., None].expand_as(values), values)
 
 
 def _number_without_gaps(owner: Tensor, most: int) -> tuple[Tensor, Tensor]:

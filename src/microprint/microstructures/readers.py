@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from microprint import orientations
-from microprint.errors import UserError
+from microprint.arrays import inexact
+from microprint.errors import UserError, one_line
 from microprint.microstructures.damask_files import read_damask
 from microprint.microstructures.dream3d import read_dream3d
 from microprint.microstructures.labels import read_labels  # noqa: F401
@@ -146,9 +147,7 @@ def _whole_numbers(ids: np.ndarray, path: Path) -> np.ndarray:
         raise UserError(f"has grain ids of shape {ids.shape}, not (nx, ny, nz)", path, "Save one volume element in each file")
     kind = ids.dtype.kind
     if kind == "f":
-        exact = 2.0 ** (np.finfo(ids.dtype).nmant + 1)  # up to here each integer has a number of its own
-        with np.errstate(invalid="ignore"):
-            wrong = ~(np.isfinite(ids) & (ids == np.round(ids)) & (abs(ids) <= exact))
+        wrong = inexact(ids)
         if wrong.any():
             what = f"grain ids are of type {ids.dtype} and hold {ids[wrong][0]}, no exact whole number"
             raise UserError(what, path, "Save integers")
@@ -219,7 +218,7 @@ def _load_numpy(path: Path, *keys: str) -> Any:
     except Exception as error:  # numpy and the modules for archives raise many kinds for what is damaged
         if "allow_pickle" in str(error):
             raise UserError("holds Python objects, which are not unpickled", path, "Save arrays of numbers") from None
-        raise UserError(f"is truncated or damaged ({_one_line(error)})", path, "Save it again with numpy") from None
+        raise UserError(f"is truncated or damaged ({one_line(error, 120)})", path, "Save it again with numpy") from None
 
 
 def _entry(content: dict[str, np.ndarray | None], key: str, path: Path) -> np.ndarray:
@@ -242,7 +241,3 @@ def _check_file(path: Path) -> None:
 def _refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle"):
         raise UserError("is a pickle, which could run any code when opened", path, "Convert it to .npz where you trust it")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
-from microprint.errors import UserError
+from microprint.errors import UserError, one_line
 from microprint.params.relations import check_relations
 from microprint.params.sections import Params
 
@@ -75,7 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise UserError(f"is not valid {path.suffix[1:].upper()} ({' '.join(str(error).split())})", path) from None
+        raise UserError(f"is not valid {path.suffix[1:].upper()} ({one_line(error)})", path) from None
     if not isinstance(content or {}, dict):
         raise UserError("holds no sections", path, "Start from params/quick.yml")
     return content or {}

@@ -114,5 +114,5 @@ def texture_plane(coefficients: np.ndarray, stress: np.ndarray) -> Figure:
     figure, ax = plt.subplots(figsize=(4.2, 3.0))
     points = ax.scatter(*coefficients.T, c=stress, s=16)
     ax.set(xlabel="volume average of $c^2$", ylabel="volume average of $c^4$")
-    figure.colorbar(points, label="stress at the last strain (MPa)")
+    figure.colorbar(points, label="stress where its mean is largest (MPa)")
     return figure

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from microprint.errors import UserError
+from microprint.errors import UserError, one_line
 from microprint.mechanics.materials.keys import nearest
 from microprint.mechanics.materials.material import Material
 from microprint.mechanics.materials.reader import ROOM, Reader
@@ -42,7 +42,7 @@ def load_material(source: str | Path | Mapping[str, Any] | Material, temperature
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", path) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"is not valid YAML ({' '.join(str(error).split())})", path) from None
+        raise UserError(f"is not valid YAML ({one_line(error)})", path) from None
     return parse_material(content, path.name, temperature)
 
 
