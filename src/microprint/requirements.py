@@ -61,7 +61,7 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         for symmetry, variants in trainable(edges).items():
             for variant in (name for name in ("paper", "ours") if name in variants):
                 config = configuration(params.vae, variant, symmetry, edges[f"{symmetry}/train"], grains)
-                networks[f"fingerprint, {variant}, {symmetry} (03)"] = Fingerprint.build(config).network
+                networks[f"fingerprint, {variant} (03)"] = Fingerprint.build(config).network
         sizes = {"components": s.components, "latent_dim": s.latent_dim, "width": s.width, "hidden": s.hidden}
         model = VAERegression(edge=edge, properties=len(s.properties), prior="mixture", **sizes)
         networks["VAE-regression (07)"] = model

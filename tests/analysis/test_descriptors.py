@@ -12,7 +12,6 @@ from microprint.analysis import descriptors
 from microprint.errors import UserError
 from microprint.microstructures import polycrystal
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.networks.grain_tokens import deal_out
 
 
 @pytest.fixture
@@ -114,32 +113,3 @@ def test_aspect_ratio_of_bricks_and_of_elongated_grains(generator):
     one = VolumeElements(made.grain_id, made.quaternion.nan_to_num(1.0), made.grains, "cubic")
     found = descriptors.mean_aspect_ratio(one)
     assert found.shape == (20,) and 1.6 < found.mean().item() < 2.2
-
-
-# --- of the grains that seeds stand for ------------------------------------------------------------------------------
-
-def test_of_the_grains_of_anchors_in_bricks():
-    """One anchor near the centre of each brick: no doubt which is whose."""
-    given = bricks(4, 4, 4)
-    turns = orientations.random((1, 8), torch.Generator().manual_seed(1))
-    given = VolumeElements(given.grain_id, turns, given.grains, "cubic")
-    middles = torch.cartesian_prod(*3 * [torch.tensor([0.25, 0.75])])
-    anchors = middles + torch.tensor([0.05, -0.02, 0.01])
-    assert deal_out(given.grain_id, given.quaternion.shape[1], anchors).grain.tolist() == [list(range(8))]
-    assert torch.allclose(descriptors.centre_of(given, anchors)[0], middles - anchors, atol=1e-5)
-    assert descriptors.volume_of(given, anchors)[0].tolist() == [1 / 8] * 8
-    assert torch.allclose(descriptors.orientation_of(given, anchors), orientations.embed(turns, "cubic"))
-    assert descriptors.boundary_about(given, middles)[0].tolist() == pytest.approx([1 / 4] * 8)
-
-
-def test_an_anchor_without_a_grain_of_its_own_has_the_one_in_which_it_lies():
-    given = bricks(4, 8, 8)
-    anchors = torch.tensor([[0.25, 0.5, 0.5], [0.75, 0.5, 0.5], [0.3, 0.1, 0.1], [0.9, 0.9, 0.9]])
-    assert deal_out(given.grain_id, given.quaternion.shape[1], anchors).grain.tolist() == [[0, 1, 0, 1]]
-
-
-def test_boundaries_about_all_voxels_are_all_boundaries(generator):
-    given = elements(generator)
-    axis = (torch.arange(8) + 0.5) / 8
-    every = descriptors.boundary_about(given, torch.cartesian_prod(axis, axis, axis))
-    assert torch.allclose(every.mean(1), descriptors.boundary_share(given), atol=1e-6)

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from microprint import orientations
+from microprint.analysis.codes import LinearCode, ListCode
 from microprint.analysis.reconstruction import (
-    LinearCode,
     boundary_faces,
     boundary_voxels,
     constant_reconstruction,
     errors_of,
-    grain_list_reconstruction,
     reconstruction_error,
 )
 from microprint.errors import UserError
@@ -116,12 +115,12 @@ def test_overlap_by_chance_and_of_nothing():
 
 def test_errors_of_a_set_do_not_depend_on_its_parts(monkeypatch):
     _, elements = voronoi(count=7, edge=8)
-    whole = errors_of({"grain list": grain_list_reconstruction}, elements)["grain list"].summary()
+    whole = errors_of({"grain list": ListCode("grain", 256).reconstruct}, elements)["grain list"].summary()
     sizes = []
 
     def model(part):
         sizes.append(len(part))
-        return grain_list_reconstruction(part)
+        return ListCode("grain", 256).reconstruct(part)
 
     monkeypatch.setattr(VolumeElements.parts, "__defaults__", (2 * 8**3,))
     found = errors_of({"grain list": model}, elements)["grain list"].summary()
@@ -166,12 +165,10 @@ def test_centres_across_the_periodic_face():
 
 def test_baselines_rank_as_they_should():
     _, elements = voronoi(count=6, edge=8)
-    linear = LinearCode(elements, 256)
     models = {
         "constant": constant_reconstruction,
-        "linear": lambda e: linear.decode(linear.encode(e)),
-        "grain list": grain_list_reconstruction,
-        "fitted list": lambda e: grain_list_reconstruction(e, fitted=True),
+        "linear": LinearCode(elements, 256).reconstruct,
+        **{kind: ListCode(kind, 256).reconstruct for kind in ("grain", "fitted")},
     }
     degrees = [error.summary()["disorientation_deg"] for error in errors_of(models, elements).values()]
     assert degrees == sorted(degrees, reverse=True) and degrees[-1] < 12

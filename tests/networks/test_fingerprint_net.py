@@ -1,4 +1,4 @@
-"""Our network: its lattice, its tokens, its diagram, and what a shift does to its fingerprint."""
+"""Our network: the numbers of its seeds, the weights that it expects, what it draws, and that it learns."""
 
 import itertools
 
@@ -6,13 +6,23 @@ import pytest
 import torch
 
 from microprint import orientations
-from microprint.microstructures.periodic import centres, fitted_sites, nearest_site, voxel_centres, wrap
+from microprint.microstructures.periodic import nearest_site, voxel_centres, wrap
 from microprint.microstructures.polycrystal import generate
-from microprint.networks.fingerprint_net import FingerprintNet, LatticeBlock, seeds_of, sublattice
-from microprint.networks.grain_tokens import GrainTokens, deal
-from microprint.networks.losses import gaussian_negative_log_likelihood, kl_divergence
-from microprint.networks.power_diagram import soft_power_diagram
-from microprint.networks.seed_lattice import differences, rank_one_lattice
+from microprint.networks import fingerprint_net
+from microprint.networks.fingerprint_net import FingerprintNet, seeds_of
+from microprint.networks.losses import kl_divergence
+from microprint.networks.power_diagram import assignment_loss, owners
+from microprint.networks.seed_lattice import rank_one_lattice
+from microprint.networks.seed_list import (
+    SeedList,
+    cell_orientations,
+    grain_metric,
+    metric_numbers,
+    metric_of,
+    orientation,
+    rotation_numbers,
+)
+from microprint.networks.weight_net import WeightNet
 
 
 @pytest.fixture
@@ -20,21 +30,27 @@ def generator():
     return torch.Generator().manual_seed(3)
 
 
-def network(numbers=64, symmetry="cubic"):
+def network(numbers=64, symmetry="cubic", grains=40.0):
     torch.manual_seed(1)
-    net = FingerprintNet(symmetry, numbers, heads=1, blocks=1, average_scale=2.0).eval()
-    for layer in net.modules():
-        if isinstance(layer, torch.nn.Linear):  # the silent layers of the beginning would prove little
-            torch.nn.init.normal_(layer.weight, std=1.5 * layer.in_features**-0.5)
+    net = FingerprintNet(symmetry, numbers, width=8, rounds=2, grains=grains).eval()
+    torch.nn.init.normal_(net.weigh.last[-1].weight)  # weights of zero would prove little
     return net
 
 
-def polycrystals(count, edge, generator, symmetry="cubic"):
-    elements = generate(count, edge, symmetry, generator)
-    return elements.grain_id, elements.quaternion.nan_to_num()
+def polycrystals(count, edge, generator, symmetry="cubic", **kind):
+    elements = generate(count, edge, symmetry, generator, **kind)
+    return elements.grain_id.long(), elements.quaternion
 
 
-# --- lattice ---------------------------------------------------------------------------------------------------------
+def degrees(net, grain_id, quaternion):
+    """Mean disorientation of what is drawn."""
+    with torch.no_grad():
+        drawn = net.decode(net.encode(grain_id, quaternion)[0], voxel_centres(grain_id.shape[-1]).expand(3, -1))
+    truth = orientations.expand(grain_id, quaternion).movedim(1, -1)
+    return torch.rad2deg(orientations.disorientation(drawn, truth, net.symmetry)).flatten(1).mean(1)
+
+
+# --- the list of seeds -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("count", [1, 2, 7, 11])
 def test_lattice_is_the_best_of_its_kind(count):
@@ -48,208 +64,179 @@ def test_lattice_is_the_best_of_its_kind(count):
     assert least(lattice) == pytest.approx(max(map(least, every)), abs=1e-6)
 
 
-def test_difference_of_points_is_the_point_of_the_difference():
-    points = rank_one_lattice(9)
-    found = wrap(points[None] - points[:, None] - points[differences(9)])
-    assert torch.allclose(found, torch.zeros(9, 9, 3), atol=1e-6)
+def test_numbers_and_what_they_stand_for(generator):
+    seeds = SeedList(9)
+    site = torch.rand(2, 9, 3, generator=generator)
+    assert float(wrap(seeds.site(seeds.offset(site)) - site).abs().max()) < 1e-6
+    q = orientations.reduce(orientations.random((2, 9), generator), "hexagonal")
+    assert float(orientations.one_minus_abs_dot(orientation(rotation_numbers(q)), q).max()) < 1e-6
+    metric = torch.tensor([[4.0, 1.0, 0.25], [0.5, 0.5, 4.0]])
+    assert torch.allclose(metric_of(metric_numbers(metric)), metric)
 
 
-def test_a_block_commutes_with_shifts_of_the_lattice(generator):
-    block = LatticeBlock(32, 7)
-    for last in (block.from_attention, block.dense[-1]):
-        torch.nn.init.normal_(last.weight, std=0.3)
-    x = torch.randn(2, 7, 32, generator=generator)
-    assert torch.allclose(block(x.roll(3, 1)), block(x).roll(3, 1), atol=1e-5)
-    assert not torch.allclose(block(x[:, torch.randperm(7, generator=generator)]).sum(1), block(x).sum(1), atol=1e-3)
+def test_metric_of_equiaxed_and_of_elongated_grains(generator):
+    equiaxed, _ = polycrystals(20, 16, generator)
+    assert float(metric_numbers(grain_metric(equiaxed, 60)).norm(dim=1).mean()) < 0.02
+    elongated, _ = polycrystals(20, 16, generator, morphology="elongated")
+    metric = grain_metric(elongated, 20)
+    assert torch.allclose(metric.prod(1), torch.ones(20))
+    # Twice as long along x as wide: squared lengths in the ratio 4, less what the periodic cube cuts off.
+    ratio = metric[:, 1:].mean(1) / metric[:, 0]
+    assert 3 < float(ratio.mean()) < 4.6
 
 
-# --- tokens ----------------------------------------------------------------------------------------------------------
-
-def test_deal_is_the_cheapest_pair_left_again_and_again(generator):
-    cost = torch.rand(5, 4, 6, generator=generator)
-    cost[1, :, 2:] = torch.inf
-    for matrix, partner in zip(cost.tolist(), deal(cost).tolist(), strict=True):
-        expected, rows, columns = [-1] * 4, set(range(4)), set(range(6))
-        while rows:
-            least, row, column = min((matrix[r][c], r, c) for r in rows for c in columns)
-            if least == float("inf"):
-                break
-            expected[row] = column
-            rows.remove(row), columns.remove(column)
-        assert partner == expected
-
-
-def test_tokens_tell_every_grain_where_there_are_no_more_than_anchors(generator):
-    grain_id, quaternion = polycrystals(2, 12, generator)
+def test_cells_lie_about_their_anchors_on_any_grid(generator):
+    grain_id, quaternion = polycrystals(2, 32, generator)
     embedding = orientations.embed(quaternion, "cubic")
-    tokens = GrainTokens(60, 9)
-    features, average = tokens(grain_id, quaternion, embedding)
-    site, turn = tokens.unlisted(features[..., :6])
-    place, voxels = centres(grain_id, embedding.shape[1])
-    place = fitted_sites(place.masked_fill(voxels[..., None] == 0, torch.inf), 12)
-    for number in range(2):
-        alone = features[number, :, 8].bool()
-        grains = (voxels[number] > 0).nonzero()[:, 0]
-        assert int((~alone).sum()) == len(grains)
-        nearest = wrap(site[number][:, None] - place[number, grains]).square().sum(-1).min(1)
-        assert sorted(nearest.indices[~alone].tolist()) == list(range(len(grains))) and float(nearest.values.max()) < 1e-8
-        told = grains[nearest.indices]  # by all anchors, also by those that share a grain with another
-        x, y, z = (tokens.anchors[alone] * 12).long().unbind(1)
-        assert torch.equal(told[alone], grain_id[number, x, y, z])
-        assert torch.allclose(features[number, :, 6] / 60, voxels[number, told] / 12**3, atol=1e-5)
-        assert torch.allclose(features[number, :, 9:18] / tokens.unit, embedding[number, told], atol=1e-5)
-        assert torch.allclose(orientations.from_rotation_vector(turn[number]), quaternion[number, told], atol=1e-5)
-    assert torch.allclose(features[..., 18:], torch.zeros(()))  # no grain is left over
-    assert torch.allclose(average, orientations.expand(grain_id, embedding).mean((2, 3, 4)), atol=1e-6)
+    seeds = SeedList(50)
+    coarse, fine = (seeds.cells(ids, embedding) for ids in (grain_id[:, ::2, ::2, ::2], grain_id))
+    assert fine.grain_id.shape == (2, 16, 16, 16)
+    assert float(wrap(fine.centre - seeds.anchors).norm(dim=-1).mean()) < 0.6 * 50 ** (-1 / 3)
+    assert torch.allclose(fine.volume.sum(1), torch.ones(2))
+    # Voxel 0 of the coarse one lies at 1/64 for both: the shift by which the fine grid's lie elsewhere is made good.
+    assert float(wrap(fine.centre.mean((0, 1)) - coarse.centre.mean((0, 1))).abs().max()) < 0.05
 
 
-def test_tokens_tell_the_mean_of_grains_left_over(generator):
-    grain_id = torch.arange(8**3).reshape(1, 8, 8, 8)  # every voxel is a grain
-    embedding = torch.randn(1, 8**3, 3, generator=generator)
-    tokens = GrainTokens(5, 3)
-    features, _ = tokens(grain_id, orientations.random((1, 8**3), generator), embedding)
-    own = features[0, :, 9:12] / tokens.unit
-    dealt = (embedding[0][None] - own[:, None]).abs().sum(-1).argmin(1)
-    rest = embedding[0].clone()
-    rest[dealt] = 0
-    cell = nearest_site(tokens.anchors[None], 8).flatten()
-    means = torch.stack([rest[cell == anchor].mean(0) for anchor in range(5)])
-    assert torch.allclose(features[0, :, 12:] / tokens.unit, means, atol=1e-5)
+def test_a_cell_has_the_orientation_of_most_of_its_voxels_or_their_mean():
+    turn = torch.tensor([0.0, 2.0, 4.0, 40.0])
+    q = orientations.from_euler(torch.deg2rad(torch.stack([turn, 0 * turn, 0 * turn], -1)))[None]
+    q = orientations.reduce(q, "cubic")
+    owner = torch.tensor([0] * 10 + [1] * 9).view(1, 19, 1, 1)
+    ids = torch.tensor([3] * 8 + [0] * 2 + [0] * 3 + [1] * 2 + [2] * 4).view(1, 19, 1, 1)
+    own = cell_orientations(owner, 2, ids, q, orientations.embed(q, "cubic"), "cubic")
+    away = torch.rad2deg(orientations.disorientation(own[0][:, None], q, "cubic"))
+    assert float(away[0, 3]) < 0.1  # eight of ten voxels
+    assert 1.5 < float(away[1, 0]) < 2.6 and float(away[1, 2]) < 2.6  # between grains that hardly differ
 
 
-def test_tokens_hardly_depend_on_the_resolution():
-    coarse, fine = (generate(2, edge, "cubic", torch.Generator().manual_seed(5)) for edge in (12, 24))
-    quaternion = coarse.quaternion.nan_to_num()
-    tokens = GrainTokens(41, 9)
-    same = [tokens(elements.grain_id, quaternion, orientations.embed(quaternion, "cubic"))[0] for elements in (coarse, fine)]
-    assert float((same[0] - same[1]).abs().median()) < 0.05
+# --- weights ---------------------------------------------------------------------------------------------------------
 
-
-# --- diagram ---------------------------------------------------------------------------------------------------------
-
-def test_sharp_diagrams_are_voronoi_tessellations(generator):
-    centre = torch.rand(2, 6, 3, generator=generator)
-    value = torch.eye(6).expand(2, -1, -1)
-    axes = voxel_centres(10).expand(3, -1)
-    field = soft_power_diagram(centre, torch.full((2, 6, 3), 1e6), torch.zeros(2, 6), value, axes)
-    assert torch.equal(field.argmax(1), nearest_site(centre, 10))
-    assert float(field.amax(1).mean()) > 0.999
-
-
-def test_diagram_is_the_formula_voxel_by_voxel(generator):
-    centre, sharpness = torch.rand(1, 4, 3, generator=generator), 5 * torch.rand(1, 4, 3, generator=generator)
-    weight, value = torch.randn(1, 4, generator=generator), torch.randn(1, 4, 2, generator=generator)
-    axes = torch.rand(3, 5, generator=generator)
-    field = soft_power_diagram(centre, sharpness, weight, value, axes)
-    x = torch.stack([axes[0, 1], axes[1, 4], axes[2, 2]])
-    images = torch.cartesian_prod(*3 * [torch.tensor([-1.0, 0.0, 1.0])])
-    gaps = (x - centre[0] + images[:, None]).abs().amin(0)  # the nearest image, axis by axis
-    share = (weight[0] - (sharpness[0] * gaps.square()).sum(-1)).softmax(0)
-    assert torch.allclose(field[0, :, 1, 4, 2], share @ value[0], atol=1e-5)
+def test_expected_weights_do_not_change_where_everything_is_moved(generator):
+    torch.manual_seed(0)
+    net = WeightNet(8, 2)
+    torch.nn.init.normal_(net.last[-1].weight)
+    site, metric = torch.rand(2, 30, 3, generator=generator), torch.tensor([[1.0, 1.0, 1.0], [2.0, 1.0, 0.5]])
+    weight = net(site, metric).detach()
+    assert float(weight.std()) > 1e-5 and float(weight.mean(1).abs().max()) < 1e-6
+    assert torch.allclose(net(site + 0.3, metric), weight, atol=1e-7)
+    assert torch.allclose(net(1 - site, metric), weight, atol=1e-7)
+    assert torch.allclose(net(site[..., [2, 0, 1]], metric[..., [2, 0, 1]]), weight, atol=1e-7)
+    order = torch.randperm(30, generator=generator)
+    assert torch.allclose(net(site[:, order], metric), weight[:, order], atol=1e-7)
 
 
 # --- network ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(
-    "numbers, symmetry, seeds", [(256, "cubic", 41), (256, "hexagonal", 38), (512, "cubic", 83), (64, "cubic", 9)]
+    "numbers, symmetry, seeds, each",
+    [(256, "cubic", 40, 6), (256, "hexagonal", 37, 6), (350, "cubic", 48, 7), (64, "cubic", 8, 6)],
 )
-def test_parts_fill_the_fingerprint(numbers, symmetry, seeds):
-    assert seeds_of(numbers, orientations.EMBEDDING_SIZE[symmetry]) == seeds
-    sizes = FingerprintNet(symmetry, numbers, heads=1, blocks=1, average_scale=1.0).sizes
-    assert sum(sizes) == numbers and min(sizes) > 0 and sizes[2] == 6 * seeds
-
-
-@pytest.mark.parametrize("symmetry", orientations.SYMMETRIES)
-def test_it_begins_as_a_list_of_grains(symmetry, generator):
-    """Untrained, it draws the Voronoi tessellation of the fitted sites, with the orientations of the grains."""
-    torch.manual_seed(0)
-    net = FingerprintNet(symmetry, 512, heads=1, blocks=1, average_scale=19.0)
-    grain_id, quaternion = polycrystals(4, 16, generator, symmetry)
-    with torch.no_grad():
-        field = net.decode(net.encode(grain_id, quaternion)[0], voxel_centres(16).expand(3, -1)).movedim(1, -1)
-    place, voxels = centres(grain_id, quaternion.shape[1])
-    owner = nearest_site(fitted_sites(place.masked_fill(voxels[..., None] == 0, torch.inf), 16), 16)
-    truth = orientations.expand(owner, quaternion).movedim(1, -1)
-    angle = torch.rad2deg(orientations.disorientation(orientations.project(field, symmetry), truth, symmetry))
-    assert float(angle.median()) < 1 and float((angle < 15).float().mean()) > 0.95
+def test_whole_seeds_fill_the_fingerprint(numbers, symmetry, seeds, each):
+    assert seeds_of(numbers, orientations.EMBEDDING_SIZE[symmetry], 39.0) == (seeds, each)
+    sizes = FingerprintNet(symmetry, numbers, width=8, rounds=1, grains=39.0).sizes
+    assert numbers - each < sum(sizes) <= numbers and sizes[2] == each * seeds
 
 
 def test_averages_are_the_texture(generator):
-    grain_id, quaternion = polycrystals(3, 8, generator)
-    mean, log_variance = network().encode(grain_id, quaternion)
-    embedding = orientations.embed(quaternion, "cubic")
-    assert torch.allclose(mean[:, :9], 2.0 * orientations.expand(grain_id, embedding).mean((2, 3, 4)), atol=1e-5)
-    assert mean.shape == log_variance.shape == (3, 64)
-
-
-def test_a_shift_along_the_lattice_shifts_seeds_and_reconstruction(generator):
-    """On 9 voxels an edge the lattice of 9 points falls on voxels: a shift by one point is a shift by voxels.
-
-    Voxels half way between two anchors go to either, so the agreement is that of the cells, not of rounding.
-    """
-    grain_id = torch.randint(20, (2, 9, 9, 9), generator=generator)
-    quaternion = orientations.reduce(orientations.random((2, 20), generator), "cubic")
+    grain_id, quaternion = polycrystals(3, 16, generator)
     net = network()
-    step = tuple((net.tokens.anchors[1] * 9).round().long().tolist())
-    moved_id = grain_id.roll(step, (1, 2, 3))
-    axes = voxel_centres(9).expand(3, -1)
-    with torch.no_grad():
-        plain, moved = net.encode(grain_id, quaternion)[0], net.encode(moved_id, quaternion)[0]
-        seeds, moved_seeds = (z[:, -54:].unflatten(1, (9, 6)) for z in (plain, moved))
-        assert torch.allclose(moved_seeds, seeds.roll(1, 1), atol=0.3)
-        assert float((moved_seeds - seeds).abs().max()) > 3
-        shifted = torch.cat([plain[:, :-54], seeds.roll(1, 1).flatten(1)], 1)
-        field, moved_field = (net.decode(z, axes) for z in (plain, shifted))
-    scale = float(field.abs().max())
-    assert torch.allclose(moved_field, field.roll(step, (2, 3, 4)), atol=1e-3 * scale)
-    assert not torch.allclose(moved_field, field, atol=0.1 * scale)
+    mean, log_variance = net.encode(grain_id, quaternion)
+    embedding = orientations.expand(grain_id, orientations.embed(quaternion, "cubic")).mean((2, 3, 4))
+    assert torch.allclose(mean[:, :9], net.average_scale * embedding, atol=1e-5)
+    assert mean.shape == log_variance.shape == (3, sum(net.sizes))
 
 
-def test_any_resolution_is_drawn_from_one_fingerprint(generator):
-    grain_id, quaternion = polycrystals(1, 8, generator)
+@pytest.mark.parametrize("symmetry", orientations.SYMMETRIES)
+def test_seven_numbers_draw_tessellations_nearly_without_loss(symmetry, generator):
+    """Nothing is learnt yet: weights are kept, and the steps down the gradient find them."""
+    net = FingerprintNet(symmetry, 420, width=8, rounds=1, grains=39.0)
+    assert net.numbers == 7 and float(degrees(net, *polycrystals(4, 16, generator, symmetry)).mean()) < 0.8
+
+
+def test_few_large_grains_need_no_weights(generator):
+    net = FingerprintNet("cubic", 256, width=8, rounds=1, grains=39.0)
+    for kind in ("large", "elongated"):
+        assert float(degrees(net, *polycrystals(4, 16, generator, morphology=kind)).mean()) < 1.5
+
+
+def test_a_list_that_is_too_short_keeps_what_it_can(generator):
+    """384 grains in 40 seeds: merged by likeness they are nearer than the mean of random orientations, some 40 degrees."""
+    net = FingerprintNet("cubic", 256, width=8, rounds=1, grains=39.0)
+    assert float(degrees(net, *polycrystals(2, 16, generator, morphology="small")).mean()) < 34
+
+
+def test_the_steps_down_the_gradient_pay(generator, monkeypatch):
+    given, net = polycrystals(4, 16, generator), FingerprintNet("cubic", 350, width=8, rounds=1, grains=39.0)
+    refined = degrees(net, *given).mean()
+    monkeypatch.setattr(fingerprint_net, "STEPS", 0)
+    assert float(refined) < 0.5 * float(degrees(net, *given).mean())
+
+
+def test_elements_of_a_batch_do_not_see_each_other(generator):
+    grain_id, quaternion = polycrystals(3, 16, generator)
+    net = network()
+    together, alone = net.encode(grain_id, quaternion)[0], net.encode(grain_id[1:2], quaternion[1:2])[0]
+    assert torch.allclose(together[1], alone[0], atol=2e-2)
+
+
+def test_any_resolution_is_drawn_from_a_fingerprint(generator):
+    grain_id, quaternion = polycrystals(1, 16, generator)
     net = network()
     with torch.no_grad():
         z, _ = net.encode(grain_id, quaternion)
         coarse, fine = (net.decode(z, voxel_centres(n).expand(3, -1)) for n in (5, 15))
-    assert torch.allclose(coarse, fine[..., 1::3, 1::3, 1::3], atol=1e-5)
+    assert torch.allclose(coarse, fine[:, 1::3, 1::3, 1::3], atol=1e-5)
 
 
-def test_the_loss_compares_a_sublattice_of_fine_volume_elements(generator):
-    grain_id = torch.arange(48**3).reshape(1, 48, 48, 48)
-    compared, axes = sublattice(grain_id, generator)
-    assert compared.shape == (1, 16, 16, 16)
-    place = (axes * 48 - 0.5).round().long()
-    assert torch.equal(compared[0, 3, 5, 7], grain_id[0, place[0, 3], place[1, 5], place[2, 7]])
-    assert torch.equal(place.diff(dim=1), torch.full((3, 15), 3)) and int(place.max()) < 48
+def test_seeds_are_the_numbers(generator):
+    """Site, orientation and a weight that is the expected one and what the seventh number adds."""
+    net = network(numbers=81, grains=10.0)
+    assert net.numbers == 7 and net.count == 10
+    z = torch.randn(2, 81, generator=generator)
+    seeds = net.seeds(z)
+    numbers = z[:, 11:].unflatten(1, (10, 7))
+    assert torch.allclose(seeds.site, net.seed_list.site(numbers[..., :3])) and torch.allclose(seeds.metric, metric_of(z[:, 9:11]))
+    expected = net.weigh(seeds.site, seeds.metric)
+    assert torch.allclose(seeds.weight - expected, numbers[..., 6] / net.seed_list.height, atol=1e-6)
+    drawn = net.decode(z, voxel_centres(4).expand(3, -1))
+    owner = owners(*seeds[:3], voxel_centres(4).expand(3, -1))
+    assert torch.equal(drawn[1, 2, 3, 0], seeds.quaternion[1, owner[1, 2, 3, 0]])
 
 
 def test_the_loss_is_the_negative_evidence_lower_bound(generator):
-    grain_id, quaternion = polycrystals(2, 8, generator)
+    grain_id, quaternion = polycrystals(2, 16, generator)
     net = network()
     losses = net.losses({"grain_id": grain_id, "quaternion": quaternion}, torch.Generator().manual_seed(7))
-    noise = torch.Generator().manual_seed(7)
     mean, log_variance = net.encode(grain_id, quaternion)
-    torch.randint(1, (3,), generator=noise)  # of the sublattice
-    z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=noise)
-    target = orientations.expand(grain_id, orientations.embed(quaternion, "cubic"))
-    reconstruction = net.decode(z, voxel_centres(8).expand(3, -1))
-    likelihood = gaussian_negative_log_likelihood(reconstruction, target)
-    kl = kl_divergence(mean, log_variance).sum(1).mean() / target[0].numel()
-    assert float(losses["loss"].detach()) == pytest.approx(float((likelihood + kl).detach()), rel=1e-5)
-    assert torch.equal(losses["loss"], losses["reconstruction"] + losses["kl"])
+    z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(7))
+    cells = net.seed_list.cells(grain_id, orientations.embed(quaternion, "cubic"))
+    wrong = assignment_loss(*net.seeds(z)[:3], net.sharpness, cells.grain_id, cells.member).mean()
+    kl = kl_divergence(mean, log_variance)[:, 9:].sum(1).mean() / 16**3
+    # A rotation number of deviation s turns the orientation by s / 2 radians along each axis; 0.02 are tolerated.
+    deviation = float((0.5 * log_variance[0, 9 + 2 + 3]).exp())
+    turned = 3 * (deviation / 2) ** 2 / (2 * 0.02**2)
+    assert float(losses["loss"].detach()) == pytest.approx(float((wrong + kl).detach()) + turned, rel=1e-4)
 
 
-def test_it_learns(generator):
-    """Eight volume elements again and again: less is lost than by the list of grains that it begins with."""
-    grain_id, quaternion = polycrystals(8, 8, generator)
+def test_it_learns_weights_from_sites(generator):
+    """A minute's training on a few volume elements: less is drawn wrongly than where all weights are equal."""
+    given = polycrystals(8, 16, generator)
     torch.manual_seed(0)
-    net = FingerprintNet("cubic", 256, heads=2, blocks=1, average_scale=19.0)
-    optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
-    lost = []
-    for _ in range(60):
-        losses = net.losses({"grain_id": grain_id, "quaternion": quaternion}, generator)
+    net = FingerprintNet("cubic", 256, width=8, rounds=2, grains=39.0)
+    before = degrees(net, *given).mean()
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-2)
+    for _ in range(12):
+        losses = net.losses(dict(zip(("grain_id", "quaternion"), given, strict=True)), generator)
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()
-        lost.append(float(losses["square_error"].detach()))
-    assert lost[-1] < 0.7 * lost[0]
+    assert float(degrees(net, *given).mean()) < 0.8 * float(before)
+
+
+def test_voronoi_cells_are_kept_by_six_numbers(generator):
+    """Where the grains are the cells of their sites alone, nothing need be learnt."""
+    site = rank_one_lattice(30)[None] + 0.06 * torch.randn(2, 30, 3, generator=generator)
+    grain_id = nearest_site(site, 16)
+    quaternion = orientations.reduce(orientations.random((2, 30), generator), "cubic")
+    net = FingerprintNet("cubic", 192, width=8, rounds=1, grains=39.0)
+    assert net.count == 30 and float(degrees(net, grain_id, quaternion).max()) < 0.5

@@ -7,10 +7,8 @@ from torch import Tensor
 
 from microprint.errors import UserError
 from microprint.mechanics.slip_systems import schmid_tensors
-from microprint.microstructures.periodic import nearest_site, wrap
 from microprint.microstructures.polycrystal import aspect_ratios
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.networks.grain_tokens import Dealt, deal_out
 from microprint.orientations import embed, to_matrix
 
 # Leading blocks of the embedding: all of the harmonics up to degree 4 that have the crystal's symmetry.
@@ -84,33 +82,3 @@ def boundary_field(elements: VolumeElements) -> Tensor:
 def largest_share(elements: VolumeElements) -> Tensor:
     """Volume share of the largest grain, (N,)."""
     return volume_fractions(elements).amax(1)
-
-
-def orientation_of(elements: VolumeElements, anchors: Tensor) -> Tensor:
-    """Embedding (N, M, k) of the grain that our encoder deals to each anchor (M, 3)."""
-    grain = _dealt(elements, anchors).grain[..., None]
-    embedding = embed(elements.quaternion, elements.symmetry)
-    return embedding.gather(1, grain.expand(-1, -1, embedding.shape[-1]))
-
-
-def centre_of(elements: VolumeElements, anchors: Tensor) -> Tensor:
-    """Way (N, M, 3) from each anchor to the centre of its grain, in edges of the volume element."""
-    dealt = _dealt(elements, anchors)
-    return wrap(dealt.centre.gather(1, dealt.grain[..., None].expand(-1, -1, 3)) - anchors)
-
-
-def volume_of(elements: VolumeElements, anchors: Tensor) -> Tensor:
-    """Volume share (N, M) of each anchor's grain."""
-    dealt = _dealt(elements, anchors)
-    return dealt.volume.gather(1, dealt.grain)
-
-
-def _dealt(elements: VolumeElements, anchors: Tensor) -> Dealt:
-    return deal_out(elements.grain_id, elements.quaternion.shape[1], anchors)
-
-
-def boundary_about(elements: VolumeElements, anchors: Tensor) -> Tensor:
-    """Mean of `boundary_field` (N, M) over the voxels nearest to each anchor (M, 3)."""
-    cell = nearest_site(anchors[None], elements.grain_id.shape[-1]).flatten()
-    total = torch.zeros(len(elements), len(anchors)).index_add_(1, cell, boundary_field(elements).flatten(1))
-    return total / cell.bincount(minlength=len(anchors)).clamp_min(1)

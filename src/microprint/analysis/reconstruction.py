@@ -10,15 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from microprint.analysis.codes import NUMBERS_A_GRAIN, LinearCode, ListCode
 from microprint.errors import UserError
-from microprint.microstructures.periodic import centres, fitted_sites, nearest_site
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.networks.spectral_code import SpectralCode
-from microprint.orientations import EMBEDDING_SIZE, disorientation, embed, expand, one_minus_abs_dot, project, reduce
+from microprint.orientations import disorientation, one_minus_abs_dot, reduce
 from microprint.systems.fingerprint import Fingerprint
 
 Reconstruction = Callable[[VolumeElements], Tensor]
-NUMBERS_A_GRAIN = 6  # three of the centre, three of the orientation
 CLOSE_DEG = 5.0  # disorientation that still counts as the same orientation
 BIN_DEG = 0.01  # resolution of the median
 BINS = 10_000  # up to 100 degrees; no cubic disorientation is above 62.8, no hexagonal one above 93.9
@@ -122,47 +120,6 @@ def constant_reconstruction(elements: VolumeElements) -> Tensor:
     return torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(*elements.grain_id.shape, 4)
 
 
-class LinearCode:
-    """The best linear code of the orientation embedding, fitted to a training set: `microprint.networks.spectral_code`."""
-
-    def __init__(self, elements: VolumeElements, numbers: int = 256) -> None:
-        self.symmetry, self.edge = elements.symmetry, elements.edge
-        channels = EMBEDDING_SIZE[self.symmetry]
-        self.code = SpectralCode(min(numbers, channels * self.edge**3), channels)
-        self.code.fit(map(self._embedding, elements.parts()))
-
-    def _embedding(self, elements: VolumeElements) -> Tensor:
-        return expand(elements.grain_id, embed(elements.quaternion, self.symmetry))
-
-    def encode(self, elements: VolumeElements) -> Tensor:
-        """Codes (N, numbers)."""
-        return torch.cat([self.code.encode(self._embedding(part)) for part in elements.parts()])
-
-    def decode(self, code: Tensor) -> Tensor:
-        """Orientations (N, n, n, n, 4) in the fundamental zone."""
-        embedding = self.code.decode(code, self.edge).movedim(1, -1)
-        return reduce(project(embedding, self.symmetry), self.symmetry)
-
-
-def grain_list_reconstruction(elements: VolumeElements, numbers: int = 256, fitted: bool = False) -> Tensor:
-    """The list of the largest grains, six numbers each, decoded as a periodic Voronoi tessellation, (N, n, n, n, 4).
-
-    Each grain is kept as its orientation and its centre of mass, or the `fitted` site whose Voronoi cell has that centre.
-    """
-    count = max(numbers // NUMBERS_A_GRAIN, 1)
-    return torch.cat([_tessellated(part, count, fitted) for part in elements.parts()])
-
-
-def _tessellated(elements: VolumeElements, count: int, fitted: bool) -> Tensor:
-    centre, volume = centres(elements.grain_id, elements.quaternion.shape[1])
-    largest = volume.argsort(dim=1, descending=True)[:, :count]
-    sites = centre.gather(1, largest[..., None].expand(-1, -1, 3))
-    sites[volume.gather(1, largest) == 0] = torch.inf  # padded rows hold no voxel
-    kept = elements.quaternion.gather(1, largest[..., None].expand(-1, -1, 4))
-    owner = nearest_site(fitted_sites(sites, elements.edge) if fitted else sites, elements.edge)
-    return expand(owner, kept).movedim(1, -1)
-
-
 def errors_of(models: Mapping[str, Reconstruction], elements: VolumeElements) -> dict[str, ReconstructionError]:
     """Error of every model on one set, of any size: it is worked through in parts."""
     parts = ({name: reconstruction_error(model(part), part) for name, model in models.items()} for part in elements.parts())
@@ -174,11 +131,9 @@ def reconstructions(fingerprints: Mapping[str, Fingerprint], train: VolumeElemen
 
     The linear code is fitted to the training set; the other baselines need none.
     """
-    linear = LinearCode(train, numbers)
     return {
         "constant": constant_reconstruction,
-        "linear": lambda elements: linear.decode(linear.encode(elements)),
-        "grain list": functools.partial(grain_list_reconstruction, numbers=numbers),
-        "fitted list": functools.partial(grain_list_reconstruction, numbers=numbers, fitted=True),
+        "linear": LinearCode(train, numbers).reconstruct,
+        **{f"{kind} list": ListCode(kind, numbers).reconstruct for kind in NUMBERS_A_GRAIN},
         **{name: functools.partial(reconstruct, fingerprint) for name, fingerprint in fingerprints.items()},
     }

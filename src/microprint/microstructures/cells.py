@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from microprint.jit import compiled
+
+NEGLIGIBLE = -12.0  # logarithm of a share that is none
+FAR = 1e12  # in scores
 
 
 def owners(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -24,6 +29,64 @@ def sums(grain_id: np.ndarray, along: np.ndarray, count: int) -> np.ndarray:
     for element, ids in enumerate(grain_id):
         _sums(ids, along[element % len(along)], result[element])
     return result
+
+
+def assignment(offset, metric, weight, sharpness: float, grain_id, member) -> tuple[np.ndarray, ...]:
+    """Loss (B,) and its gradients by site (B, M, 3), metric (B, 3), weight (B, M) and sharpness (B,).
+
+    As `microprint.networks.power_diagram.assignment_loss`, of the offsets (B, M, 3, n) of voxels from sites.
+    """
+    batch, voxels = len(offset), grain_id[0].size
+    loss, by_sharpness = np.zeros(batch), np.zeros(batch)
+    by_site, by_metric, by_weight = np.zeros(offset.shape[:3]), np.zeros(metric.shape), np.zeros(weight.shape)
+    for b in range(batch):
+        gradients = by_site[b], by_metric[b], by_weight[b]
+        along = np.ascontiguousarray(offset[b].transpose(1, 2, 0))  # (3, n, M)
+        closed = np.where(member[b].T, 0.0, FAR)
+        arrays = grain_id[b], closed, along, metric[b][:, None, None] * along**2, metric[b], weight[b], sharpness
+        loss[b], by_sharpness[b] = _assignment(*arrays, *gradients)
+    return loss / voxels, by_site / voxels, by_metric / voxels, by_weight / voxels, by_sharpness / voxels
+
+
+def _assignment(ids, closed, u, square, metric, weight, sharpness, by_site, by_metric, by_weight):
+    n, seeds = len(ids), len(weight)
+    total, by_sharpness = 0.0, 0.0
+    base, score, own = np.empty(seeds), np.empty(seeds), np.empty(seeds)
+    for i in range(n):
+        for j in range(n):
+            for m in range(seeds):
+                base[m] = sharpness * (weight[m] - square[0, i, m] - square[1, j, m])
+            for k in range(n):
+                barred = closed[ids[i, j, k]]
+                most, most_own = -FAR, -FAR
+                for m in range(seeds):
+                    score[m] = base[m] - sharpness * square[2, k, m]
+                    own[m] = score[m] - barred[m]
+                    most = max(most, score[m])
+                    most_own = max(most_own, own[m])
+                every, ours = 0.0, 0.0
+                for m in range(seeds):
+                    if score[m] - most > NEGLIGIBLE:
+                        every += math.exp(score[m] - most)
+                    if own[m] - most_own > NEGLIGIBLE:
+                        ours += math.exp(own[m] - most_own)
+                every, ours = most + math.log(every), most_own + math.log(ours)
+                total += every - ours
+                for m in range(seeds):
+                    slope = 0.0  # of the loss by the score
+                    if score[m] - every > NEGLIGIBLE:
+                        slope = math.exp(score[m] - every)
+                    if own[m] - ours > NEGLIGIBLE:
+                        slope -= math.exp(own[m] - ours)
+                    if slope != 0.0:
+                        by_sharpness += slope * score[m] / sharpness
+                        slope *= sharpness
+                        by_weight[m] += slope
+                        for axis, voxel in enumerate((i, j, k)):
+                            offset = u[axis, voxel, m]
+                            by_site[m, axis] += 2 * slope * metric[axis] * offset
+                            by_metric[axis] -= slope * offset**2
+    return total, by_sharpness
 
 
 def _sums(ids, values, result):
@@ -61,3 +124,4 @@ def _owners(x, y, z, owner):
 
 
 _owners, _sums = compiled(_owners, error_model="numpy"), compiled(_sums, error_model="numpy")
+_assignment = compiled(_assignment, error_model="numpy", fastmath=True)  # whose numbers are all finite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 _FITTING_EDGE = 16  # voxels an edge while sites are fitted
 _FITTING_STEPS = 3
+_CELL_STEPS, _DAMPED = 12, 0.7
 
 
 def wrap(offset: Tensor) -> Tensor:
@@ -40,7 +42,7 @@ def sums_over_grains(grain_id: Tensor, along: Tensor, count: int) -> Tensor:
     Their values (B or 1, count or 1, 3, k, n), of functions f_1, ... of x, then of y, then of z, may depend on the grain.
     """
     batch, edge, functions = len(grain_id), grain_id.shape[-1], along.shape[3]
-    if _compiled_here(grain_id):
+    if compiled_here(grain_id):
         from microprint.microstructures.cells import sums
 
         ids, values = grain_id.contiguous().numpy(), along.contiguous().numpy()
@@ -54,7 +56,8 @@ def sums_over_grains(grain_id: Tensor, along: Tensor, count: int) -> Tensor:
     return values.new_zeros(batch, count, 3 * functions + 1).scatter_add(1, owner[..., None].expand_as(values), values)
 
 
-def _compiled_here(tensor: Tensor) -> bool:
+def compiled_here(tensor: Tensor) -> bool:
+    """Whether loops over this tensor run compiled: on a CPU, where numba is installed."""
     return tensor.device.type == "cpu" and find_spec("numba") is not None
 
 
@@ -62,25 +65,56 @@ def nearest_site(sites: Tensor, edge: int, weight: Tensor | None = None, stretch
     """Owner (B, n, n, n) of every voxel in the periodic Laguerre tessellation of a unit cube by sites (B, G, 3).
 
     A voxel goes to the site with the least |stretch (x - s)|^2 - w; sites at infinity are nobody's. Without weights w (B, G)
-    it is the Voronoi tessellation; the stretch (3,) is that of the axes. Compiled for the CPU where numba is installed;
-    elsewhere one site at a time, which is faster than the minimum over all and keeps memory at a few fields.
+    it is the Voronoi tessellation; the stretch, (3,) or (B, 3), is that of the axes.
     """
     offset = wrap(voxel_centres(edge, sites.device) - sites[..., None])  # (B, G, 3, n)
-    offset = offset if stretch is None else offset * stretch[:, None]
+    offset = offset if stretch is None else offset * stretch[..., None, :, None]
     x, y, z = offset.square().nan_to_num(torch.inf).unbind(2)
-    y = y if weight is None else y - weight[..., None]
-    if _compiled_here(sites):
+    return least_power(x, y if weight is None else y - weight[..., None], z)
+
+
+def least_power(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Site (B, n, n, n) with the least x_i + (y_j + z_k) at every voxel (i, j, k), of parts (B, G, n) along each axis.
+
+    Compiled for the CPU where numba is installed; elsewhere one site at a time, which is faster than the minimum over all and
+    keeps memory at a few fields.
+    """
+    edge = x.shape[-1]
+    if compiled_here(x):
         from microprint.microstructures.cells import owners
 
         return torch.from_numpy(owners(*(part.contiguous().numpy() for part in (x, y, z))))
-    least = x.new_full((len(sites), edge, edge, edge), torch.inf)
+    least = x.new_full((len(x), edge, edge, edge), torch.inf)
     owner = torch.zeros_like(least, dtype=torch.int64)
-    for site in range(sites.shape[1]):
+    for site in range(x.shape[1]):
         plane = y[:, site, :, None] + z[:, site, None, :]
         power = x[:, site, :, None, None] + plane[:, None]
         owner.masked_fill_(power < least, site)
         torch.minimum(least, power, out=least)
     return owner
+
+
+def fitted_cells(
+    centre: Tensor, volume: Tensor, edge: int, stretch: Tensor | None = None, weigh: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Sites (B, G, 3) and weights (B, G) of a periodic Laguerre tessellation, on n = `edge` voxels, of given cells.
+
+    Its cells have about the centres `centre` and the volumes `volume` (B, G), shares of the volume element. Fixed-point steps:
+    a site moves by what its cell's centre is off, and a cell of diameter d answers its weight by dV / dw = pi d / 2. Where
+    `weigh` gives the weights of sites, volumes are as these have it. Weights have a mean of zero over the cells that are;
+    centres at infinity are nobody's. `stretch` (3,) or (B, 3) is that of the axes.
+    """
+    sites, weight, edge = centre, torch.zeros_like(volume), min(edge, _FITTING_EDGE)
+    gain = 1 / (math.pi / 2 * (6 / math.pi * volume).pow(1 / 3).clamp_min(0.5 / edge))
+    for _ in range(_CELL_STEPS):
+        weight = weight if weigh is None else weigh(sites)
+        reached, voxels = centres(nearest_site(sites, edge, weight, stretch), centre.shape[1])
+        sites = torch.where(voxels[..., None] > 0, sites + _DAMPED * wrap(centre - reached), sites)
+        weight = weight + _DAMPED * gain * (volume - voxels / edge**3)
+    if weigh is not None:
+        return sites, weigh(sites)
+    own = centre[..., 0].isfinite()
+    return sites, (weight - (weight * own).sum(1, keepdim=True) / own.sum(1, keepdim=True).clamp_min(1)) * own
 
 
 def fitted_sites(centre: Tensor, edge: int) -> Tensor:

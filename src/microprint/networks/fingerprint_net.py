@@ -1,159 +1,157 @@
-"""Our fingerprint: a volume element as a list of seeds, which a transformer writes and a power diagram reads.
+"""Our fingerprint: a volume element as the list of seeds of a power diagram, with the weights that a network expects.
 
-The fingerprint has three parts: the volume averages of the orientation embedding (the texture), as they are; a few numbers
-for the whole; and six numbers for each of as many seeds as the rest allows, one at every point of a periodic lattice.
-The encoder reads one token an anchor, lets the anchors compare notes and writes the numbers; the decoder makes each
-anchor's numbers, after another exchange, into a seed of a soft power diagram: place, sharpness, weight and embedding.
-Neither sees voxels, so any resolution goes in and any comes out.
+Six numbers for each seed, site and orientation: as many as for a grain in a list. But grains are not the cells of their
+sites alone (a Voronoi tessellation); some are larger than their sites let expect, and a power diagram needs a seventh
+number, a weight, to draw them. Grains that have grown side by side share out space by rules, though, and a network that
+has seen many can tell the weights from the sites. The encoder in turn chooses, by a few steps down the gradient, sites
+that make the decoder draw the volume element: what the sites are free to say, they say about the weights.
 
-Both begin as what a person would do: a list of grains, place and orientation, drawn as a Voronoi tessellation. What is
-learnt is what to change.
+Neither sees voxels, so any resolution goes in and any comes out; and as the weights know neither crystal symmetry nor the
+number of seeds, one trained network serves all of them.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from microprint.microstructures.periodic import voxel_centres
-from microprint.networks.grain_tokens import GrainTokens
-from microprint.networks.losses import gaussian_negative_log_likelihood, kl_divergence, sample_posterior
-from microprint.networks.power_diagram import soft_power_diagram
-from microprint.networks.seed_lattice import differences
-from microprint.orientations import EMBEDDING_SIZE, embed, expand, from_rotation_vector
+from microprint.microstructures.periodic import fitted_cells, voxel_centres
+from microprint.networks.losses import kl_divergence, sample_posterior
+from microprint.networks.power_diagram import assignment_loss, owners
+from microprint.networks.seed_list import (
+    TURN,
+    Cells,
+    SeedList,
+    Seeds,
+    cell_orientations,
+    metric_numbers,
+    metric_of,
+    orientation,
+    rotation_numbers,
+)
+from microprint.networks.weight_net import WeightNet
+from microprint.orientations import EMBEDDING_SIZE, embed, expand
 
-NUMBERS_A_SEED = 6  # as many as the centre and the orientation of a grain
-HEAD_WIDTH = 32  # of attention
-VOXELS_COMPARED = 16  # along an edge: the loss of a finer volume element is taken on a random sublattice
+NUMBERS_A_SEED = 6  # site and orientation of a cell; one more is its weight
+METRIC_NUMBERS = 2
+STEPS, STEP = 24, 0.08  # of the encoder down the gradient, in numbers of the fingerprint
+SOFTEST = 0.2  # sharpness at the first of these steps, of that at the last
+TOLERANCE = 0.02  # standard deviation of orientations within a grain in radians: about what is measured
+AVERAGE_LOG_DEVIATION = -6.0  # of volume averages, which only repeat what the seeds say
 
 
-def seeds_of(latent_dim: int, channels: int) -> int:
-    """Seeds that a fingerprint has room for, beside the averages and at least one number for the whole."""
-    return max((latent_dim - channels - 1) // NUMBERS_A_SEED, 1)
+def seeds_of(latent_dim: int, channels: int, grains: float) -> tuple[int, int]:
+    """Seeds that a fingerprint has room for, beside averages and metric, and the numbers of each.
 
-
-class LatticeBlock(nn.Module):
-    """Attention between the points of a lattice and a dense layer for each (Vaswani et al. 2017), normalised before.
-
-    The attention knows of places only the difference of two, so that a shift of the lattice along itself shifts the
-    result.
+    Seeds have a weight where there are then as many as `grains`.
     """
-
-    def __init__(self, width: int, points: int) -> None:
-        super().__init__()
-        self.heads = width // HEAD_WIDTH
-        self.before_attention, self.before_dense = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.to_attention, self.from_attention = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.dense = _dense(width, width, hidden=4 * width)
-        self.nearness = nn.Parameter(0.02 * torch.randn(self.heads, points))
-        self.register_buffer("difference", differences(points), persistent=False)
-        for last in (self.from_attention, self.dense[-1]):
-            nn.init.zeros_(last.weight)  # the block begins as the identity
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, points, width) to the same shape."""
-        split = self.to_attention(self.before_attention(x)).unflatten(-1, (3, self.heads, HEAD_WIDTH))
-        query, key, value = split.permute(2, 0, 3, 1, 4)
-        bias = self.nearness[:, self.difference].to(query.dtype).expand(len(x), -1, -1, -1)
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        x = x + self.from_attention(heard.transpose(1, 2).flatten(2))
-        return x + self.dense(self.before_dense(x))
+    room = latent_dim - channels - METRIC_NUMBERS
+    numbers = NUMBERS_A_SEED + (room // (NUMBERS_A_SEED + 1) >= grains)
+    return max(room // numbers, 1), numbers
 
 
 class FingerprintNet(nn.Module):
-    """Variational autoencoder: grain ids (B, n, n, n), quaternions (B, G, 4) -> (B, d) -> field (B, k, n, n, n).
+    """Variational autoencoder: grain ids (B, n, n, n), quaternions (B, G, 4) -> (B, d) -> field (B, n, n, n, 4).
 
-    The crystals' symmetry decides the embedding and its size k; encoder and decoder have `blocks` blocks of attention each;
-    `average_scale` is the factor that gives the volume averages unit variance over the training set.
+    The crystals' symmetry decides how many volume averages of the embedding there are; the network of the weights has
+    `rounds` rounds of messages of size `width`; `grains` is the mean number of grains of the training set. The fingerprint
+    has at most `latent_dim` numbers, as many as whole seeds fill.
     """
 
-    def __init__(self, symmetry: str, latent_dim: int, heads: int, blocks: int, average_scale: float) -> None:
+    def __init__(self, symmetry: str, latent_dim: int, width: int, rounds: int, grains: float) -> None:
         super().__init__()
-        self.symmetry, channels, width = symmetry, EMBEDDING_SIZE[symmetry], heads * HEAD_WIDTH
-        seeds = seeds_of(latent_dim, channels)
-        self.sizes = [channels, latent_dim - channels - NUMBERS_A_SEED * seeds, NUMBERS_A_SEED * seeds]
-        self.average_scale = average_scale
-        self.tokens = GrainTokens(seeds, channels)
-        self.read = _dense(self.tokens.features, width)
-        self.encoder = nn.Sequential(*(LatticeBlock(width, seeds) for _ in range(blocks)), nn.LayerNorm(width))
-        self.to_overall = nn.Linear(width, self.sizes[1])
-        self.to_seed = _dense(width, NUMBERS_A_SEED, hidden=2 * width)
-        self.from_whole = nn.Linear(sum(self.sizes[:2]), width)
-        self.from_seed = _dense(NUMBERS_A_SEED, width)
-        self.decoder = nn.Sequential(*(LatticeBlock(width, seeds) for _ in range(blocks)), nn.LayerNorm(width))
-        self.to_diagram = nn.Linear(width, sum(self._diagram()))
-        # From the averages the decoder would first learn to draw one grey field, and be long in forgetting it.
-        nn.init.zeros_(self.from_whole.weight)
-        for last in (self.to_seed[-1], self.to_diagram):  # changes of the list of grains: none at first
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-        # A posterior as wide as the prior would drown the signal at first. All seeds are alike.
-        self.log_deviation = nn.Parameter(torch.full((sum(self.sizes[:2]) + NUMBERS_A_SEED,), -4.0))
+        self.symmetry, channels = symmetry, EMBEDDING_SIZE[symmetry]
+        self.count, self.numbers = seeds_of(latent_dim, channels, grains)
+        self.sizes = [channels, METRIC_NUMBERS, self.numbers * self.count]
+        # The mean of g random unit vectors in k dimensions has components of variance 1 / (g k).
+        self.average_scale = math.sqrt(channels * grains)
+        self.seed_list, self.weigh = SeedList(self.count), WeightNet(width, rounds)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(60.0)))  # of squared distances in those between anchors
+        # Of a metric's numbers, an offset, a rotation and a weight; all seeds are alike.
+        self.log_deviation = nn.Parameter(torch.full((4,), -5.5))
+
+    @property
+    def sharpness(self) -> Tensor:
+        return self.log_sharpness.exp() * self.count ** (2 / 3)
 
     def encode(self, grain_id: Tensor, quaternion: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance, (B, d) each; the posterior is equally wide for all volume elements.
 
         The quaternions (B, G, 4) lie in the fundamental zone.
         """
-        tokens, average = self.tokens(grain_id, quaternion, embed(quaternion, self.symmetry))
-        hidden = self.encoder(self.read(tokens))
-        seeds = tokens[..., :NUMBERS_A_SEED] + self.to_seed(hidden)
-        parts = [self.average_scale * average, self.to_overall(hidden.mean(1)), seeds.flatten(1)]
-        mean = torch.cat([part.float() for part in parts], 1)
-        whole, seed = self.log_deviation.split([sum(self.sizes[:2]), NUMBERS_A_SEED])
-        deviation = torch.cat([whole, seed.repeat(self.sizes[2] // NUMBERS_A_SEED)])
-        return mean, (2 * deviation).expand_as(mean)
+        return self._posterior(grain_id, quaternion)[:2]
+
+    def _posterior(self, grain_id: Tensor, quaternion: Tensor) -> tuple[Tensor, Tensor, Cells]:
+        embedding = embed(quaternion, self.symmetry)
+        cells = self.seed_list.cells(grain_id, embedding)
+        stretch, offset, weight = self._refined(*self._fitted(cells), cells)
+        site, metric = self.seed_list.site(offset), metric_of(stretch)
+        expected = self.weigh(site, metric)
+        weight = weight if self.numbers > NUMBERS_A_SEED else expected.detach()
+        owner = owners(site, metric, weight, voxel_centres(cells.grain_id.shape[-1], site.device).expand(3, -1))
+        own = cell_orientations(owner, self.count, cells.grain_id, quaternion, embedding, self.symmetry)
+        seeds = [offset, rotation_numbers(own), self.seed_list.height * (weight - expected)[..., None]]
+        average = self.average_scale * expand(cells.grain_id, embedding).mean((2, 3, 4))
+        mean = torch.cat([average, stretch, torch.cat(seeds, -1)[..., : self.numbers].flatten(1)], 1)
+        return mean, self._log_variance().expand_as(mean), cells
+
+    def _log_variance(self) -> Tensor:
+        metric, *seed = self.log_deviation
+        seed = torch.stack([seed[0]] * 3 + [seed[1]] * 3 + [seed[2]] * (self.numbers - NUMBERS_A_SEED))
+        averages = torch.full_like(metric, AVERAGE_LOG_DEVIATION).expand(self.sizes[0])
+        return 2 * torch.cat([averages, metric.expand(METRIC_NUMBERS), seed.repeat(self.count)])
+
+    @torch.no_grad()
+    def _fitted(self, cells: Cells) -> tuple[Tensor, Tensor]:
+        """Sites (B, M, 3) and weights (B, M) whose cells have about the centres, and volumes if there is a number for it."""
+        weigh = None if self.numbers > NUMBERS_A_SEED else lambda sites: self.weigh(sites, cells.metric)
+        return fitted_cells(cells.centre, cells.volume, cells.grain_id.shape[-1], cells.metric.sqrt(), weigh)
+
+    @torch.enable_grad()
+    def _refined(self, site: Tensor, weight: Tensor, cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
+        """Metric numbers (B, 2), offsets (B, M, 3) and weights (B, M) after some steps of Adam down the gradient of
+        `assignment_loss`, from soft to sharp."""
+        free, height = self.numbers > NUMBERS_A_SEED, self.seed_list.height
+        stretch, offset, number = metric_numbers(cells.metric), self.seed_list.offset(site), height * weight
+        changed = [tensor.requires_grad_() for tensor in (stretch, offset, number)[: 2 + free]]
+        optimizer = torch.optim.Adam(changed, STEP)
+        for step in range(STEPS):
+            optimizer.param_groups[0]["lr"] = STEP * (0.5 + 0.5 * math.cos(math.pi * step / STEPS))
+            sharpness = self.sharpness.detach() * SOFTEST ** (1 - step / STEPS)
+            sites, metric = self.seed_list.site(offset), metric_of(stretch)
+            weights = number / height if free else self.weigh(sites, metric)
+            loss = assignment_loss(sites, metric, weights, sharpness, cells.grain_id, cells.member).sum()
+            for tensor, gradient in zip(changed, torch.autograd.grad(loss, changed), strict=True):
+                tensor.grad = gradient
+            optimizer.step()
+        return stretch.detach(), offset.detach(), number.detach() / height
 
     def decode(self, z: Tensor, axes: Tensor) -> Tensor:
-        """Embedding (B, k, n, n, n), of fingerprints (B, d), at voxels of coordinates `axes` (3, n) in edges."""
-        return soft_power_diagram(*self.seeds(z), axes)
+        """Orientations (B, n, n, n, 4), of fingerprints (B, d), at voxels of coordinates `axes` (3, n) in edges."""
+        seeds = self.seeds(z)
+        owner = owners(*seeds[:3], axes).flatten(1)
+        return seeds.quaternion.gather(1, owner[..., None].expand(-1, -1, 4)).unflatten(1, 3 * (axes.shape[1],))
 
-    def seeds(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Centre (B, M, 3), sharpness (B, M, 3), weight (B, M) and embedding (B, M, k) of the seeds of fingerprints (B, d)."""
-        whole, numbers = z.split([sum(self.sizes[:2]), self.sizes[2]], 1)
-        numbers = numbers.unflatten(1, (-1, NUMBERS_A_SEED))
-        hidden = self.decoder(self.from_seed(numbers) + self.from_whole(whole)[:, None])
-        changes = self.to_diagram(hidden).float().split(self._diagram(), -1)
-        offset, log_sharpness, weight, turn, strength, remainder = changes
-        site, rotation = self.tokens.unlisted(numbers)
-        scale = len(self.tokens.anchors) ** (1 / 3)  # of lengths, to the distance between anchors
-        # Factors that make one step of the optimiser a small change, and the first boundaries a voxel or two wide.
-        value = embed(from_rotation_vector(rotation + 0.2 * turn), self.symmetry)
-        return (
-            site + 0.5 * offset / scale,
-            (4 * scale) ** 2 * log_sharpness.exp(),
-            4 * weight[..., 0],
-            (1 + 0.5 * strength) * value + remainder,
-        )
-
-    def _diagram(self) -> list[int]:
-        """Numbers by which a seed is changed: offset, sharpness, weight, rotation, strength of its embedding, and the rest."""
-        return [3, 3, 1, 3, 1, self.sizes[0]]
+    def seeds(self, z: Tensor) -> Seeds:
+        """The power diagram of fingerprints (B, d)."""
+        _, stretch, numbers = z.split(self.sizes, 1)
+        numbers, metric = numbers.unflatten(1, (-1, self.numbers)), metric_of(stretch)
+        site = self.seed_list.site(numbers[..., :3])
+        weight = self.weigh(site, metric) + numbers[..., 6:].sum(-1) / self.seed_list.height
+        return Seeds(site, metric, weight, orientation(numbers[..., 3:6]))
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Negative evidence lower bound for each number of the data, in nats, and its two terms."""
-        grain_id, quaternion = batch["grain_id"], batch["quaternion"]
-        mean, log_variance = self.encode(grain_id, quaternion)
-        compared, axes = sublattice(grain_id, generator)
-        target = expand(compared, embed(quaternion, self.symmetry))
-        reconstruction = self.decode(sample_posterior(mean, log_variance, generator), axes)
-        likelihood = gaussian_negative_log_likelihood(reconstruction, target)
-        kl = kl_divergence(mean, log_variance).sum() / target.numel()
-        square = (reconstruction - target).square().sum(1).mean()
-        return {"loss": likelihood + kl, "reconstruction": likelihood, "kl": kl, "square_error": square}
+        """Negative evidence lower bound for each voxel, in nats, and its terms.
 
-
-def sublattice(grain_id: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Every s-th voxel of volume elements (B, n, n, n) from a random one on, at most 16 an edge; and its coordinates (3, m)."""
-    edge, device = grain_id.shape[-1], grain_id.device
-    stride = max(edge // VOXELS_COMPARED, 1)
-    first = torch.randint(stride, (3,), generator=generator, device=device)
-    places = first[:, None] + stride * torch.arange(edge // stride, device=device)
-    x, y, z = places
-    return grain_id[:, x[:, None, None], y[:, None], z], voxel_centres(edge, device)[places]
-
-
-def _dense(features: int, result: int, hidden: int | None = None) -> nn.Sequential:
-    hidden = hidden or 2 * result
-    return nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, result))
+        A voxel belongs to its grain with the probability of the cells that are (parts of) it, and has the grain's orientation
+        but for `TOLERANCE`. The noise of a rotation thus costs its variance, which needs no sample.
+        """
+        mean, log_variance, cells = self._posterior(batch["grain_id"], batch["quaternion"])
+        seeds = self.seeds(sample_posterior(mean, log_variance, generator))
+        wrong = assignment_loss(*seeds[:3], self.sharpness, cells.grain_id, cells.member).mean()
+        turned = 1.5 * (2 * self.log_deviation[2]).exp() / (TURN * TOLERANCE) ** 2
+        coded = slice(self.sizes[0], None)
+        kl = kl_divergence(mean[:, coded], log_variance[:, coded]).sum() / cells.grain_id.numel()
+        return {"loss": wrong + turned + kl, "assignment": wrong, "orientation": turned, "kl": kl}

@@ -29,17 +29,6 @@ def kl_divergence(mean: Tensor, log_variance: Tensor, prior: tuple[Tensor, Tenso
     return 0.5 * (ratio + distance - 1 - log_variance + prior[1])
 
 
-def gaussian_negative_log_likelihood(prediction: Tensor, target: Tensor) -> Tensor:
-    """-log N(target; prediction, s^2) a number, at the variance s^2 that maximises the likelihood.
-
-    That variance is the mean squared error itself, so what remains is (log(2 pi mse) + 1) / 2
-    (Rybkin, Daniilidis & Levine 2021, the optimal sigma-VAE): no weight between reconstruction and
-    KL term has to be chosen.
-    """
-    mean_square = (prediction - target).square().mean()
-    return 0.5 * (torch.log(2 * torch.pi * mean_square) + 1)
-
-
 def sample_posterior(mean: Tensor, log_variance: Tensor, generator: torch.Generator, shared: bool = False) -> Tensor:
     """z = mean + exp(log_variance / 2) * noise (B, ...), the reparametrisation; the noise is drawn on the generator's device.
 

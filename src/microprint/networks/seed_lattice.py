@@ -22,9 +22,3 @@ def rank_one_lattice(count: int) -> Tensor:
     squares = torch.minimum(apart, count - apart).square().sum(-1)
     least = squares.amin(0) if count > 1 else torch.zeros(len(steps))
     return (number[:, None] * steps[least.argmax()] % count) / count
-
-
-def differences(count: int) -> Tensor:
-    """Difference (count, count) of the numbers of two points, j - i modulo count: what a relative position is here."""
-    number = torch.arange(count)
-    return (number - number[:, None]) % count

@@ -142,15 +142,12 @@ class FingerprintSettings:
     # paper_learning_rate, paper_weight_decay: of Adam with AMSGrad.
     paper_learning_rate: Rate = 1e-3
     paper_weight_decay: Rate = 1e-4
-    ours_heads: Positive = 4  # heads of attention of our network, of 32 features each.
-    ours_blocks: Positive = 3  # blocks of attention in its encoder, and in its decoder.
-    # ours_epochs, ours_epochs_hexagonal: passes over the cubic tessellations, for either symmetry.
-    ours_epochs: Positive = 24
-    ours_epochs_hexagonal: Positive = 24
-    mixed_epochs: Positive = 10  # the same over the mixed ones, cubic.
+    ours_width: Positive = 32  # features of a seed in our network of the weights.
+    ours_rounds: Positive = 3  # rounds of messages between neighbouring seeds.
+    ours_epochs: Positive = 4  # passes over the mixed tessellations.
     # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
-    ours_learning_rate: Rate = 2e-3
+    ours_learning_rate: Rate = 4e-3
     evaluated: Positive = 6  # volume elements of each set in the tables.
 
 

@@ -1,8 +1,8 @@
 """Fingerprints of polycrystal volume elements: a trained autoencoder as a user applies it, and the step that trains it.
 
 Four variants share one face: `paper`, S1's ResNet VAE as written (White et al. 2025, arXiv 2503.17427); `coded`, the same
-as the authors' public code runs; `ours`, a list of seeds written and read by a periodic transformer on a symmetric
-embedding of orientations; `mixed`, the same trained on grains of several sizes and shapes.
+as the authors' public code runs; `ours`, the seeds of a power diagram with weights that a network expects, trained on grains
+of several sizes and shapes; `equiaxed`, the same trained on equiaxed grains of one size alone.
 """
 
 from __future__ import annotations
@@ -23,31 +23,20 @@ from microprint.machine import choose_device
 from microprint.microstructures.periodic import voxel_centres
 from microprint.microstructures.polycrystal import MORPHOLOGIES
 from microprint.microstructures.sets import missing_sets
-from microprint.microstructures.volume_elements import VOXELS_AT_ONCE, VolumeElements, read_volume_elements
-from microprint.networks.fingerprint_net import NUMBERS_A_SEED, FingerprintNet
+from microprint.microstructures.volume_elements import VOXELS_AT_ONCE, VolumeElements, read_volume_elements, stored_edges
+from microprint.networks.fingerprint_net import METRIC_NUMBERS, NUMBERS_A_SEED, FingerprintNet
 from microprint.networks.resnet_vae import ResNetVAE
-from microprint.orientations import (
-    EMBEDDING_SIZE,
-    SYMMETRIES,
-    euler_channels,
-    expand,
-    from_euler_channels,
-    from_rotation_vector,
-    multiply,
-    project,
-    random,
-    reduce,
-)
+from microprint.networks.seed_list import Seeds
+from microprint.orientations import EMBEDDING_SIZE, SYMMETRIES, euler_channels, expand, from_euler_channels, random, reduce
 from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import FingerprintSettings, Params
 from microprint.steps import Files, Job, step
 from microprint.training import History, Schedule, fit, seeded
 
-VARIANTS = ("paper", "coded", "ours", "mixed")
+VARIANTS = ("paper", "coded", "ours", "equiaxed")
 PAPERS = VARIANTS[:2]
+SPARE = 1.1  # seeds for a grain of the mean training volume element, in training
 SETS = ("train", "validation", "test")  # of a symmetry, without which it has no fingerprints
-TEXTURED = 0.25  # share of the volume elements that ours trains on with a texture
-SPREAD_DEG = (3.0, 60.0)  # of the orientations of a texture about their common one
 
 
 # --- samples of volume elements --------------------------------------------------------------------------------------
@@ -73,8 +62,7 @@ class GrainSamples:
     """What our network trains on: grain ids (B, n, n, n), and orientations (B, G, 4) of the grains in the fundamental zone.
 
     `augment` leaves no more than the tessellation of the volume elements, which then may be of any symmetry: at every visit
-    it draws a random periodic shift, a random order and direction of the axes, and new orientations. They leave the
-    distribution of equiaxed, randomly textured volume elements as it is, but for a share `TEXTURED`.
+    it draws a random periodic shift, a random order and direction of the axes, and random orientations.
     """
 
     def __init__(self, elements: VolumeElements, symmetry: str, augment: bool = False) -> None:
@@ -89,7 +77,7 @@ class GrainSamples:
         grain_id, quaternion = chosen.grain_id.to(generator.device), chosen.quaternion.to(generator.device)
         if self.augment:
             grain_id = moved_at_random(grain_id, generator)
-            quaternion = oriented_at_random(quaternion.shape[:-1], generator)
+            quaternion = random(quaternion.shape[:-1], generator)
         return {"grain_id": grain_id, "quaternion": reduce(quaternion, self.symmetry)}
 
 
@@ -105,20 +93,6 @@ def moved_at_random(grain_id: Tensor, generator: torch.Generator) -> Tensor:
     order = torch.randperm(3, generator=generator, device=generator.device).tolist()
     reversed_axes = [axis + 1 for axis, flip in enumerate(draw(2, 3)) if flip]
     return shifted.permute(0, *(axis + 1 for axis in order)).flip(reversed_axes)
-
-
-def oriented_at_random(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Orientations (B, G, 4) of grains: uniform, or for a share `TEXTURED` of the B about a random one.
-
-    These are turned from it by a rotation vector whose entries are normal; its deviation is drawn log-uniformly.
-    """
-    count, device = shape[0], generator.device
-    uniform = random(shape, generator)
-    low, high = (math.log(math.radians(spread)) for spread in SPREAD_DEG)
-    spread = torch.exp(low + (high - low) * torch.rand(count, 1, 1, generator=generator, device=device))
-    turn = from_rotation_vector(spread * torch.randn(*shape, 3, generator=generator, device=device))
-    textured = torch.rand(count, 1, 1, generator=generator, device=device) < TEXTURED
-    return torch.where(textured, multiply(turn, uniform[:, :1]), uniform)
 
 
 # --- the public face -------------------------------------------------------------------------------------------------
@@ -139,15 +113,19 @@ class Fingerprint:
         self.history: History = config.get("history", [])
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Fingerprint:
+    def load(
+        cls, path: str | Path, device: torch.device | str = "cpu", *, symmetry: str | None = None, latent_dim: int | None = None
+    ) -> Fingerprint:
         """Read a fingerprint; `device` is ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
 
-        Raises `UserError` if the file is missing, damaged or of another model, or there is no such device.
+        What ours has learnt knows neither symmetry nor size: `symmetry` ("cubic" or "hexagonal") and the size `latent_dim`
+        may be others than those it was trained with. Raises `UserError` if the file is missing, damaged or of another model,
+        for S1's network with another symmetry or size, and if there is no such device.
         """
         device = choose_device(device, "device")
         state, metadata = store.load_tensors(path)
         try:
-            fingerprint = cls.build(metadata["config"])
+            fingerprint = cls.build(_changed(metadata["config"], path, symmetry=symmetry, latent_dim=latent_dim))
             fingerprint.network.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError):
             raise UserError("holds no fingerprint model", path, "Give a file that notebook 03 made") from None
@@ -210,37 +188,43 @@ class Fingerprint:
             quaternion = from_euler_channels(self.network.decode(z).movedim(1, -1))
         else:
             axes = voxel_centres(n, self._device).expand(3, -1)
-            quaternion = project(self.network.decode(z, axes).movedim(1, -1), self.symmetry)
+            quaternion = self.network.decode(z, axes)
         return reduce(quaternion, self.symmetry).cpu()
 
     @torch.no_grad()
-    def seeds(self, z: Array) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Centre, sharpness, weight and embedding of the seeds of fingerprints of ours; see `FingerprintNet.seeds`."""
-        return tuple(part.cpu() for part in self.network.seeds(self._latent(z).to(self._device)))
+    def seeds(self, z: Array) -> Seeds:
+        """The power diagram of fingerprints of ours; see `microprint.networks.seed_list.Seeds`."""
+        return Seeds(*(part.cpu() for part in self.network.seeds(self._latent(z).to(self._device))))
+
+    @property
+    def size(self) -> int:
+        """Numbers of a fingerprint: of ours as many as whole seeds fill, at most `latent_dim`."""
+        network = self.config["network"]
+        return network["latent_dim"] if self.variant in PAPERS else sum(self.network.sizes)
 
     @property
     def parts(self) -> dict[str, slice]:
         """Where in a fingerprint its parts are; none in S1's.
 
-        ``averages``: volume averages of the embedding, which are the texture, scaled. ``overall``: for the whole volume
-        element. ``seeds``: six numbers for each seed, in the order of `anchors`.
+        ``averages``: volume averages of the embedding, which are the texture, scaled. ``metric``: how much shorter grains are
+        along some axes than along others. ``seeds``: six or seven numbers for each seed, in the order of `anchors`.
         """
         if self.variant in PAPERS:
             return {}
-        names, sizes = ("averages", "overall", "seeds"), self.network.sizes
+        names, sizes = ("averages", "metric", "seeds"), self.network.sizes
         return {name: slice(end - size, end) for name, size, end in zip(names, sizes, itertools.accumulate(sizes))}
 
     @property
     def anchors(self) -> Tensor:
         """Places (M, 3), in edges of the volume element, about which the seeds of our fingerprints lie."""
-        return self.network.tokens.anchors.cpu()
+        return self.network.seed_list.anchors.cpu()
 
     @property
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
 
     def _latent(self, z: Array) -> Tensor:
-        return numbers(z, "z", ("B", self.config["network"]["latent_dim"]), dtype=torch.float32)
+        return numbers(z, "z", ("B", self.size), dtype=torch.float32)
 
     def _check_grid(self, shape: torch.Size) -> None:
         if len(set(shape[1:])) > 1:
@@ -251,6 +235,21 @@ class Fingerprint:
         if self.variant in PAPERS and n != self.edge:
             remedy = f"S1's network takes the {self.edge} voxels it was trained on"
             raise UserError(f"a volume element of edge {n}", "n", remedy)
+
+
+def _changed(config: dict[str, Any], path: str | Path, **wanted: str | int | None) -> dict[str, Any]:
+    """The configuration of a fingerprint with another symmetry or size, where one is wanted."""
+    network = config["network"] | {name: value for name, value in wanted.items() if value is not None}
+    known = {"symmetry": config["symmetry"], "latent_dim": config["network"]["latent_dim"]}
+    if config["variant"] in PAPERS:
+        for name, value in wanted.items():
+            if value not in (None, known[name]):
+                raise UserError(f"is S1's network, of {name} {known[name]}, not {value}", path, "Load the model `ours`")
+        return config
+    if network["symmetry"] not in SYMMETRIES:
+        raise UserError(f"no crystal symmetry {network['symmetry']!r}", "symmetry", f"Use one of {', '.join(SYMMETRIES)}")
+    _check_size(network["latent_dim"], network["symmetry"], "latent_dim")
+    return config | {"symmetry": network["symmetry"], "network": network}
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -267,48 +266,56 @@ def fingerprint_files(params: Params) -> Files:
     return {}
 
 
-@step(
-    reads=("vae",),
-    inputs=("polycrystals.h5",),
-    outputs=("fingerprint_{variant}_{symmetry}.safetensors",),
-    files=fingerprint_files,
-)
-def train_fingerprint(job: Job, *, variant: str, symmetry: str) -> None:
-    """Train one variant; keep the weights of the best loss on the `validation` set of the symmetry.
+@step(reads=("vae",), inputs=("polycrystals.h5",), outputs=("fingerprint_{variant}.safetensors",), files=fingerprint_files)
+def train_fingerprint(job: Job, *, variant: str) -> None:
+    """Train one variant; keep the weights of the best loss on the `validation` set.
 
-    S1's networks train on the `train` set of the symmetry. Ours need no more than tessellations, which know no symmetry:
-    those of the largest set there is, the cubic `train` set (where there is none, the symmetry's), or of the `mixed` one.
+    The sets are those of cubic crystals, or of hexagonal ones where there are no others. S1's networks train on the `train`
+    set, ours on the `mixed` one if there is one, and `equiaxed` on as many volume elements of the `train` set. As what ours
+    learns does not depend on the size of a fingerprint, it learns it with a seed for each grain, whatever `vae.latent_dim`.
     """
     settings = job.params.vae
     with job.open("polycrystals.h5") as file:
-        tessellated = "cubic/mixed" if variant == "mixed" else "cubic/train"
-        source = f"{symmetry}/train" if variant in PAPERS or tessellated not in file else tessellated
-        train = read_volume_elements(file, source)
-        validation = read_volume_elements(file, f"{symmetry}/validation")
-    config = configuration(settings, variant, symmetry, train.edge, float(train.grains.float().mean()))
-    with seeded(job.seed(f"initial weights of fingerprint {variant} {symmetry}")):
-        network = Fingerprint.build(config).network
+        symmetry = next(iter(trainable(stored_edges(file))), "cubic")
+        train, validation = (read_volume_elements(file, f"{symmetry}/{name}") for name in ("train", "validation"))
+        source = f"{symmetry}/mixed"
+        mixture = read_volume_elements(file, source) if source in file else train
+    grains = float(train.grains.float().mean())
+    config = configuration(settings, variant, symmetry, train.edge, grains)
+    with seeded(job.seed(f"initial weights of fingerprint {variant}")):
+        network = Fingerprint.build(config if variant in PAPERS else _roomy(config)).network
     if variant in PAPERS:
         samples = EulerSamples(train), EulerSamples(validation)
     else:
-        samples = GrainSamples(train, symmetry, augment=True), GrainSamples(validation, symmetry)
-    schedule, seed = schedule_of(settings, variant, symmetry), job.seed(f"training of fingerprint {variant} {symmetry}")
-    history = fit(job, network, *samples, schedule, seed=seed, label=f"fingerprint {variant}, {symmetry}")
-    job.save_model(f"fingerprint_{variant}_{symmetry}.safetensors", network.state_dict(), config | {"history": history})
+        chosen = mixture if variant == "ours" else train[: len(mixture)]
+        # The cells of a list that is too short are no grains, and would teach wrong weights.
+        samples = tuple(
+            GrainSamples(some[some.grains <= network.count], symmetry, augment=some is chosen) for some in (chosen, validation)
+        )
+    schedule, seed = schedule_of(settings, variant), job.seed(f"training of fingerprint {variant}")
+    history = fit(job, network, *samples, schedule, seed=seed, label=f"fingerprint {variant}")
+    job.save_model(f"fingerprint_{variant}.safetensors", network.state_dict(), config | {"history": history})
+
+
+def _roomy(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of ours with seeds for `SPARE` times the grains of a volume element of the training set."""
+    network = config["network"]
+    seeds = max(math.ceil(SPARE * network["grains"]), 2)
+    room = EMBEDDING_SIZE[network["symmetry"]] + METRIC_NUMBERS + NUMBERS_A_SEED * seeds
+    return config | {"network": network | {"latent_dim": room}}
 
 
 def trainable(edges: Mapping[str, int]) -> dict[str, list[str]]:
-    """Variants that sets suffice for, by symmetry; S1's networks and `mixed` for the first symmetry alone.
+    """Variants that sets suffice for, by the first symmetry of which there are all; nothing where there is none.
 
     The sets are given by their edges in voxels, as `stored_edges` reads them. S1's network halves the edge again and again,
-    which has to be a power of two.
+    which has to be a power of two; `equiaxed` differs from `ours` where there is a `mixed` set.
     """
-    symmetries = [s for s in SYMMETRIES if all(f"{s}/{name}" in edges for name in SETS)]
-    variants = {symmetry: ["ours"] for symmetry in symmetries}
-    for first in symmetries[:1]:
-        papers = PAPERS if _halves(edges[f"{first}/train"]) else ()
-        variants[first] = [*papers, "ours", *(["mixed"] if f"{first}/mixed" in edges else [])]
-    return variants
+    for symmetry in SYMMETRIES:
+        if all(f"{symmetry}/{name}" in edges for name in SETS):
+            papers = PAPERS if _halves(edges[f"{symmetry}/train"]) else ()
+            return {symmetry: [*papers, "ours", *(["equiaxed"] if f"{symmetry}/mixed" in edges else [])]}
+    return {}
 
 
 def _halves(edge: int) -> bool:
@@ -318,8 +325,8 @@ def _halves(edge: int) -> bool:
 def configuration(settings: FingerprintSettings, variant: str, symmetry: str, edge: int, grains: float) -> dict[str, Any]:
     """What `Fingerprint.build` needs, from the parameters and the training set: its edge in voxels, its mean number of grains.
 
-    Raises `UserError` for an unknown variant, an edge that S1's network cannot halve, or a fingerprint too small for a seed
-    of ours.
+    Raises `UserError` for an unknown variant, an edge that S1's network cannot halve, or a fingerprint too small for two
+    seeds of ours.
     """
     if variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}", "train_fingerprint", f"Use one of {', '.join(VARIANTS)}")
@@ -344,26 +351,28 @@ def _papers(settings: FingerprintSettings, variant: str, edge: int) -> dict[str,
 
 
 def _ours(settings: FingerprintSettings, symmetry: str, grains: float) -> dict[str, Any]:
-    channels = EMBEDDING_SIZE[symmetry]
-    least = channels + 1 + NUMBERS_A_SEED
-    if settings.latent_dim < least:
-        raise UserError(f"{settings.latent_dim} numbers hold no {symmetry} seed", "vae.latent_dim", f"Use {least} or more")
-    # The mean of g random unit vectors in k dimensions has components of variance 1 / (g k).
+    _check_size(settings.latent_dim, symmetry, "vae.latent_dim")
     return {
         "symmetry": symmetry,
         "latent_dim": settings.latent_dim,
-        "heads": settings.ours_heads,
-        "blocks": settings.ours_blocks,
-        "average_scale": math.sqrt(channels * grains),
+        "width": settings.ours_width,
+        "rounds": settings.ours_rounds,
+        "grains": grains,
     }
 
 
-def schedule_of(settings: FingerprintSettings, variant: str, symmetry: str) -> Schedule:
+def _check_size(latent_dim: int, symmetry: str, name: str) -> None:
+    least = EMBEDDING_SIZE[symmetry] + METRIC_NUMBERS + 2 * NUMBERS_A_SEED
+    if latent_dim < least:
+        raise UserError(f"{latent_dim} numbers hold no two {symmetry} seeds", name, f"Use {least} or more")
+
+
+def schedule_of(settings: FingerprintSettings, variant: str) -> Schedule:
     """S1's training schedule (Adam with AMSGrad, constant rate), or ours (AdamW, cosine decay)."""
     if variant in PAPERS:
         basic = settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate
         return Schedule(*basic, weight_decay=settings.paper_weight_decay, amsgrad=True)
-    epochs = settings.ours_epochs if symmetry == "cubic" else settings.ours_epochs_hexagonal
-    epochs = settings.mixed_epochs if variant == "mixed" else epochs
-    adamw = {"optimizer": "adamw", "betas": (0.9, 0.95), "weight_decay": 0.01, "gradient_clip": 1.0}
-    return Schedule(epochs, settings.ours_batch_size, settings.ours_learning_rate, decay="cosine", warmup=0.05, **adamw)
+    basic = settings.ours_epochs, settings.ours_batch_size, settings.ours_learning_rate
+    return Schedule(
+        *basic, decay="cosine", warmup=0.05, optimizer="adamw", betas=(0.9, 0.95), weight_decay=0.01, gradient_clip=1.0
+    )

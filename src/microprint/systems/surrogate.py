@@ -85,14 +85,14 @@ class CurveSamples:
 
 @step(
     reads=("surrogate",),
-    inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}_hexagonal.safetensors"),
+    inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}.safetensors"),
     outputs=("surrogate_{variant}_{fingerprint}.safetensors",),
 )
 def train_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
     """Train S1's network ("paper") or Gaussian processes ("ours") on the fingerprints of one fingerprint model."""
     if variant not in VARIANTS:
         raise UserError(f"no surrogate is called {variant}", remedy=f"Choose among {', '.join(VARIANTS)}")
-    encoder = Fingerprint.load(job.path(f"fingerprint_{fingerprint}_{SYMMETRY}.safetensors"), job.device)
+    encoder = Fingerprint.load(job.path(f"fingerprint_{fingerprint}.safetensors"), job.device, symmetry=SYMMETRY)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation")}
     z = {name: encoder.encode_set(curves.elements).float() for name, curves in sets.items()}

@@ -54,6 +54,7 @@ def _trainer(task: Task, setting: Setting, resume: bool) -> Trainer:
         gradient_clip_val=task.schedule.gradient_clip,
         callbacks=[_LastCheckpoint(setting.checkpoint)],
         num_sanity_val_steps=0,
+        inference_mode=False,  # a model may need gradients to encode
         log_every_n_steps=1,
         logger=setting.compute.tensorboard and tensorboard(setting.logs / "tensorboard", task.label, resume),
         enable_progress_bar=False,
