@@ -19,7 +19,7 @@
 # **Question**: are volume elements (VEs) with neighbouring fingerprints alike, do textures and grain shapes form groups of
 # their own, what does each part of a fingerprint hold, and what can be read off it by a straight line?
 #
-# **Inputs**: `polycrystals.h5` (01), `fingerprint_paper_cubic` and `fingerprint_ours_cubic` (03).
+# **Inputs**: `polycrystals.h5` (01), `fingerprint_paper` and `fingerprint_ours` (03).
 # **Outputs**: metrics and pictures.
 #
 # **Hardware and run time**: processor alone.
@@ -56,8 +56,8 @@ settings = notebook.params.latent
 # %% [markdown]
 # ## Fingerprints of all sets
 # A fingerprint is the mean of the posterior, without noise. *paper* is S1's network. *ours* (03) is made of three parts: the
-# volume averages of the symmetric embedding (02), a few learnt numbers for the VE *overall*, and six numbers for each of its
-# *seeds*, which the decoder draws as grains about fixed anchors.
+# volume averages of the symmetric embedding (02), two numbers for the *metric* in which grains are as wide as long, and six
+# numbers for each of its *seeds*, which the decoder draws as grains about fixed anchors.
 
 # %%
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
@@ -68,7 +68,7 @@ sets["train"] = sets["train"][:settings.fitted]
 edge = sets["train"].edge
 with notebook.open("polycrystals.h5") as file:
     names = [name for name in ("paper", "ours") if name in trainable(stored_edges(file))["cubic"]]
-models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}_cubic.safetensors")) for name in names}
+models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}.safetensors")) for name in names}
 models = {name: model for name, model in models.items() if name not in PAPERS or model.edge == edge}
 if "paper" not in models:
     print(f"paper is left out: S1's network needs an edge that is a power of two and the one it was trained on, not {edge} voxels")
@@ -231,9 +231,7 @@ draw.seed_exchange(*example, mean_response, curve, "cubic");
 # morphologies, every fifth VE predicted from all others. These are asked of the *moments*, what a shift of the VE leaves as
 # it is up to second order: means over the seeds of their numbers, of products of two, and of products with the nearest seeds;
 # of the other parts the numbers and their squares. *Turned* is the mean disorientation by which an exchange of the whole part
-# between two VEs turns the decoded voxels. Then of single seeds of random VEs: what their six numbers say of the grain that
-# the encoder gave them, by a straight line (from the numbers and their products) and by their ten nearest neighbours among
-# the seeds of other VEs.
+# between two VEs turns the decoded voxels.
 
 # %%
 mixture, fitted = ("test", *MORPHOLOGIES), ("train", "validation")
@@ -253,21 +251,6 @@ for part, (numbers, inside) in pieces.items():
 table([[part, z_test[:, numbers].shape[1], float(field.mean()), *(part_r2[part, what] for what in ("texture", *sizes))]
        for (part, (numbers, _)), field in zip(pieces.items(), turned, strict=True)],
       ["part of ours", "numbers", "turned / °", *(f"R² {what}" for what in ("texture", *sizes))], "R² on VEs not fitted to.")
-
-# %%
-about = {"orientation": descriptors.orientation_of, "centre": descriptors.centre_of, "volume": descriptors.volume_of,
-         "boundary share": descriptors.boundary_about}
-readings = {"straight line": (space.linear_probe, True), "nearest neighbours": (space.nearest_probe, False)}
-fit_to, asked_of, seed_r2 = sets["train"][:200], sets["test"][:200], {}
-own = [space.by_seed(z["ours"][name][:200, ours["seeds"]], len(anchors)).flatten(0, 1) for name in ("train", "test")]
-for what, measure in about.items():
-    target, truth = (measure(some, anchors).flatten(0, 1) for some in (fit_to, asked_of))
-    for reading, (probe, squared) in readings.items():
-        known, asked = (torch.cat([some, space.products(some)], 1) if squared else some for some in own)
-        seed_r2[what, reading] = probe(known, target, asked, truth)
-table([[what, *(seed_r2[what, reading] for reading in readings)] for what in about], ["of a seed's grain", *readings],
-      f"R² on the seeds of {len(asked_of)} test VEs, fitted to {len(fit_to)} training VEs. Orientation: its embedding; centre: "
-      "as seen from the anchor; boundary share: among the voxels nearest to the anchor.")
 
 # %% [markdown]
 # ## What can be read off by a straight line?
@@ -324,7 +307,6 @@ metrics |= {f"04.train.{model}.active_units": space.active_units(z[model]["train
 metrics |= {f"04.{path}_path.ours.{what}": values[path][settings.path_steps // 2]
             for what, values in curves.items() for path in values}
 metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
-metrics |= {f"04.seed.ours.{what}_r2_by_{reading}": value for (what, reading), value in seed_r2.items()}
 metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
 headline = Headline("textures in the right cluster", accuracy["textures", "ours"], "", baseline=1 / len(TEXTURES), paper=0.965)

@@ -19,7 +19,7 @@
 # **Question**: can 256 numbers stand in for a simulation? The fingerprint of a magnesium volume element goes in, its
 # stress-strain curve comes out, and nothing is simulated. How much of what differs between volume elements does it catch?
 #
-# **Inputs**: `polycrystals.h5` of notebook 01, `fingerprint_ours_hexagonal.safetensors` of 03, `cp.h5` of 05.
+# **Inputs**: `polycrystals.h5` of notebook 01, `fingerprint_ours.safetensors` of 03, `cp.h5` of 05.
 # **Outputs**: `surrogate_paper_ours.safetensors`, `surrogate_ours_ours.safetensors` (model, then fingerprint).
 #
 # **Hardware and run time**: processor alone; a GPU is used where there is one.
@@ -115,18 +115,16 @@ draw.texture_plane(coefficients["train"].numpy(), train.stress[:, at].numpy() / 
 #
 # ## Ours
 #
-# A hundred simulations are no case for a network with 140,000 weights. The curves differ in a few principal modes; the
-# amplitude of each is a *Gaussian process* on the fingerprint, which says how sure it is. Our fingerprint begins as a list of
-# waves. Where a periodic volume element begins does not matter for its mean stress, so the phase of a wave cannot matter
-# either; the waves of infinite length, 27 of the 256 numbers, are volume averages of the embedding, that is, the texture.
-# The process sees these. $\langle c^2\rangle$ and $\langle c^4\rangle$ are straight lines in them, so it is known what it has
+# A few hundred simulations are no case for a network with 140,000 weights. The curves differ in a few principal modes; the
+# amplitude of each is a *Gaussian process* on the fingerprint, which says how sure it is. Of our fingerprint it sees the 27 volume
+# averages of the embedding, that is, the texture. $\langle c^2\rangle$ and $\langle c^4\rangle$ are straight lines in them, so it is known what it has
 # to beat. Error bars are scaled on the validation set.
 
 # %%
 for variant in ("paper", "ours"):
     notebook.do(train_surrogate, variant=variant, fingerprint="ours")
 models = {variant: StressSurrogate.load(notebook.path(f"surrogate_{variant}_ours.safetensors")) for variant in ("paper", "ours")}
-fingerprint = Fingerprint.load(notebook.path("fingerprint_ours_hexagonal.safetensors"))
+fingerprint = Fingerprint.load(notebook.path("fingerprint_ours.safetensors"), symmetry="hexagonal")
 z = {name: fingerprint.encode_set(c.elements) for name, c in sets.items()}
 predicted["linear"] = regression.ridge(z["train"], train.stress, z["test"])
 deviation = {}

@@ -31,7 +31,7 @@ CUBES = np.arange(2 * 8**3).reshape(2, 8, 8, 8) // 3 % 6
 SIX = QUATERNIONS[:, [0, 1, 2, 3, 1, 2]]
 PHASES = np.arange(2 * 6**3).reshape(2, 6, 6, 6) // 5 % 2
 STIFFNESSES = np.stack([isotropic(modulus, 0.25).numpy().round() for modulus in (2.5, 25.0)])
-LATENT = np.arange(96).reshape(2, 48) % 7 / 8 - 0.25
+LATENT = np.arange(94).reshape(2, 47) % 7 / 8 - 0.25
 IMAGES = np.arange(2 * 32**2).reshape(2, 32, 32) % 16 / 16
 TARGET = np.array([40000.0, 48000.0])  # Pa
 LOAD = uniaxial_tension(strain=1e-3, increments=2)
@@ -40,29 +40,29 @@ LOAD = uniaxial_tension(strain=1e-3, increments=2)
 @cache
 def fingerprint(variant="ours"):
     torch.manual_seed(0)
-    settings = FingerprintSettings(latent_dim=48, paper_width=2, paper_hidden=16, ours_heads=1, ours_blocks=1)
+    settings = FingerprintSettings(latent_dim=47, paper_width=2, paper_hidden=16, ours_width=8, ours_rounds=1)
     return Fingerprint.build(configuration(settings, variant, "cubic", edge=8, grains=6.0))
 
 
 @cache
 def surrogate():
     torch.manual_seed(0)
-    sizes = {"inputs": 48, "points": 5, "hidden": 4}
-    config = {"variant": "paper", "strain": [0.0] * 5, "component": [0, 0], "inputs": 48, "network": sizes}
+    sizes = {"inputs": 47, "points": 5, "hidden": 4}
+    config = {"variant": "paper", "strain": [0.0] * 5, "component": [0, 0], "inputs": 47, "network": sizes}
     return StressSurrogate(StressMLP(**sizes).state_dict() | {"deviation": torch.ones(5, dtype=torch.float64)}, config)
 
 
 @cache
 def design():
     torch.manual_seed(0)
-    sizes = {"edge": 6, "properties": 2, "prior": "mixture", "components": 2, "latent_dim": 48, "width": 2, "hidden": 8}
+    sizes = {"edge": 6, "properties": 2, "prior": "mixture", "components": 2, "latent_dim": 47, "width": 2, "hidden": 8}
     return InverseDesign(VAERegression(**sizes), {"model": sizes, "properties": ["C11", "C22"], "log_mean": [10.0] * 2, "log_std": [0.7] * 2})
 
 
 @cache
 def texture():
     torch.manual_seed(0)
-    sizes = {"layers": ["conv1_1"], "readout": "channel_means", "edge": 32, "latent_dim": 48, "width": 16, "kl_weight": 0.01}
+    sizes = {"layers": ["conv1_1"], "readout": "channel_means", "edge": 32, "latent_dim": 47, "width": 16, "kl_weight": 0.01}
     return TextureFingerprint(TextureVAE(VGG19(random_tensors()), **sizes), {"model": sizes, "pixels": 32})
 
 
@@ -245,7 +245,7 @@ def test_numbers_that_are_not_finite_are_refused(door, name, value):
 
 @pytest.mark.parametrize("door, name", [(door, name) for door, name in ARGUMENTS if name == "z"])
 def test_latent_vectors_of_another_width_are_refused(door, name):
-    with pytest.raises(UserError, match=r"z: is of shape \(2, 47\)\. Give finite numbers \(B, 48\)"):
+    with pytest.raises(UserError, match=r"z: is of shape \(2, 46\)\. Give finite numbers \(B, 47\)"):
         call(door, name, LATENT[:, 1:])
 
 

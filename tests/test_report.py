@@ -39,11 +39,11 @@ def test_report_of_a_partial_run(run):
 
 def test_the_report_carries_the_trained_fingerprints(run):
     for variant in ("ours", "coded"):
-        path = run.folder / "artifacts" / f"fingerprint_{variant}_cubic.safetensors"
+        path = run.folder / "artifacts" / f"fingerprint_{variant}.safetensors"
         store.save_tensors(path, {"w": torch.tensor([0.1, 2.0]), "n": torch.tensor([3])}, {"config": {"edge": 16}})
     page = write_report(run)
-    assert "models/fingerprint_ours_cubic.safetensors" in page.read_text() and "coded" not in page.read_text()
-    tensors, metadata = store.load_tensors(page.parent / "models" / "fingerprint_ours_cubic.safetensors")
+    assert "models/fingerprint_ours.safetensors" in page.read_text() and "coded" not in page.read_text()
+    tensors, metadata = store.load_tensors(page.parent / "models" / "fingerprint_ours.safetensors")
     assert tensors["w"].dtype == torch.float16 and torch.allclose(tensors["w"].float(), torch.tensor([0.1, 2.0]), rtol=1e-3)
     assert int(tensors["n"]) == 3 and metadata["config"] == {"edge": 16}
 

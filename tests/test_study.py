@@ -44,7 +44,7 @@ def test_the_graph_follows_from_what_the_notebooks_read_and_make():
     assert needs(notebooks) == {"01": [], "02": ["01"], "03": ["01"], "04": ["01", "03"], "05": ["01"],
                                 "06": ["01", "03", "05"], "07": ["01", "02"], "08": ["01"]}
     assert notebooks["06"].makes == {"surrogate_*_ours.safetensors"}
-    assert notebooks["04"].reads == {"polycrystals.h5", "fingerprint_*_cubic.safetensors"}
+    assert notebooks["04"].reads == {"polycrystals.h5", "fingerprint_*.safetensors"}
     assert alike("a_*.h5", "a_b.h5") and alike("a_*_c.h5", "a_b_*.h5") and not alike("a_*.h5", "b_*.h5")
     for notebook in notebooks.values():  # else a step would run with defaults
         stated = {"run", "compute", *notebook.sections}
@@ -126,15 +126,15 @@ def test_trained_fingerprints_take_the_place_of_their_notebook(tmp_path, params)
     with pytest.raises(UserError, match="holds no trained fingerprint"):
         run.adopt(models)
     for name in ("ours", "paper"):
-        store.save_tensors(models / f"fingerprint_{name}_cubic.safetensors", {"w": torch.ones(2)}, {})
-    own = run.folder / "artifacts" / "fingerprint_paper_cubic.safetensors"
+        store.save_tensors(models / f"fingerprint_{name}.safetensors", {"w": torch.ones(2)}, {})
+    own = run.folder / "artifacts" / "fingerprint_paper.safetensors"
     store.save_tensors(own, {"w": torch.zeros(2)}, {})
     run.adopt(models)
-    assert torch.equal(store.load_tensors(own.with_name("fingerprint_ours_cubic.safetensors"))[0]["w"], torch.ones(2))
+    assert torch.equal(store.load_tensors(own.with_name("fingerprint_ours.safetensors"))[0]["w"], torch.ones(2))
     assert torch.equal(store.load_tensors(own)[0]["w"], torch.zeros(2))  # its own stays
     assert list(run.plan(only=["01", "04"], skip=["03"])) == ["01", "04"]
     assert "03" not in run.plan(only=["01", "02", "04"], skip=["03"])
-    (models / "fingerprint_ours_cubic.safetensors").write_bytes(b"junk")
+    (models / "fingerprint_ours.safetensors").write_bytes(b"junk")
     with pytest.raises(UserError):
         run.adopt(models)
 

@@ -23,7 +23,7 @@ from microprint.systems.fingerprint import (
     trainable,
 )
 
-SETTINGS = FingerprintSettings(latent_dim=64, paper_width=2, paper_hidden=16, ours_width=8, ours_rounds=1, paper_epochs=1, ours_epochs=2)
+SETTINGS = FingerprintSettings(latent_dim=64, paper_width=2, paper_hidden=16, ours_width=8, ours_rounds=1, paper_epochs=1, ours_epochs=2, ours_calibration=3)
 
 
 def elements(count=3, edge=8, grains=6, symmetry="cubic", seed=0):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from microprint.analysis.codes import Code
-from microprint.analysis.reconstruction import reconstruction_error
+from microprint.analysis.codes import Code, ListCode
+from microprint.analysis.reconstruction import Reconstruction, reconstruction_error
 from microprint.errors import UserError
 from microprint.microstructures.volume_elements import VolumeElements
+from microprint.orientations import EMBEDDING_SIZE
 from microprint.systems.fingerprint import Fingerprint
 
 REACH = 6.0  # largest number that is kept, in standard deviations
@@ -90,3 +92,15 @@ def measured(
 ) -> dict[str, list[Point]]:
     """Points of codes by name, each made for every one of the sizes in numbers."""
     return {name: [point for size in sizes for point in points(make(size), elements, bits)] for name, make in codes.items()}
+
+
+def in_bytes(path: str | Path, symmetry: str, budget: int, bits: int) -> dict[str, Reconstruction]:
+    """Reconstructions from no more than `budget` bytes, in numbers of so many bits: by ours, of a file, and a weighted list."""
+    room = 8 * budget // bits
+    ours = Fingerprint.load(path, symmetry=symmetry, latent_dim=room + EMBEDDING_SIZE[symmetry])
+    codes: dict[str, Code] = {"ours": FingerprintCode(ours), "weighted list": ListCode("weighted", room)}
+
+    def reconstruction(code: Code) -> Reconstruction:
+        return lambda elements: code.decode(quantised(code.encode(elements), bits), elements.edge)
+
+    return {f"{name}, {budget} bytes": reconstruction(code) for name, code in codes.items()}

@@ -13,6 +13,7 @@ number of seeds, one trained network serves all of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +39,11 @@ NUMBERS_A_SEED = 6  # site and orientation of a cell; one more is its weight
 METRIC_NUMBERS = 2
 STEPS, STEP = 24, 0.08  # of the encoder down the gradient, in numbers of the fingerprint
 SOFTEST = 0.2  # sharpness at the first of these steps, of that at the last
+CALIBRATION_RATE, CALIBRATION_BATCH = 4e-3, 32
 TOLERANCE = 0.02  # standard deviation of orientations within a grain in radians: about what is measured
-AVERAGE_LOG_DEVIATION = -6.0  # of volume averages, which only repeat what the seeds say
+# Volume averages only repeat what the seeds say, so they have no part in the bound. That leaves their scale free: it is such
+# that of all directions in which random volume elements differ those of the texture come first.
+AVERAGE_SPREAD, AVERAGE_LOG_DEVIATION = 3.0, -6.0
 
 
 def seeds_of(latent_dim: int, channels: int, grains: float) -> tuple[int, int]:
@@ -66,11 +70,38 @@ class FingerprintNet(nn.Module):
         self.count, self.numbers = seeds_of(latent_dim, channels, grains)
         self.sizes = [channels, METRIC_NUMBERS, self.numbers * self.count]
         # The mean of g random unit vectors in k dimensions has components of variance 1 / (g k).
-        self.average_scale = math.sqrt(channels * grains)
+        self.average_scale = AVERAGE_SPREAD * math.sqrt(channels * grains)
         self.seed_list, self.weigh = SeedList(self.count), WeightNet(width, rounds)
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(60.0)))  # of squared distances in those between anchors
         # Of a metric's numbers, an offset, a rotation and a weight; all seeds are alike.
         self.log_deviation = nn.Parameter(torch.full((4,), -5.5))
+
+    def calibrate(self, batches: Iterable[Tensor], generator: torch.Generator, steps: int) -> None:
+        """Begin with the weights that the cells of volume elements have where nothing keeps them from it.
+
+        These are known (`fitted_cells`), so that a step of this regression costs a fraction of one of training. The
+        batches are grain ids (B, n, n, n); the generator draws those of each step.
+        """
+        known = [self._natural(grain_id) for grain_id in batches]
+        site, metric, weight = (torch.cat(parts) for parts in zip(*known, strict=True))
+        optimizer = torch.optim.AdamW(self.weigh.parameters(), CALIBRATION_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for _ in range(steps):
+            drawn = torch.randint(len(site), (CALIBRATION_BATCH,), generator=generator, device=generator.device)
+            loss = (self.weigh(site[drawn], metric[drawn]) - weight[drawn]).square().mean() / weight.var()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+
+    @torch.no_grad()
+    def _natural(self, grain_id: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sites (B, M, 3), metric (B, 3) and weights (B, M) of a power diagram whose cells are those of grain ids."""
+        alike = torch.ones(len(grain_id), int(grain_id.max()) + 1, 1, device=grain_id.device)
+        cells = self.seed_list.cells(grain_id, alike)
+        edge = cells.grain_id.shape[-1]
+        site, weight = fitted_cells(cells.centre, cells.volume, edge, cells.metric.sqrt())
+        return site, cells.metric, weight
 
     @property
     def sharpness(self) -> Tensor:

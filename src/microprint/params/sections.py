@@ -144,10 +144,11 @@ class FingerprintSettings:
     paper_weight_decay: Rate = 1e-4
     ours_width: Positive = 32  # features of a seed in our network of the weights.
     ours_rounds: Positive = 3  # rounds of messages between neighbouring seeds.
+    ours_calibration: Positive = 1000  # steps of regression on weights that are known, before the training.
     ours_epochs: Positive = 4  # passes over the mixed tessellations.
     # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
-    ours_learning_rate: Rate = 4e-3
+    ours_learning_rate: Rate = 1.5e-3
     evaluated: Positive = 6  # volume elements of each set in the tables.
 
 

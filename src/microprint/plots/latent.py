@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from microprint.analysis.rate_distortion import Point, envelope
 from microprint.orientations import disorientation
 from microprint.plots import PALETTE
 from microprint.plots.microstructure import colour_key, ipf_colours
@@ -147,4 +149,21 @@ def seed_sections(drawn: Mapping[str, Tensor], places: Mapping[str, Tensor], sym
     last.set(xlim=(-0.5, edge - 0.5), ylim=(-0.5, edge - 0.5))
     last.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, fontsize=7)
     colour_key(axes[-1], symmetry)
+    return figure
+
+
+def rate_distortion(codes: Mapping[str, Sequence[Point]], budget: float) -> Figure:
+    """Mean disorientation over bytes of every code: all points, and as a line those that no other beats.
+
+    A dashed line marks the `budget` in bytes of S1's fingerprint.
+    """
+    figure, ax = plt.subplots(figsize=(5.5, 3.6))
+    for color, (name, every) in zip(itertools.cycle(COLOURS), codes.items()):
+        color, best = PALETTE.get(name, color), envelope(every)
+        ax.plot([p.bytes for p in every], [p.disorientation_deg for p in every], ".", ms=3, alpha=0.35, color=color)
+        ax.plot([p.bytes for p in best], [p.disorientation_deg for p in best], "o-", ms=3.5, color=color, label=name)
+    ax.axvline(budget, color=PALETTE["reference"], ls="--", lw=0.8)
+    ax.annotate("S1", (budget, 0.98), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8)
+    ax.set(xscale="log", yscale="log", xlabel="bytes a volume element", ylabel="mean disorientation / °")
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure

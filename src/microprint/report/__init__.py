@@ -45,7 +45,7 @@ def write_report(run: Run) -> Path:
 
 def _save_models(artifacts: Path, target: Path) -> list[str]:
     """Trained fingerprints in half precision, which is plenty to use them and half the size to publish; their names."""
-    trained = [path for path in sorted(artifacts.glob("fingerprint_*.safetensors")) if "_coded_" not in path.name]
+    trained = [path for path in sorted(artifacts.glob("fingerprint_*.safetensors")) if path.stem != "fingerprint_coded"]
     for path in trained:
         tensors, metadata = store.load_tensors(path)
         target.mkdir(exist_ok=True)

@@ -289,9 +289,10 @@ def train_fingerprint(job: Job, *, variant: str) -> None:
     else:
         chosen = mixture if variant == "ours" else train[: len(mixture)]
         # The cells of a list that is too short are no grains, and would teach wrong weights.
-        samples = tuple(
-            GrainSamples(some[some.grains <= network.count], symmetry, augment=some is chosen) for some in (chosen, validation)
-        )
+        train, validation = (some[some.grains <= network.count] for some in (chosen, validation))
+        generator = job.generator(f"calibration of fingerprint {variant}")
+        network.calibrate((part.grain_id.long() for part in train.parts()), generator, settings.ours_calibration)
+        samples = GrainSamples(train, symmetry, augment=True), GrainSamples(validation, symmetry)
     schedule, seed = schedule_of(settings, variant), job.seed(f"training of fingerprint {variant}")
     history = fit(job, network, *samples, schedule, seed=seed, label=f"fingerprint {variant}")
     job.save_model(f"fingerprint_{variant}.safetensors", network.state_dict(), config | {"history": history})
