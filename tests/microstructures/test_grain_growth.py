@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from scipy.spatial import Delaunay
 
 from microprint.microstructures import polycrystal as poly
 from microprint.microstructures.grain_growth import _sublattices, anneal
-from microprint.microstructures.periodic import centres, nearest_site, wrap
+from microprint.microstructures.periodic import centres, nearest_site, voxel_centres, wrap
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,26 @@ def test_grown_grains_are_no_cells(grown):
     cells, _ = poly.grow(24, 16, poly.MORPHOLOGIES["equiaxed"], torch.Generator().manual_seed(0))
     assert share_missed(cells).mean() < 0.002
     assert share_missed(grown[0]).min() > 0.05
+
+
+def share_not_convex(grain_id, grains):
+    """Share of the volume in grains in whose convex hull there are voxels of others."""
+    edge, voxels = grain_id.shape[1], 0
+    position = torch.cartesian_prod(*3 * [voxel_centres(edge)])
+    for ids, middle in zip(grain_id.flatten(1), centres(grain_id, int(grains.max()))[0]):
+        for grain in range(int(ids.max()) + 1):
+            own = ids == grain
+            if own.sum() >= 30:  # of fewer there may be no hull
+                offset = wrap(position - middle[grain])
+                hull = Delaunay(offset[own].numpy()).find_simplex(offset.numpy()) >= 0
+                voxels += int(own.sum()) * (hull.sum() > own.sum())
+    return float(voxels) / grain_id.numel()
+
+
+def test_most_grown_grains_are_not_convex_and_cells_all_are(grown):
+    cells = poly.grow(2, 16, poly.MORPHOLOGIES["equiaxed"], torch.Generator().manual_seed(0))
+    assert share_not_convex(*cells) == 0
+    assert share_not_convex(grown[0][:2], grown[1][:2]) > 0.5
 
 
 def test_no_voxel_is_without_its_grain_beside_it(grown):

@@ -1,4 +1,4 @@
-"""Grains that have grown: volume elements (VEs) by the Potts model, whose grains are not convex.
+"""Grains that have grown: volume elements (VEs) by the Potts model, with curved faces and most grains not convex.
 
 Every voxel begins as a grain of its own. In a sweep each voxel in turn is offered the grain of a neighbour, drawn at random,
 and takes it unless its boundary, the number of its 26 neighbours in other grains, would grow: the Metropolis rule at zero
