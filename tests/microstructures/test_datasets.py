@@ -35,8 +35,8 @@ def artifacts(tmp_path_factory):
 
 def test_polycrystals_hold_all_sets(artifacts):
     with store.open_hdf5(artifacts / "polycrystals.h5", "polycrystals") as file:
-        assert set(file["cubic"]) == {"train", "validation", "test", "mixed", "large", "small", "elongated", "brass", "copper",
-                                      "cube", "goss"}  # fmt: skip
+        assert set(file["cubic"]) == {"train", "validation", "test", "mixed", "large", "small", "elongated", "columnar", "wide", "twinned",
+                                      "grown", "brass", "copper", "cube", "goss"}  # fmt: skip
         assert set(file["hexagonal"]) == {"train", "validation", "test", "basal"}
         group = file["cubic/train"]
         assert group["grain_id"].shape == (5, 6, 6, 6) and group["grain_id"].dtype == np.uint16
@@ -111,7 +111,7 @@ def test_a_killed_step_goes_on_from_its_chunks_to_the_same_result(tmp_path, arti
     saved = len(list((tmp_path / ".work").glob("*/*.npz")))
     calls[:] = [0] * 4  # what is called from here on raises no more
     path = run(datasets.generate_polycrystals, tmp_path, **alone)
-    missing = 14 - saved + 4  # the mixed set takes four
+    missing = 18 - saved + 4  # the mixed set takes four
     assert saved >= 3 and len(calls) - 4 in (missing, missing + 1)  # the killed step's thread may still make one
     with store.open_hdf5(path) as resumed, store.open_hdf5(artifacts / "polycrystals.h5") as unbroken:
         for name in ("cubic/train", "hexagonal/basal"):

@@ -18,6 +18,7 @@ from microprint.params.sections import Params, PolycrystalSettings
 from microprint.steps import Files, files_below, hidden, stream_seed
 
 MIXED = ("equiaxed", "large", "small", "elongated")  # in turn, so that any slice of the set holds all of them
+UNSEEN = ("columnar", "wide", "twinned", "grown")  # grains that no training set has, the last two cells of no tessellation
 
 
 class PolycrystalSet(NamedTuple):
@@ -36,13 +37,13 @@ class PolycrystalSet(NamedTuple):
 
 
 def polycrystal_sets(settings: PolycrystalSettings) -> list[PolycrystalSet]:
-    """All sets of the study: random ones to train and test on, and the edge cases of White et al. 2025, 2.1.2."""
+    """All sets of the study: random ones to train and test on, edge cases of White et al. 2025, 2.1.2, and unseen grains."""
     few, parts = settings.edge_cases, ("train", "validation", "test")
     random = {s: [PolycrystalSet(s, part, getattr(settings, f"{s}_{part}")) for part in parts] for s in ("cubic", "hexagonal")}
     return [
         *random["cubic"],
         PolycrystalSet("cubic", "mixed", settings.cubic_mixed, MIXED),
-        *(PolycrystalSet("cubic", name, few, (name,)) for name in ("large", "small", "elongated")),
+        *(PolycrystalSet("cubic", name, few, (name,)) for name in ("large", "small", "elongated", *UNSEEN)),
         *(PolycrystalSet("cubic", name, few, texture=name) for name in polycrystal.COMPONENTS),
         *random["hexagonal"],
         PolycrystalSet("hexagonal", "basal", few, texture="basal"),

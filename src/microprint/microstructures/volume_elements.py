@@ -147,6 +147,14 @@ def pad_orientations(quaternion: Tensor, grains: Tensor) -> Tensor:
     return torch.where(own[..., None], quaternion, quaternion.new_tensor([1.0, 0.0, 0.0, 0.0]))
 
 
+def number_without_gaps(owner: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Grain numbers (N, nx, ny, nz) without those of `most` that own no voxel, and how many are left in each VE, (N,)."""
+    present = torch.zeros(owner.shape[0], most, dtype=torch.bool, device=owner.device)
+    present.scatter_(1, owner.flatten(1), True)
+    number = present.cumsum(1) - 1
+    return number.gather(1, owner.flatten(1)).reshape(owner.shape), present.sum(1)
+
+
 def stored_set(file: h5py.File, path: str) -> h5py.Group:
     """Group of a set of `polycrystals.h5`; raises `UserError` where the file has no such set."""
     if path not in file:

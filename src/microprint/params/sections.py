@@ -80,7 +80,8 @@ class PolycrystalSettings:
     hexagonal_train: Positive = 64
     hexagonal_validation: Positive = 12
     hexagonal_test: Positive = 20
-    # edge_cases: number of VEs in each edge case: large, small, elongated grains; brass, copper, cube, Goss; basal.
+    # edge_cases: number of VEs in each edge case: large, small, elongated, columnar, wide (sizes), twinned and grown grains;
+    # brass, copper, cube, Goss; basal.
     edge_cases: Positive = 16
     # texture_scatter_deg: standard deviation in degrees about each axis around brass, copper, cube and Goss.
     texture_scatter_deg: Annotated[float, Between(0.0, 60.0)] = 5.0
