@@ -51,7 +51,7 @@ vae = {
     "ours_calibration": 1000,
     "ours_epochs": 4,
     "ours_batch_size": 16,
-    "ours_learning_rate": 0.0015,
+    "ours_learning_rate": 0.0005,
     "evaluated": 6,
 }
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from microprint.microstructures.periodic import fitted_cells, voxel_centres
+from microprint.microstructures.periodic import fitted_cells, voxel_centres, wrap
 from microprint.networks.losses import kl_divergence, sample_posterior
 from microprint.networks.power_diagram import assignment_loss, owners
 from microprint.networks.seed_list import (
@@ -37,9 +37,10 @@ from microprint.orientations import EMBEDDING_SIZE, embed, expand
 
 NUMBERS_A_SEED = 6  # site and orientation of a cell; one more is its weight
 METRIC_NUMBERS = 2
-STEPS, STEP = 24, 0.08  # of the encoder down the gradient, in numbers of the fingerprint
-SOFTEST = 0.2  # sharpness at the first of these steps, of that at the last
+STEPS, TRAINING_STEPS = 60, 24  # of the encoder down the gradient
+STEP, SOFTEST = 0.1, 0.5  # their size at first, in numbers of the fingerprint; their sharpness then, of that at the end
 CALIBRATION_RATE, CALIBRATION_BATCH = 4e-3, 32
+COVERED = 0.02  # by how much, in squared distances between anchors, a waiting seed begins below its grain's
 TOLERANCE = 0.02  # standard deviation of orientations within a grain in radians: about what is measured
 # Volume averages only repeat what the seeds say, so they have no part in the bound. That leaves their scale free: it is such
 # that of all directions in which random volume elements differ those of the texture come first.
@@ -136,9 +137,34 @@ class FingerprintNet(nn.Module):
 
     @torch.no_grad()
     def _fitted(self, cells: Cells) -> tuple[Tensor, Tensor]:
-        """Sites (B, M, 3) and weights (B, M) whose cells have about the centres, and volumes if there is a number for it."""
-        weigh = None if self.numbers > NUMBERS_A_SEED else lambda sites: self.weigh(sites, cells.metric)
-        return fitted_cells(cells.centre, cells.volume, cells.grain_id.shape[-1], cells.metric.sqrt(), weigh)
+        """Sites (B, M, 3) and weights (B, M) with which the steps down the gradient begin."""
+        edge, stretch = cells.grain_id.shape[-1], cells.metric.sqrt()
+        if self.numbers == NUMBERS_A_SEED:
+            return fitted_cells(cells.centre, cells.volume, edge, stretch, lambda sites: self.weigh(sites, cells.metric))
+        starts = fitted_cells(cells.centre, cells.volume, edge, stretch), self._waiting(cells)
+        wrong = [
+            assignment_loss(site, cells.metric, weight, self.sharpness, cells.grain_id, cells.member) for site, weight in starts
+        ]
+        better = (wrong[1] < wrong[0])[:, None]
+        return tuple(torch.where(better[..., None] if a.ndim == 3 else better, b, a) for a, b in zip(*starts, strict=True))
+
+    def _waiting(self, cells: Cells) -> tuple[Tensor, Tensor]:
+        """Sites and weights where the first seed of a grain draws all of it, and its others wait in their parts.
+
+        These are covered by a little, so that the gradient can call them up. It is the better start where grains are cells of
+        a power diagram and no seed but the first is needed.
+        """
+        each, edge = torch.arange(len(cells.first), device=cells.first.device)[:, None], cells.grain_id.shape[-1]
+        spare = cells.first != torch.arange(self.count, device=cells.first.device)
+        volume = torch.zeros_like(cells.volume).scatter_add_(1, cells.first, cells.volume)
+        # The centre of a grain is that of its parts, from the first of them.
+        way = wrap(cells.centre - cells.centre[each, cells.first]) * cells.volume[..., None]
+        moment = torch.zeros_like(way).scatter_add_(1, cells.first[..., None].expand_as(way), way)
+        centre = cells.centre + moment / volume[..., None].clamp_min(1e-9)
+        site, weight = fitted_cells(centre.masked_fill(spare[..., None], torch.inf), volume, edge, cells.metric.sqrt())
+        away = (cells.metric[:, None] * wrap(cells.centre - site[each, cells.first]).square()).sum(-1)
+        waiting = weight[each, cells.first] - away - COVERED / self.count ** (2 / 3)
+        return torch.where(spare[..., None], cells.centre, site), torch.where(spare, waiting, weight)
 
     @torch.enable_grad()
     def _refined(self, site: Tensor, weight: Tensor, cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,10 +173,10 @@ class FingerprintNet(nn.Module):
         free, height = self.numbers > NUMBERS_A_SEED, self.seed_list.height
         stretch, offset, number = metric_numbers(cells.metric), self.seed_list.offset(site), height * weight
         changed = [tensor.requires_grad_() for tensor in (stretch, offset, number)[: 2 + free]]
-        optimizer = torch.optim.Adam(changed, STEP)
-        for step in range(STEPS):
-            optimizer.param_groups[0]["lr"] = STEP * (0.5 + 0.5 * math.cos(math.pi * step / STEPS))
-            sharpness = self.sharpness.detach() * SOFTEST ** (1 - step / STEPS)
+        optimizer, steps = torch.optim.Adam(changed, STEP), TRAINING_STEPS if self.training else STEPS
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = STEP * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+            sharpness = self.sharpness.detach() * SOFTEST ** (1 - step / steps)
             sites, metric = self.seed_list.site(offset), metric_of(stretch)
             weights = number / height if free else self.weigh(sites, metric)
             loss = assignment_loss(sites, metric, weights, sharpness, cells.grain_id, cells.member).sum()

@@ -37,6 +37,7 @@ class Cells(NamedTuple):
     member: Tensor  # (B, M, G) whether a cell is (a part of) a grain
     centre: Tensor  # (B, M, 3) in edges
     volume: Tensor  # (B, M) as a share of the volume element
+    first: Tensor  # (B, M) the first of the cells that are parts of the same grain
     metric: Tensor  # (B, 3) of `Seeds`, in which grains are as wide as long, on the mean
 
 
@@ -78,10 +79,12 @@ class SeedList(nn.Module):
         most = embedding.shape[1]
         member = torch.stack([nn.functional.pad(holds, (0, most - holds.shape[1])) for holds in member]).to(grain_id.device)
         centre, voxels = centres(cell, len(self.anchors))
+        first = (member.float() @ member.float().transpose(1, 2)).argmax(2)  # cells share a grain, or have several each
         way = (metric[:, None, None] * wrap(self.anchors[:, None] - centre[:, None]).square()).sum(-1)
         order = torch.stack([torch.from_numpy(linear_sum_assignment(cost)[1]) for cost in way.cpu().numpy()]).to(way.device)
         at = torch.arange(len(order), device=order.device)[:, None], order
-        return Cells(fitted, member[at], centre[at] + shift, voxels[at] / fitted[0].numel(), metric)
+        first = order.argsort(1).gather(1, first[at])
+        return Cells(fitted, member[at], centre[at] + shift, voxels[at] / fitted[0].numel(), first, metric)
 
     def _resampled(self, grain_id: Tensor) -> tuple[Tensor, float]:
         """Grain ids on the grid for fitting, and how far, in edges, its voxels lie beside those that they come from."""

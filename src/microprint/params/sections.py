@@ -149,7 +149,7 @@ class FingerprintSettings:
     ours_epochs: Positive = 4  # passes over the mixed tessellations.
     # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
-    ours_learning_rate: Rate = 1.5e-3
+    ours_learning_rate: Rate = 5e-4
     evaluated: Positive = 6  # volume elements of each set in the tables.
 
 
