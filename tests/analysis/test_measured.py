@@ -21,7 +21,7 @@ def test_a_power_law_holds_a_further_observation_as_often_as_it_says():
     x, rng = np.array([1e3, 1e4, 1e5, 1e6]), np.random.default_rng(1)
     inside = []
     for _ in range(400):
-        y, later = (5 * at**-0.2 * np.exp(0.1 * rng.normal(size=np.shape(at))) for at in (x, [1e7]))
+        y, later = (5 * at**-0.2 * np.exp(0.1 * rng.normal(size=np.shape(at))) for at in (x, np.array([1e7])))
         _, lower, upper = power_law(x, y, [1e7])
         inside.append(bool(lower[0] < later[0] < upper[0]))
     assert np.mean(inside) == pytest.approx(0.9, abs=0.04)
