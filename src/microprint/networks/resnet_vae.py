@@ -89,12 +89,13 @@ class ResNetVAE(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Weights to begin with, which the paper leaves open; with torch's own the network does not leave the constant.
+        """Weights to begin with, which the paper leaves open; what each does is measured in ``benchmarks/s1_learning.py``.
 
-        Torch's lose two thirds of the variance in every layer. Here each keeps it (He et al. 2015, arXiv:1502.01852),
-        residual blocks begin as the identity (Goyal et al. 2017, arXiv:1706.02677, section 5.1), the decoder's end, where
-        all must pass three channels and a ReLU, begins as the identity, too, and the posterior begins narrow: the means
-        differ by a tenth between volume elements, which noise of width 1 would hide from the decoder.
+        With torch's own the signal fades from layer to layer: the means of all volume elements are nearly the same, and
+        noise of width 1 hides them from the decoder. Here layers keep the variance (He et al. 2015, arXiv:1502.01852), and
+        residual blocks begin as the identity (Goyal et al. 2017, arXiv:1706.02677, section 5.1). So does the decoder's end:
+        all that it draws must pass three channels and a ReLU, which die within ten steps unless they begin well above zero.
+        The posterior begins narrow, since means differ by a tenth at first.
         """
         for layer in self.modules():
             if isinstance(layer, nn.Linear | nn.Conv3d | nn.ConvTranspose3d):
