@@ -19,11 +19,13 @@ from microprint.systems.fingerprint import (
     GrainSamples,
     configuration,
     moved_at_random,
+    schedule_of,
     train_fingerprint,
     trainable,
 )
 
-SETTINGS = FingerprintSettings(latent_dim=64, paper_width=2, paper_hidden=16, ours_width=8, ours_rounds=1, paper_epochs=1, ours_epochs=2, ours_calibration=3)
+SETTINGS = FingerprintSettings(latent_dim=64, paper_width=2, paper_hidden=16, ours_width=8, ours_rounds=1, paper_epochs=1, ours_epochs=2,
+                               ours_calibration=3)
 
 
 def elements(count=3, edge=8, grains=6, symmetry="cubic", seed=0):
@@ -124,6 +126,25 @@ def test_samples_are_the_volume_elements():
     batch = GrainSamples(e, "cubic").batch(index, unused)
     assert torch.equal(batch["grain_id"], e.grain_id[index])
     assert torch.equal(batch["quaternion"], orientations.reduce(e.quaternion[index], "cubic"))
+
+
+def test_s1_sees_new_orientations_of_the_same_tessellations():
+    e, generator = elements(), torch.Generator().manual_seed(1)
+    samples = EulerSamples(e, augment=True)
+    first, again = (samples.batch(torch.arange(3), generator)["channels"] for _ in range(2))
+    assert first.shape == again.shape == (3, 3, 8, 8, 8) and not torch.equal(first, again)
+    for ids, channels in zip(e.grain_id, first, strict=True):
+        sizes = channels.flatten(1).unique(dim=1, return_counts=True)[1]
+        assert sorted(sizes.tolist()) == sorted(ids.flatten().bincount().tolist())
+    q = orientations.standardize(orientations.from_euler_channels(first.movedim(1, -1)))
+    assert torch.allclose(q, orientations.reduce(q, "cubic"), atol=1e-4)
+
+
+def test_s1_trains_with_amsgrad_at_a_falling_rate():
+    schedule = schedule_of(replace(SETTINGS, paper_learning_rate=0.5, paper_weight_decay=0.1), "paper")
+    optimizer = schedule.optimizer_for(torch.nn.Linear(2, 2))
+    assert type(optimizer) is torch.optim.Adam and optimizer.defaults["amsgrad"] and optimizer.defaults["weight_decay"] == 0.1
+    assert schedule.rate(0.02) < 0.25 < schedule.rate(0.1) and schedule.rate(1.0) == pytest.approx(0, abs=1e-9)
 
 
 def test_what_ours_has_learnt_serves_other_symmetries_and_sizes(tmp_path):

@@ -87,7 +87,7 @@ class FingerprintCode:
         return self.fingerprint.decode(whole * self.scale, edge)
 
 
-def measured(
+def swept(
     codes: dict[str, Callable[[int], Code]], elements: VolumeElements, sizes: Sequence[int], bits: Sequence[int]
 ) -> dict[str, list[Point]]:
     """Points of codes by name, each made for every one of the sizes in numbers."""

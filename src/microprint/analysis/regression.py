@@ -50,6 +50,26 @@ def straight_line(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
     return ones[1] @ torch.linalg.lstsq(ones[0], y.double(), driver="gelsd").solution
 
 
+def power_law(x: ArrayLike, y: ArrayLike, at: ArrayLike, share: float = 0.9) -> np.ndarray:
+    """Power law y = a x^b, fitted to positive (N,) by least squares of the logarithms, at (B,): value, lower, upper, (3, B).
+
+    Between lower and upper a further observation lies with probability `share`, if the law holds so far (Student's t; N is
+    3 or more).
+
+    >>> power_law([1, 10, 100], [4.0, 2.0, 1.0], [1000])[0].round(6).tolist()
+    [0.5]
+    """
+    from scipy.stats import t
+
+    x, y, at = (np.log(np.asarray(values, float)) for values in (x, y, at))
+    slope, height = np.polyfit(x, y, 1)
+    spread = np.square(x - x.mean()).sum()
+    deviation = np.sqrt(np.square(y - slope * x - height).sum() / (len(x) - 2))
+    half = t.ppf((1 + share) / 2, len(x) - 2) * deviation * np.sqrt(1 + 1 / len(x) + np.square(at - x.mean()) / spread)
+    value = slope * at + height
+    return np.exp([value, value - half, value + half])
+
+
 def ridge(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
     """Ridge regression of y (N,) or (N, m) on features (N, k), evaluated at (B, k), in double precision.
 

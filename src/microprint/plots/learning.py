@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -36,6 +37,40 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], term
     fullest = max(axes[0], key=lambda ax: len(ax.lines))
     figure.legend(*fullest.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
     return figure
+
+
+def error_by_visits(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    levels: Mapping[str, float],
+    law: tuple[ArrayLike, ArrayLike],
+    label: str,
+    ax: Axes,
+) -> None:
+    """Errors (N,) by volume elements seen (N,), a colour a model; levels to compare with; a power law and its bounds.
+
+    The law is x (B,) and the value, lower and upper bound there, (3, B), as `microprint.analysis.regression.power_law` gives.
+    """
+    for name, (seen, error) in curves.items():
+        ax.plot(seen, error, "o-" if name == "paper" else "s", color=PALETTE[name], label=name)
+    x, (value, lower, upper) = law
+    ax.plot(x, value, "--", color=PALETTE["paper"], lw=0.9)
+    ax.fill_between(x, lower, upper, color=PALETTE["paper"], alpha=0.15, lw=0)
+    for (name, level), line in zip(levels.items(), ("-", "--", ":", "-."), strict=False):
+        ax.axhline(level, color=PALETTE.get(name, PALETTE["reference"]), ls=line, lw=0.9, label=name)
+    ax.set(xlabel="volume elements seen", ylabel=label, xscale="log", ylim=(0, None))
+    ax.legend(fontsize=7)
+
+
+def error_by_size(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], label: str, ax: Axes) -> None:
+    """Errors (N,) by size of the fingerprint (N,), a line a model, dashed if the palette has its name."""
+    colours = iter(("light", "accent", "reference"))
+    for name, (sizes, error) in rows.items():
+        color, line = (name, "--") if name in PALETTE else (next(colours), ".-")
+        ax.plot(sizes, error, line, color=PALETTE[color], label=name)
+    ax.set(xlabel="numbers in a fingerprint", ylabel=label, xscale="log")
+    ax.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
+    ax.minorticks_off()
+    ax.legend(fontsize=7)
 
 
 def parity(

@@ -43,10 +43,14 @@ SETS = ("train", "validation", "test")  # of a symmetry, without which it has no
 
 
 class EulerSamples:
-    """What S1's network trains on: Euler channels (B, 3, n, n, n), made on the training device."""
+    """What S1's network trains on: Euler channels (B, 3, n, n, n), made on the training device.
 
-    def __init__(self, elements: VolumeElements) -> None:
-        self.elements = elements
+    `augment` leaves no more than the tessellation, as in `GrainSamples`, but all orientations are uniform: S1's training set
+    has no textures, and is large enough that its network, too, sees next to nothing new in a volume element it has seen.
+    """
+
+    def __init__(self, elements: VolumeElements, augment: bool = False) -> None:
+        self.elements, self.augment = elements, augment
 
     def __len__(self) -> int:
         return len(self.elements)
@@ -54,8 +58,11 @@ class EulerSamples:
     def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """``channels`` of the volume elements `index`, on the generator's device."""
         chosen = self.elements[index]
-        channels = euler_channels(reduce(chosen.quaternion.to(generator.device), chosen.symmetry))
-        return {"channels": expand(chosen.grain_id.to(generator.device), channels)}
+        grain_id, quaternion = chosen.grain_id.to(generator.device), chosen.quaternion.to(generator.device)
+        if self.augment:
+            grain_id = moved_at_random(grain_id, generator)
+            quaternion = random(quaternion.shape[:-1], generator)
+        return {"channels": expand(grain_id, euler_channels(reduce(quaternion, chosen.symmetry)))}
 
 
 class GrainSamples:
@@ -84,15 +91,17 @@ class GrainSamples:
 def moved_at_random(grain_id: Tensor, generator: torch.Generator) -> Tensor:
     """Cubes (B, n, n, n) under random periodic shifts, one each, and a random symmetry of the cube, one for all."""
 
-    def draw(high: int, *shape: int) -> list:
-        return torch.randint(high, shape, generator=generator, device=generator.device).tolist()
+    def draw(high: int, *shape: int) -> Tensor:
+        return torch.randint(high, shape, generator=generator, device=generator.device)
 
     edge = grain_id.shape[-1]
     shifts = draw(edge, len(grain_id), 3)
-    shifted = torch.stack([cube.roll(shift, (0, 1, 2)) for cube, shift in zip(grain_id, shifts, strict=True)])
-    order = torch.randperm(3, generator=generator, device=generator.device).tolist()
-    reversed_axes = [axis + 1 for axis, flip in enumerate(draw(2, 3)) if flip]
-    return shifted.permute(0, *(axis + 1 for axis in order)).flip(reversed_axes)
+    order, flipped = torch.randperm(3, generator=generator, device=generator.device), draw(2, 3, 1).bool()
+    along = torch.arange(edge, device=generator.device)
+    along = torch.where(flipped, edge - 1 - along, along)  # (3, n)
+    x, y, z = ((along - shifts[:, order, None]) % edge * edge ** (2 - order)[:, None]).unbind(1)
+    source = x[:, :, None, None] + y[:, None, :, None] + z[:, None, None]
+    return grain_id.flatten(1).gather(1, source.flatten(1)).reshape(grain_id.shape)
 
 
 # --- the public face -------------------------------------------------------------------------------------------------
@@ -285,7 +294,7 @@ def train_fingerprint(job: Job, *, variant: str) -> None:
     with seeded(job.seed(f"initial weights of fingerprint {variant}")):
         network = Fingerprint.build(config if variant in PAPERS else _roomy(config)).network
     if variant in PAPERS:
-        samples = EulerSamples(train), EulerSamples(validation)
+        samples = EulerSamples(train, augment=True), EulerSamples(validation)
     else:
         chosen = mixture if variant == "ours" else train[: len(mixture)]
         # The cells of a list that is too short are no grains, and would teach wrong weights.
@@ -369,11 +378,10 @@ def _check_size(latent_dim: int, symmetry: str, name: str) -> None:
 
 
 def schedule_of(settings: FingerprintSettings, variant: str) -> Schedule:
-    """S1's training schedule (Adam with AMSGrad, constant rate), or ours (AdamW, cosine decay)."""
+    """Training schedule: AMSGrad, as S1 states, or AdamW for ours; both with warm-up, cosine decay and a clipped gradient."""
+    falling = {"decay": "cosine", "warmup": 0.05, "gradient_clip": 1.0}
     if variant in PAPERS:
         basic = settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate
-        return Schedule(*basic, weight_decay=settings.paper_weight_decay, amsgrad=True)
+        return Schedule(*basic, weight_decay=settings.paper_weight_decay, amsgrad=True, **falling)
     basic = settings.ours_epochs, settings.ours_batch_size, settings.ours_learning_rate
-    return Schedule(
-        *basic, decay="cosine", warmup=0.05, optimizer="adamw", betas=(0.9, 0.95), weight_decay=0.01, gradient_clip=1.0
-    )
+    return Schedule(*basic, optimizer="adamw", betas=(0.9, 0.95), weight_decay=0.01, **falling)
