@@ -166,7 +166,7 @@ def test_a_list_that_is_too_short_keeps_what_it_can(generator):
 
 
 def test_the_steps_down_the_gradient_pay(generator, monkeypatch):
-    given, net = polycrystals(4, 16, generator), FingerprintNet("cubic", 350, width=8, rounds=1, grains=39.0)
+    given, net = polycrystals(4, 16, generator), FingerprintNet("cubic", 350, width=8, rounds=1, grains=39.0).eval()
     refined = degrees(net, *given).mean()
     monkeypatch.setattr(fingerprint_net, "STEPS", 0)
     assert float(refined) < 0.5 * float(degrees(net, *given).mean())
