@@ -360,10 +360,9 @@ notebook.close("04", metrics=metrics, headline=headline, figure=scatter)
 # %% [markdown]
 # **Findings**
 # - Textures form clusters in the fingerprints, as S1 found; compare the two models with chance and with each other. In ours the
-#   averages alone sort them. S1's way, in components of the training set, serves ours less: random VEs spread as widely in
-#   the numbers of the seeds as in the averages, so their first three components need not be those of the texture.
-# - Half way along a path there is a polycrystal, too: the grains of both VEs move and turn. The blur of the decoded VEs is the
-#   decoder's own, soft boundaries that the ends of a path have as well; in between it hardly grows.
+#   averages alone sort them. They are scaled (03) so that they come first among the components of the training set, S1's way.
+# - Half way along a path there is a polycrystal, too: the grains of both VEs move and turn. The blur of the decoded VEs is
+#   the share of neighbours whose orientations are close by chance: the decoder draws sharp cells, also in between.
 # - Our fingerprint hands over the volume average of the embedding by a linear map. The surrogate of notebook 06 lives on it.
 # - S1 found grain shape at random in its latent space (53 % is chance). It is there, but in how large the numbers are:
 #   compare the rows with and without "by power", of clusters, of neighbours and of probes.
