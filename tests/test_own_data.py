@@ -149,7 +149,7 @@ def test_requirements_count_the_files(tmp_path):
     needed = dict(requirements(run.params))
     assert needed["polycrystal volume elements (01)"].startswith("8 of 6³") and needed["composites (01)"].startswith("4 of 5³")
     assert needed["micrographs (01)"] == "3" and needed["elastic load cases (07)"].startswith("12 on 5³")
-    assert "fingerprint, ours, hexagonal (03)" in needed and "fingerprint, paper, hexagonal (03)" not in needed
+    assert "fingerprint, ours (03)" in needed and "fingerprint, paper (03)" not in needed
 
 
 def test_the_sets_of_a_notebook_follow_from_its_code():

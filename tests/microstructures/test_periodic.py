@@ -35,7 +35,7 @@ def test_compiled_cells_are_those_of_tensor_operations(count, edge, monkeypatch)
         sites[:, 1], weight[:, 2] = torch.inf, -torch.inf  # nobody's
     stretch = torch.tensor([0.6, 1.2, 1.3])
     compiled = nearest_site(sites, edge, weight, stretch), *centres(nearest_site(sites, edge), count)
-    monkeypatch.setattr(periodic, "_compiled_here", lambda tensor: False)
+    monkeypatch.setattr(periodic, "compiled_here", lambda tensor: False)
     plain = nearest_site(sites, edge, weight, stretch), *centres(nearest_site(sites, edge), count)
     assert torch.equal(compiled[0], plain[0]) and torch.equal(compiled[2], plain[2])
     torch.testing.assert_close(wrap(compiled[1] - plain[1])[plain[2] > 0], torch.zeros(int((plain[2] > 0).sum()), 3), atol=1e-5, rtol=0)
@@ -49,5 +49,5 @@ def test_sums_over_grains_of_functions_of_each_grain(monkeypatch):
         values = along[b, ids[b, i, j, k]]
         expected[b, ids[b, i, j, k]] += torch.cat([values[0, :, i], values[1, :, j], values[2, :, k], torch.ones(1)])
     torch.testing.assert_close(periodic.sums_over_grains(ids, along, 5), expected)
-    monkeypatch.setattr(periodic, "_compiled_here", lambda tensor: False)
+    monkeypatch.setattr(periodic, "compiled_here", lambda tensor: False)
     torch.testing.assert_close(periodic.sums_over_grains(ids, along, 5), expected)
