@@ -9,13 +9,13 @@ from torch import Tensor
 
 from microprint.microstructures.periodic import centres, fitted_cells, fitted_sites, nearest_site
 from microprint.microstructures.volume_elements import VolumeElements
+from microprint.networks.seed_list import HEIGHT, orientation, rotation_numbers
 from microprint.networks.spectral_code import SpectralCode
-from microprint.orientations import EMBEDDING_SIZE, embed, expand, from_rotation_vector, project, reduce, to_rotation_vector
+from microprint.orientations import EMBEDDING_SIZE, embed, expand, project, reduce
 
 ListKind = Literal["grain", "fitted", "weighted"]
 # Three of the orientation, three of the centre or site, and the site's weight.
 NUMBERS_A_GRAIN: dict[ListKind, int] = {"grain": 6, "fitted": 6, "weighted": 7}
-HEIGHT = 12.0  # gives weights, in squared mean distances, a variance of about one
 
 
 class Code(Protocol):
@@ -25,8 +25,12 @@ class Code(Protocol):
 
     def decode(self, code: Tensor, edge: int) -> Tensor: ...
 
+    def reconstruct(self, elements: VolumeElements) -> Tensor:
+        """Volume elements after encoding and decoding, (N, n, n, n, 4)."""
+        return self.decode(self.encode(elements), elements.edge)
 
-class ListCode:
+
+class ListCode(Code):
     """The list of the largest grains, decoded as a periodic tessellation.
 
     Each grain is kept as its orientation and its centre of mass; as the ``fitted`` site whose Voronoi cell has that centre;
@@ -55,7 +59,7 @@ class ListCode:
         elif self.kind == "weighted":
             site, weight = fitted_cells(site, share / share.sum(1, keepdim=True), elements.edge)
         quaternion = reduce(elements.quaternion, elements.symmetry).gather(1, order[..., None].expand(-1, -1, 4))
-        parts = [12**0.5 * (site % 1 - 0.5), 2 * to_rotation_vector(quaternion), self.height * weight[..., None]]
+        parts = [12**0.5 * (site % 1 - 0.5), rotation_numbers(quaternion), self.height * weight[..., None]]
         numbers = torch.cat(parts, -1)[..., : NUMBERS_A_GRAIN[self.kind]]
         return torch.where(repeated[..., None], numbers[:, :1], numbers).flatten(1)
 
@@ -63,14 +67,10 @@ class ListCode:
         """Orientations (N, n, n, n, 4) on n = `edge` voxels."""
         numbers = code.unflatten(1, (self.count, -1))
         owner = nearest_site(numbers[..., :3] / 12**0.5 + 0.5, edge, numbers[..., 6:].sum(-1) / self.height)
-        return expand(owner, from_rotation_vector(numbers[..., 3:6] / 2)).movedim(1, -1)
-
-    def reconstruct(self, elements: VolumeElements) -> Tensor:
-        """Volume elements after encoding and decoding, (N, n, n, n, 4)."""
-        return self.decode(self.encode(elements), elements.edge)
+        return expand(owner, orientation(numbers[..., 3:6])).movedim(1, -1)
 
 
-class LinearCode:
+class LinearCode(Code):
     """The best linear code of the orientation embedding, fitted to a training set: `microprint.networks.spectral_code`."""
 
     def __init__(self, elements: VolumeElements, numbers: int = 256) -> None:
@@ -90,7 +90,3 @@ class LinearCode:
         """Orientations (N, n, n, n, 4) in the fundamental zone, on n = `edge` voxels."""
         embedding = self.code.decode(code, edge).movedim(1, -1)
         return reduce(project(embedding, self.symmetry), self.symmetry)
-
-    def reconstruct(self, elements: VolumeElements) -> Tensor:
-        """Volume elements after encoding and decoding, (N, n, n, n, 4)."""
-        return self.decode(self.encode(elements), elements.edge)

@@ -280,11 +280,3 @@ def held_out_r2(z: Tensor, target: Tensor) -> float:
         out = fold == number
         predicted[out] = ridge(z[~out], target[~out], z[out])
     return r2(predicted, target)
-
-
-def nearest_probe(z: Tensor, target: Tensor, z_test: Tensor, target_test: Tensor, count: int = 10) -> float:
-    """As `linear_probe`, each target the mean of its `count` nearest neighbours', weighted by the inverse distance."""
-    from sklearn.neighbors import KNeighborsRegressor
-
-    model = KNeighborsRegressor(min(count, len(z)), weights="distance").fit(z.numpy(), target.numpy())
-    return r2(torch.from_numpy(model.predict(z_test.numpy())), target_test)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
+import torch
+
+from microprint.microstructures.periodic import centres
 
 COMPACT = 20.0  # weight of squared distances, in edges, against those of orientation embeddings when grains are merged
 VOXELS_A_CELL = 8  # at least, on a grid to be divided
@@ -62,15 +65,11 @@ def merged(grain_id: np.ndarray, volume: np.ndarray, embedding: np.ndarray, coun
     What is joined next adds least to the spread of orientation within the cells, and of position, by volume.
     """
     grains = len(volume)
-    neighbours, means = np.zeros((grains, grains), bool), np.empty((grains, 3), complex)
+    neighbours = np.zeros((grains, grains), bool)
     for axis in range(3):
         other = np.roll(grain_id, 1, axis)
         neighbours[grain_id, other] = neighbours[other, grain_id] = True
-        wave = np.exp(2j * np.pi * (np.arange(len(grain_id)) + 0.5) / len(grain_id))
-        wave = np.broadcast_to(np.moveaxis(wave[:, None, None], 0, axis), grain_id.shape).ravel()
-        ids = grain_id.ravel()
-        means[:, axis] = np.bincount(ids, wave.real, grains) + 1j * np.bincount(ids, wave.imag, grains)
-    position = np.angle(means) / (2 * np.pi)
+    position = centres(torch.tensor(grain_id)[None], grains)[0][0].double().numpy()
     size, mean, label = volume.copy(), embedding.copy(), np.arange(grains)
 
     def cost(one_cell: int | slice) -> np.ndarray:

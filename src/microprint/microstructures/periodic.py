@@ -56,6 +56,16 @@ def sums_over_grains(grain_id: Tensor, along: Tensor, count: int) -> Tensor:
     return values.new_zeros(batch, count, 3 * functions + 1).scatter_add(1, owner[..., None].expand_as(values), values)
 
 
+def second_moments(grain_id: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Sums (B, count, 3) over the voxels of every grain of squared offsets from its centre, in squared edges, and of voxels.
+
+    Along each axis, by the nearest images, with what a voxel's own extent adds; grain ids are (B, n, n, n).
+    """
+    edge, (centre, voxels) = grain_id.shape[-1], centres(grain_id, count)
+    square = wrap(voxel_centres(edge, grain_id.device) - centre[..., None]).square() + 1 / (12 * edge**2)  # (B, G, 3, n)
+    return sums_over_grains(grain_id, square.unsqueeze(3), count)[..., :3], voxels
+
+
 def compiled_here(tensor: Tensor) -> bool:
     """Whether loops over this tensor run compiled: on a CPU, where numba is installed."""
     return tensor.device.type == "cpu" and find_spec("numba") is not None

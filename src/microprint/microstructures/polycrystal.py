@@ -17,7 +17,7 @@ from torch import Tensor
 from microprint import orientations
 from microprint.errors import UserError
 from microprint.microstructures.grain_growth import anneal
-from microprint.microstructures.periodic import centres, nearest_site, sums_over_grains, voxel_centres, wrap
+from microprint.microstructures.periodic import nearest_site, second_moments, sums_over_grains, voxel_centres, wrap
 from microprint.microstructures.twins import add_lamellae
 from microprint.microstructures.volume_elements import VolumeElements, number_without_gaps, pad_orientations
 
@@ -161,12 +161,10 @@ def aspect_ratios(grain_id: Tensor, grains: Tensor, axis: str = "x") -> Tensor:
 
     Extents are standard deviations of periodic offsets from a voxel of the grain's centre.
     """
-    edge, most = grain_id.shape[1], int(grains.max())
-    centre, voxels = centres(grain_id, most)
-    square = wrap(voxel_centres(edge, grain_id.device) - centre[..., None]).square()  # (B, G, 3, n)
-    moment = sums_over_grains(grain_id, square.unsqueeze(3), most)[..., :3] / voxels.clamp_min(1)[..., None]
+    most = int(grains.max())
+    moment, voxels = second_moments(grain_id, most)
     inside = torch.arange(most, device=grain_id.device) < grains.to(grain_id.device)[:, None]
-    extent = (moment + 1 / (12 * edge**2)).sqrt()[inside]
+    extent = (moment / voxels.clamp_min(1)[..., None]).sqrt()[inside]
     along, *across = extent.roll(-"xyz".index(axis), 1).unbind(1)
     return along / (0.5 * (across[0] + across[1]))
 

@@ -69,6 +69,7 @@ class FingerprintNet(nn.Module):
         super().__init__()
         self.symmetry, channels = symmetry, EMBEDDING_SIZE[symmetry]
         self.count, self.numbers = seeds_of(latent_dim, channels, grains)
+        self.free = self.numbers > NUMBERS_A_SEED  # weights have a number of their own
         self.sizes = [channels, METRIC_NUMBERS, self.numbers * self.count]
         # The mean of g random unit vectors in k dimensions has components of variance 1 / (g k).
         self.average_scale = AVERAGE_SPREAD * math.sqrt(channels * grains)
@@ -121,7 +122,7 @@ class FingerprintNet(nn.Module):
         stretch, offset, weight = self._refined(*self._fitted(cells), cells)
         site, metric = self.seed_list.site(offset), metric_of(stretch)
         expected = self.weigh(site, metric)
-        weight = weight if self.numbers > NUMBERS_A_SEED else expected.detach()
+        weight = weight if self.free else expected.detach()
         owner = owners(site, metric, weight, voxel_centres(cells.grain_id.shape[-1], site.device).expand(3, -1))
         own = cell_orientations(owner, self.count, cells.grain_id, quaternion, embedding, self.symmetry)
         seeds = [offset, rotation_numbers(own), self.seed_list.height * (weight - expected)[..., None]]
@@ -131,7 +132,7 @@ class FingerprintNet(nn.Module):
 
     def _log_variance(self) -> Tensor:
         metric, *seed = self.log_deviation
-        seed = torch.stack([seed[0]] * 3 + [seed[1]] * 3 + [seed[2]] * (self.numbers - NUMBERS_A_SEED))
+        seed = torch.stack([seed[0]] * 3 + [seed[1]] * 3 + [seed[2]] * self.free)
         averages = torch.full_like(metric, AVERAGE_LOG_DEVIATION).expand(self.sizes[0])
         return 2 * torch.cat([averages, metric.expand(METRIC_NUMBERS), seed.repeat(self.count)])
 
@@ -139,7 +140,7 @@ class FingerprintNet(nn.Module):
     def _fitted(self, cells: Cells) -> tuple[Tensor, Tensor]:
         """Sites (B, M, 3) and weights (B, M) with which the steps down the gradient begin."""
         edge, stretch = cells.grain_id.shape[-1], cells.metric.sqrt()
-        if self.numbers == NUMBERS_A_SEED:
+        if not self.free:
             return fitted_cells(cells.centre, cells.volume, edge, stretch, lambda sites: self.weigh(sites, cells.metric))
         starts = fitted_cells(cells.centre, cells.volume, edge, stretch), self._waiting(cells)
         wrong = [
@@ -170,15 +171,15 @@ class FingerprintNet(nn.Module):
     def _refined(self, site: Tensor, weight: Tensor, cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
         """Metric numbers (B, 2), offsets (B, M, 3) and weights (B, M) after some steps of Adam down the gradient of
         `assignment_loss`, from soft to sharp."""
-        free, height = self.numbers > NUMBERS_A_SEED, self.seed_list.height
+        height = self.seed_list.height
         stretch, offset, number = metric_numbers(cells.metric), self.seed_list.offset(site), height * weight
-        changed = [tensor.requires_grad_() for tensor in (stretch, offset, number)[: 2 + free]]
+        changed = [tensor.requires_grad_() for tensor in (stretch, offset, number)[: 2 + self.free]]
         optimizer, steps = torch.optim.Adam(changed, STEP), TRAINING_STEPS if self.training else STEPS
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = STEP * (0.5 + 0.5 * math.cos(math.pi * step / steps))
             sharpness = self.sharpness.detach() * SOFTEST ** (1 - step / steps)
             sites, metric = self.seed_list.site(offset), metric_of(stretch)
-            weights = number / height if free else self.weigh(sites, metric)
+            weights = number / height if self.free else self.weigh(sites, metric)
             loss = assignment_loss(sites, metric, weights, sharpness, cells.grain_id, cells.member).sum()
             for tensor, gradient in zip(changed, torch.autograd.grad(loss, changed), strict=True):
                 tensor.grad = gradient

@@ -16,7 +16,7 @@ def owners(site: Tensor, metric: Tensor, weight: Tensor, axes: Tensor) -> Tensor
     is stretched along its axes. Sites (B, M, 3) are in edges of the volume element, `axes` (3, n) the coordinates of the
     voxels; the metric (B, 3) are factors, weights (B, M) squared edges.
     """
-    x, y, z = (metric[:, None, :, None] * wrap(axes - site[..., None]).square()).unbind(2)
+    x, y, z = _squares(site, metric, axes)
     return least_power(x, y - weight[..., None], z)
 
 
@@ -32,11 +32,16 @@ def assignment_loss(
     if compiled_here(site):
         return _Compiled.apply(site, metric, weight, sharpness, grain_id, member)
     axes = voxel_centres(grain_id.shape[-1], site.device).expand(3, -1)
-    x, y, z = (metric[:, None, :, None] * wrap(axes - site[..., None]).square()).unbind(2)
+    x, y, z = _squares(site, metric, axes)
     power = x[..., :, None, None] + (y[..., :, None] + z[..., None, :])[:, :, None] - weight[..., None, None, None]
     share = (-sharpness * power).flatten(2).log_softmax(1)  # (B, M, n^3)
     ids = grain_id.flatten(1).long()[:, None].expand(-1, share.shape[1], -1)
     return -share.masked_fill(~member.gather(2, ids), -torch.inf).logsumexp(1).mean(1)
+
+
+def _squares(site: Tensor, metric: Tensor, axes: Tensor) -> tuple[Tensor, ...]:
+    """Squared distances (B, M, n) of voxels from sites along each axis, which add up."""
+    return (metric[:, None, :, None] * wrap(axes - site[..., None]).square()).unbind(2)
 
 
 class _Compiled(torch.autograd.Function):

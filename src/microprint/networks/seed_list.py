@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from microprint.microstructures.partition import VOXELS_A_CELL, partition
-from microprint.microstructures.periodic import centres, sums_over_grains, voxel_centres, wrap
+from microprint.microstructures.periodic import centres, second_moments, voxel_centres, wrap
 from microprint.networks.seed_lattice import rank_one_lattice
 from microprint.orientations import disorientation, from_rotation_vector, project, reduce, to_rotation_vector
 
 TURN = 2.0  # gives rotation vectors in the fundamental zone, in radians, a variance of about one
+HEIGHT = 12.0  # gives weights, in squared mean distances of seeds, a variance of about one
 FITTED_EDGE = 16  # voxels an edge of the grid on which seeds are fitted, whatever the volume element's
 MOST = 0.7  # share of a cell's voxels that settles its orientation
 BY_CHANCE = 0.22  # square of a metric's logarithm that one equiaxed grain may show, three times the mean
@@ -52,7 +53,7 @@ class SeedList(nn.Module):
         super().__init__()
         # These give the numbers a variance of about one.
         self.spread = 2.3 * count ** (1 / 3)  # of offsets, which are a fraction of the distance between anchors
-        self.height = 12.0 * count ** (2 / 3)  # of weights, which are squared lengths
+        self.height = HEIGHT * count ** (2 / 3)  # of weights, which are squared lengths
         self.register_buffer("anchors", rank_one_lattice(count).float(), persistent=False)
 
     def offset(self, site: Tensor) -> Tensor:
@@ -99,10 +100,8 @@ def grain_metric(grain_id: Tensor, count: int) -> Tensor:
 
     What so many equiaxed grains show by chance is taken off (James & Stein 1961).
     """
-    centre, voxels = centres(grain_id, count)
-    edge = grain_id.shape[-1]
-    square = wrap(voxel_centres(edge, grain_id.device) - centre[..., None]).square() + 1 / (12 * edge**2)
-    spread = sums_over_grains(grain_id, square.unsqueeze(3), count)[..., :3].sum(1)
+    moment, voxels = second_moments(grain_id, count)
+    spread = moment.sum(1)
     logarithm = spread.log().mean(1, keepdim=True) - spread.log()
     chance = BY_CHANCE / (voxels > 0).sum(1, keepdim=True)
     return (logarithm * (1 - chance / logarithm.square().sum(1, keepdim=True).clamp_min(1e-12)).clamp_min(0)).exp()

@@ -45,8 +45,7 @@ SETS = ("train", "validation", "test")  # of a symmetry, without which it has no
 class EulerSamples:
     """What S1's network trains on: Euler channels (B, 3, n, n, n), made on the training device.
 
-    `augment` leaves no more than the tessellation, as in `GrainSamples`, but all orientations are uniform: S1's training set
-    has no textures, and is large enough that its network, too, sees next to nothing new in a volume element it has seen.
+    `augment` as in `GrainSamples`: S1's training set is so large that its network, too, sees little twice.
     """
 
     def __init__(self, elements: VolumeElements, augment: bool = False) -> None:
@@ -57,12 +56,8 @@ class EulerSamples:
 
     def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """``channels`` of the volume elements `index`, on the generator's device."""
-        chosen = self.elements[index]
-        grain_id, quaternion = chosen.grain_id.to(generator.device), chosen.quaternion.to(generator.device)
-        if self.augment:
-            grain_id = moved_at_random(grain_id, generator)
-            quaternion = random(quaternion.shape[:-1], generator)
-        return {"channels": expand(grain_id, euler_channels(reduce(quaternion, chosen.symmetry)))}
+        grain_id, quaternion = _drawn(self.elements, index, generator, self.augment)
+        return {"channels": expand(grain_id, euler_channels(reduce(quaternion, self.elements.symmetry)))}
 
 
 class GrainSamples:
@@ -80,12 +75,17 @@ class GrainSamples:
 
     def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """``grain_id`` and ``quaternion`` of the volume elements `index`, on the generator's device."""
-        chosen = self.elements[index]
-        grain_id, quaternion = chosen.grain_id.to(generator.device), chosen.quaternion.to(generator.device)
-        if self.augment:
-            grain_id = moved_at_random(grain_id, generator)
-            quaternion = random(quaternion.shape[:-1], generator)
+        grain_id, quaternion = _drawn(self.elements, index, generator, self.augment)
         return {"grain_id": grain_id, "quaternion": reduce(quaternion, self.symmetry)}
+
+
+def _drawn(elements: VolumeElements, index: Tensor, generator: torch.Generator, augment: bool) -> tuple[Tensor, Tensor]:
+    """Grain ids (B, n, n, n) and orientations (B, G, 4) of the volume elements `index`, on the generator's device."""
+    chosen = elements[index]
+    grain_id, quaternion = chosen.grain_id.to(generator.device), chosen.quaternion.to(generator.device)
+    if not augment:
+        return grain_id, quaternion
+    return moved_at_random(grain_id, generator), random(quaternion.shape[:-1], generator)
 
 
 def moved_at_random(grain_id: Tensor, generator: torch.Generator) -> Tensor:
@@ -148,7 +148,7 @@ class Fingerprint:
         return cls(network(**config["network"]), config)
 
     def encode(self, grain_ids: Array, quaternions: Array) -> Array:
-        """Fingerprints, the posterior means: (B, d), d = 256 unless another size was trained.
+        """Fingerprints, the posterior means: (B, d), with the `size` d.
 
         Grain ids (B, n, n, n) are integers from 0 without gaps; ours takes any n, the paper's network the training edge only.
         Quaternions (B, G, 4) are the orientations of the grains, (w, x, y, z), DAMASK's convention (passive, P = -1).
