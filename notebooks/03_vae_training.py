@@ -432,8 +432,8 @@ notebook.close("03", metrics=metrics, headline=headline, figure=figure)
 # - As coded, the raw measure is worse than the constant's: the swapped cross-entropy pulls every channel up.
 # - The published 0.03 is a raw measure, so it belongs beside the second column. S1's raw measure punishes jumps across the
 #   fundamental zone: compare the two first columns of a model.
-# - Resolution matters little to the mean; finer voxels move the error from many boundary voxels that are wrong to a thin layer of
-#   them. Grains are fitted on 16³ voxels, whatever the VE's.
+# - Grains are fitted on 16³ voxels, whatever the VE's, so a fine VE is kept a little less well than a coarse one; finer voxels move
+#   the error from many boundary voxels that are wrong to a thin layer of them.
 #
 # **What did not work**
 # - A transformer over the seeds that changed a list of grains, with a mean of embeddings as reconstruction: it softened boundaries,

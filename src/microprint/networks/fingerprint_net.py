@@ -125,7 +125,11 @@ class FingerprintNet(nn.Module):
         weight = weight if self.free else expected.detach()
         owner = owners(site, metric, weight, voxel_centres(cells.grain_id.shape[-1], site.device).expand(3, -1))
         own = cell_orientations(owner, self.count, cells.grain_id, quaternion, embedding, self.symmetry)
-        seeds = [offset, rotation_numbers(own), self.seed_list.height * (weight - expected)[..., None]]
+        seeds = [
+            self.seed_list.offset(site + cells.shift),
+            rotation_numbers(own),
+            self.seed_list.height * (weight - expected)[..., None],
+        ]
         average = self.average_scale * expand(cells.grain_id, embedding).mean((2, 3, 4))
         mean = torch.cat([average, stretch, torch.cat(seeds, -1)[..., : self.numbers].flatten(1)], 1)
         return mean, self._log_variance().expand_as(mean), cells
@@ -208,7 +212,8 @@ class FingerprintNet(nn.Module):
         """
         mean, log_variance, cells = self._posterior(batch["grain_id"], batch["quaternion"])
         seeds = self.seeds(sample_posterior(mean, log_variance, generator))
-        wrong = assignment_loss(*seeds[:3], self.sharpness, cells.grain_id, cells.member).mean()
+        site = seeds.site - cells.shift
+        wrong = assignment_loss(site, *seeds[1:3], self.sharpness, cells.grain_id, cells.member).mean()
         turned = 1.5 * (2 * self.log_deviation[2]).exp() / (TURN * TOLERANCE) ** 2
         coded = slice(self.sizes[0], None)
         kl = kl_divergence(mean[:, coded], log_variance[:, coded]).sum() / cells.grain_id.numel()

@@ -36,7 +36,8 @@ class Cells(NamedTuple):
 
     grain_id: Tensor  # (B, m, m, m) on the grid for fitting
     member: Tensor  # (B, M, G) whether a cell is (a part of) a grain
-    centre: Tensor  # (B, M, 3) in edges
+    shift: float  # how far, in edges, along each axis the voxels that it was taken from lie beside those of the grid
+    centre: Tensor  # (B, M, 3) in edges, on the grid
     volume: Tensor  # (B, M) as a share of the volume element
     first: Tensor  # (B, M) the first of the cells that are parts of the same grain
     metric: Tensor  # (B, 3) of `Seeds`, in which grains are as wide as long, on the mean
@@ -85,10 +86,10 @@ class SeedList(nn.Module):
         order = torch.stack([torch.from_numpy(linear_sum_assignment(cost)[1]) for cost in way.cpu().numpy()]).to(way.device)
         at = torch.arange(len(order), device=order.device)[:, None], order
         first = order.argsort(1).gather(1, first[at])
-        return Cells(fitted, member[at], centre[at] + shift, voxels[at] / fitted[0].numel(), first, metric)
+        return Cells(fitted, member[at], shift, centre[at], voxels[at] / fitted[0].numel(), first, metric)
 
     def _resampled(self, grain_id: Tensor) -> tuple[Tensor, float]:
-        """Grain ids on the grid for fitting, and how far, in edges, its voxels lie beside those that they come from."""
+        """Grain ids on the grid for fitting, and the shift of `Cells`."""
         edge, fitted = grain_id.shape[-1], max(FITTED_EDGE, math.ceil((VOXELS_A_CELL * len(self.anchors)) ** (1 / 3)))
         index = (voxel_centres(fitted, grain_id.device) * edge).long()
         shift = float(((index + 0.5) / edge - voxel_centres(fitted, grain_id.device)).mean())
