@@ -158,8 +158,9 @@ def rate_distortion(codes: Mapping[str, Sequence[Point]], budget: float) -> Figu
     A dashed line marks the `budget` in bytes of S1's fingerprint.
     """
     figure, ax = plt.subplots(figsize=(5.5, 3.6))
-    for color, (name, every) in zip(itertools.cycle(COLOURS), codes.items()):
-        color, best = PALETTE.get(name, color), envelope(every)
+    spare = itertools.cycle(("light", "accent", "constant"))  # for codes that the palette does not know
+    for name, every in codes.items():
+        color, best = PALETTE[name if name in PALETTE else next(spare)], envelope(every)
         ax.plot([p.bytes for p in every], [p.disorientation_deg for p in every], ".", ms=3, alpha=0.35, color=color)
         ax.plot([p.bytes for p in best], [p.disorientation_deg for p in best], "o-", ms=3.5, color=color, label=name)
     ax.axvline(budget, color=PALETTE["reference"], ls="--", lw=0.8)
