@@ -45,8 +45,8 @@ def crystals(count, strain):
     return F, torch.movedim(orientations.to_matrix(q), (-2, -1), (1, 0)).contiguous()
 
 
-def softened(name, ratio, exponent):
-    """Without hardening, so with one solution; the trial stress of STRAIN is `ratio` times the least resistance."""
+def without_hardening(name, ratio, exponent):
+    """Without hardening, so of one solution; the trial stress of STRAIN is `ratio` times the least resistance."""
     hard = load_material(name)
     modulus = float(Law(hard).coupling.diagonal()[: hard.slips].mean())
     return changed(name, STRAIN * modulus / ratio / float(hard.xi_0[: hard.slips].min()), n=exponent, **{"h_0_sl-sl": 0.0})
@@ -64,7 +64,7 @@ def test_the_law_ends_however_far_the_trial_is_beyond_yield(material, exponent):
     """At trial stresses up to 1,000 times the resistance, at any rate, in 40 iterations, and at a stress that its shears leave."""
     F, F_p_inverse = crystals(20, STRAIN)
     for ratio in (1, 30, 1000):
-        law = CompiledLaw(softened(material, ratio, exponent), 1e-6, max_iterations=40)
+        law = CompiledLaw(without_hardening(material, ratio, exponent), 1e-6, max_iterations=40)
         for rate in (1e-4, 1e-1, 10.0):
             answer = respond(law, F, F_p_inverse, STRAIN / rate)
             assert answer.converged.all(), (ratio, rate)
@@ -81,28 +81,28 @@ def test_the_law_ends_however_far_the_trial_is_beyond_yield(material, exponent):
 @pytest.mark.parametrize("exponent", [5, 20, 100])
 def test_a_cube_is_as_its_scalar_equation_says(law, exponent):
     """Eight systems share one stress: tau = m (C_11 - C_12) (3/2 e - 12 m gamma), gamma = dt g_0 (tau / xi)^n, by bisection."""
-    strain, cube = 1e-6, torch.eye(3, dtype=torch.float64)[:, :, None]
-    F = cube + strain * torch.diag(torch.tensor([1.0, -0.5, -0.5], dtype=torch.float64))[:, :, None]
+    cube = torch.eye(3, dtype=torch.float64)[:, :, None]
+    F = cube + STRAIN * torch.diag(torch.tensor([1.0, -0.5, -0.5], dtype=torch.float64))[:, :, None]
     for ratio in (1, 10, 40, 200, 1000):
-        material = changed("Cu", strain / STRAIN * softened("Cu", ratio, exponent).xi_0[0] / 1.6e6, n=exponent, **{"h_0_sl-sl": 0.0})
+        material = without_hardening("Cu", ratio, exponent)
         factor, (c_11, c_12), xi = 1 / np.sqrt(6), material.stiffness[0, :2].tolist(), float(material.xi_0[0])
         for rate in (1e-4, 1e-2, 1.0, 10.0):
-            dt = strain / rate
+            dt = STRAIN / rate
 
             def excess(tau):
                 shear = dt * float(material.rate_0[0]) * (tau / xi) ** exponent
-                return tau - factor * (c_11 - c_12) * (1.5 * strain - 12 * factor * shear)
+                return tau - factor * (c_11 - c_12) * (1.5 * STRAIN - 12 * factor * shear)
 
-            tau = brentq(excess, 0.0, factor * (c_11 - c_12) * 1.5 * strain, xtol=1e-12, rtol=1e-14)
+            tau = brentq(excess, 0.0, factor * (c_11 - c_12) * 1.5 * STRAIN, xtol=1e-12, rtol=1e-14)
             answer = respond(law(material, 1e-8), F, cube, dt)
             assert answer.converged.all()
-            assert float((answer.stress[0] - answer.stress[1]) * factor) == pytest.approx(tau, rel=1e-5), (ratio, rate)
+            assert float((answer.stress[0] - answer.stress[1]) * factor) == pytest.approx(tau, rel=5e-3), (ratio, rate)  # strains are small, not nil
 
 
 def test_both_forms_of_the_law_agree_on_soft_crystals():
     F, F_p_inverse = crystals(50, STRAIN)
     for name in ("Cu", "Mg"):
-        material = softened(name, 40, 20)
+        material = without_hardening(name, 40, 20)
         eager, fused = (respond(law(material, 1e-7), F, F_p_inverse, 1.0) for law in (Law, CompiledLaw))
         for field, tolerance in (("P", 1e-6), ("gamma", 1e-6), ("tangent", 5e-3)):
             a, b = getattr(eager, field), getattr(fused, field)
@@ -112,15 +112,15 @@ def test_both_forms_of_the_law_agree_on_soft_crystals():
 def test_a_first_increment_far_beyond_yield_is_divided_and_told():
     F = uniaxial_tension(strain=1e-3, increments=2)
     ids, q = np.zeros((1, 1, 1), int), torch.tensor([[1.0, 0.0, 0.0, 0.0]])
-    # 27 times the resistance: 27 / 1.5^9 < 1, so ten parts end where the increment does.
+    # An elastic increment would go to 20 times the resistance: the first of nine parts, 1 / 1.5^8 of it, ends below yield.
     divided = simulate_cp(ids, q, "Cu", F)
-    assert divided.substeps.tolist() == [9] and divided.time.tolist() == [0.0, 0.5, 1.0]
+    assert divided.substeps.tolist() == [8] and divided.time.tolist() == [0.0, 0.5, 1.0]
     for material, numerics in (("Mg", Numerics()), ("Cu", Numerics(overshoot=inf))):
         assert simulate_cp(ids, q, material, F, numerics=numerics).substeps.tolist() == [0]
     fine = simulate_cp(ids, q, "Cu", uniaxial_tension(strain=1e-4, increments=2))
     assert fine.substeps.tolist() == [0]
     # What an increment adds counts, against the resistance of the day: after hardening a new step needs fewer parts.
-    assert simulate_cp(ids, q, "Cu", (*uniaxial_tension(), *F)).substeps[0] < 18
+    assert simulate_cp(ids, q, "Cu", (*uniaxial_tension(), *F)).substeps[0] < 16
 
 
 @pytest.mark.parametrize("rate", [1e-4, 1.0, 10.0])

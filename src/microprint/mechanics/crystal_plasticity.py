@@ -21,7 +21,17 @@ from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
 from microprint.mechanics.spectral import PeriodicCell
 from microprint.mechanics.state import State
 from microprint.mechanics.tensors import from_mandel, product
-from microprint.mechanics.time_step import CONVERGED, RUNNING, STUCK, UNLAWFUL, Boundary, Numerics, Problem, TimeStep, elastic_shear_stress
+from microprint.mechanics.time_step import (
+    CONVERGED,
+    RUNNING,
+    STUCK,
+    UNLAWFUL,
+    Boundary,
+    Numerics,
+    Problem,
+    TimeStep,
+    elastic_shear_stress,
+)
 
 FAILURES = {UNLAWFUL: "the law did not converge", STUCK: "equilibrium was not reached"}
 # Each part of a divided increment ends so many times as far as the one before.

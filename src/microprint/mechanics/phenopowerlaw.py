@@ -35,8 +35,8 @@ TANGENT_DTYPE = torch.float32
 # In one iteration a shear may fall to this share of itself; none may exceed the trial strain by more than this factor.
 LEAST_SHARE, MOST_SHEAR = 0.1, 2.0
 # Strong latent hardening makes Newton's method go to and fro: the longer it takes and the further the resistances are from
-# where they should be, the more they are held back (pseudo-transient continuation: C. T. Kelley & D. E. Keyes, SIAM J. Numer.
-# Anal. 35 (1998) 508-523).
+# where they should be, or just moved, the more they are held back (pseudo-transient continuation: C. T. Kelley & D. E. Keyes,
+# SIAM J. Numer. Anal. 35 (1998) 508-523).
 CAUTION = 0.3
 
 
@@ -47,6 +47,7 @@ class Local:
     stress: Tensor  # S (6, N)
     xi: Tensor  # (systems, N)
     ratio: Tensor  # (systems, N), see above
+    moved: Tensor  # largest relative change of xi by the last iteration (N,)
     increment: Tensor  # accumulated shear of the step (systems, N)
     plastic: Tensor  # X / det(X)^(1/3) (3, 3, N), with F_p^-1 = F_p0^-1 times it
     tangent: Tensor  # dS / dE (6, 6, N)
@@ -154,23 +155,30 @@ class Law:
         cauchy_green = product(trial.transpose(0, 1), trial)
         if not self.systems:
             return self._elastic(cauchy_green, xi_0)
-        ends = self.ratios(dt)
-        highest = self._highest(cauchy_green, ends[1])
-        ratio = torch.maximum(torch.minimum(self.resolve @ stress / xi, highest), -highest)
-        ratio[self.slips :].clamp_(min=0.0)
+        critical, whole = self.ratios(dt)
+        highest = self._highest(cauchy_green, whole)
         inputs = (cauchy_green, xi_0, gamma_0, highest)
+        result = self._start(stress, xi, highest)
         pending = torch.arange(stress.shape[1], device=stress.device)
-        result = self._iterate(*inputs, dt, ends[0], xi, ratio, 0.0)
-        for iteration in range(1, self.max_iterations):
+        for iteration in range(self.max_iterations):
+            common = (dt, critical, result.select(pending), CAUTION * iteration)
+            part = self._iterate(*(x[..., pending] for x in inputs), *common)
+            if iteration == 0:
+                result = part
+            else:
+                result.scatter(pending, part)
             pending = pending[~result.converged[pending]]
             if len(pending) == 0:
                 break
-            now = (x[..., pending] for x in (*inputs, result.xi, result.ratio))
-            green, xi_then, gamma_then, highest, xi, ratio = now
-            part = self._iterate(green, xi_then, gamma_then, highest, dt, ends[0], xi, ratio, CAUTION * iteration)
-            result.scatter(pending, part)
         result.plastic = result.plastic / determinant(result.plastic).pow(1.0 / 3.0)
         return result
+
+    def _start(self, stress: Tensor, xi: Tensor, highest: Tensor) -> Local:
+        """What the first iteration starts from."""
+        ratio = torch.maximum(torch.minimum(self.resolve @ stress / xi, highest), -highest)
+        ratio[self.slips :].clamp_(min=0.0)
+        nothing, none = stress.new_empty(0, stress.shape[1]), torch.zeros_like(stress[0])
+        return Local(stress, xi, ratio, none, nothing, nothing, nothing, none.bool())
 
     def ratios(self, dt: float) -> tuple[Tensor, Tensor]:
         """|tau / xi| (systems,) at which a system first becomes as compliant as elasticity, and at which it shears by 1."""
@@ -191,30 +199,35 @@ class Law:
         identity = torch.eye(3).to(strain)[:, :, None].repeat(1, 1, strain.shape[1])
         done = torch.ones_like(strain[0], dtype=torch.bool)
         tangent = self.stiffness[:, :, None].repeat(1, 1, strain.shape[1])
-        return Local(self.stiffness @ (0.5 * strain), xi, xi, xi, identity, tangent, done)
+        nothing = torch.zeros_like(strain[0])
+        return Local(self.stiffness @ (0.5 * strain), xi, xi, nothing, xi, identity, tangent, done)
 
     def _iterate(
         self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, highest: Tensor, dt: float,
-        critical: Tensor, xi: Tensor, ratio: Tensor, caution: float,
+        critical: Tensor, now: Local, caution: float,
     ) -> Local:  # fmt: skip
         """One Newton step on S, xi and the ratios together, with the drivers of the hardening eliminated."""
+        xi, ratio = now.xi, now.ratio
         size, sign = ratio.abs(), ratio.sign()
         increment, slope = self._shear(size, xi, gamma_0, dt)
         flow = self._flow(sign * increment)
         strain = mandel(product(flow.transpose(0, 1), product(cauchy_green, flow)))
         strain[:3] -= 1.0
 
-        rate, drift, damping, spread = self._hardening(xi, increment, xi_0, gamma_0, caution)
+        rate, drift, softening, spread = self._hardening(xi, increment, xi_0, gamma_0)
+        error = (drift / xi).abs().amax(0)
+        held = caution * torch.maximum(error / (1.0 + error), now.moved)
+        damping = 1.0 / (1.0 + held + softening)
         leak = slope * size * damping  # |d|dgamma| / dxi|, hardening accounted for
         into_strain, loop = self._loop(leak, rate, spread, sign)
         from_stress = (self.drive_by_stress @ (slope * sign)).unflatten(0, (-1, 6))
         back = product(into_strain, loop)
         jacobian = (self.dyads @ slope).unflatten(0, (6, 6)) + self.compliance[:, :, None] - product(back, from_stress)
         tangent = inverse(jacobian)
-        held = slope * size * xi - leak * drift  # the shear that the resistances hold back
-        holding = self.drivers @ held
-        stress = apply(tangent, 0.5 * strain + self.resolve.T @ (sign * held) - apply(back, holding))
-        q = apply(loop, apply(from_stress, stress) - holding)
+        against = slope * size * xi - leak * drift  # the shear that the resistances keep off
+        driven = self.drivers @ against
+        stress = apply(tangent, 0.5 * strain + self.resolve.T @ (sign * against) - apply(back, driven))
+        q = apply(loop, apply(from_stress, stress) - driven)
 
         hardening = rate * (self.slip_first @ q)
         hardening[self.slips :] += spread * (self.twin_first @ q)
@@ -223,11 +236,13 @@ class Law:
         target = self.resolve @ stress / xi_new
         target[self.slips :].clamp_(min=0.0)
         change = target - ratio
-        converged = torch.maximum(relative.abs(), change.abs()).amax(0) < self.tolerance
+        moved, settled = relative.abs().amax(0), change.abs().amax(0) < self.tolerance
         # The last step's own share of the shears, to first order: they are n times as sensitive as S.
         increment = increment + slope * xi * sign * change
         flow = self._flow(sign * increment)
-        return Local(stress, xi_new, self._tame(ratio, change, critical, highest), increment, flow, tangent, converged)
+        next_ratio = self._tame(ratio, change, critical, highest)
+        converged = settled & ((1.0 + held) * moved < self.tolerance)
+        return Local(stress, xi_new, next_ratio, moved.clamp(max=1.0), increment, flow, tangent, converged)
 
     def _tame(self, ratio: Tensor, change: Tensor, critical: Tensor, highest: Tensor) -> Tensor:
         """The next ratios (systems, N), which linear equations want to change by `change`.
@@ -278,11 +293,11 @@ class Law:
         return x
 
     def _hardening(
-        self, xi: Tensor, increment: Tensor, xi_0: Tensor, gamma_0: Tensor, caution: float
+        self, xi: Tensor, increment: Tensor, xi_0: Tensor, gamma_0: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
         """Hardening at xi and its linearisation (systems, N).
 
-        Returns rate and spread (see `_couplings`), drift = xi - xi_0 - dxi, and damping = 1 / (1 - d(dxi)/dxi) or, with caution, less.
+        Returns rate and spread (see `_couplings`), drift = xi - xi_0 - dxi, and softening = -d(dxi)/dxi.
         """
         m, slips = self.material, self.slips
         gamma, spread = gamma_0 + increment, 1.0
@@ -304,10 +319,10 @@ class Law:
         if m.twins:
             drift[slips:] -= spread * (m.h_0_tw_tw[:, None] * (self.by_twin @ increment))
             drift[:slips] -= m.h_sl_tw @ increment[slips:]
-        damping = 1.0 + caution * (drift.abs() / (xi + drift.abs())).amax(0).expand(len(xi), -1)
+        softening = torch.zeros_like(xi)
         # d(modulus)/dxi = -modulus a / (y xi_s), both nil at saturation
-        damping[:slips] += exponent * modulus / (torch.where(y == 0.0, 1.0, y) * saturation) * shear[:slips]
-        return rate, drift, damping.reciprocal_(), spread
+        softening[:slips] = exponent * modulus / (torch.where(y == 0.0, 1.0, y) * saturation) * shear[:slips]
+        return rate, drift, softening, spread
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:

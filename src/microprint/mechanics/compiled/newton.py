@@ -16,7 +16,7 @@ from microprint.mechanics.compiled.linear import back_substitute, eliminate
 from microprint.mechanics.phenopowerlaw import CAUTION, MOST_SHEAR
 
 # A system stays out of the matrix if it is so much stiffer by slip than by elasticity, and out of the flow below this shear.
-_STIFF, _NEGLIGIBLE = 1e-2, 1e-14
+_STIFF, _NEGLIGIBLE = 3e-3, 1e-14
 # A shear may grow by this share of itself without the power that keeps larger ones linear.
 _LITTLE = 0.1
 _HALF = np.sqrt(0.5)
@@ -29,16 +29,19 @@ def solve(m, w, dt):
         for j in range(3):
             w.green[i, j] = w.trial[0, i] * w.trial[0, j] + w.trial[1, i] * w.trial[1, j] + w.trial[2, i] * w.trial[2, j]
     _start(m, w)
-    done, count = False, 0
+    done, count, held, moved = False, 0, 0.0, 0.0
     for iteration in range(m.max_iterations):
         _shear(m, w, dt)
-        _hardening(m, w, CAUTION * iteration)
+        error = _hardening(m, w)
+        held = CAUTION * iteration * max(error, moved)
+        for s in range(len(w.xi)):
+            w.damping[s] = 1.0 / (held + w.damping[s])
         _flow(m, w)
         _elastic_stress(m, w)
         count = _assemble(m, w)
         eliminate(w.matrix, w.lower, w.order, count)
         back_substitute(w.matrix, w.lower, w.solution, count)
-        done = _advance(m, w, count)
+        done, moved = _advance(m, w, count, held)
         if done:
             break
     _refine(m, w)
@@ -119,8 +122,8 @@ def _raise(m, base, result):
 
 
 @part
-def _hardening(m, w, caution):
-    """Hardening at xi and its linearisation; see `Law._hardening`."""
+def _hardening(m, w):
+    """Hardening at xi and its linearisation, see `Law._hardening`, but 1 / damping; returns the largest relative drift."""
     slips, systems = m.slips, len(w.xi)
     twinned, slipped = 0.0, 0.0
     for t in range(systems - slips):
@@ -147,7 +150,8 @@ def _hardening(m, w, caution):
     for s in range(systems):
         largest = max(largest, abs(w.drift[s]) / (w.xi[s] + abs(w.drift[s])))
     for s in range(systems):
-        w.damping[s] = 1.0 / (1.0 + caution * largest + w.damping[s] * w.by_slip[s])
+        w.damping[s] = 1.0 + w.damping[s] * w.by_slip[s]
+    return largest
 
 
 @part
@@ -241,8 +245,8 @@ def _assemble(m, w):
 
 
 @part
-def _advance(m, w, count):
-    """Move S, xi and the ratios; whether that was the last time."""
+def _advance(m, w, count, held):
+    """Move S, xi and the ratios; whether that was the last time, and the largest relative change of xi."""
     systems = len(w.xi)
     for s in range(systems):
         w.step[s] = 0.0
@@ -266,11 +270,14 @@ def _advance(m, w, count):
         w.change[s] -= w.ratio[s]
     done = True
     for s in range(systems):  # nan is below no tolerance
-        done = done and abs(w.change[s]) < m.tolerance and abs(w.step[s]) < m.tolerance
+        done = done and abs(w.change[s]) < m.tolerance and (1.0 + held) * abs(w.step[s]) < m.tolerance
     if not done:
         for s in range(systems):
             w.ratio[s] = _tamed(m, w, s)
-    return done
+    largest = 0.0
+    for s in range(systems):
+        largest = max(largest, abs(w.step[s]))
+    return done, min(largest, 1.0)
 
 
 @part
