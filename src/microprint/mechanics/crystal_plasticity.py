@@ -40,7 +40,9 @@ GROWTH = 1.5
 
 @dataclass
 class Statistics:
-    """Work done: evaluations of the law, iterations of conjugate gradients, cutbacks, parts of increments beyond the first; one number a volume element."""
+    """Work done, numbers of each volume element: evaluations of the law, iterations of conjugate gradients, cutbacks, and the
+    parts of increments beyond the first.
+    """
 
     evaluations: Tensor
     linear: Tensor
@@ -103,7 +105,7 @@ class Solver:
             self._time_step(replace(boundary, fraction=(begin, end)), dt * (end - begin))
 
     def _parts(self, overshoot: float) -> list[float]:
-        """Ends, as fractions, of the parts of an increment: the first reaches yield, each ends twice as far as the last."""
+        """Ends, as fractions, of an increment's parts: the first hardly gets to yield, each next ends `GROWTH` times as far."""
         count = ceil(log(overshoot, GROWTH)) if overshoot > self.numerics.overshoot else 0
         return [GROWTH**-part for part in range(count, -1, -1)]
 

@@ -31,8 +31,8 @@ _HALF = np.sqrt(0.5)
 # where they differ; `powers` tells whether c_1 to c_4 have an effect.
 Constants = namedtuple(
     "Constants",
-    "slips families stiffness schmid resolve pull coupling interaction exponent power rate_0 xi_inf h_0 hardening_exponent f_sat "
-    "gamma_char h_0_tw_sl h_0_tw_tw c_1 c_2 c_3 c_4 powers tolerance max_iterations",
+    "slips families stiffness schmid resolve pull coupling interaction exponent power rate_0 xi_inf h_0 hardening_exponent "
+    "f_sat gamma_char h_0_tw_sl h_0_tw_tw c_1 c_2 c_3 c_4 powers tolerance max_iterations",
 )
 # What a voxel is worked on with: vectors over systems, then small tensors, Newton's equations, and what stays for all voxels.
 Work = namedtuple(

@@ -1,7 +1,7 @@
 """Newton's iterations of one voxel for the shears of its systems; how they are kept from going astray says `phenopowerlaw`.
 
-With r = |tau / xi| of each system where its rate equation is linearised, the elastic stress S* = C : E at the shears of these r,
-and the systems that slip enough to matter, all signs of tau understood,
+With r = |tau / xi| of each system where its rate equation is linearised, the elastic stress S* = C : E at the shears of these
+r, and the systems that slip enough to matter, all signs of tau understood,
 
     sum_t ([s = t] / slope_s + P_s : C : P_t + r_s dxi_s/dgamma_t) dgamma_t = P_s : S* - r_s (xi_s - damping_s drift_s),
 
