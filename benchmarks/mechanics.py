@@ -127,7 +127,11 @@ def slip_only() -> Material:
 @contextmanager
 def eager():
     """Within this, the law is the one of tensor operations, with nothing compiled."""
-    with patch.object(simulate, "law_for", lambda material, device, *_: Law(material.to(device), simulate.LAW_TOLERANCE)):
+
+    def law(material: Material, device: str, numerics: simulate.Numerics = simulate.DEFAULT) -> Law:
+        return Law(material.to(device), simulate.LAW_TOLERANCE * numerics.equilibrium)
+
+    with patch.object(simulate, "law_for", law):
         yield
 
 

@@ -34,6 +34,8 @@ from microprint.mechanics.tensors import apply, determinant, from_mandel, invers
 TANGENT_DTYPE = torch.float32
 # In one iteration a shear may fall to this share of itself; none may exceed the trial strain by more than this factor.
 LEAST_SHARE, MOST_SHEAR = 0.1, 2.0
+# A shear may grow by this share of itself without the power that keeps a larger growth linear.
+LITTLE = 0.1
 # Strong latent hardening makes Newton's method go to and fro: the longer it takes and the further the resistances are from
 # where they should be, or just moved, the more they are held back (pseudo-transient continuation: C. T. Kelley & D. E. Keyes,
 # SIAM J. Numer. Anal. 35 (1998) 508-523).
@@ -46,7 +48,8 @@ class Local:
 
     stress: Tensor  # S (6, N)
     xi: Tensor  # (systems, N)
-    ratio: Tensor  # (systems, N), see above
+    ratio: Tensor  # r of the last iteration (systems, N), see above
+    change: Tensor  # of r, as its linear equations want it
     moved: Tensor  # largest relative change of xi by the last iteration (N,)
     increment: Tensor  # accumulated shear of the step (systems, N)
     plastic: Tensor  # X / det(X)^(1/3) (3, 3, N), with F_p^-1 = F_p0^-1 times it
@@ -79,7 +82,7 @@ class Response:
 class Law:
     """The law of one material, for any number of voxels, on the material's device.
 
-    A voxel has converged if the last iteration changed tau / xi by less than the tolerance, and xi by less than its like.
+    A voxel has converged if the last iteration changed tau / xi by less than the tolerance, and xi by less than that share.
     """
 
     def __init__(self, material: Material, tolerance: float = 1e-4, max_iterations: int = 100):
@@ -161,8 +164,11 @@ class Law:
         result = self._start(stress, xi, highest)
         pending = torch.arange(stress.shape[1], device=stress.device)
         for iteration in range(self.max_iterations):
-            common = (dt, critical, result.select(pending), CAUTION * iteration)
-            part = self._iterate(*(x[..., pending] for x in inputs), *common)
+            now = result.select(pending)
+            green, xi_then, gamma_then, most = (x[..., pending] for x in inputs)
+            if iteration > 0:
+                now.ratio = self._tame(now.ratio, now.change, critical, most)
+            part = self._iterate(green, xi_then, gamma_then, dt, now, CAUTION * iteration)
             if iteration == 0:
                 result = part
             else:
@@ -178,7 +184,7 @@ class Law:
         ratio = torch.maximum(torch.minimum(self.resolve @ stress / xi, highest), -highest)
         ratio[self.slips :].clamp_(min=0.0)
         nothing, none = stress.new_empty(0, stress.shape[1]), torch.zeros_like(stress[0])
-        return Local(stress, xi, ratio, none, nothing, nothing, nothing, none.bool())
+        return Local(stress, xi, ratio, ratio, none, nothing, nothing, nothing, none.bool())
 
     def ratios(self, dt: float) -> tuple[Tensor, Tensor]:
         """|tau / xi| (systems,) at which a system first becomes as compliant as elasticity, and at which it shears by 1."""
@@ -190,7 +196,7 @@ class Law:
     def _highest(self, cauchy_green: Tensor, whole: Tensor) -> Tensor:
         """Largest |tau / xi| (systems, N) that makes sense: no system shears much more than the trial strain."""
         strain = (cauchy_green - torch.eye(3).to(cauchy_green)[:, :, None]).square().sum((0, 1)).sqrt()
-        return whole[:, None] * (MOST_SHEAR * strain) ** (1.0 / self.material.exponent[:, None])
+        return whole[:, None] * (MOST_SHEAR * strain) ** (1.0 / self.exponent)
 
     def _elastic(self, cauchy_green: Tensor, xi: Tensor) -> Local:
         """The step of a material without slip systems."""
@@ -200,12 +206,9 @@ class Law:
         done = torch.ones_like(strain[0], dtype=torch.bool)
         tangent = self.stiffness[:, :, None].repeat(1, 1, strain.shape[1])
         nothing = torch.zeros_like(strain[0])
-        return Local(self.stiffness @ (0.5 * strain), xi, xi, nothing, xi, identity, tangent, done)
+        return Local(self.stiffness @ (0.5 * strain), xi, xi, xi, nothing, xi, identity, tangent, done)
 
-    def _iterate(
-        self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, highest: Tensor, dt: float,
-        critical: Tensor, now: Local, caution: float,
-    ) -> Local:  # fmt: skip
+    def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, now: Local, caution: float) -> Local:
         """One Newton step on S, xi and the ratios together, with the drivers of the hardening eliminated."""
         xi, ratio = now.xi, now.ratio
         size, sign = ratio.abs(), ratio.sign()
@@ -240,9 +243,8 @@ class Law:
         # The last step's own share of the shears, to first order: they are n times as sensitive as S.
         increment = increment + slope * xi * sign * change
         flow = self._flow(sign * increment)
-        next_ratio = self._tame(ratio, change, critical, highest)
         converged = settled & ((1.0 + held) * moved < self.tolerance)
-        return Local(stress, xi_new, next_ratio, moved.clamp(max=1.0), increment, flow, tangent, converged)
+        return Local(stress, xi_new, ratio, change, moved.clamp(max=1.0), increment, flow, tangent, converged)
 
     def _tame(self, ratio: Tensor, change: Tensor, critical: Tensor, highest: Tensor) -> Tensor:
         """The next ratios (systems, N), which linear equations want to change by `change`.
@@ -250,14 +252,17 @@ class Law:
         A shear may not fall by too much at once. Beyond its size, or beyond the critical one where it becomes as compliant as
         elasticity, a ratio is such that the shear is what the linear equation gives.
         """
-        n, critical = self.material.exponent[:, None], critical[:, None]
+        n, critical = self.material.exponent[:, None].expand_as(ratio), critical[:, None]
         sign, size = torch.where(ratio > 0, 1.0, -1.0), ratio.abs()
-        target, least = size + sign * change, size * LEAST_SHARE ** (1.0 / n)
+        target, least = size + sign * change, size * LEAST_SHARE ** (1.0 / self.exponent)
         falls = (least > critical) & (target < least)
         base = torch.maximum(torch.where(target < 0, 0.0, size), critical)
-        sign, target = torch.where(falls | (target >= 0), sign, -sign), target.abs()
-        grown = base * (1.0 + n * (target / base - 1.0).clamp(min=0.0)) ** (1.0 / n)
-        return sign * torch.where(falls, least, torch.where(target > base, torch.minimum(grown, highest), target))
+        sign, target = torch.where(falls | (target >= 0), sign, -sign), torch.where(falls, least, target.abs())
+        grows = n * (target - base) > LITTLE * base
+        n, base = n[grows], base[grows]
+        grown = base * (1.0 + n * (target[grows] / base - 1.0)) ** (1.0 / n)
+        target[grows] = torch.minimum(grown, highest[grows])
+        return sign * target
 
     def _loop(self, leak: Tensor, rate: Tensor, spread: Tensor | float, sign: Tensor) -> tuple[Tensor, Tensor]:
         """How drivers act back: on the strain (6, drivers, N), and the inverse of 1 + their action on themselves."""

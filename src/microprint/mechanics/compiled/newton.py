@@ -13,12 +13,10 @@ import numpy as np
 
 from microprint.jit import part
 from microprint.mechanics.compiled.linear import back_substitute, eliminate
-from microprint.mechanics.phenopowerlaw import CAUTION, MOST_SHEAR
+from microprint.mechanics.phenopowerlaw import CAUTION, LITTLE, MOST_SHEAR
 
 # A system stays out of the matrix if it is so much stiffer by slip than by elasticity, and out of the flow below this shear.
 _STIFF, _NEGLIGIBLE = 3e-3, 1e-14
-# A shear may grow by this share of itself without the power that keeps larger ones linear.
-_LITTLE = 0.1
 _HALF = np.sqrt(0.5)
 
 
@@ -292,6 +290,6 @@ def _tamed(m, w, s):
     if target < 0.0:
         sign, target, size = -sign, -target, 0.0
     base = max(size, w.critical[s])
-    if n * (target - base) > _LITTLE * base:
+    if n * (target - base) > LITTLE * base:
         target = min(base * (1.0 + n * (target / base - 1.0)) ** (1.0 / n), w.highest[s])
     return sign * target
