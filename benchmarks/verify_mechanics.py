@@ -3,9 +3,11 @@
     python benchmarks/verify_mechanics.py FILE... [--only NAME] [--fields] [--tolerance X] [--device cuda]
 
 Every case of every file is simulated with its own material, load and time steps, and its mean stress is compared with
-the stored one at every stored increment. Printed are the relative errors of the component along the load's axis, one
-number for each increment (for paths with load_json, the largest error of any component over the path's largest stress),
-and at the end all cases, the worst first. Exit code: 0 if every case is within its
+the stored one at every stored increment. In metals that yield at a small share of a step, copper say, so long a step
+has several solutions, and the engine divides it. Where a case is past its tolerance there, the limit of fine steps is
+the judge, which the engine as it is has to be as near to as DAMASK. Printed are the relative errors of the component
+along the load's axis, one number for each increment (for paths with load_json, the largest error of any component over
+the path's largest stress), and at the end all cases, the worst first. Exit code: 0 if every case is within its
 tolerance, 1 if one is not, 2 for a file that cannot be used.
 
 A file is HDF5; a case is a group with the volume averages F and P (T, 3, 3; Pa; the undeformed state first) and, there
@@ -22,7 +24,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import nan
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,11 @@ from microprint.mechanics.load import read_load
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.time_step import Numerics
 
-NUMERICS = {"single crystal": Numerics(equilibrium=1e-7, boundary=1e-7), "element": Numerics(equilibrium=5e-5, boundary=5e-5)}
+# In the time steps as they are, undivided.
+NUMERICS = {
+    "single crystal": Numerics(equilibrium=1e-7, boundary=1e-7, overshoot=inf),
+    "element": Numerics(equilibrium=5e-5, boundary=5e-5, overshoot=inf),
+}
 # Accepted relative error of the mean stress and, at the end, of the accumulated slip and of the stress field (rms).
 TOLERANCES = {
     "single crystal, F prescribed": 1e-6,
@@ -46,6 +52,8 @@ TOLERANCES = {
     "cubic element": 2e-3,
     "path": 5e-4,  # of the largest stress of the whole path, in every component
 }
+# Time steps for each one of DAMASK's in the limit of fine steps, and how much further from it than DAMASK one may be.
+FINE, MARGIN = 100, 5e-4
 SLIP_TOLERANCE = 1e-3
 FIELD_TOLERANCE = 5e-3
 
@@ -240,15 +248,7 @@ def _kind(material: Material, load: Sequence[LoadStep], single: bool) -> str:
 def compare(case: Case, device: str, fields: bool) -> Errors:
     """Simulate a case and compare."""
     start = time.perf_counter()
-    result = simulate_cp(
-        case.grain_id,
-        case.quaternion,
-        case.material,
-        case.load,
-        numerics=NUMERICS["single crystal" if case.kind.startswith("single") else "element"],
-        fields=fields and bool(case.fields),
-        device=device,
-    )
+    result = _simulate(case, case.load, device, fields=fields and bool(case.fields))
     P = result.P[0].numpy()[case.stored][1:]
     expected = case.P[1:]
     along = (slice(None), case.axis, case.axis)
@@ -264,6 +264,25 @@ def compare(case: Case, device: str, fields: bool) -> Errors:
         time.perf_counter() - start,
         _note(result),
     )
+
+
+def _simulate(case: Case, load: Sequence[LoadStep], device: str, overshoot: float = inf, fields: bool = False) -> CPResult:
+    numerics = replace(NUMERICS["single crystal" if case.kind.startswith("single") else "element"], overshoot=overshoot)
+    return simulate_cp(case.grain_id, case.quaternion, case.material, load, numerics=numerics, fields=fields, device=device)
+
+
+def from_limit(case: Case, device: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """How far the engine as it is and DAMASK are from the limit of fine steps: largest error of any component of P over the
+    largest component, at each increment (T - 1,). Nothing if the engine divides no increment.
+    """
+    result = _simulate(case, case.load, device, Numerics().overshoot)
+    if not result.substeps.any():
+        return None
+    fine = _simulate(case, [replace(step, N=FINE * step.N) for step in case.load], device)
+    limit = fine.P[0].numpy()[FINE * case.stored][1:]
+    size = np.abs(limit).max((1, 2))
+    ours, damask = (np.abs(P - limit).max((1, 2)) / size for P in (result.P[0].numpy()[case.stored][1:], case.P[1:]))
+    return ours, damask
 
 
 def _slip_error(result: CPResult, case: Case) -> float:
@@ -312,7 +331,7 @@ def faults(case: Case, errors: Errors, tolerance: float | None) -> list[str]:
     return [f"{name} {error:.1e} > {most:.0e}" for name, (error, most) in judged.items() if not error <= most]
 
 
-def describe(case: Case, errors: Errors, failed: Sequence[str]) -> str:
+def describe(case: Case, errors: Errors, distances: tuple[np.ndarray, np.ndarray] | None, failed: Sequence[str]) -> str:
     """What is printed of one case."""
     size = "x".join(str(n) for n in case.grain_id.shape)
     lines = [
@@ -322,6 +341,9 @@ def describe(case: Case, errors: Errors, failed: Sequence[str]) -> str:
     ]
     if errors.fields:
         lines.append("  fields, rms: " + ", ".join(f"{name} {error:.1e}" for name, error in errors.fields.items()))
+    if distances:
+        for who, distance in zip(("ours", "DAMASK"), distances):
+            lines.append(f"  from the limit of fine steps, {who}: {' '.join(f'{d:.0e}' for d in distance)}")
     lines += [f"  {text}" for text in (errors.note, f"FAILED: {'; '.join(failed)}" if failed else "") if text]
     return "\n".join(lines)
 
@@ -349,8 +371,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for case in cases:
         errors = compare(case, options.device, options.fields)
         failed = faults(case, errors, options.tolerance)
-        table.append((errors.axis.max(), case, failed))
-        print(describe(case, errors, failed), flush=True)
+        distances = from_limit(case, options.device) if failed else None
+        if distances:
+            near = (distances[0] <= distances[1] + MARGIN).all()
+            failed = [] if near else ["further from the limit of fine steps than DAMASK"]
+        table.append((errors.axis.max() if distances is None else distances[0].max(), case, failed))
+        print(describe(case, errors, distances, failed), flush=True)
     print("\nworst first:")
     for error, case, failed in sorted(table, key=lambda row: -np.nan_to_num(row[0], nan=np.inf)):
         print(f"  {error:8.1e}  {'FAILED' if failed else 'ok    '}  {case.name} ({case.kind})")

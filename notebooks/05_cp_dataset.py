@@ -119,8 +119,8 @@ _ = draw.against_reference(strain, curves).suptitle("Single crystals of Mg: line
 #
 # In a polycrystal every grain deforms as its neighbours allow: $\nabla\cdot P = 0$ in a periodic cell. The solver
 # holds displacements as Fourier coefficients and corrects them by Newton's method; each linear problem is solved by
-# conjugate gradients with the Green operator of an isotropic medium as preconditioner. The first step of a load has no
-# past to extrapolate from: there, accelerated fixed-point steps with the elastic stiffness lead near the solution.
+# conjugate gradients with the Green operator of an isotropic medium as preconditioner. Where the first step of a load goes
+# far beyond yield, as in soft metals, it is divided, which the result tells (`substeps`).
 # DAMASK takes another way to the same equations, so agreement is a test of both.
 
 # %%
@@ -248,7 +248,7 @@ table([["this run", torch.get_num_threads(), len(cases) / seconds, per_evaluatio
 # - The grid is coarse (see `edge`); the homogenised stress moves by some tenths of a per cent with refinement, fields
 #   far more. With 20 increments the knee of the curve is up to a per cent off the limit of small steps.
 # - Whether S1 used these very parameters of magnesium is not known: its reference for them could not be read.
-# - Copper, with weak systems that harden each other strongly, converges too but with halved steps in the beginning.
+# - Copper, with weak systems that harden each other strongly, has its first step divided, for its knee is that early.
 #
 # **Next**: notebook 06 learns these curves from fingerprints.
 

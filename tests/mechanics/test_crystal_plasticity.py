@@ -32,15 +32,13 @@ def case(reference, name, increments):
     return result, group["F"][: increments + 1], group["P"][: increments + 1]
 
 
-@pytest.mark.parametrize(
-    "name, increments, tolerance", [("Mg random 101", 20, 5e-4), ("Mg basal 5000", 20, 5e-4), ("Cu random 102", 4, 2e-3)]
-)
-def test_mean_stress_is_damasks(reference, name, increments, tolerance):
-    result, F, P = case(reference, name, increments)
-    assert result.converged.all()
+@pytest.mark.parametrize("name", ["Mg random 101", "Mg basal 5000"])
+def test_mean_stress_is_damasks(reference, name):
+    result, F, P = case(reference, name, 20)
+    assert result.converged.all() and (result.substeps == 0).all()
     error = np.abs(result.P[0, 1:, 0, 0].numpy() / P[1:, 0, 0] - 1)
-    assert error.max() < tolerance, f"increment {error.argmax() + 1}"
-    assert np.abs(result.F[0].numpy() - F).max() < tolerance * F.max() / 25
+    assert error.max() < 5e-4, f"increment {error.argmax() + 1}"
+    assert np.abs(result.F[0].numpy() - F).max() < 2e-5 * F.max()
     assert result.P[0, :, 1, 1].abs().max() < 1e-4 * result.P[0, :, 0, 0].max()
 
 
@@ -53,21 +51,27 @@ def test_slip_of_each_system_is_damasks(reference):
 
 
 def single_crystals(group, material, load):
-    quaternions = torch.from_numpy(group["quaternion"][:])[:, None]
+    """Which crystals, and their result in DAMASK's time steps.
+
+    Copper's near_111_x is left out: one of so long a step has several solutions (see test_soft_metals).
+    """
+    chosen = group.attrs["orientations"][:] != "near_111_x"
+    quaternions = torch.from_numpy(group["quaternion"][:])[chosen, None]
     ids = np.zeros((len(quaternions), 2, 2, 2), dtype=int)
-    return simulate_cp(ids, quaternions, material, load, numerics=Numerics(equilibrium=1e-7, boundary=1e-7))
+    undivided = Numerics(equilibrium=1e-7, boundary=1e-7, overshoot=math.inf)
+    return chosen, simulate_cp(ids, quaternions, material, load, numerics=undivided)
 
 
 @pytest.mark.parametrize("material", ["Mg", "Cu"])
 @pytest.mark.parametrize("direction, strain", [("tension", 0.01), ("compression", -0.01)])
 def test_single_crystals_under_mixed_conditions(reference, material, direction, strain):
     group = reference[f"single_crystals/{material}/{direction}"]
-    result = single_crystals(group, material, uniaxial_tension(strain=strain))
+    chosen, result = single_crystals(group, material, uniaxial_tension(strain=strain))
     assert result.converged.all()
-    stress = np.abs(result.P[:, 1:, 0, 0].numpy() / group["P"][:, 1:, 0, 0] - 1).max(1)
-    expected = group["gamma_sl"][:]
+    stress = np.abs(result.P[:, 1:, 0, 0].numpy() / group["P"][chosen, 1:, 0, 0] - 1).max(1)
+    expected = group["gamma_sl"][chosen]
     slip = np.abs(result.gamma_sl.numpy() - expected).max((1, 2)) / expected.max((1, 2))
-    assert stress.max() < 1e-4 and slip.max() < 1e-3, f"{group.attrs['orientations']}: {stress}, {slip}"
+    assert stress.max() < 1e-4 and slip.max() < 1e-3, f"{stress}, {slip}"
 
 
 @pytest.mark.parametrize("material", ["Mg", "Cu"])
@@ -75,9 +79,9 @@ def test_single_crystals_with_all_of_F_prescribed(reference, material):
     """The law alone, through the solver, at every increment."""
     group = reference[f"single_crystals/{material}/isochoric"]
     load = LoadStep([[1e-3, 0.0, 0.0], [0.0, -5e-4, 0.0], [0.0, 0.0, -5e-4]], t=10.0, N=20)
-    result = single_crystals(group, material, [load])
+    chosen, result = single_crystals(group, material, [load])
     assert result.converged.all() and (result.cutbacks == 0).all()
-    expected = group["P"][:, 1:]
+    expected = group["P"][chosen, 1:]
     assert (np.abs(result.P[:, 1:].numpy() - expected) / np.abs(expected).max((2, 3), keepdims=True)).max() < 1e-6
 
 
@@ -220,7 +224,7 @@ def test_cutbacks_reach_the_same_end():
     """Too few iterations for one large step force halved ones, which land where deliberately finer steps land."""
     ids, q = elements(1)
     coarse = uniaxial_tension(strain=4e-3, increments=1)
-    halved = simulate_cp(ids, q, load=coarse, numerics=Numerics(newton_iterations=8))
+    halved = simulate_cp(ids, q, load=coarse, numerics=Numerics(newton_iterations=5, overshoot=math.inf))
     finer = simulate_cp(ids, q, load=uniaxial_tension(strain=4e-3, increments=8))
     assert halved.converged.all() and halved.cutbacks.sum() > 0
     torch.testing.assert_close(halved.F[0, -1, 0, 0], finer.F[0, -1, 0, 0])

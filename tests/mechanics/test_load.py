@@ -97,11 +97,8 @@ def test_a_rate_of_stress_and_a_deformation_at_the_end_are_reached():
 def test_a_result_says_what_its_increments_leave_open():
     assert simulate(uniaxial_tension(strain=1e-3, increments=2)).note == ("",)
     assert "strains by 20%" in simulate(uniaxial_tension(strain=0.2, increments=1)).note[0]
-    soft = simulate_cp(IDS, QUATERNIONS, "Cu", uniaxial_tension(strain=1e-3, increments=2))
-    assert "27 times the elastic limit" in soft.note[0]
-    fine = simulate_cp(IDS, QUATERNIONS, "Cu", uniaxial_tension(strain=1e-4, increments=2))
-    assert fine.note == ("",)
-    cut = simulate_cp(IDS, QUATERNIONS, "Mg", uniaxial_tension(strain=4e-3, increments=1), numerics=Numerics(newton_iterations=9))
+    few = Numerics(newton_iterations=5, overshoot=math.inf)
+    cut = simulate_cp(IDS, QUATERNIONS, "Mg", uniaxial_tension(strain=4e-3, increments=1), numerics=few)
     assert cut.cutbacks[0] > 0 and f"{int(cut.cutbacks[0])} increments were cut back" in cut.note[0]
 
 

@@ -25,7 +25,7 @@ def copper(section="plastic", **changes):
     return content
 
 
-@pytest.mark.parametrize("name, lattice, systems", [("Al", "cF", 12), ("Ti", "hP", 18), ("ferrite", "cI", 24), ("IN625", "cF", 12)])
+@pytest.mark.parametrize("name, lattice, systems", [("Al", "cF", 12), ("Au", "cF", 12), ("Ti", "hP", 18), ("ferrite", "cI", 24), ("IN625", "cF", 12)])
 def test_materials_of_the_package(name, lattice, systems):
     material = load_material(name)
     assert (material.name, material.lattice, material.slips, material.twins) == (name, lattice, systems, 0)
@@ -42,7 +42,7 @@ def test_names_are_read_with_any_capitals(tmp_path, monkeypatch):
     assert material_file("cu").name == "cu" and load_material("cu").name == "Al" and load_material("Cu").name == "Cu"
 
 
-@pytest.mark.parametrize("name, text", [("magnesium", "Al, Cu, IN625, Mg, Ti, ferrite"), ("IN-625", "nearest is IN625"), (7, "7 is no material"),
+@pytest.mark.parametrize("name, text", [("magnesium", "Al, Au, Cu, IN625, Mg, Ti, ferrite"), ("IN-625", "nearest is IN625"), (7, "7 is no material"),
                                         ("x" * 5000, "no material is called")])  # fmt: skip
 def test_an_unknown_name_gets_the_known_ones(name, text):
     with pytest.raises(UserError, match=text):

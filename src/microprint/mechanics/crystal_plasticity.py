@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import ceil, log, prod
 
 import torch
 from torch import Tensor
@@ -19,16 +21,33 @@ from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
 from microprint.mechanics.spectral import PeriodicCell
 from microprint.mechanics.state import State
 from microprint.mechanics.tensors import from_mandel, product
-from microprint.mechanics.time_step import CONVERGED, FAILED, RUNNING, Boundary, Numerics, Problem, TimeStep
+from microprint.mechanics.time_step import (
+    CONVERGED,
+    RUNNING,
+    STUCK,
+    UNLAWFUL,
+    Boundary,
+    Numerics,
+    Problem,
+    TimeStep,
+    elastic_shear_stress,
+)
+
+FAILURES = {UNLAWFUL: "the law did not converge", STUCK: "equilibrium was not reached"}
+# Each part of a divided increment ends so many times as far as the one before.
+GROWTH = 1.5
 
 
 @dataclass
 class Statistics:
-    """Work done: evaluations of the law, iterations of conjugate gradients, cutbacks; one number a volume element."""
+    """Work done, numbers of each volume element: evaluations of the law, iterations of conjugate gradients, cutbacks, and the
+    parts of increments beyond the first.
+    """
 
     evaluations: Tensor
     linear: Tensor
     cutbacks: Tensor
+    substeps: Tensor
 
 
 class Solver:
@@ -45,20 +64,18 @@ class Solver:
         F = torch.eye(3).to(orientation)[:, :, None, None].repeat(1, 1, batch, 1)
         xi, gamma = (x.unflatten(-1, (batch, voxels)) for x in law.initial(batch * voxels))
         self.state = State(u, F, orientation.transpose(0, 1).contiguous(), S, xi, gamma)
-        self.history: list[State] = []
-        self.statistics = Statistics(*torch.zeros(3, batch, dtype=torch.int64))
+        self.time, self.history = 0.0, []
+        self.statistics = Statistics(*torch.zeros(4, batch, dtype=torch.int64))
         self.reason = [""] * batch
 
     def run(self, load: Sequence[LoadStep], record: Callable[[State, float], None]) -> None:
         """Apply a load path; `record(state, time)` is called at its start and after every increment."""
-        time = 0.0
-        record(self.state, time)
+        record(self.state, self.time)
         for step in load:
             self.history = []
             for boundary in self._conditions(step):
                 self._increment(boundary, step.t / step.N)
-                time += step.t / step.N
-                record(self.state, time)
+                record(self.state, self.time)
 
     def _conditions(self, step: LoadStep) -> Iterator[Boundary]:
         """Boundary conditions of each increment; what is prescribed moves linearly from where the cell is to the step's end."""
@@ -81,29 +98,48 @@ class Solver:
         return F, product(push, state.F_p_inverse.transpose(0, 1))
 
     def _increment(self, boundary: Boundary, dt: float) -> None:
+        """One increment of the load, in parts where a step's first would go far beyond yield."""
+        ends = [1.0] if self.history else self._parts(self._overshoot(boundary))
+        self.statistics.substeps += len(ends) - 1
+        for begin, end in pairwise([0.0, *ends]):
+            self._time_step(replace(boundary, fraction=(begin, end)), dt * (end - begin))
+
+    def _parts(self, overshoot: float) -> list[float]:
+        """Ends, as fractions, of an increment's parts: the first hardly gets to yield, each next ends `GROWTH` times as far."""
+        count = ceil(log(overshoot, GROWTH)) if overshoot > self.numerics.overshoot else 0
+        return [GROWTH**-part for part in range(count, -1, -1)]
+
+    def _overshoot(self, boundary: Boundary) -> float:
+        """Resolved shear stress that an elastic increment would add, over the least slip resistance."""
+        if not self.law.slips:
+            return 0.0
+        limit = float(self.state.xi[: self.law.slips].mean(-1).amin())
+        return elastic_shear_stress(boundary, self.law.stiffness) / limit
+
+    def _time_step(self, boundary: Boundary, dt: float) -> None:
         running = self._alive(range(len(self.reason)))
-        if len(running) == 0:
-            return
-        before, guess = replace(self.state), self._extrapolated()
-        failed = self._advance(running, guess, boundary, dt)
-        if failed and guess is not None:  # it may have led astray, at the knee of the curve say
-            failed = self._advance(torch.tensor(list(failed)).to(running), None, boundary, dt)
-        self._cut_back(failed, boundary, dt, depth=1)
-        self.history = [before, *self.history[:1]]
+        if len(running):
+            before, guess = replace(self.state), self._extrapolated(dt)
+            failed = self._advance(running, guess, boundary, dt)
+            if failed and guess is not None:  # it may have led astray, at the knee of the curve say
+                failed = self._advance(torch.tensor(list(failed)).to(running), None, boundary, dt)
+            self._cut_back(failed, boundary, dt, depth=1)
+            equal = self.history and abs(self.time - self.history[0][0] - dt) < 1e-6 * dt
+            self.history = [(self.time, before), *(self.history[:1] if equal else [])]
+        self.time += dt
 
     def _alive(self, elements: Iterable[int]) -> Tensor:
         return torch.tensor([i for i in elements if not self.reason[i]], device=self.state.u.device, dtype=torch.int64)
 
-    def _extrapolated(self) -> State | None:
-        """Guess of the next state, on a line or a parabola through the last ones; they lie equal times apart."""
+    def _extrapolated(self, dt: float) -> State | None:
+        """Guess of the state after the next time step, on a line or a parabola through the last ones."""
         if not self.history:
             return None
-        now, last, names = self.state, self.history[0], ("u", "F_mean", "S", "xi")
-        guess = {name: torch.lerp(getattr(last, name), getattr(now, name), 2.0) for name in names}
-        for before in self.history[1:]:
-            for name in names:
-                guess[name] += getattr(now, name) - 2.0 * getattr(last, name) + getattr(before, name)
-        return replace(now, **guess)
+        times, states = zip((self.time, self.state), *self.history)
+        weights = [prod((self.time + dt - other) / (time - other) for other in times if other != time) for time in times]
+        names = ("u", "F_mean", "S", "xi")
+        guess = {name: sum(weight * getattr(state, name) for weight, state in zip(weights, states)) for name in names}
+        return replace(self.state, **guess)
 
     def _cut_back(self, failed: dict[int, str], boundary: Boundary, dt: float, depth: int) -> None:
         """Repeat a step that some volume elements failed, in two halves, each of which may be halved again."""
@@ -125,7 +161,7 @@ class Solver:
         old = self.state.select(elements)
         new = boundary.apply(old if guess is None else guess.select(elements), elements)
         problem = Problem(self.cell, self.linear_cell, self.law, self.numerics, boundary, dt)
-        step = TimeStep.begin(problem, old, new, boundary.P(elements), extrapolated=guess is not None)
+        step = TimeStep.begin(problem, old, new, boundary.P(elements))
         reasons = {}
         for iteration in range(self.numerics.newton_iterations):
             verdict = step.evaluate()
@@ -134,11 +170,12 @@ class Solver:
             if finished.any():
                 done = (verdict == CONVERGED).nonzero()[:, 0]
                 self.state.store(elements[done], step.new.select(done))
-                reasons |= {int(elements[i]): "the law did not converge" for i in (verdict == FAILED).nonzero()[:, 0]}
+                for failure, reason in FAILURES.items():
+                    reasons |= {int(i): reason for i in elements[verdict == failure]}
                 running = (~finished).nonzero()[:, 0]
                 elements, step = elements[running], step.select(running)
             if len(elements) == 0:
                 break
             if iteration + 1 < self.numerics.newton_iterations:
                 self.statistics.linear[elements.cpu()] += step.correct().cpu()
-        return reasons | {int(i): "equilibrium was not reached" for i in elements}
+        return reasons | {int(i): FAILURES[STUCK] for i in elements}

@@ -115,7 +115,9 @@ def _run(solver: str, folder: Path, material: Material, times: int) -> CPResult:
     gaps = {name: torch.full((times, *shape), torch.nan, dtype=torch.float64) for name, shape in shapes.items()}
     values = {name: series.get(name, gap)[None] for name, gap in gaps.items()}
     values |= {"time": values["time"][0], "converged": torch.tensor([not reason]), "reason": (reason,), "note": ("",)}
-    return CPResult(**values, **dict.fromkeys(("evaluations", "linear", "cutbacks"), torch.zeros(1, dtype=torch.int64)))
+    return CPResult(
+        **values, **dict.fromkeys(("evaluations", "linear", "cutbacks", "substeps"), torch.zeros(1, dtype=torch.int64))
+    )
 
 
 def _averages(path: Path, material: Material) -> dict[str, Tensor]:

@@ -74,8 +74,8 @@ def simulate_cp_dataset(job: Job) -> None:
     """Stress-strain response of the hexagonal volume elements, chunk by chunk; resumes with the chunks that are missing.
 
     Writes a group for each set: time (T,), F, P, cauchy (N, T, 3, 3), gamma_*, xi_* (N, T, systems), all volume
-    averages; converged (N,), reason (N,); evaluations, linear, cutbacks (N,). Its attributes are what a label belongs to:
-    the grid, the load and the material that were simulated.
+    averages; converged (N,), reason (N,); evaluations, linear, cutbacks, substeps (N,). Its attributes are what a label
+    belongs to: the grid, the load and the material that were simulated.
     """
     settings, polycrystals = job.params.cp, job.path("polycrystals.h5")
     with job.open("polycrystals.h5") as source:

@@ -13,6 +13,10 @@ and the resistances xi with (rates at the end of the step)
 
 DAMASK scales F_p to det 1 only after S has been found, and so does this; P = F F_p^-1 S F_p^-T.
 Everything lives in the crystal frame, components first and voxels last; S and E are Mandel vectors (6, N).
+
+Newton's method goes for S, xi and, of each system, the ratio r = tau / xi at which its rate equation is linearised. Where |r|
+rises, it follows the shear that the linear equation gives, where it falls, the stress: either way the power law is gentle,
+and no trial stress is too high. (Circuits with diodes are solved like this: L. W. Nagel, SPICE2, UCB/ERL-M520, 1975.)
 """
 
 from __future__ import annotations
@@ -26,20 +30,16 @@ from microprint.mechanics.elasticity import mandel_from_voigt
 from microprint.mechanics.materials import Material
 from microprint.mechanics.tensors import apply, determinant, from_mandel, inverse, mandel, mandel_rotation, product, quadratic
 
-# |tau / xi| may grow by this factor in one iteration; more, and the power of 20 overshoots beyond recovery.
-RATIO_CAP = 1.12
-# Strong latent hardening (Cu) has several solutions. The one that a fixed point from the last step's resistances leads
-# to, DAMASK's, is followed until the resistances' relative error is below this; then Newton's method takes over.
-COUPLE_BELOW = 0.005
 # A tangent gives a direction to search in, for which this is precise enough.
 TANGENT_DTYPE = torch.float32
-# Where Newton's method on both leads nowhere, a second attempt, this many times as long, goes from the step's beginning
-# by fixed-point steps alone.
-SECOND_ATTEMPT = 3
-# Fixed-point steps shrink slowly: so much of the tolerance is theirs.
-FIXED_POINT = 0.1
-# A fixed-point step of the resistances waits for tau / xi to change by less than this.
-SETTLED = 0.03
+# In one iteration a shear may fall to this share of itself; none may exceed the trial strain by more than this factor.
+LEAST_SHARE, MOST_SHEAR = 0.1, 2.0
+# A shear may grow by this share of itself without the power that keeps a larger growth linear.
+LITTLE = 0.1
+# Strong latent hardening makes Newton's method go to and fro: the longer it takes and the further the resistances are from
+# where they should be, or just moved, the more they are held back (pseudo-transient continuation: C. T. Kelley & D. E. Keyes,
+# SIAM J. Numer. Anal. 35 (1998) 508-523).
+CAUTION = 0.3
 
 
 @dataclass
@@ -48,13 +48,13 @@ class Local:
 
     stress: Tensor  # S (6, N)
     xi: Tensor  # (systems, N)
+    ratio: Tensor  # r of the last iteration (systems, N), see above
+    change: Tensor  # of r, as its linear equations want it
+    moved: Tensor  # largest relative change of xi by the last iteration (N,)
     increment: Tensor  # accumulated shear of the step (systems, N)
     plastic: Tensor  # X / det(X)^(1/3) (3, 3, N), with F_p^-1 = F_p0^-1 times it
     tangent: Tensor  # dS / dE (6, 6, N)
-    coupled: Tensor  # (N,) bool, close to the solution
-    converged: Tensor  # (N,) bool, at the solution
-    last: Tensor  # fixed-point step of xi (systems, N)
-    relaxation: Tensor  # the share of it that was taken (N,)
+    converged: Tensor  # (N,) bool
 
     def select(self, index: Tensor) -> Local:
         """Some of the voxels."""
@@ -76,17 +76,16 @@ class Response:
     stress: Tensor  # S (6, N), crystal axes
     xi: Tensor  # (systems, N)
     gamma: Tensor  # accumulated shears (systems, N)
-    coupled: Tensor  # (N,) bool, as in `Local`
-    converged: Tensor
+    converged: Tensor  # (N,) bool
 
 
 class Law:
     """The law of one material, for any number of voxels, on the material's device.
 
-    A voxel has converged if the last iteration changed tau / xi by less than the tolerance.
+    A voxel has converged if the last iteration changed tau / xi by less than the tolerance, and xi by less than that share.
     """
 
-    def __init__(self, material: Material, tolerance: float = 1e-4, max_iterations: int = 60):
+    def __init__(self, material: Material, tolerance: float = 1e-4, max_iterations: int = 100):
         self.material, self.tolerance, self.max_iterations = material, tolerance, max_iterations
         self.slips, self.systems = material.slips, len(material.schmid)
         self.stiffness = mandel_from_voigt(material.stiffness)
@@ -94,6 +93,7 @@ class Law:
         schmid = material.schmid
         self.schmid = schmid.permute(1, 2, 0).reshape(9, -1)
         self.resolve = mandel(schmid.permute(1, 2, 0)).T.contiguous()
+        self.coupling = self.resolve @ self.stiffness @ self.resolve.T  # P : C : P
         self.dyads = (self.resolve.T[:, None] * self.resolve.T[None]).flatten(0, 1)
         self.exponent = _scalar_if_equal(material.exponent)
         self.rate_0 = material.rate_0[:, None]
@@ -130,17 +130,17 @@ class Law:
 
     def respond(
         self, F: Tensor, F_p_inverse: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float,
-        stress: Tensor, xi: Tensor, coupled: Tensor | None = None, expected: Tensor | None = None,
+        stress: Tensor, xi: Tensor, expected: Tensor | None = None,
     ) -> Response:  # fmt: skip
         """One backward-Euler step of N voxels to the deformation gradient F (3, 3, N), which takes dt seconds.
 
         It begins at F_p_inverse (3, 3, N), xi_0 and gamma_0 (systems, N). Guesses of the result are `stress` (S) and `xi`;
-        `coupled` (N,) tells where they are known to be close, and `expected` is a change of S (6, N), Mandel, in sample axes.
+        `expected` is a change of S (6, N), Mandel, in sample axes, to be added to the guess.
         """
         trial = product(F, F_p_inverse)
         if expected is not None:
             stress = stress + mandel(product(trial.transpose(0, 1), product(from_mandel(expected).to(trial), trial)))
-        local = self.solve(trial, xi_0, gamma_0, dt, stress, xi, coupled)
+        local = self.solve(trial, xi_0, gamma_0, dt, stress, xi)
         F_e, new = product(trial, local.plastic), product(F_p_inverse, local.plastic)
         symmetric = (0.5 * (local.tangent + local.tangent.transpose(0, 1))).to(TANGENT_DTYPE)
         return Response(
@@ -150,43 +150,53 @@ class Law:
             local.stress,
             local.xi,
             gamma_0 + local.increment,
-            local.coupled,
             local.converged,
         )
 
-    def solve(
-        self, trial: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor, coupled: Tensor | None = None
-    ) -> Local:
+    def solve(self, trial: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, stress: Tensor, xi: Tensor) -> Local:
         """The step in crystal axes, for trial = F F_p0^-1 (3, 3, N); the others as in `respond`."""
         cauchy_green = product(trial.transpose(0, 1), trial)
         if not self.systems:
             return self._elastic(cauchy_green, xi_0)
-        inputs = (cauchy_green, xi_0, gamma_0)
-        coupled = torch.zeros_like(stress[0], dtype=torch.bool) if coupled is None else coupled
-        result = self._start(self._admissible(stress, xi), xi, coupled)
+        critical, whole = self.ratios(dt)
+        highest = self._highest(cauchy_green, whole)
+        inputs = (cauchy_green, xi_0, gamma_0, highest)
+        result = self._start(stress, xi, highest)
         pending = torch.arange(stress.shape[1], device=stress.device)
-        for iteration in range((1 + SECOND_ATTEMPT) * self.max_iterations):
+        for iteration in range(self.max_iterations):
+            now = result.select(pending)
+            green, xi_then, gamma_then, most = (x[..., pending] for x in inputs)
+            if iteration > 0:
+                now.ratio = self._tame(now.ratio, now.change, critical, most)
+            part = self._iterate(green, xi_then, gamma_then, dt, now, CAUTION * iteration)
             if iteration == 0:
-                result = part = self._iterate(*inputs, dt, result)
+                result = part
             else:
-                part = result.select(pending)
-                if iteration >= self.max_iterations:
-                    part.coupled = torch.zeros_like(part.coupled)
-                if iteration == self.max_iterations:
-                    part = self._start(torch.zeros_like(part.stress), xi_0[:, pending], part.coupled)
-                part = self._iterate(*(x[..., pending] for x in inputs), dt, part)
                 result.scatter(pending, part)
-            pending = pending[~part.converged]
+            pending = pending[~result.converged[pending]]
             if len(pending) == 0:
                 break
         result.plastic = result.plastic / determinant(result.plastic).pow(1.0 / 3.0)
         return result
 
-    def _start(self, stress: Tensor, xi: Tensor, coupled: Tensor) -> Local:
+    def _start(self, stress: Tensor, xi: Tensor, highest: Tensor) -> Local:
         """What the first iteration starts from."""
-        nothing = stress.new_empty(0, stress.shape[1])
-        full, done = torch.ones_like(stress[0]), torch.zeros_like(coupled)
-        return Local(stress, xi, nothing, nothing, nothing, coupled, done, torch.zeros_like(xi), full)
+        ratio = torch.maximum(torch.minimum(self.resolve @ stress / xi, highest), -highest)
+        ratio[self.slips :].clamp_(min=0.0)
+        nothing, none = stress.new_empty(0, stress.shape[1]), torch.zeros_like(stress[0])
+        return Local(stress, xi, ratio, ratio, none, nothing, nothing, nothing, none.bool())
+
+    def ratios(self, dt: float) -> tuple[Tensor, Tensor]:
+        """|tau / xi| (systems,) at which a system first becomes as compliant as elasticity, and at which it shears by 1."""
+        m = self.material
+        compliant = m.xi_0 / (m.exponent * self.coupling.diagonal())
+        first, whole = ((shear / (m.rate_0 * dt)) ** (1.0 / m.exponent) for shear in (compliant, torch.ones_like(compliant)))
+        return first, whole
+
+    def _highest(self, cauchy_green: Tensor, whole: Tensor) -> Tensor:
+        """Largest |tau / xi| (systems, N) that makes sense: no system shears much more than the trial strain."""
+        strain = (cauchy_green - torch.eye(3).to(cauchy_green)[:, :, None]).square().sum((0, 1)).sqrt()
+        return whole[:, None] * (MOST_SHEAR * strain) ** (1.0 / self.exponent)
 
     def _elastic(self, cauchy_green: Tensor, xi: Tensor) -> Local:
         """The step of a material without slip systems."""
@@ -195,56 +205,64 @@ class Law:
         identity = torch.eye(3).to(strain)[:, :, None].repeat(1, 1, strain.shape[1])
         done = torch.ones_like(strain[0], dtype=torch.bool)
         tangent = self.stiffness[:, :, None].repeat(1, 1, strain.shape[1])
-        return Local(self.stiffness @ (0.5 * strain), xi, xi, identity, tangent, done, done, xi, strain[0])
+        nothing = torch.zeros_like(strain[0])
+        return Local(self.stiffness @ (0.5 * strain), xi, xi, xi, nothing, xi, identity, tangent, done)
 
-    def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, now: Local) -> Local:
-        """One capped Newton step on S and xi together, xi eliminated.
-
-        Where the guess is not close yet (`coupled` is false), S moves at fixed xi, and once it has settled xi follows
-        by a fixed-point step, which is halved for good whenever it turns back.
-        """
-        stress, xi, coupled = now.stress, now.xi, now.coupled
-        ratio = self.resolve @ stress / xi
-        ratio[self.slips :].clamp_(min=0.0)
+    def _iterate(self, cauchy_green: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float, now: Local, caution: float) -> Local:
+        """One Newton step on S, xi and the ratios together, with the drivers of the hardening eliminated."""
+        xi, ratio = now.xi, now.ratio
         size, sign = ratio.abs(), ratio.sign()
         increment, slope = self._shear(size, xi, gamma_0, dt)
         flow = self._flow(sign * increment)
         strain = mandel(product(flow.transpose(0, 1), product(cauchy_green, flow)))
         strain[:3] -= 1.0
-        residual = self.compliance @ stress - 0.5 * strain
 
-        rate, drift, damping, spread = self._hardening(xi, increment, xi_0, gamma_0)
-        leak = slope * size * (coupled * damping)  # |d|dgamma| / dxi|, hardening accounted for
+        rate, drift, softening, spread = self._hardening(xi, increment, xi_0, gamma_0)
+        error = (drift / xi).abs().amax(0)
+        held = caution * torch.maximum(error / (1.0 + error), now.moved)
+        damping = 1.0 / (1.0 + held + softening)
+        leak = slope * size * damping  # |d|dgamma| / dxi|, hardening accounted for
         into_strain, loop = self._loop(leak, rate, spread, sign)
         from_stress = (self.drive_by_stress @ (slope * sign)).unflatten(0, (-1, 6))
         back = product(into_strain, loop)
         jacobian = (self.dyads @ slope).unflatten(0, (6, 6)) + self.compliance[:, :, None] - product(back, from_stress)
         tangent = inverse(jacobian)
-        lag = leak * drift
-        lagged = self.drivers @ lag
-        step = -apply(tangent, residual + self.resolve.T @ (sign * lag) - apply(back, lagged))
-        q = apply(loop, apply(from_stress, step) + lagged)
+        against = slope * size * xi - leak * drift  # the shear that the resistances keep off
+        driven = self.drivers @ against
+        stress = apply(tangent, 0.5 * strain + self.resolve.T @ (sign * against) - apply(back, driven))
+        q = apply(loop, apply(from_stress, stress) - driven)
 
-        change = self.resolve @ step / xi
-        settled = _largest(change) < SETTLED
         hardening = rate * (self.slip_first @ q)
         hardening[self.slips :] += spread * (self.twin_first @ q)
-        xi_step = hardening - drift
-        fixed_point = settled & ~coupled
-        relaxation = torch.where(fixed_point & ((xi_step * now.last).sum(0) < 0), 0.5 * now.relaxation, now.relaxation)
-        last = torch.where(fixed_point, xi_step, now.last)
-        xi_step = xi_step * torch.where(coupled, damping, settled * relaxation)
-        relative = xi_step / xi
-        change = change - ratio * relative
-        error, largest = _largest(relative), _largest(change)
-        scale = self._cap(ratio, change, largest)
-        tolerance = torch.where(coupled, 1.0, FIXED_POINT) * self.tolerance
-        converged = (coupled | settled) & (scale == 1.0) & (torch.maximum(largest, error) < tolerance)
-        close = settled & (error < COUPLE_BELOW * relaxation)
+        relative = damping * (hardening - drift) / xi
+        xi_new = xi * (1.0 + relative.clamp(min=-0.5))
+        target = self.resolve @ stress / xi_new
+        target[self.slips :].clamp_(min=0.0)
+        change = target - ratio
+        moved, settled = relative.abs().amax(0), change.abs().amax(0) < self.tolerance
         # The last step's own share of the shears, to first order: they are n times as sensitive as S.
         increment = increment + slope * xi * sign * change
         flow = self._flow(sign * increment)
-        return Local(stress + scale * step, xi + scale * xi_step, increment, flow, tangent, close, converged, last, relaxation)
+        converged = settled & ((1.0 + held) * moved < self.tolerance)
+        return Local(stress, xi_new, ratio, change, moved.clamp(max=1.0), increment, flow, tangent, converged)
+
+    def _tame(self, ratio: Tensor, change: Tensor, critical: Tensor, highest: Tensor) -> Tensor:
+        """The next ratios (systems, N), which linear equations want to change by `change`.
+
+        A shear may not fall by too much at once. Beyond its size, or beyond the critical one where it becomes as compliant as
+        elasticity, a ratio is such that the shear is what the linear equation gives.
+        """
+        n, critical = self.material.exponent[:, None].expand_as(ratio), critical[:, None]
+        sign, size = torch.where(ratio > 0, 1.0, -1.0), ratio.abs()
+        target, least = size + sign * change, size * LEAST_SHARE ** (1.0 / self.exponent)
+        falls = (least > critical) & (target < least)
+        base = torch.maximum(torch.where(target < 0, 0.0, size), critical)
+        sign, target = torch.where(falls | (target >= 0), sign, -sign), torch.where(falls, least, target.abs())
+        grows = n * (target - base) > LITTLE * base
+        n, base = n[grows], base[grows]
+        grown = base * (1.0 + n * (target[grows] / base - 1.0)) ** (1.0 / n)
+        target[grows] = torch.minimum(grown, highest[grows])
+        return sign * target
 
     def _loop(self, leak: Tensor, rate: Tensor, spread: Tensor | float, sign: Tensor) -> tuple[Tensor, Tensor]:
         """How drivers act back: on the strain (6, drivers, N), and the inverse of 1 + their action on themselves."""
@@ -284,7 +302,7 @@ class Law:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
         """Hardening at xi and its linearisation (systems, N).
 
-        Returns rate and spread (see `_couplings`), drift = xi - xi_0 - dxi, and damping = 1 / (1 - d(dxi)/dxi).
+        Returns rate and spread (see `_couplings`), drift = xi - xi_0 - dxi, and softening = -d(dxi)/dxi.
         """
         m, slips = self.material, self.slips
         gamma, spread = gamma_0 + increment, 1.0
@@ -303,36 +321,18 @@ class Law:
         rate = torch.cat([modulus, m.h_0_tw_sl[:, None] * slipped])
         shear = self.by_slip @ increment
         drift = xi - xi_0 - rate * shear
-        damping = torch.ones_like(xi)
-        # d(modulus)/dxi = -modulus a / (y xi_s), both nil at saturation
-        damping[:slips] += exponent * modulus / (torch.where(y == 0.0, 1.0, y) * saturation) * shear[:slips]
         if m.twins:
             drift[slips:] -= spread * (m.h_0_tw_tw[:, None] * (self.by_twin @ increment))
             drift[:slips] -= m.h_sl_tw @ increment[slips:]
-        return rate, drift, damping.reciprocal_(), spread
-
-    def _admissible(self, stress: Tensor, xi: Tensor) -> Tensor:
-        """A guess of S, shortened where it would make a system run away."""
-        ratio = self.resolve @ stress / xi
-        ratio[: self.slips].abs_()
-        return stress * (RATIO_CAP / ratio.amax(0).clamp(min=RATIO_CAP))
-
-    def _cap(self, ratio: Tensor, change: Tensor, largest: Tensor) -> Tensor:
-        """Largest allowed fraction of the step (N,)."""
-        if not (largest > RATIO_CAP - 1.0).any():
-            return torch.ones_like(largest)
-        room = RATIO_CAP * ratio.abs().clamp(min=1.0) - ratio * change.sign()
-        return (room / change.abs()).amin(0).clamp(max=1.0)
+        softening = torch.zeros_like(xi)
+        # d(modulus)/dxi = -modulus a / (y xi_s), both nil at saturation
+        softening[:slips] = exponent * modulus / (torch.where(y == 0.0, 1.0, y) * saturation) * shear[:slips]
+        return rate, drift, softening, spread
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:
     """Matrix (i k, systems) of the products a_si b_sk."""
     return (a[:, :, None] * b[:, None]).flatten(1).T.contiguous()
-
-
-def _largest(values: Tensor) -> Tensor:
-    """Largest magnitude (N,) among the systems."""
-    return values.abs().amax(0)
 
 
 def _scalar_if_equal(values: Tensor) -> Tensor | float:

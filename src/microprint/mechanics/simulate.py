@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from torch import Tensor
 from microprint.arrays import Array, whole
 from microprint.machine import choose_device, in_threads
 from microprint.mechanics.crystal_plasticity import Solver
-from microprint.mechanics.elasticity import isotropic_part
 from microprint.mechanics.load import LoadStep, read_load, uniaxial_tension
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.phenopowerlaw import Law
@@ -29,8 +27,8 @@ from microprint.orientations import to_matrix
 DEFAULT = Numerics()
 # Largest change of tau / xi in the law's last iteration over the tolerance of equilibrium; the error left is of second order.
 LAW_TOLERANCE = 10.0
-# Increments of more strain than this, or that take the resolved shear stress to so many slip resistances, are reported.
-LARGE_INCREMENT, COARSE = 0.05, 4.0
+# Increments of more strain than this are reported.
+LARGE_INCREMENT = 0.05
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class CPResult:
     evaluations: Tensor  # (B,) of the law
     linear: Tensor  # (B,) iterations of conjugate gradients
     cutbacks: Tensor  # (B,) halved steps
+    substeps: Tensor  # (B,) time steps beyond the load's increments, where a step's first went far beyond yield
     F_field: Tensor | None = None  # (B, nx, ny, nz, 3, 3), this and the others at the end, if asked for
     P_field: Tensor | None = None
     cauchy_field: Tensor | None = None
@@ -144,14 +143,13 @@ class _Simulation:
 
         solver.run(self.load, record)
         series = {name: torch.stack([row[name] for row in rows], 1) for name in rows[0]}
-        coarse = _coarse_steps(series["F"], self.load, self.law)
-        cut = [f"{count} increments were cut back" if count else "" for count in solver.statistics.cutbacks.tolist()]
+        notes = map(_note, solver.statistics.cutbacks.tolist(), series["F"].unbind())
         return CPResult(
             torch.tensor(times, dtype=torch.float64),
             **series,
             converged=torch.tensor([not r for r in solver.reason]),
             reason=tuple(solver.reason),
-            note=tuple("; ".join(filter(None, texts)) for texts in zip(cut, coarse)),
+            note=tuple(notes),
             **vars(solver.statistics),
             **(self._fields(solver) if self.fields else {}),
         )
@@ -172,25 +170,13 @@ class _Simulation:
         return {name: value.permute(2, 0, 1) for name, value in tensors.items()} | systems
 
 
-def _coarse_steps(F: Tensor, load: Sequence[LoadStep], law: Law) -> list[str]:
-    """What is to be said of the mean F (B, T, 3, 3) if its increments are large; nan after a failure.
-
-    In the first increment of a step, an elastic cell would be sheared by the difference of the principal strains. Where that
-    takes the resolved shear stress far beyond the least slip resistance, one backward-Euler step has several solutions.
-    """
-    step = F.diff(dim=1).nan_to_num(0.0)
-    strain = torch.linalg.eigvalsh(0.5 * (step + step.transpose(-1, -2)))  # (B, T - 1, 3), ascending
-    firsts = [sum(part.N for part in load[:number]) for number in range(len(load))]
-    shear = strain[:, firsts, 2] - strain[:, firsts, 0]
-    modulus = float(isotropic_part(law.stiffness[:, :, None])[1])
-    limit = float(law.material.xi_0[: law.slips].amin()) if law.slips else inf
-
-    def note(size: float, ratio: float) -> str:
-        if size > LARGE_INCREMENT:
-            return f"an increment strains by {size:.0%}: its error in time is of that order"
-        return f"an increment goes to {ratio:.0f} times the elastic limit: the knee depends on N" if ratio > COARSE else ""
-
-    return list(map(note, strain.abs().amax((1, 2)).tolist(), (modulus * shear.amax(1) / limit).tolist()))
+def _note(cutbacks: int, F: Tensor) -> str:
+    """What is to be said of the time steps of one element with the mean F (T, 3, 3); nan after a failure."""
+    step = F.diff(dim=0).nan_to_num(0.0)
+    size = float(torch.linalg.eigvalsh(0.5 * (step + step.transpose(-1, -2))).abs().max())
+    cut = f"{cutbacks} increments were cut back" if cutbacks else ""
+    large = f"an increment strains by {size:.0%}: its error in time is of that order" if size > LARGE_INCREMENT else ""
+    return "; ".join(filter(None, (cut, large)))
 
 
 def _cauchy(F: Tensor, P: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One time step of many volume elements: Newton-Krylov iterations, led near the solution by accelerated fixed-point steps."""
+"""One time step of many volume elements by Newton-Krylov iterations."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from microprint.mechanics.anderson import Anderson
 from microprint.mechanics.elasticity import isotropic_part
 from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
 from microprint.mechanics.spectral import PeriodicCell, conjugate_gradients
 from microprint.mechanics.state import Batch, State
-from microprint.mechanics.tensors import VOIGT_PAIRS, mandel_rotation, quadratic
+from microprint.mechanics.tensors import VOIGT_PAIRS, from_mandel, mandel
 
-RUNNING, CONVERGED, FAILED = 0, 1, 2
-# Strong latent hardening (Cu) gives a time step several solutions. An accelerated fixed-point iteration with the elastic
-# stiffness finds the one next to the elastic prediction, DAMASK's; Newton's method takes over where the error, relative
-# to the stress, is below this, and gives back after so many steps in vain.
-NEAR, PATIENCE = 0.03, 3
+RUNNING, CONVERGED, UNLAWFUL, STUCK = range(4)
+# Newton steps that may be halved in a row.
+PATIENCE = 8
 # Errors are relative to the stress, but to no stress below this share of the stiffness: a cell at rest has none.
 NO_STRESS = 1e-7
 
@@ -33,6 +30,7 @@ class Numerics:
     boundary: float = 1e-4  # deviation of a prescribed mean stress, relative likewise
     newton_iterations: int = 300  # evaluations of the law in one increment, after which it is cut back
     cutbacks: int = 4  # how often an increment may be halved
+    overshoot: float = 4.0  # elastic shear stress of a first increment over the slip resistance, beyond which it is divided
     forcing: float = 0.05  # relative tolerance of conjugate gradients
     linear_iterations: int = 60  # of conjugate gradients
 
@@ -67,6 +65,19 @@ class Boundary:
         return replace(guess, F_mean=torch.where(free, guess.F_mean, end))
 
 
+def elastic_shear_stress(boundary: Boundary, stiffness: Tensor) -> float:
+    """Largest resolved shear stress (Pa) that the change between the ends of `boundary` makes in an isotropic elastic cell."""
+    bulk, shear = isotropic_part(stiffness[:, :, None])
+    free = torch.tensor([boundary.free[i][j] or boundary.free[j][i] for i, j in VOIGT_PAIRS], device=stiffness.device)
+    strain = mandel((boundary.F_end - boundary.F_begin)[..., 0])
+    stress = mandel((boundary.P_end - boundary.P_begin)[..., 0])
+    strain[free] = 0.0
+    held = isotropic_matrix(bulk, shear)[..., 0] @ strain
+    strain += _isotropic_inverse(bulk, shear, free)[..., 0] @ (stress - held)
+    principal = torch.linalg.eigvalsh(from_mandel(strain).permute(2, 0, 1))
+    return float(shear * (principal[:, 2] - principal[:, 0]).amax())
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a time step of all elements has in common; `linear_cell` is the cell in the precision of the tangent."""
@@ -87,10 +98,9 @@ class Problem:
 
 @dataclass
 class TimeStep(Batch):
-    """Iterations of one time step for a shrinking set of volume elements.
+    """Newton's iterations of one time step for a shrinking set of volume elements.
 
-    Elements with an extrapolated guess start with Newton's method, others with Anderson's. A Newton step that made an
-    element worse is halved from where the element stood before, a few times; Anderson's are taken as they are.
+    A step that made an element worse is halved from where the element stood before, a few times.
     """
 
     problem: Problem
@@ -99,46 +109,33 @@ class TimeStep(Batch):
     P_end: Tensor  # mean stress (3, 3, B, 1) to reach, where it is prescribed
     accepted: State  # where the iteration stood before
     error: Tensor  # least error met (B, 1)
-    near: Tensor  # (B, 1), see `NEAR`
-    rejected: Tensor  # Newton steps rejected in a row (B, 1)
-    newton: Tensor  # (B, 1) bool: which method
-    better: Tensor  # (B, 1) bool: whether the guess is better
-    fallen: Tensor  # (B, 1) bool: whether Newton's method just gave back
-    coupled: Tensor  # (B, V) bool
+    rejected: Tensor  # steps rejected in a row (B, 1)
     expected: Tensor  # change of S (6, B, V) that the last step promised
     tangent: Tensor  # (6, 6, B, V)
     force: Tensor  # divergence of P (3, B, K)
     gap: Tensor  # of the mean stress (6, B, 1)
     step: Tensor  # the last step, one vector (3, B, K + 2): the spectrum of u, then the mean strain (see `_pack`)
-    anderson: Anderson
 
     @classmethod
-    def begin(cls, problem: Problem, old: State, new: State, P_end: Tensor, extrapolated: bool) -> TimeStep:
-        """The iteration before its first evaluation; `extrapolated` says whether `new` is more than the old state."""
-        each, cell = torch.zeros_like(old.F_mean[0, 0]), problem.cell
-        no = torch.zeros_like(each, dtype=torch.bool)
-        size = torch.cat([cell.t2[0] * cell.weight, cell.weight.new_ones(2)])
+    def begin(cls, problem: Problem, old: State, new: State, P_end: Tensor) -> TimeStep:
+        """The iteration before its first evaluation, at the guess `new`."""
+        each = torch.zeros_like(old.F_mean[0, 0])
         return cls(
-            problem, old, new, P_end, accepted=new,
-            error=torch.full_like(each, torch.inf), near=torch.full_like(each, NEAR), rejected=each,
-            newton=torch.full_like(no, extrapolated), better=no, fallen=no,
-            coupled=torch.zeros_like(old.S[0], dtype=torch.bool), expected=torch.zeros_like(old.S, dtype=TANGENT_DTYPE),
+            problem, old, new, P_end, accepted=new, error=torch.full_like(each, torch.inf), rejected=each,
+            expected=torch.zeros_like(old.S, dtype=TANGENT_DTYPE),
             tangent=old.S.new_zeros(1, 1, *old.S.shape[1:], dtype=TANGENT_DTYPE), force=torch.zeros_like(new.u),
-            gap=each.expand(6, -1, -1), step=new.u.new_zeros(3, len(each), cell.frequencies + 2),
-            anderson=Anderson(lambda a, b: (a * b * size).sum((0, 2))),
+            gap=each.expand(6, -1, -1), step=new.u.new_zeros(3, len(each), problem.cell.frequencies + 2),
         )  # fmt: skip
 
     def evaluate(self) -> Tensor:
         """Law and residual at the present guess; verdict of each element (B,)."""
         new, old, batch = self.new, self.old, self.old.S.shape[-2:]
         F = new.F_mean + self.problem.cell.gradient(new.u)
-        # Far from the solution, the resistances' guess is the step's beginning: that too keeps to the solution next to it.
-        guess = new.xi if self.newton.all() else torch.where(self.newton, new.xi, old.xi)
         flat = (x.flatten(-2) for x in (F, old.F_p_inverse, old.xi, old.gamma))
-        coupled, expected = (self.coupled & self.newton).flatten(), self.expected.flatten(-2)
-        answer = self.problem.law.respond(*flat, self.problem.dt, new.S.flatten(-2), guess.flatten(-2), coupled, expected)
+        guess = (x.flatten(-2) for x in (new.S, new.xi, self.expected))
+        answer = self.problem.law.respond(*flat, self.problem.dt, *guess)
         grid = {name: value.unflatten(-1, batch) for name, value in vars(answer).items()}
-        self.coupled, self.tangent = grid["coupled"], grid["tangent"]
+        self.tangent = grid["tangent"]
         self.new = State(new.u, new.F_mean, grid["F_p_inverse"], grid["stress"], grid["xi"], grid["gamma"])
         return self._judge(grid["P"], grid["converged"].all(-1, keepdim=True))[:, 0]
 
@@ -157,45 +154,34 @@ class TimeStep(Batch):
         )
         imbalance, gap = cell.projected_rms(self.force)[:, None], self.gap.square().sum(0).sqrt()
         error = (imbalance.square() + gap.square()).sqrt()
-        self.better = lawful & (~self.newton | (error < self.error))
-        self.error = torch.where(self.better, error, self.error)
-        self._choose(error / size)
-        balanced = (imbalance <= numerics.equilibrium * size) & (gap <= numerics.boundary * size) & lawful
-        return torch.where(balanced, CONVERGED, torch.where(torch.isinf(self.error), FAILED, RUNNING))
-
-    def _choose(self, error: Tensor) -> None:
-        """Newton's or Anderson's method for each element, at an error relative to the stress (B, 1)."""
-        self.rejected = torch.where(self.better, 0.0, self.rejected + 1)
-        self.fallen = self.newton & (self.rejected >= PATIENCE)
-        self.near = torch.where(self.fallen, 0.3 * self.near, self.near)
-        self.newton = (self.newton & ~self.fallen) | (~self.newton & self.better & (error < self.near))
+        better = lawful & (error < self.error)
+        self.error = torch.where(better, error, self.error)
+        self.rejected = torch.where(better, 0.0, self.rejected + 1)
+        balanced = (imbalance < numerics.equilibrium * size) & (gap < numerics.boundary * size) & lawful
+        unsolved = torch.where(torch.isinf(self.error), UNLAWFUL, torch.where(self.rejected > PATIENCE, STUCK, RUNNING))
+        return torch.where(balanced, CONVERGED, unsolved)
 
     def correct(self) -> Tensor:
         """Next guess; returns the linear solver's iterations (B,)."""
+        better, frequencies = self.rejected == 0, self.problem.cell.frequencies
         x, used = self._linearised()
-        self._expect(x)
-        if not self.newton.all():
-            x = torch.where(self.newton, x, self.anderson.step(x, self.step, self.better & ~self.newton))
-        # Elements that Newton's method left in the lurch stand still once, for a residual where they stood before.
-        repeat = torch.where(self.fallen, 0.0, 0.5 * self.step)
-        self.accepted = self.new.where(self.better, self.accepted)
-        self.step = torch.where(self.better, x, repeat)
-        frequencies = self.problem.cell.frequencies
+        self.expected = torch.where(better, self._promised(x), 0.5 * self.expected)
+        self.accepted = self.new.where(better, self.accepted)
+        self.step = torch.where(better, x, 0.5 * self.step)
         u, F = self.step[..., :frequencies], self._mean_F(_unpack(self.step[..., frequencies:]))
         self.new = replace(self.accepted, u=self.accepted.u + u, F_mean=self.accepted.F_mean + F)
         return used
 
-    def _expect(self, x: Tensor) -> None:
-        """Change of S, in sample axes, that a Newton step promises: it saves the law an iteration."""
+    def _promised(self, x: Tensor) -> Tensor:
+        """Change of S (6, B, V), in sample axes, that a step promises: it saves the law an iteration."""
         frequencies = self.problem.cell.frequencies
         strain = self.problem.linear_cell.strain(x[..., :frequencies].to(TANGENT_DTYPE))
         strain += (_unpack(x[..., frequencies:]) * self.problem.free).to(TANGENT_DTYPE)[..., None]
-        promised = torch.where(self.newton, (self.tangent * strain).sum(1), 0.0)
-        self.expected = torch.where(self.better, promised, torch.where(self.fallen, 0.0, 0.5 * self.expected))
+        return (self.tangent * strain).sum(1)
 
     def _linearised(self) -> tuple[Tensor, Tensor]:
         """Solution of the linearised cell (3, B, K + 2) and the iterations that it took (B,)."""
-        cell, tangent, dtype = self.problem.linear_cell, self._search_tangent(), TANGENT_DTYPE
+        cell, tangent, dtype = self.problem.linear_cell, self.tangent, TANGENT_DTYPE
         bulk, shear = isotropic_part(tangent.mean(-1))
         frequencies, free = cell.frequencies, self.problem.free.to(dtype)
         reference = _isotropic_inverse(bulk, shear, free[:, 0].bool())
@@ -218,14 +204,6 @@ class TimeStep(Batch):
         x, used = conjugate_gradients(operator, precondition, rhs, lambda a, b: (a * b * weight).sum((0, 2)), forcing, limit)
         return x.to(self.force.dtype) * size[:, None], used.to(torch.int64)
 
-    def _search_tangent(self) -> Tensor:
-        """Consistent tangent for Newton's method, elastic stiffness for Anderson's (6, 6, B, V)."""
-        if self.newton.all():
-            return self.tangent
-        turn = mandel_rotation(self.old.F_p_inverse.to(TANGENT_DTYPE))
-        elastic = quadratic(turn, self.problem.law.stiffness.to(TANGENT_DTYPE)[:, :, None, None])
-        return torch.where(self.newton, self.tangent, elastic)
-
     def _mean_F(self, strain: Tensor) -> Tensor:
         """Change of the mean F (3, 3, B, 1) for a mean strain (6, B) of the free components."""
         F = torch.zeros_like(self.new.F_mean)
@@ -245,11 +223,16 @@ def _unpack(packed: Tensor) -> Tensor:
     return packed.transpose(1, 2).flatten(0, 1)
 
 
-def _isotropic_inverse(bulk: Tensor, shear: Tensor, free: Tensor) -> Tensor:
-    """Inverse (6, 6, B) of isotropic Mandel matrices on the free components, nil elsewhere."""
-    index = free.nonzero()[:, 0]
+def isotropic_matrix(bulk: Tensor, shear: Tensor) -> Tensor:
+    """Isotropic Mandel matrices (6, 6, B)."""
     matrix = 2 * shear * torch.eye(6, device=bulk.device, dtype=bulk.dtype)[:, :, None]
     matrix[:3, :3] += bulk - 2 * shear / 3
+    return matrix
+
+
+def _isotropic_inverse(bulk: Tensor, shear: Tensor, free: Tensor) -> Tensor:
+    """Inverse (6, 6, B) of isotropic Mandel matrices on the free components, nil elsewhere."""
+    index, matrix = free.nonzero()[:, 0], isotropic_matrix(bulk, shear)
     result = torch.zeros_like(matrix)
     if len(index):
         block = matrix[index][:, index].permute(2, 0, 1)

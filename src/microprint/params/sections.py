@@ -168,7 +168,7 @@ class LatentSettings:
 class CrystalPlasticitySettings:
     """Deformation of the hexagonal volume elements by crystal plasticity (notebook 05); the labels of 06."""
 
-    material: str = "Mg"  # ``Mg``, ``Cu``, ``Al``, ``Ti``, ``ferrite``, ``IN625``, or a DAMASK material file.
+    material: str = "Mg"  # ``Mg``, ``Cu``, ``Al``, ``Au``, ``Ti``, ``ferrite``, ``IN625``, or a DAMASK material file.
     # edge: voxels along each edge; volume elements of `polycrystals.edge` are sampled at regular distances.
     edge: Annotated[int, Between(2, 256)] = 8
     # load: ``tension``, ``compression``, ``shear`` (along `axis`, growing with the next one of x, y, z), ``unload`` (tension,

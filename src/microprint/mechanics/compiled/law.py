@@ -17,30 +17,28 @@ from torch import Tensor
 from microprint.jit import compiled, part
 from microprint.mechanics.compiled.linear import solve_six
 from microprint.mechanics.compiled.newton import solve
-from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law, Response
+from microprint.mechanics.phenopowerlaw import LEAST_SHARE, TANGENT_DTYPE, Law, Response
 from microprint.mechanics.tensors import VOIGT_PAIRS
 
 # Voxels that are brought into the cache together, and that a thread takes at a time.
 _TILE, _PIECE = 32, 1024
 _ROW, _COLUMN = (np.array(index) for index in zip(*VOIGT_PAIRS))
-_UPPER_ROW, _UPPER_COLUMN = np.triu_indices(6)
 _HALF = np.sqrt(0.5)
 
-# Arrays of the material. `resolve` (6, systems) and `pairs` (systems, 8) hold P in Mandel's notation; `dyads` (systems,
-# 24) the upper triangle of P (x) P, both padded; `schmid` is (systems, 9); `families` (slips,) has the same number for
-# the same saturation; `power` is the exponent of all systems less one, nil where they differ; `powers` tells whether c_1 to
-# c_4 have an effect.
+# Arrays of the material. `resolve` (6, systems) holds P in Mandel's notation, `pull` (systems, 6) C : P, `coupling` (systems,
+# systems) P : C : P; `interaction` (systems, systems) how a system, the row, hardens the others; `schmid` is (systems, 9);
+# `families` (slips,) has the same number for the same saturation; `power` is the exponent of all systems less one, nil
+# where they differ; `powers` tells whether c_1 to c_4 have an effect.
 Constants = namedtuple(
     "Constants",
-    "slips families compliance unit schmid dyads pairs resolve exponent power rate_0 xi_inf h_0 hardening_exponent f_sat "
-    "gamma_char h_0_tw_sl h_0_tw_tw c_1 c_2 c_3 c_4 h_tw_on_slip drivers first_driver twin_driver powers tolerance "
-    "max_iterations",
+    "slips families stiffness schmid resolve pull coupling interaction exponent power rate_0 xi_inf h_0 hardening_exponent "
+    "f_sat gamma_char h_0_tw_sl h_0_tw_tw c_1 c_2 c_3 c_4 powers tolerance max_iterations",
 )
-# What a voxel is worked on with: vectors over systems, then small tensors, and the hardening of twins by twins.
+# What a voxel is worked on with: vectors over systems, then small tensors, Newton's equations, and what stays for all voxels.
 Work = namedtuple(
     "Work",
-    "ratio size slope increment rate drift damping change xi_step last xi gamma_0 xi_0 "
-    "stress step strain jacobian trial old green flow matrix lower order solution q turn columns by_twin",
+    "ratio size slope increment rate drift damping change step by_slip by_twin highest xi gamma_0 xi_0 "
+    "stress strain trial old green flow matrix lower solution turn turned columns order active spread tenth critical unit",
 )
 
 
@@ -51,24 +49,21 @@ class CompiledLaw(Law):
         super().__init__(*args, **kwargs)
         m = self.material
         array = lambda tensor: np.ascontiguousarray(tensor.numpy())  # noqa: E731
-        resolve, exponent = array(self.resolve), array(m.exponent)
-        driver = lambda hardens: np.where(hardens.any(1), hardens.argmax(1), -1)  # noqa: E731
+        exponent = array(m.exponent)
         own = np.stack([x.numpy() for x in (m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat)], 1)
         self.constants = Constants(
             m.slips,
             np.unique(own, axis=0, return_inverse=True)[1].reshape(-1),
-            array(self.compliance),
-            1.0 / float(self.compliance[0, 0]),
+            array(self.stiffness),
             array(self.schmid.T),
-            np.pad(resolve[:, _UPPER_ROW] * resolve[:, _UPPER_COLUMN], ((0, 0), (0, 3))),
-            np.pad(resolve, ((0, 0), (0, 2))),
             array(self.resolve.T),
+            array(self.resolve @ self.stiffness),
+            array(self.coupling),
+            np.block([[array(m.h_sl_sl), array(m.h_sl_tw)], [array(m.h_tw_sl), array(m.h_tw_tw)]]).T.copy(),
             exponent,
             int(exponent[0]) - 1 if (exponent == int(exponent[0])).all() else 0,
             *(array(x) for x in (m.rate_0, m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat, m.gamma_char)),
-            *(array(x) for x in (m.h_0_tw_sl, m.h_0_tw_tw, m.c_1, m.c_2, m.c_3, m.c_4, m.h_sl_tw.T, self.drivers)),
-            driver(array(self.slip_first) > 0),
-            np.append(np.full(m.slips, -1), driver(array(self.twin_first) > 0)),
+            *(array(x) for x in (m.h_0_tw_sl, m.h_0_tw_tw, m.c_1, m.c_2, m.c_3, m.c_4)),
             self.by_twinning or self.by_powers,
             self.tolerance,
             self.max_iterations,
@@ -76,10 +71,9 @@ class CompiledLaw(Law):
 
     def respond(
         self, F: Tensor, F_p_inverse: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float,
-        stress: Tensor, xi: Tensor, coupled: Tensor | None = None, expected: Tensor | None = None,
+        stress: Tensor, xi: Tensor, expected: Tensor | None = None,
     ) -> Response:  # fmt: skip
         voxels = F.shape[-1]
-        coupled = torch.zeros(voxels, dtype=torch.bool) if coupled is None else coupled
         expected = torch.zeros(6, voxels, dtype=TANGENT_DTYPE) if expected is None else expected
         result = Response(
             P=torch.empty_like(F),
@@ -88,14 +82,13 @@ class CompiledLaw(Law):
             stress=torch.empty_like(stress),
             xi=torch.empty_like(xi_0),
             gamma=torch.empty_like(xi_0),
-            coupled=torch.empty_like(coupled),
-            converged=torch.empty_like(coupled),
+            converged=torch.empty(voxels, dtype=torch.bool),
         )
-        tensors = (F, F_p_inverse, xi_0, gamma_0, stress, xi, coupled, expected, *vars(result).values())
+        tensors = (F, F_p_inverse, xi_0, gamma_0, stress, xi, expected, *vars(result).values())
         arrays = [tensor.contiguous().numpy().reshape(-1, voxels) for tensor in tensors]
 
         def work(begin: int, end: int) -> None:
-            _respond(begin, end, self.constants, *_workspace(self.constants), dt, *arrays)
+            _respond(begin, end, self.constants, *_workspace(self.constants, self.ratios(dt)), dt, *arrays)
 
         if torch.get_num_threads() == 1:
             work(0, voxels)
@@ -106,22 +99,20 @@ class CompiledLaw(Law):
         return result
 
 
-def _workspace(m: Constants) -> tuple[Work, tuple[np.ndarray, ...]]:
+def _workspace(m: Constants, ratios: tuple[Tensor, Tensor]) -> tuple[Work, tuple[np.ndarray, ...]]:
     """Memory of one thread; the compiled code, which may not allocate any, does not count references either."""
-    drivers, systems = m.drivers.shape
-    n = 6 + drivers
-    vectors, tensors = [(systems,)] * 13 + [(6,)] * 3 + [(24,)], [(3, 3)] * 4
-    newton = [(n, (n + 4) // 4 * 4), (n, n), (n,), (n,), (drivers,), (6, 6), (n, 6)]
-    arrays = [np.empty(shape) for shape in vectors + tensors + newton]
-    work = Work(*arrays, m.h_0_tw_tw.copy())._replace(order=np.empty(n, np.int64))
-    tiles = tuple(np.empty((rows, _TILE)) for rows in (9, 9, 6, 6, 9, systems, systems, systems, 36))
+    n = len(m.schmid)
+    shapes = [(n,)] * 15 + [(6,)] * 2 + [(3, 3)] * 4 + [(n, n // 4 * 4 + 4), (n, n), (n,), (6, 6), (6, 6), (n, 6)]
+    fixed = [np.concatenate([np.ones(m.slips), m.h_0_tw_tw]), LEAST_SHARE ** (1.0 / m.exponent), *(x.numpy() for x in ratios)]
+    work = Work(*map(np.empty, shapes), *np.empty((2, n), np.int64), *fixed)
+    tiles = tuple(np.empty((rows, _TILE)) for rows in (9, 9, 6, 6, 9, n, n, n, 36))
     return work, tiles
 
 
 @compiled
 def _respond(
-    begin, end, m, w, tiles, dt, F, F_p_inverse, xi_0, gamma_0, stress_guess, xi_guess, coupled_guess, expected,
-    P, tangent, F_p_inverse_new, stress, xi, gamma, coupled, converged,
+    begin, end, m, w, tiles, dt, F, F_p_inverse, xi_0, gamma_0, stress_guess, xi_guess, expected,
+    P, tangent, F_p_inverse_new, stress, xi, gamma, converged,
 ):  # fmt: skip
     """Voxels begin to end of `Law.respond`, whose arrays come as (components, voxels)."""
     t_F, t_old, t_stress, t_expected, t_P, t_xi_0, t_gamma, t_xi, t_tangent = tiles
@@ -148,12 +139,12 @@ def _respond(
             for k in range(6):
                 w.stress[k], w.strain[k] = t_stress[k, v], t_expected[k, v]
             _add_expected(w)
-            converged[0, first + v], coupled[0, first + v] = solve(m, w, dt, coupled_guess[0, first + v])
+            converged[0, first + v], count = solve(m, w, dt)
             for s in range(n_s):
                 t_xi[s, v], t_gamma[s, v] = w.xi[s], w.gamma_0[s] + w.increment[s]
             for k in range(6):
                 t_stress[k, v] = w.stress[k]
-            _push_forward(m, w, v, t_P, t_tangent, t_old)
+            _push_forward(m, w, v, count, t_P, t_tangent, t_old)
         _save(t_P, first, n, P)
         _save(t_tangent, first, n, tangent)
         _save(t_old, first, n, F_p_inverse_new)
@@ -199,7 +190,7 @@ def _add_expected(w):
 
 
 @part
-def _push_forward(m, w, v, P, tangent, F_p_inverse):
+def _push_forward(m, w, v, count, P, tangent, F_p_inverse):
     """P, F_p^-1 and the tangent of one voxel in sample axes, from S, X and the factors of Newton's matrix."""
     x, F_e, new, first = w.flow, w.trial, w.old, w.green
     scale = (
@@ -220,11 +211,11 @@ def _push_forward(m, w, v, P, tangent, F_p_inverse):
         for j in range(3):
             P[3 * i + j, v] = first[i, 0] * new[j, 0] + first[i, 1] * new[j, 1] + first[i, 2] * new[j, 2]
             F_p_inverse[3 * i + j, v] = new[i, j]
-    _turn_tangent(m, w, F_e, v, tangent)
+    _turn_tangent(m, w, F_e, v, count, tangent)
 
 
 @part
-def _turn_tangent(m, w, F_e, v, tangent):
+def _turn_tangent(m, w, F_e, v, count, tangent):
     """Symmetric part of dS/dE, pushed forward by F_e: (Q T Q^T), with the rows of Q as right-hand sides."""
     q = w.turn
     for r in range(6):
@@ -232,15 +223,33 @@ def _turn_tangent(m, w, F_e, v, tangent):
             i, j, a, b = _ROW[r], _COLUMN[r], _ROW[k], _COLUMN[k]
             both = F_e[i, a] * F_e[j, b] + F_e[j, a] * F_e[i, b]
             q[r, k] = both * ((0.5 if r < 3 else _HALF) if k < 3 else (_HALF if r < 3 else 1.0))
-    for k in range(len(w.columns)):
+    for i in range(count):
+        s = w.active[i]
+        sign = 1.0 if w.ratio[s] > 0.0 else -1.0
         for r in range(6):
-            w.columns[k, r] = m.unit * q[r, k] if k < 6 else 0.0
-    solve_six(w.matrix, w.lower, w.order, w.columns)
+            total = 0.0
+            for k in range(6):
+                total += m.pull[s, k] * q[r, k]
+            w.columns[i, r] = sign * total
+    solve_six(w.matrix, w.lower, w.order, w.columns, count)
+    # The columns of C Q^T, less what the shears take from them.
+    for r in range(6):
+        for k in range(6):
+            total = 0.0
+            for j in range(6):
+                total += m.stiffness[k, j] * q[r, j]
+            w.turned[k, r] = total
+    for i in range(count):
+        s = w.active[i]
+        sign = 1.0 if w.ratio[s] > 0.0 else -1.0
+        for k in range(6):
+            for r in range(6):
+                w.turned[k, r] -= sign * m.pull[s, k] * w.columns[i, r]
     for k in range(6):
         for r in range(6):
             total = 0.0
             for i in range(6):
-                total += q[k, i] * w.columns[i, r]
+                total += q[k, i] * w.turned[i, r]
             tangent[6 * k + r, v] = total
     for i in range(6):
         for j in range(i):

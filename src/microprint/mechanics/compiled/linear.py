@@ -2,26 +2,22 @@
 
 from microprint.jit import part
 
-# A system of up to three drivers stays near enough to a positive definite one to need no pivots.
-_DEFINITE = 9
-
 
 @part
-def eliminate(a, lower, order):
-    """Gauss elimination with partial pivoting of the rows of a, right-hand side included, four columns at a time.
+def eliminate(a, lower, order, n):
+    """Gauss elimination with partial pivoting of the first n rows of a, right-hand side included, four columns at a time.
 
     Row k was exchanged with row order[k]; the factors of the others and inverse pivots go to `lower`.
     """
-    n = len(a)
+    width = n // 4 * 4 + 4
     for k in range(n):
         best = k
-        if n > _DEFINITE:
-            for i in range(k + 1, n):
-                if abs(a[i, k]) > abs(a[best, k]):
-                    best = i
+        for i in range(k + 1, n):
+            if abs(a[i, k]) > abs(a[best, k]):
+                best = i
         order[k] = best
         if best != k:
-            for j in range(a.shape[1]):
+            for j in range(width):
                 a[k, j], a[best, j] = a[best, j], a[k, j]
             for j in range(k):
                 lower[k, j], lower[best, j] = lower[best, j], lower[k, j]
@@ -30,16 +26,15 @@ def eliminate(a, lower, order):
         for i in range(k + 1, n):
             factor = a[i, k] * inverse
             lower[i, k] = factor
-            for j in range(k // 4 * 4, a.shape[1], 4):
+            for j in range(k // 4 * 4, width, 4):
                 a0, a1 = a[i, j] - factor * a[k, j], a[i, j + 1] - factor * a[k, j + 1]
                 a2, a3 = a[i, j + 2] - factor * a[k, j + 2], a[i, j + 3] - factor * a[k, j + 3]
                 a[i, j], a[i, j + 1], a[i, j + 2], a[i, j + 3] = a0, a1, a2, a3
 
 
 @part
-def back_substitute(a, lower, x):
+def back_substitute(a, lower, x, n):
     """Solution of the eliminated system."""
-    n = len(a)
     for k in range(n - 1, -1, -1):
         total = a[k, n]
         for j in range(k + 1, n):
@@ -48,9 +43,8 @@ def back_substitute(a, lower, x):
 
 
 @part
-def solve_six(a, lower, order, x):
+def solve_six(a, lower, order, x, n):
     """Solve in place for six right-hand sides, the columns of x, with the factors of `eliminate`."""
-    n = len(a)
     for k in range(n):
         if order[k] != k:
             for c in range(6):

@@ -23,7 +23,8 @@ _REMEDY = "Write NAME: {lattice: ..., mechanical: {elastic: ..., plastic: ...}}"
 def load_material(source: str | Path | Mapping[str, Any] | Material, temperature: float = ROOM) -> Material:
     """The phase of a DAMASK material file, its content, or a material that comes with the package.
 
-    Those are ``"Mg"``, ``"Cu"``, ``"Al"``, ``"Ti"``, ``"ferrite"`` and ``"IN625"``, in any capitals, from DAMASK's examples.
+    Those are ``"Mg"``, ``"Cu"``, ``"Al"``, ``"Au"``, ``"Ti"``, ``"ferrite"`` and ``"IN625"``, in any capitals, from DAMASK's
+    examples.
     Elastic constants that depend on temperature are evaluated at `temperature` (K); a `Material` is returned as it is.
     Raises `UserError` for an unknown name, an unreadable file, more than one phase, and whatever in the phase is missing,
     unusable, unknown, or beyond this package's law.
