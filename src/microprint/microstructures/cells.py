@@ -53,7 +53,7 @@ def assignment(offset, metric, weight, sharpness: float, grain_id, member) -> tu
 
 
 def _assignment(ids, cells, parts, u, square, nearest, farthest, metric, height, sharpness, by_site, by_metric, by_weight):
-    """Of a grain the first `parts` (G,) of its `cells` (G, M) are its own; blocks of voxels look at seeds that can count there."""
+    """The first `parts` (G,) of a grain's `cells` (G, M) are its own; a block of voxels looks at seeds that can count there."""
     n, blocks, seeds = len(ids), nearest.shape[1], len(height)
     total, by_sharpness = 0.0, 0.0
     near, which = np.empty(seeds, np.int64), np.empty(2 * seeds, np.int64)
