@@ -39,10 +39,10 @@ compute = {"engine": "local", "device": "auto"}
 polycrystals = {
     "source": "synthetic",
     "edge": 16,
-    "cubic_train": 256,
+    "cubic_train": 512,
     "cubic_validation": 32,
     "cubic_test": 32,
-    "cubic_mixed": 256,
+    "cubic_mixed": 512,
     "hexagonal_train": 64,
     "hexagonal_validation": 12,
     "hexagonal_test": 20,

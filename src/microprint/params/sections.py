@@ -72,10 +72,10 @@ class PolycrystalSettings:
     # edge: voxels along each edge of a synthetic VE; 4, 8, 16, 32 or 64 suit the networks. Real ones have their own.
     edge: Annotated[int, Between(4, 256)] = 16
     # cubic_train, cubic_validation, cubic_test: number of cubic VEs with random texture.
-    cubic_train: Positive = 256
+    cubic_train: Positive = 512
     cubic_validation: Positive = 32
     cubic_test: Positive = 32
-    cubic_mixed: Positive = 256  # number of cubic VEs in a training set of equiaxed, large, small and elongated grains in turn.
+    cubic_mixed: Positive = 512  # number of cubic VEs in a training set of equiaxed, large, small and elongated grains in turn.
     # hexagonal_train, hexagonal_validation, hexagonal_test: the same, hexagonal.
     hexagonal_train: Positive = 64
     hexagonal_validation: Positive = 12
@@ -138,7 +138,7 @@ class FingerprintSettings:
     paper_alpha: Share = 0.999  # weight of the cross-entropy against the spectral term (S1, equation 1).
     paper_kl_weight: Rate = 0.0  # weight of the KL divergence, per number of the data; S1's loss has none.
     # paper_epochs, paper_batch_size: passes over the training set, volume elements a step.
-    paper_epochs: Positive = 8
+    paper_epochs: Positive = 4
     paper_batch_size: Positive = 16
     # paper_learning_rate, paper_weight_decay: of Adam with AMSGrad. The second is S1's 1e-4 divided by 64: of 16 voxels an
     # edge, not 64, the spectral term sums up 64 times fewer.
@@ -147,7 +147,7 @@ class FingerprintSettings:
     ours_width: Positive = 32  # features of a seed in our network of the weights.
     ours_rounds: Positive = 3  # rounds of messages between neighbouring seeds.
     ours_calibration: Positive = 1000  # steps of regression on weights that are known, before the training.
-    ours_epochs: Positive = 4  # passes over the mixed tessellations.
+    ours_epochs: Positive = 1  # passes over the mixed tessellations.
     # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
     ours_learning_rate: Rate = 5e-4

@@ -28,20 +28,28 @@ def orientation_slice(ax: Axes, orientations: Tensor, symmetry: str) -> None:
 
 
 def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry: str) -> Figure:
-    """The middle section of one volume element (n, n, n, 4) and of its reconstructions, with the error of each below."""
-    figure, axes = plt.subplots(2, len(models) + 1, figsize=(1.6 * (len(models) + 1.4), 3.4), squeeze=False)
+    """The middle section of one volume element (n, n, n, 4) and of its reconstructions, with the error of each below.
+
+    More than six reconstructions take a second pair of rows.
+    """
+    pairs = 1 if len(models) <= 6 else 2
+    columns = -(-len(models) // pairs)
+    figure, axes = plt.subplots(2 * pairs, columns + 1, figsize=(1.6 * (columns + 1.4), 3.4 * pairs), squeeze=False)
+    for ax in (*axes[2:, 0], *axes[-2:, 1:][:, columns - pairs * columns + len(models) :].flat):
+        ax.set_axis_off()
     orientation_slice(axes[0, 0], truth, symmetry)
     axes[0, 0].set_title("volume element")
     colour_key(axes[1, 0], symmetry)
     middle = truth.shape[2] // 2
-    for column, (name, orientations) in enumerate(models.items(), start=1):
-        orientation_slice(axes[0, column], orientations, symmetry)
-        axes[0, column].set_title(name)
+    for number, (name, orientations) in enumerate(models.items()):
+        drawn, wrong = axes[2 * (number // columns) :, number % columns + 1][:2]
+        orientation_slice(drawn, orientations, symmetry)
+        drawn.set_title(name.replace(", ", ",\n"))
         angle = torch.rad2deg(disorientation(orientations[:, :, middle], truth[:, :, middle], symmetry))
-        image = axes[1, column].imshow(angle.T, origin="lower", vmin=0, vmax=60, cmap="magma")
-        axes[1, column].set(xticks=[], yticks=[], xlabel=f"mean {float(angle.mean()):.1f}°")
-        axes[1, column].grid(False)
-    figure.colorbar(image, ax=axes[1, 1:], label="disorientation / °", shrink=0.9)
+        image = wrong.imshow(angle.T, origin="lower", vmin=0, vmax=60, cmap="magma")
+        wrong.set(xticks=[], yticks=[], xlabel=f"mean {float(angle.mean()):.1f}°")
+        wrong.grid(False)
+    figure.colorbar(image, ax=axes[1::2, 1:], label="disorientation / °", shrink=0.9 / pairs)
     return figure
 
 

@@ -58,7 +58,7 @@ def error_by_visits(
     for (name, level), line in zip(levels.items(), ("-", "--", ":", "-."), strict=False):
         ax.axhline(level, color=PALETTE.get(name, PALETTE["reference"]), ls=line, lw=0.9, label=name)
     ax.set(xlabel="volume elements seen", ylabel=label, xscale="log", ylim=(0, None))
-    ax.legend(fontsize=7)
+    ax.legend(fontsize=7, loc="upper right")
 
 
 def error_by_size(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], label: str, ax: Axes) -> None:
