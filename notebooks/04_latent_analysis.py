@@ -58,9 +58,9 @@ settings = notebook.params.latent
 
 # %% [markdown]
 # ## Fingerprints of all sets
-# A fingerprint is the mean of the posterior, without noise. *paper* is S1's network. *ours* (03) is made of three parts: the
-# volume averages of the symmetric embedding (02), two numbers for the *metric* in which grains are as wide as long, and six
-# numbers for each of its *seeds*, which the decoder draws as grains about fixed anchors.
+# A fingerprint is the mean of the posterior, without noise. *paper* is S1's network. *ours* (03) is made of three parts: two
+# numbers for the *metric* in which grains are as wide as long; six numbers for each of its *seeds*, which the decoder draws as
+# grains about fixed anchors; and, following from these, the volume averages of the symmetric embedding (02).
 
 # %%
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")

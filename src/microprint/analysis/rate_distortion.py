@@ -13,7 +13,6 @@ from microprint.analysis.codes import Code, ListCode
 from microprint.analysis.reconstruction import Reconstruction, reconstruction_error
 from microprint.errors import UserError
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.orientations import EMBEDDING_SIZE
 from microprint.systems.fingerprint import Fingerprint
 
 REACH = 6.0  # largest number that is kept, in standard deviations
@@ -69,7 +68,7 @@ def envelope(every: Sequence[Point]) -> list[Point]:
 class FingerprintCode:
     """A fingerprint as it would be stored: without what the decoder does not need, each number of a variance of one.
 
-    Of ours the volume averages, which only repeat what the seeds say, are left out.
+    Of ours the volume averages, which follow from the seeds, are left out.
     """
 
     def __init__(self, fingerprint: Fingerprint, train: VolumeElements | None = None) -> None:
@@ -97,7 +96,7 @@ def swept(
 def in_bytes(path: str | Path, symmetry: str, budget: int, bits: int) -> dict[str, Reconstruction]:
     """Reconstructions from no more than `budget` bytes, in numbers of so many bits: by ours, of a file, and a weighted list."""
     room = 8 * budget // bits
-    ours = Fingerprint.load(path, symmetry=symmetry, latent_dim=room + EMBEDDING_SIZE[symmetry])
+    ours = Fingerprint.load(path, symmetry=symmetry, latent_dim=room)
     codes: dict[str, Code] = {"ours": FingerprintCode(ours), "weighted list": ListCode("weighted", room)}
 
     def reconstruction(code: Code) -> Reconstruction:

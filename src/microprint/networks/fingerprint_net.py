@@ -33,7 +33,7 @@ from microprint.networks.seed_list import (
     rotation_numbers,
 )
 from microprint.networks.weight_net import WeightNet
-from microprint.orientations import EMBEDDING_SIZE, embed, expand
+from microprint.orientations import EMBEDDING_SIZE, embed
 
 NUMBERS_A_SEED = 6  # site and orientation of a cell; one more is its weight
 METRIC_NUMBERS = 2
@@ -42,17 +42,17 @@ STEP, SOFTEST = 0.1, 0.5  # their size at first, in numbers of the fingerprint; 
 CALIBRATION_RATE, CALIBRATION_BATCH = 4e-3, 32
 COVERED = 0.02  # by how much, in squared distances between anchors, a waiting seed begins below its grain's
 TOLERANCE = 0.02  # standard deviation of orientations within a grain in radians: about what is measured
-# Volume averages only repeat what the seeds say, so they have no part in the bound. That leaves their scale free: it is such
-# that of all directions in which random volume elements differ those of the texture come first.
+# Volume averages follow from the seeds, so they count neither as numbers of the fingerprint nor in the bound. That leaves their
+# scale free: it is such that of all directions in which random volume elements differ those of the texture come first.
 AVERAGE_SPREAD, AVERAGE_LOG_DEVIATION = 3.0, -6.0
 
 
-def seeds_of(latent_dim: int, channels: int, grains: float) -> tuple[int, int]:
-    """Seeds that a fingerprint has room for, beside averages and metric, and the numbers of each.
+def seeds_of(latent_dim: int, grains: float) -> tuple[int, int]:
+    """Seeds that a fingerprint has room for, beside the metric, and the numbers of each.
 
     Seeds have a weight where there are then as many as `grains`.
     """
-    room = latent_dim - channels - METRIC_NUMBERS
+    room = latent_dim - METRIC_NUMBERS
     numbers = NUMBERS_A_SEED + (room // (NUMBERS_A_SEED + 1) >= grains)
     return max(room // numbers, 1), numbers
 
@@ -61,14 +61,14 @@ class FingerprintNet(nn.Module):
     """Variational autoencoder: grain ids (B, n, n, n), quaternions (B, G, 4) -> (B, d) -> field (B, n, n, n, 4).
 
     The crystals' symmetry decides how many volume averages of the embedding there are; the network of the weights has
-    `rounds` rounds of messages of size `width`; `grains` is the mean number of grains of the training set. The fingerprint
-    has at most `latent_dim` numbers, as many as whole seeds fill.
+    `rounds` rounds of messages of size `width`; `grains` is the mean number of grains of the training set. The decoder
+    reads at most `latent_dim` numbers, as many as whole seeds fill; the averages, which follow from these, come first.
     """
 
     def __init__(self, symmetry: str, latent_dim: int, width: int, rounds: int, grains: float) -> None:
         super().__init__()
         self.symmetry, channels = symmetry, EMBEDDING_SIZE[symmetry]
-        self.count, self.numbers = seeds_of(latent_dim, channels, grains)
+        self.count, self.numbers = seeds_of(latent_dim, grains)
         self.free = self.numbers > NUMBERS_A_SEED  # weights have a number of their own
         self.sizes = [channels, METRIC_NUMBERS, self.numbers * self.count]
         # The mean of g random unit vectors in k dimensions has components of variance 1 / (g k).
@@ -130,8 +130,10 @@ class FingerprintNet(nn.Module):
             rotation_numbers(own),
             self.seed_list.height * (weight - expected)[..., None],
         ]
-        average = self.average_scale * expand(cells.grain_id, embedding).mean((2, 3, 4))
-        mean = torch.cat([average, stretch, torch.cat(seeds, -1)[..., : self.numbers].flatten(1)], 1)
+        drawn = owner.flatten(1)
+        volume = torch.zeros_like(weight).scatter_add_(1, drawn, torch.ones_like(drawn, dtype=weight.dtype)) / drawn.shape[1]
+        average = (volume[..., None] * embed(own, self.symmetry)).sum(1)
+        mean = torch.cat([self.average_scale * average, stretch, torch.cat(seeds, -1)[..., : self.numbers].flatten(1)], 1)
         return mean, self._log_variance().expand_as(mean), cells
 
     def _log_variance(self) -> Tensor:

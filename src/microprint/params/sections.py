@@ -131,7 +131,7 @@ class PreprocessingSettings:
 class FingerprintSettings:
     """S1's VAE and ours (notebook 03)."""
 
-    latent_dim: Positive = 256  # numbers in a fingerprint (S1 chose 256).
+    latent_dim: Positive = 256  # numbers from which a volume element is drawn (S1 chose 256).
     paper_depth: Literal["resnet12", "resnet18", "resnet34"] = "resnet12"  # residual blocks of S1's network (its Table 3).
     paper_width: Positive = 8  # channels of its first layer.
     paper_hidden: Positive = 256  # size of the dense layers beside the latent space.
@@ -150,7 +150,7 @@ class FingerprintSettings:
     ours_epochs: Positive = 1  # passes over the mixed tessellations.
     # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
-    ours_learning_rate: Rate = 5e-4
+    ours_learning_rate: Rate = 2e-4
     evaluated: Positive = 6  # volume elements of each set in the tables.
 
 

@@ -27,7 +27,7 @@ from microprint.microstructures.volume_elements import VOXELS_AT_ONCE, VolumeEle
 from microprint.networks.fingerprint_net import METRIC_NUMBERS, NUMBERS_A_SEED, FingerprintNet
 from microprint.networks.resnet_vae import ResNetVAE
 from microprint.networks.seed_list import Seeds
-from microprint.orientations import EMBEDDING_SIZE, SYMMETRIES, euler_channels, expand, from_euler_channels, random, reduce
+from microprint.orientations import SYMMETRIES, euler_channels, expand, from_euler_channels, random, reduce
 from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import FingerprintSettings, Params
 from microprint.steps import Files, Job, step
@@ -207,7 +207,7 @@ class Fingerprint:
 
     @property
     def size(self) -> int:
-        """Numbers of a fingerprint: of ours as many as whole seeds fill, at most `latent_dim`."""
+        """Numbers of a fingerprint: of ours the volume averages, and at most `latent_dim`, as many as whole seeds fill."""
         network = self.config["network"]
         return network["latent_dim"] if self.variant in PAPERS else sum(self.network.sizes)
 
@@ -215,7 +215,8 @@ class Fingerprint:
     def parts(self) -> dict[str, slice]:
         """Where in a fingerprint its parts are; none in S1's.
 
-        ``averages``: volume averages of the embedding, which are the texture, scaled. ``metric``: how much shorter grains are
+        ``averages``: volume averages of the embedding, which are the texture, scaled; they follow from the others, and `decode`
+        does not read them. ``metric``: how much shorter grains are
         along some axes than along others. ``seeds``: six or seven numbers for each seed, in the order of `anchors`.
         """
         if self.variant in PAPERS:
@@ -257,7 +258,7 @@ def _changed(config: dict[str, Any], path: str | Path, **wanted: str | int | Non
         return config
     if network["symmetry"] not in SYMMETRIES:
         raise UserError(f"no crystal symmetry {network['symmetry']!r}", "symmetry", f"Use one of {', '.join(SYMMETRIES)}")
-    _check_size(network["latent_dim"], network["symmetry"], "latent_dim")
+    _check_size(network["latent_dim"], "latent_dim")
     return config | {"symmetry": network["symmetry"], "network": network}
 
 
@@ -311,8 +312,7 @@ def _roomy(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration of ours with seeds for `SPARE` times the grains of a volume element of the training set."""
     network = config["network"]
     seeds = max(math.ceil(SPARE * network["grains"]), 2)
-    room = EMBEDDING_SIZE[network["symmetry"]] + METRIC_NUMBERS + NUMBERS_A_SEED * seeds
-    return config | {"network": network | {"latent_dim": room}}
+    return config | {"network": network | {"latent_dim": METRIC_NUMBERS + NUMBERS_A_SEED * seeds}}
 
 
 def trainable(edges: Mapping[str, int]) -> dict[str, list[str]]:
@@ -361,7 +361,7 @@ def _papers(settings: FingerprintSettings, variant: str, edge: int) -> dict[str,
 
 
 def _ours(settings: FingerprintSettings, symmetry: str, grains: float) -> dict[str, Any]:
-    _check_size(settings.latent_dim, symmetry, "vae.latent_dim")
+    _check_size(settings.latent_dim, "vae.latent_dim")
     return {
         "symmetry": symmetry,
         "latent_dim": settings.latent_dim,
@@ -371,10 +371,10 @@ def _ours(settings: FingerprintSettings, symmetry: str, grains: float) -> dict[s
     }
 
 
-def _check_size(latent_dim: int, symmetry: str, name: str) -> None:
-    least = EMBEDDING_SIZE[symmetry] + METRIC_NUMBERS + 2 * NUMBERS_A_SEED
+def _check_size(latent_dim: int, name: str) -> None:
+    least = METRIC_NUMBERS + 2 * NUMBERS_A_SEED
     if latent_dim < least:
-        raise UserError(f"{latent_dim} numbers hold no two {symmetry} seeds", name, f"Use {least} or more")
+        raise UserError(f"{latent_dim} numbers hold no two seeds", name, f"Use {least} or more")
 
 
 def schedule_of(settings: FingerprintSettings, variant: str) -> Schedule:
