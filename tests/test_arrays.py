@@ -40,7 +40,7 @@ LOAD = uniaxial_tension(strain=1e-3, increments=2)
 @cache
 def fingerprint(variant="ours"):
     torch.manual_seed(0)
-    settings = FingerprintSettings(latent_dim=47, paper_width=2, paper_hidden=16, ours_width=8, ours_rounds=1)
+    settings = FingerprintSettings(latent_dim=38, paper_width=2, paper_hidden=16, ours_width=8, ours_rounds=1)
     return Fingerprint.build(configuration(settings, variant, "cubic", edge=8, grains=6.0))
 
 

@@ -65,7 +65,7 @@ def folder(tmp_path):
 def test_step_trains_a_model_that_survives_its_file(folder, variant):
     (path,) = run_step(train_surrogate, PARAMS, folder, {"variant": variant, "fingerprint": "ours"})
     surrogate = StressSurrogate.load(path)
-    z = np.random.default_rng(0).normal(size=(3, 253))
+    z = np.random.default_rng(0).normal(size=(3, 281))
     mean, std = surrogate.predict(z)
     assert mean.shape == std.shape == (3, 6) and isinstance(mean, np.ndarray) and (std[:, 1:] > 0).all()
     assert 3e7 < mean[:, -1].mean() < 2e8 and surrogate.config["left_out"] == {"train": 1, "validation": 1}
@@ -83,10 +83,10 @@ def test_what_did_not_converge_is_left_out_and_counted(folder):
     assert curves.elements.edge == 4 and curves.component == (0, 0) and curves.load[0].N == 5 and curves.material.name == "Mg"
 
 
-@pytest.mark.parametrize("z", [np.zeros((2, 252)), np.zeros(253), np.full((1, 253), np.nan)])
+@pytest.mark.parametrize("z", [np.zeros((2, 252)), np.zeros(281), np.full((1, 281), np.nan)])
 def test_wrong_fingerprints_are_refused(folder, z):
     (path,) = run_step(train_surrogate, PARAMS, folder, {"variant": "ours", "fingerprint": "ours"})
-    with pytest.raises(UserError, match="253"):
+    with pytest.raises(UserError, match="281"):
         StressSurrogate.load(path).predict(z)
 
 
