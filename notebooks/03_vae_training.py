@@ -27,8 +27,8 @@
 #
 # | profile | VEs seen in training (S1, ours, equiaxed) | time on 2 cores | peak memory |
 # | --- | ---: | ---: | ---: |
-# | quick | 2k, 0.4k, 0.5k | 4 min | 1 GiB |
-# | laptop | 60k, 2k, 3k | 35 min | 1 GiB |
+# | quick | 2k, 0.4k, 0.5k | 5 min | 1.3 GiB |
+# | laptop | 60k, 2k, 3k | 35 min | 1.5 GiB |
 #
 # After White et al. 2025, arXiv:2503.17427, here **S1**.
 

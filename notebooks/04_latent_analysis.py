@@ -26,8 +26,8 @@
 #
 # | profile | training VEs | VEs in each edge case | time on 2 cores |
 # | --- | ---: | ---: | ---: |
-# | quick | 256 | 16 | 15 s |
-# | laptop | 2000 | 40 | 30 s |
+# | quick | 512 | 16 | 1.5 min |
+# | laptop | 2000 | 40 | 5 min |
 #
 # After White et al. 2025, arXiv:2503.17427, section 3.3, here **S1**.
 
