@@ -72,7 +72,7 @@ def elastic_shear_stress(boundary: Boundary, stiffness: Tensor) -> float:
     strain = mandel((boundary.F_end - boundary.F_begin)[..., 0])
     stress = mandel((boundary.P_end - boundary.P_begin)[..., 0])
     strain[free] = 0.0
-    held = isotropic_matrix(bulk, shear)[..., 0] @ strain
+    held = _isotropic_matrix(bulk, shear)[..., 0] @ strain
     strain += _isotropic_inverse(bulk, shear, free)[..., 0] @ (stress - held)
     principal = torch.linalg.eigvalsh(from_mandel(strain).permute(2, 0, 1))
     return float(shear * (principal[:, 2] - principal[:, 0]).amax())
@@ -223,7 +223,7 @@ def _unpack(packed: Tensor) -> Tensor:
     return packed.transpose(1, 2).flatten(0, 1)
 
 
-def isotropic_matrix(bulk: Tensor, shear: Tensor) -> Tensor:
+def _isotropic_matrix(bulk: Tensor, shear: Tensor) -> Tensor:
     """Isotropic Mandel matrices (6, 6, B)."""
     matrix = 2 * shear * torch.eye(6, device=bulk.device, dtype=bulk.dtype)[:, :, None]
     matrix[:3, :3] += bulk - 2 * shear / 3
@@ -232,7 +232,7 @@ def isotropic_matrix(bulk: Tensor, shear: Tensor) -> Tensor:
 
 def _isotropic_inverse(bulk: Tensor, shear: Tensor, free: Tensor) -> Tensor:
     """Inverse (6, 6, B) of isotropic Mandel matrices on the free components, nil elsewhere."""
-    index, matrix = free.nonzero()[:, 0], isotropic_matrix(bulk, shear)
+    index, matrix = free.nonzero()[:, 0], _isotropic_matrix(bulk, shear)
     result = torch.zeros_like(matrix)
     if len(index):
         block = matrix[index][:, index].permute(2, 0, 1)

@@ -216,8 +216,8 @@ class Fingerprint:
         """Where in a fingerprint its parts are; none in S1's.
 
         ``averages``: volume averages of the embedding, which are the texture, scaled; they follow from the others, and `decode`
-        does not read them. ``metric``: how much shorter grains are
-        along some axes than along others. ``seeds``: six or seven numbers for each seed, in the order of `anchors`.
+        does not read them. ``metric``: how much shorter grains are along some axes than along others. ``seeds``: six or seven
+        numbers for each seed, in the order of `anchors`.
         """
         if self.variant in PAPERS:
             return {}
@@ -271,8 +271,8 @@ def fingerprint_files(params: Params) -> Files:
     if all(missing):
         raise MissingData(f"{', '.join(min(missing, key=len))} of polycrystals.source")
     edge = params.polycrystals.edge if params.polycrystals.source == SYNTHETIC else 4
-    for variant, symmetry in (("paper", "cubic"), ("ours", "cubic"), ("ours", "hexagonal")):
-        configuration(params.vae, variant, symmetry, edge, MORPHOLOGIES["equiaxed"].grains)
+    for variant in ("paper", "ours"):
+        configuration(params.vae, variant, "cubic", edge, MORPHOLOGIES["equiaxed"].grains)
     return {}
 
 
