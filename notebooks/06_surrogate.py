@@ -14,20 +14,22 @@
 # ---
 
 # %% [markdown]
-# # 06 · Surrogate of the stress-strain curve
+# # 06 · Surrogate of the simulation
 #
-# **Question**: can 256 numbers stand in for a simulation? The fingerprint of a magnesium volume element goes in, its
-# stress-strain curve comes out, and nothing is simulated. How much of what differs between volume elements does it catch?
+# **Question**: can a model stand in for the simulation of notebook 05, for any texture, any crystal and any load path, and from
+# how few simulations? The usual way learns a regression from a fingerprint to a curve, and needs tens of thousands of labels.
+# Here the *form* of the model is the physics, and what is learnt is the crystal.
 #
-# **Inputs**: `polycrystals.h5` of notebook 01, `fingerprint_ours.safetensors` of 03, `cp.h5` of 05.
-# **Outputs**: `surrogate_paper_ours.safetensors`, `surrogate_ours_ours.safetensors` (model, then fingerprint).
+# **Inputs**: `polycrystals.h5` of notebook 01, `fingerprint_ours.safetensors` of 03, `cp.h5`, `textured.h5` and `campaign.h5` of 05.
+# **Outputs**: `surrogate_MATERIAL.safetensors` of the first material, `crystal_law_MATERIAL.safetensors` of each,
+# `direct_paper_ours.safetensors` and `direct_ours_ours.safetensors` (model, then fingerprint).
 #
 # **Hardware and run time**: processor alone; a GPU is used where there is one.
 #
 # | profile | time on 2 cores |
 # | --- | ---: |
-# | quick | 29 s |
-# | laptop | 2 min |
+# | quick | 5 min |
+# | laptop | 25 min |
 #
 # After White et al. (2025), *3D variational autoencoder for fingerprinting microstructure volume elements*, here **S1**:
 # 40,000 training simulations at 64³ voxels. Published numbers stand beside ours as orientation.
@@ -35,184 +37,356 @@
 # %% tags=["parameters"]
 run = {"name": "by-hand", "seed": 2026}
 compute = {"engine": "local", "device": "auto"}
-surrogate = {"modes": 4, "points": 1000, "paper_hidden": 512, "paper_epochs": 200, "paper_batch_size": 128,
-             "paper_learning_rate": 1e-3, "paper_weight_decay": 1e-5}
+cp = {}
+surrogate = {"law_units": 48, "law_planes": 64, "law_memories": 12, "law_members": 1, "law_crystals": 16000, "law_start": 800,
+             "law_epochs": 8, "law_batch_size": 512, "law_learning_rate": 4e-3, "iterations": 2, "modes": 4, "points": 1000,
+             "paper_hidden": 512, "paper_epochs": 200, "paper_batch_size": 128, "paper_learning_rate": 1e-3,
+             "paper_weight_decay": 1e-5}
 
 # %%
 import time
+from collections import Counter
 
+import numpy as np
 import torch
 
-from microprint.analysis import regression, stress
+from microprint import store
+from microprint.analysis import crystal_sections, regression, stress
+from microprint.analysis.correction import Correction
+from microprint.analysis.rate_distortion import in_bytes
+from microprint.mechanics.campaign import campaign_materials, read_campaign, read_paths
 from microprint.mechanics.datasets import read_curves
 from microprint.mechanics.simulate import simulate_cp
+from microprint.networks.curve_process import CurveProcess
 from microprint.notebook import Headline, open_notebook
 from microprint.plots import design as draw
-from microprint.plots import style, table
+from microprint.plots import style, surrogate as plot, table
 from microprint.plots.learning import learning_curves, parity
+from microprint.systems.crystal_laws import train_crystal_law
+from microprint.systems.direct_surrogate import DirectSurrogate, train_direct_surrogate
 from microprint.systems.fingerprint import Fingerprint
-from microprint.systems.surrogate import StressSurrogate, train_surrogate
+from microprint.systems.surrogate import StressSurrogate, correct_surrogate
 
 style()
-notebook = open_notebook(run=run, compute=compute, surrogate=surrogate)
+notebook = open_notebook(run=run, compute=compute, cp=cp, surrogate=surrogate)
 MPA = 1e6
 
 # %% [markdown]
-# ## The data
+# ## The crystal
 #
-# The curve is the mean first Piola-Kirchhoff stress along the load at each increment. It comes with all that it belongs to: the
-# path of the load, the material, and the volume elements *on the grid that was simulated*. A fingerprint of any other
-# grid would be that of another volume element. Elements whose simulation did not converge have no curve: they are counted,
-# not replaced.
+# What we do not know how to compute fast is what one crystal answers to a strain. What we know is that a polycrystal of such
+# crystals is in equilibrium. So the network learns the crystal, and equilibrium is not learnt at all.
+#
+# A single crystal whose strain is prescribed costs microseconds: thousands of them, on random strain paths with turns and
+# reversals, are the training set, and **not one polycrystal**. A step in time turns the strain that a crystal would bear
+# elastically into its stress, and for a crystal that dissipates this map is the gradient of a convex potential. The network is
+# such a potential by construction: two layers, convex in the strain, shifted by what the crystal remembers of its plastic
+# strains. No slip system and no symmetry of a lattice is put in, so one code serves magnesium, titanium and aluminium.
 
 # %%
-with notebook.open("polycrystals.h5") as polycrystals, notebook.open("cp.h5") as cp:
-    sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation", "test")}
+materials = campaign_materials(notebook.params.cp)
+first = next(iter(materials))
+for name in materials:
+    notebook.do(train_crystal_law, material=name)
+notebook.do(correct_surrogate, material=first)
+laws = {name: StressSurrogate.load(notebook.path(f"crystal_law_{name}.safetensors"), notebook.device) for name in materials}
+ours = StressSurrogate.load(notebook.path(f"surrogate_{first}.safetensors"), notebook.device)
+facts = {name: store.load_tensors(notebook.path(f"crystal_law_{name}.safetensors"))[1]["config"] for name in materials}
+table([[name, fact["crystals"], 100 * fact["history"][-1]["validation_error"]] for name, fact in facts.items()],
+      ["material", "single crystals", "error on crystals never seen (% of the mean stress)"],
+      f"The learnt laws, left to themselves over {facts[first]['increments']} increments of random paths.")
+
+# %%
+learning_curves({name: fact["history"] for name, fact in facts.items()}, {"error": "error / mean stress"});
+
+# %% [markdown]
+# What did it learn? Strain a crystal by the same amount in all directions of a plane of strain space, and plot the stress: a
+# section through its yield surface. Points: the crystal's own law; line: the learnt one, which never saw these strains.
+
+# %%
+sections = {f"{name}, {label}": pair for name in materials
+            for label, pair in crystal_sections.sections(materials[name], laws[name].laws.laws[0], facts[name]["dt"]).items()}
+plot.yield_sections(sections);
+
+# %% [markdown]
+# ## The polycrystal
+#
+# Grains strain as their neighbours allow. We march the cell through the load in the increments of the simulation. In each, the
+# strain field is extrapolated from the last increment and corrected a few times by Fourier's scheme, $e \leftarrow e - \Gamma_0 :
+# \sigma(e)$. The simulation iterates to convergence with the true law and its tangent; this is an order of magnitude less
+# work an increment, and the law is two small matrix products. Turn the volume element, and the answer turns with it.
+
+# %%
+with notebook.open("polycrystals.h5") as polycrystals, notebook.open("cp.h5") as cp_file:
+    sets = {name: read_curves(polycrystals, cp_file, name) for name in ("train", "validation", "test")}
 train, test = sets["train"], sets["test"]
-strain = train.strain
+strain, at = train.strain, train.peak
 for name, curves in sets.items():
     print(f"{name}: {len(curves.stress)} volume elements of {curves.elements.edge}³ voxels, {curves.left_out} left out")
-letters = "".join("xyz"[i] for i in train.component)
-print(f"{train.material.name}, load along {letters} to a strain of {strain[-1]:.3g} in {len(strain) - 1} increments")
+alone = {name: laws[first].predict(c.elements.grain_id, c.elements.quaternion) for name, c in sets.items()}
+print(f"{train.material.name}, {'xyz'[train.component[0]]}{'xyz'[train.component[1]]} to a strain of {strain[-1]:.3g}; stress there "
+      f"{train.stress[:, at].mean() / MPA:.1f} MPa, standard deviation {train.stress[:, at].std() / MPA:.2f} MPa")
 
 # %% [markdown]
-# ## How far apart are they?
+# All volume elements of these sets come from one random texture, and forty grains are many: the curves lie close together. A
+# model that always answers with the mean curve is already within a few per cent, so a small relative error proves nothing. What
+# counts is the error against the *spread*: $R^2 = 1 - \sum(y-\hat y)^2 / \sum(y-\bar y)^2$.
 #
-# All volume elements come from one random texture, and forty grains are many: the curves lie close together. A model that
-# always answers with the mean curve is already within a few per cent, so a small relative error proves nothing. What counts is
-# the error against the *spread*: $R^2 = 1 - \sum(y-\hat y)^2 / \sum(y-\bar y)^2$.
-
-# %%
-at = train.peak
-spread = train.stress[:, at].std().item()
-print(f"stress at {strain[at]:.3f}: mean {train.stress[:, at].mean() / MPA:.1f} MPa, standard deviation {spread / MPA:.2f} MPa")
-draw.family(strain.numpy(), train.stress.numpy() / MPA, test.stress.numpy() / MPA);
-
-# %% [markdown]
-# ## Answers without a fingerprint
+# ## The rivals
 #
-# *Mean curve*: the same answer for everybody. *Two coefficients*: magnesium slips on its basal plane first, so what matters is
-# how the c-axes lie to the load. With $c$ the cosine between c-axis and load, a straight line in the volume averages
-# $\langle c^2\rangle$ and $\langle c^4\rangle$. *Taylor*: every grain gets the same deformation gradient; the same crystal law,
-# no neighbours, no fit.
-
-# %%
-coefficients = {name: stress.texture_coefficients(c.elements, c.component[0]) for name, c in sets.items()}
-predicted = {"mean_curve": train.stress.mean(0).expand_as(test.stress),
-             "two_coefficients": regression.straight_line(coefficients["train"], train.stress, coefficients["test"])}
-begin = time.perf_counter()
-predicted["taylor"] = stress.taylor(test)
-taylor_seconds = (time.perf_counter() - begin) / len(test.stress)
-
-# %%
-draw.texture_plane(coefficients["train"].numpy(), train.stress[:, at].numpy() / MPA);
-
-# %% [markdown]
-# ## S1's network
-#
-# Fingerprint → 512, leaky ReLU → one output for each strain, sigmoid; Adam on the squared error of curves that are scaled to
-# [0, 1] by the smallest and largest stress. S1 took these over test data as well; here they come from the training set.
-#
-# ## Ours
-#
-# A few hundred simulations are no case for a network with 140,000 weights. The curves differ in a few principal modes; the
-# amplitude of each is a *Gaussian process* on the fingerprint, which says how sure it is. Of our fingerprint it sees the 27 volume
-# averages of the embedding, that is, the texture. $\langle c^2\rangle$ and $\langle c^4\rangle$ are straight lines in them, so it is known what it has
-# to beat. Error bars are scaled on the validation set.
+# *Mean curve*: the same answer for everybody. *Line*: a straight line in the volume averages $\langle c^2\rangle$ and $\langle
+# c^4\rangle$, $c$ the cosine between c axis and load. *Ridge* and *Gaussian processes* on the fingerprint: on its 27 volume averages,
+# or on all its numbers. *S1's network* on the same numbers. *Taylor*: the learnt law without equilibrium, every grain strained
+# alike. *Coarse*: the simulation itself on half the voxels an edge. All but the first see the same volume elements as we do.
 
 # %%
 for variant in ("paper", "ours"):
-    notebook.do(train_surrogate, variant=variant, fingerprint="ours")
-models = {variant: StressSurrogate.load(notebook.path(f"surrogate_{variant}_ours.safetensors")) for variant in ("paper", "ours")}
+    notebook.do(train_direct_surrogate, variant=variant, fingerprint="ours")
+direct = {variant: DirectSurrogate.load(notebook.path(f"direct_{variant}_ours.safetensors")) for variant in ("paper", "ours")}
 fingerprint = Fingerprint.load(notebook.path("fingerprint_ours.safetensors"), symmetry="hexagonal")
 z = {name: fingerprint.encode_set(c.elements) for name, c in sets.items()}
-predicted["linear"] = regression.ridge(z["train"], train.stress, z["test"])
-deviation = {}
-for variant, model in models.items():
-    predicted[variant], deviation[variant] = model.predict(z["test"])
+averages = {name: part[:, fingerprint.parts["averages"]].double() for name, part in z.items()}
+lines = {name: stress.texture_coefficients(c.elements, c.component[0]) for name, c in sets.items()}
+uniform = StressSurrogate(laws[first].laws, laws[first].load_path, iterations=0, device=notebook.device)
+taylor = {name: uniform.predict(c.elements.grain_id, c.elements.quaternion) for name, c in sets.items()}
+half = test.elements.sampled(test.elements.edge // 2)
+begin = time.perf_counter()
+coarse = simulate_cp(half.grain_id, half.quaternion, test.material, test.load, device=notebook.device)
+coarse_ms = 1e3 * (time.perf_counter() - begin) / len(half)
 
 # %%
-learning_curves({"paper": models["paper"].config["history"]}, {"loss": "scaled squared error, S1's network"});
+predicted = {
+    "mean curve": train.stress.mean(0).expand_as(test.stress),
+    "line in two coefficients": regression.straight_line(lines["train"], train.stress, lines["test"]),
+    "ridge on the averages": regression.ridge(averages["train"], train.stress, averages["test"]),
+    "ridge on all numbers": regression.ridge(z["train"], train.stress, z["test"]),
+    "Gaussian processes": direct["ours"].predict(z["test"])[0],
+    "S1's network": direct["paper"].predict(z["test"])[0],
+    "Taylor, learnt law, corrected": Correction.fit(*taylor["train"], train.stress).apply(*taylor["test"])[0],
+    "coarse simulation": coarse.P[(..., *test.component)],
+    "ours, no polycrystal": alone["test"][0],
+    "ours, corrected": Correction.fit(*alone["train"], train.stress).apply(*alone["test"])[0],
+}
+used = {name: len(train.stress) for name in predicted} | {"coarse simulation": 0, "ours, no polycrystal": 0}
+points = [max(1, round(share * at)) for share in (0.05, 0.25, 0.5, 1.0)]
+mae = {name: [((value - test.stress)[:, p].abs().mean() / MPA).item() for p in points] for name, value in predicted.items()}
+r2 = {name: [regression.r2(value[:, p], test.stress[:, p]) for p in points] for name, value in predicted.items()}
+table([[name, used[name], *(v for pair in zip(mae[name], r2[name]) for v in pair)] for name in predicted],
+      ["model", "polycrystals", *(text for p in points for text in (f"error at {strain[p]:.4f} (MPa)", "R²"))],
+      f"Random texture, {len(test.stress)} test volume elements. S1: 2.75 MPa over the curve from 40,000 simulations at 64³.")
+
+# %%
+colours = {"mean curve": "constant", "line in two coefficients": "linear", "Gaussian processes": "light", "S1's network": "paper",
+           "Taylor, learnt law, corrected": "coded", "ours, no polycrystal": "accent", "ours, corrected": "ours"}
+shown = ("line in two coefficients", "S1's network", "ours, no polycrystal", "ours, corrected")
+figure_parity = parity({n: (test.stress[:, at].numpy() / MPA, predicted[n][:, at].numpy() / MPA) for n in shown}, "stress (MPa)", colours)
 
 # %% [markdown]
-# ## Who is right?
+# ## How few labels?
 #
-# Stress of unseen volume elements. S1 reports a mean error of 2.75 MPa over the curve and no $R^2$; the spread of its data is
-# not stated.
+# The answer of a physical form is nearly right before any label; labels correct a factor and a slope at each increment, with a
+# prior that trusts the form. A regression has to learn everything from labels. Five random choices of the training set each.
 
 # %%
-label = {"mean_curve": "mean curve", "two_coefficients": "line in two texture coefficients", "taylor": "Taylor (nothing fitted)",
-         "linear": "line in the fingerprint (ridge)", "paper": "S1's network as written", "ours": "Gaussian processes (ours)"}
-points = [max(1, round(share * at)) for share in (0.2, 0.5, 1.0)]
-mae = {name: [((value - test.stress)[:, p].abs().mean() / MPA).item() for p in points] for name, value in predicted.items()}
-r2 = {name: regression.r2(value[:, at], test.stress[:, at]) for name, value in predicted.items()}
-table([[label[name], *mae[name], r2[name], 2.75 if name == "paper" else None] for name in label],
-      ["model", *(f"error at {strain[p]:.4f} (MPa)" for p in points), f"R² at {strain[at]:.3f}", "S1 (MPa)"],
-      f"Mean absolute error on {len(test.stress)} test volume elements; {len(train.stress)} trained on, S1 on 40,000 at 64³.")
+fits = {
+    "mean curve": lambda rows: train.stress[rows].mean(0).expand_as(test.stress),
+    "line in two coefficients": lambda rows: regression.straight_line(lines["train"][rows], train.stress[rows], lines["test"]),
+    "Gaussian processes": lambda rows: CurveProcess.fit(averages["train"][rows], train.stress[rows], 4, generator).predict(averages["test"])[0],
+    "Taylor, learnt law, corrected": lambda rows: Correction.fit(*(x[rows] for x in (*taylor["train"], train.stress))).apply(*taylor["test"])[0],
+    "ours, corrected": lambda rows: Correction.fit(*(x[rows] for x in (*alone["train"], train.stress))).apply(*alone["test"])[0],
+}
+least = {"mean curve": 2, "line in two coefficients": 4, "Gaussian processes": 15}
+none = {"Taylor, learnt law, corrected": taylor["test"][0], "ours, corrected": alone["test"][0]}
+labels = sorted({0, *(n for n in (2, 4, 15, 60, 250) if n < len(train.stress)), len(train.stress)})
+generator, nothing = torch.Generator().manual_seed(run["seed"]), torch.full_like(test.stress, torch.nan)
+by_labels = {name: np.empty((5, len(labels))) for name in fits}
+for draw_number in range(5):
+    order = torch.randperm(len(train.stress), generator=generator)
+    for column, count in enumerate(labels):
+        for name, fit in fits.items():
+            enough = count >= least.get(name, 1)
+            answer = fit(order[:count]) if enough else none.get(name, nothing) if count == 0 else nothing
+            by_labels[name][draw_number, column] = (answer - test.stress)[:, at].abs().mean() / MPA
 
 # %%
-shown = ("two_coefficients", "taylor", "paper", "ours")
-figure = parity({label[n]: (test.stress[:, at].numpy() / MPA, predicted[n][:, at].numpy() / MPA) for n in shown},
-                     "stress (MPa)", {label["two_coefficients"]: "linear", label["taylor"]: "constant", label["paper"]: "paper"})
+figure = plot.errors_by_labels(labels, by_labels, colours, f"mean error at a strain of {strain[at]:.3g} (MPa)")
 
 # %% [markdown]
 # ## Error bars
 #
-# A surrogate that is used instead of a simulation has to know when it does not know. Of many 90 % intervals, 90 % should hold
+# A surrogate that is used instead of a simulation has to know when it does not know. Its error bar joins what is left after the
+# correction with the spread between laws that were learnt from other first weights. Of many 90 % intervals, 90 % should hold
 # the simulated stress.
 
 # %%
-coverage = {variant: regression.coverage(predicted[variant][:, 1:], deviation[variant][:, 1:], test.stress[:, 1:]) for variant in models}
-print(", ".join(f"{label[variant]}: {100 * share:.0f} % inside" for variant, share in coverage.items()))
-few = torch.linspace(0, len(test.stress) - 1, min(4, len(test.stress))).long()
-draw.curves_with_band(strain.numpy(), test.stress[few].numpy() / MPA, predicted["ours"][few].numpy() / MPA, deviation["ours"][few].numpy() / MPA);
+mean, std = ours.predict(test.elements.grain_id, test.elements.quaternion)
+coverage = regression.coverage(mean[:, 1:], std[:, 1:], test.stress[:, 1:])
+print(f"corrected on {len(sets['validation'].stress)} volume elements: {100 * coverage:.0f} % inside")
+worst = (mean - test.stress)[:, at].abs().argsort(descending=True)[:4]
+draw.curves_with_band(strain.numpy(), test.stress[worst].numpy() / MPA, mean[worst].numpy() / MPA, std[worst].numpy() / MPA);
+
+# %% [markdown]
+# These are the four *worst* of the test set.
+#
+# ## Any texture
+#
+# Sheets, extrusions and what else notebook 05 simulated. Each family is held out in turn: the correction sees all others. $R^2$
+# is within the family, where it cannot hide behind the differences between textures, beside that of all together.
+
+# %%
+with notebook.open("textured.h5") as textured, notebook.open("campaign.h5") as campaign:
+    families = {part: read_campaign(textured, campaign, first, part) for part in ("train", "test")}
+    others = {name: read_campaign(textured, campaign, name, "test") for name in list(materials)[1:]}
+    loads = read_paths(textured, campaign)
+component = ours.component
+truth = {part: c.P[(..., *component)] for part, c in families.items()}
+answers = {part: laws[first].predict(c.elements.grain_id, c.elements.quaternion) for part, c in families.items()}
+names = list(dict.fromkeys(families["test"].families))
+held_out = torch.empty_like(truth["test"]), torch.empty_like(truth["test"])
+for name in names:
+    rows, seen = (torch.tensor([(f == name) == wanted for f in families[part].families]) for part, wanted in (("test", True), ("train", False)))
+    fitted = Correction.fit(*(x[seen] for x in (*answers["train"], truth["train"])))
+    for whole, part in zip(held_out, fitted.apply(*(x[rows] for x in answers["test"]))):
+        whole[rows] = part
+
+# %%
+rows = {name: torch.tensor([f == name for f in families["test"].families]) for name in names} | {"all": torch.ones(len(truth["test"]), dtype=bool)}
+score = lambda x, y: regression.r2(x[:, at], y[:, at])
+result = {name: [int(r.sum()), truth["test"][r, at].mean() / MPA, score(answers["test"][0][r], truth["test"][r]), score(held_out[0][r], truth["test"][r]),
+                 100 * (held_out[0] / truth["test"] - 1)[r, at].mean(), 100 * regression.coverage(*(x[r, 1:] for x in held_out), truth["test"][r, 1:])]
+          for name, r in rows.items()}
+table([[name.replace("_", " "), *map(float, values)] for name, values in result.items()],
+      ["family", "VEs", "mean stress (MPa)", "R², no polycrystal", "R², corrected by others", "bias (%)", "in 90 % intervals (%)"],
+      f"Strain {strain[at]:.3g}; corrected by the {len(truth['train'])} training volume elements of all families but the one of the row.")
+
+# %%
+plot.families(names, {"no polycrystal": [1 - result[n][2] for n in names], "corrected by other families": [1 - result[n][3] for n in names]},
+              {"no polycrystal": "accent", "corrected by other families": "ours"}, "share of the variance within the family that is missed").axes[0].set_xscale("log")
+
+# %% [markdown]
+# ## Any crystal
+#
+# The same code for other metals, from their single crystals alone: nothing was changed but the name.
+
+# %%
+rows_of = {}
+for name, curves in others.items():
+    x, y = laws[name].predict(curves.elements.grain_id, curves.elements.quaternion)[0], curves.P[(..., *component)]
+    random = torch.tensor([f == "random" for f in curves.families])
+    fitted = regression.straight_line(x[:, at : at + 1], y[:, at : at + 1], x[:, at : at + 1])[:, 0]
+    rows_of[name] = [curves.material.lattice, len(y), float(y[:, at].mean() / MPA), score(x, y), float((x - y)[:, at].abs().mean() / MPA), regression.r2(fitted, y[:, at])]
+table([[name, *values] for name, values in rows_of.items()],
+      ["material", "lattice", "VEs", "mean stress (MPa)", "R², no polycrystal", "error (MPa)", "R² after a line"],
+      f"All families of textures of each lattice, strain {strain[at]:.3g}.")
+
+# %% [markdown]
+# ## Any path
+#
+# The law has a memory, so the same model follows unloading, reversal, turns and random walks; it saw none of them in a
+# polycrystal. All nine components of the mean stress, every increment.
+
+# %%
+by_kind, drawn = {}, {}
+for case in loads:
+    if len(case.P):
+        response = laws[first].predict_path(case.load, case.elements.grain_id, case.elements.quaternion)
+        flat = uniform.predict_path(case.load, case.elements.grain_id, case.elements.quaternion)
+        normal = [(x - case.P).diagonal(dim1=2, dim2=3).abs().mean().item() / MPA for x in (response.P, flat.P)]
+        every = (response.P - case.P).abs().mean().item() / MPA
+        by_kind.setdefault(case.kind, []).append([every, *normal, case.P.diagonal(dim1=2, dim2=3).abs().mean().item() / MPA, len(case.P)])
+        drawn.setdefault(case.kind, (np.arange(case.P.shape[1]) * facts[first]["dt"], *(x[0].diagonal(dim1=1, dim2=2).numpy() / MPA for x in (case.P, response.P))))
+paths_mae = {kind: np.mean(values, 0) for kind, values in by_kind.items()}
+table([[kind, int(sum(v[4] for v in by_kind[kind])), *map(float, values[:4])] for kind, values in paths_mae.items()],
+      ["kind of path", "VEs", "all components (MPa)", "normal components (MPa)", "the same by Taylor (MPa)", "mean normal stress (MPa)"],
+      "Mean absolute error along the whole path, no polycrystal simulated for the model.")
+
+# %%
+plot.paths(drawn);
+
+# %% [markdown]
+# ## From the fingerprint
+#
+# A fingerprint is decoded to a field, and the field is marched. What that costs is what the fingerprint has lost for mechanics:
+# the judge of notebook 03, in MPa.
+
+# %%
+fields = {f"{fingerprint.size} numbers": lambda c: fingerprint.decode(fingerprint.encode_set(c.elements), c.elements.edge)}
+fields["512 bytes"] = lambda c: in_bytes(notebook.path("fingerprint_ours.safetensors"), "hexagonal", 512, 12)["ours, 512 bytes"](c.elements)
+lost = {"volume element": (predicted["ours, corrected"], None)}
+for name, decode in fields.items():
+    x = {part: laws[first].predict(decode(sets[part])) for part in ("validation", "test")}
+    lost[name] = Correction.fit(*x["validation"], sets["validation"].stress).apply(*x["test"])
+lost["Gaussian processes on the averages"] = (predicted["Gaussian processes"], None)
+table([[name, score(x, test.stress), float((x - test.stress)[:, at].abs().mean() / MPA)] for name, (x, _) in lost.items()],
+      ["what the surrogate sees", "R²", "error (MPa)"], f"Strain {strain[at]:.3g}, random texture; corrected on the validation set.")
 
 # %% [markdown]
 # ## Speed
 #
-# Both are timed here, on the same machine and the same volume elements: simulations of two of them, and fingerprint plus
-# surrogate of the test set.
+# The same volume elements for all, one at a time and as a batch, in one run on one machine.
 
 # %%
-begin = time.perf_counter()
-for element in test.elements[:2].parts(1):
-    simulate_cp(element.grain_id, element.quaternion, test.material, test.load)
-simulation_seconds = (time.perf_counter() - begin) / min(2, len(test.stress))
-begin = time.perf_counter()
-models["ours"].predict(fingerprint.encode(test.elements.grain_id, test.elements.quaternion))
-surrogate_seconds = (time.perf_counter() - begin) / len(test.stress)
-speedup = simulation_seconds / surrogate_seconds
+few = test.elements[: min(8, len(test.elements))]
+fast = StressSurrogate(laws[first].laws, laws[first].load_path, iterations=1, device=notebook.device)
+tasks = {
+    "simulation": lambda e: simulate_cp(e.grain_id, e.quaternion, test.material, test.load, device=notebook.device),
+    "ours": lambda e: laws[first].predict(e.grain_id, e.quaternion),
+    "ours, one iteration": lambda e: fast.predict(e.grain_id, e.quaternion),
+    "ours, from the fingerprint": lambda e: laws[first].predict(fingerprint.decode(fingerprint.encode(e.grain_id, e.quaternion), e.edge)),
+    "Gaussian processes": lambda e: direct["ours"].predict(fingerprint.encode(e.grain_id, e.quaternion)),
+    "Taylor, learnt law": lambda e: uniform.predict(e.grain_id, e.quaternion),
+}
+times = {}
+for name, task in tasks.items():
+    task(few[:1])  # what is made once is made here
+    times[name] = []
+    for batch in (few[:1], few):
+        begin = time.perf_counter()
+        task(batch)
+        times[name].append(1e3 * (time.perf_counter() - begin) / len(batch))
+table([[name, *pair, times["simulation"][1] / pair[1]] for name, pair in times.items()],
+      ["", "ms, one at a time", f"ms a volume element, {len(few)} at once", "speed-up, at once"],
+      f"{torch.get_num_threads()} threads. DAMASK 3.0.2 takes 2.9 s for 8³ voxels on two cores (stored), an eighth of these.")
 
 # %%
-table([["simulation", 1e3 * simulation_seconds, 1], ["Taylor", 1e3 * taylor_seconds, simulation_seconds / taylor_seconds],
-       ["fingerprint and surrogate", 1e3 * surrogate_seconds, speedup]], ["", "ms a volume element", "speed-up"],
-      f"{torch.get_num_threads()} threads; the fingerprint's share is included, which S1 leaves out.")
+late = {"simulation, half the edge": (coarse_ms, mae["coarse simulation"][-1]), "ours": (times["ours"][1], mae["ours, corrected"][-1]),
+        "ours, no polycrystal": (times["ours"][1], mae["ours, no polycrystal"][-1]),
+        "Gaussian processes": (times["Gaussian processes"][1], mae["Gaussian processes"][-1]),
+        "S1's network": (times["Gaussian processes"][1], mae["S1's network"][-1]),
+        "Taylor, learnt law": (times["Taylor, learnt law"][1], mae["Taylor, learnt law, corrected"][-1])}
+late_colours = {"simulation, half the edge": "reference", "ours": "ours", "ours, no polycrystal": "accent", "Gaussian processes": "light",
+                "S1's network": "paper", "Taylor, learnt law": "coded"}
+plot.errors_by_time(late, late_colours, "mean error (MPa)");
 
 # %% [markdown]
 # ## On your own material
 #
-# Grain ids and quaternions in, stress with an error bar out.
+# Grain ids and quaternions in, stress with an error bar out; or any load path.
 
 # %%
-mean, std = models["ours"].predict(fingerprint.encode(test.elements.grain_id[:1], test.elements.quaternion[:1]))
+mean, std = ours.predict(test.elements.grain_id[:1], test.elements.quaternion[:1])
 print(f"stress at {strain[at]:.3f}: {mean[0, at] / MPA:.1f} ± {std[0, at] / MPA:.1f} MPa, simulated {test.stress[0, at] / MPA:.1f} MPa")
 
-# %% [markdown]
-# **Findings**. Read the table by its $R^2$: an error of a few MPa is what the mean curve has. Two averages of the c-axes
-# explain most of the spread, so a fingerprint from which they cannot be read cannot compete, whatever stands behind it. Compare
-# the last two rows for what the regression adds on the same numbers, and with the second row for what the fingerprint has lost.
+# %%
+best_line = max(r2[n][-1] for n in predicted if not n.startswith(("ours", "coarse")))
+behind = [f"{strain[p]:.4f}" for i, p in enumerate(points) if r2["ours, corrected"][i] < max(r2[n][i] for n in predicted if not n.startswith(("ours", "coarse")))]
+print("Findings, computed:")
+print(f"- at a strain of {strain[at]:.3g}: R² {r2['ours, corrected'][-1]:.4f} and {mae['ours, corrected'][-1]:.2f} MPa; without any polycrystal "
+      f"{r2['ours, no polycrystal'][-1]:.4f} and {mae['ours, no polycrystal'][-1]:.2f} MPa; the best rival that simulates nothing: {best_line:.4f}")
+print(f"- strains at which a rival is ahead of ours: {', '.join(behind) or 'none'}")
+print(f"- across all textures R² {result['all'][3]:.5f}; within the worst family {min(result[n][3] for n in names):.4f}")
 
 # %% [markdown]
-# **Limits**. One load, one random texture, tens to hundreds of simulations instead of 40,000, at a coarser grid, and a
-# fingerprint trained for minutes. S1's network is trained at its learning rate in `params/paper.yml` only. Taylor's stresses
-# are too high by construction; its $R^2$ counts that offset in full.
-
-# %% [markdown]
+# **Limits**. The law is learnt for one size of time step, and for strains of a few per cent: the lattice's own rotation is left
+# out, and its error grows with the strain. The bulk modulus is that of all crystals alike. Corrections hold for the load that
+# they were fitted to; along other paths the model stands alone.
+#
 # **Next**: 07 asks the question backwards: which microstructure has the property that I want?
 
 # %%
-metrics = {f"06.random.{name}.mae_mpa_at_{strain[at]:.3g}": mae[name][-1] for name in predicted}
-metrics |= {f"06.random.{name}.r2_at_{strain[at]:.3g}": r2[name] for name in predicted}
-metrics |= {f"06.random.{variant}.coverage_90": share for variant, share in coverage.items()}
+metrics = {f"06.random.{key}.{kind}_at_{strain[at]:.3g}": value for name, key in (("mean curve", "mean_curve"), ("line in two coefficients", "two_coefficients"), ("S1's network", "paper"), ("Gaussian processes", "processes"), ("ours, no polycrystal", "alone"), ("ours, corrected", "ours"))
+           for kind, value in (("mae_mpa", mae[name][-1]), ("r2", r2[name][-1]))}
+metrics |= {"06.random.ours.coverage_90": coverage, "06.families.ours.r2": result["all"][3], "06.families.ours.worst_r2": min(result[n][3] for n in names)}
+metrics |= {f"06.paths.{kind}.mae_mpa": values[0] for kind, values in paths_mae.items()} | {f"06.{name}.alone.r2": v[3] for name, v in rows_of.items()}
 notebook.close("06", metrics=metrics, figure=figure, headline=Headline(
-    f"mean error of the stress at a strain of {strain[at]:.3g}", mae["ours"][-1], "MPa", mae["mean_curve"][-1], 2.75))
+    f"mean error of the stress at a strain of {strain[at]:.3g}", mae["ours, corrected"][-1], "MPa", mae["line in two coefficients"][-1], 2.75))

@@ -186,9 +186,21 @@ class CrystalPlasticitySettings:
 
 @dataclass(frozen=True)
 class SurrogateSettings:
-    """Fingerprint to stress-strain curve (notebook 06)."""
+    """Volume element or fingerprint to stress (notebook 06)."""
 
-    modes: Positive = 4  # principal components of the curves that our Gaussian processes predict.
+    # law_units, law_planes, law_memories: sizes of the two layers of a crystal's learnt law, and numbers that a crystal remembers.
+    law_units: Positive = 48
+    law_planes: Positive = 64
+    law_memories: Positive = 12
+    law_members: Positive = 1  # laws of the first material, from other first weights; their spread is part of the error bar.
+    law_crystals: Annotated[int, Between(40)] = 16000  # single crystals that a law is learnt from.
+    law_start: Count = 800  # steps of regression with the crystals' true history at hand, before the training.
+    # law_epochs, law_batch_size, law_learning_rate: passes over the crystals, crystals a step; Adam with cosine decay.
+    law_epochs: Positive = 8
+    law_batch_size: Positive = 512
+    law_learning_rate: Rate = 4e-3
+    iterations: Positive = 2  # of the equilibrium in each increment.
+    modes: Positive = 4  # principal components of the curves that the Gaussian processes on a fingerprint predict.
     points: Positive = 1000  # inducing points of a Gaussian process; with as many training samples or fewer it is exact.
     paper_hidden: Positive = 512  # size of the hidden layer of S1's network.
     # paper_epochs, paper_batch_size: passes over the training set, samples a step.

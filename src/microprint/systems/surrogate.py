@@ -1,150 +1,142 @@
-"""Surrogate of the crystal-plasticity simulation: from fingerprint to stress-strain curve (S1, and ours)."""
+"""Surrogate of the crystal-plasticity simulation: equilibrium in the cell with a crystal's law that is learnt.
+
+The law is learnt from single crystals, of which there are as many as one likes; a few simulated polycrystals are enough to
+correct what is left. It takes volume elements, or fingerprints, of which it takes the fields that they are decoded to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from microprint import store
-from microprint.arrays import Array, like, numbers
+from microprint.analysis.correction import Correction
+from microprint.arrays import Array, like, numbers, whole
 from microprint.errors import UserError
+from microprint.machine import choose_device, in_threads
 from microprint.mechanics.datasets import SYMMETRY, read_curves
-from microprint.networks.curve_process import CurveProcess
-from microprint.networks.stress_net import StressMLP
-from microprint.params.sections import SurrogateSettings
+from microprint.mechanics.deviators import rotation
+from microprint.mechanics.load import LoadStep, driven_component, read_load
+from microprint.microstructures.volume_elements import VolumeElements
+from microprint.networks.crystal_law import CrystalEnsemble
+from microprint.networks.equilibrium import March, Path as MeanPath
+from microprint.orientations import expand
 from microprint.steps import Job, step
 from microprint.systems.fingerprint import Fingerprint
-from microprint.training import Schedule, fit, seeded
 
-VARIANTS = ("paper", "ours")
-PASSES = 20  # over the training set between two checkpoints of S1's network, whose epochs take a millisecond
+VOXELS_AT_ONCE = 1 << 13  # of a thread: the fields of the march stay in its cache
+
+
+class Response(NamedTuple):
+    """Mean response of B volume elements along a load path of T increments, the undeformed state first."""
+
+    F: Tensor  # (B, T + 1, 3, 3) deformation gradient
+    P: Tensor  # (B, T + 1, 3, 3) first Piola-Kirchhoff stress, Pa
+    spread: Tensor  # (B, T + 1, 3, 3) standard deviation of P between the laws of the ensemble, Pa; 0 for one law
 
 
 class StressSurrogate:
-    """Stress-strain curve of a volume element from its fingerprint, with an error bar.
+    """Stress of volume elements of one material along a load path, without a simulation.
 
-    `strain` (T,) holds the strains F - 1 at which stresses are predicted, of the `component` of F and P that the load is
-    about; `variant` is "paper" (S1's network) or "ours" (Gaussian processes on the numbers that hold volume averages).
+    `load` is the path of the polycrystals that corrected it, `component` the one of F and P that the path is about, and
+    `strain` (T,) F - 1 of it. `iterations` are those of the equilibrium in each increment.
 
-    >>> surrogate = StressSurrogate.load("surrogate_ours_ours.safetensors")    # doctest: +SKIP
-    >>> mean, std = surrogate.predict(fingerprint.encode(grain_ids, quaternions))    # doctest: +SKIP
+    >>> surrogate = StressSurrogate.load("surrogate_Mg.safetensors")    # doctest: +SKIP
+    >>> mean, std = surrogate.predict(grain_ids, quaternions)    # doctest: +SKIP
+    >>> mean, std = surrogate.predict(fingerprint.decode(z))    # doctest: +SKIP
+    >>> response = surrogate.predict_path("load.yaml", grain_ids, quaternions)    # doctest: +SKIP
     """
 
-    def __init__(self, state: Mapping[str, Tensor], config: Mapping[str, Any]):
-        self.state, self.config = dict(state), dict(config)
-        self.variant, self.strain = config["variant"], torch.tensor(config["strain"], dtype=torch.float64)
-        self.component = tuple(config["component"])
+    def __init__(
+        self, laws: CrystalEnsemble, load: Sequence[LoadStep], correction: Correction | None = None, *,
+        iterations: int = 1, device: torch.device | str = "cpu",
+    ):  # fmt: skip
+        self.device = choose_device(device, "device")
+        self.laws, self.load_path, self.iterations = laws.to(self.device).eval(), tuple(load), iterations
+        self.correction = correction
+        self.component = driven_component(self.load_path)
 
     @classmethod
-    def load(cls, path: str | Path) -> StressSurrogate:
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> StressSurrogate:
         """Read a surrogate; raises `UserError` if the file is missing, damaged or another model."""
         state, metadata = store.load_tensors(path)
         config = metadata.get("config", {})
         if config.get("kind") != "surrogate":
-            raise UserError("is no surrogate", path, "Give a file that notebook 06 made")
-        return cls(state, config)
+            raise UserError("is no surrogate", path, "Give a file surrogate_MATERIAL.safetensors that notebook 06 made")
+        laws = CrystalEnsemble(**config["network"])
+        laws.load_state_dict({name.removeprefix("laws."): x for name, x in state.items() if name.startswith("laws.")})
+        correction = Correction(**{name.removeprefix("correction."): x for name, x in state.items() if name.startswith("correction.")})
+        load = read_load([LoadStep(**part) for part in json.loads(config["load"])])
+        return cls(laws, load, correction, iterations=config["iterations"], device=device)
 
-    @torch.no_grad()
-    def predict(self, z: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (B, T) of the first Piola-Kirchhoff stress at every strain, Pa.
+    def predict(self, field: Array, quaternions: Array | None = None) -> tuple[Array, Array]:
+        """Mean and standard deviation (B, T + 1) of the stress that the load is about, Pa, at every increment.
 
-        The fingerprints (B, d) are those of the fingerprint model that the surrogate was trained with, in any kind of array
-        that `microprint.arrays` reads; for a tensor tensors come back, on its device, and for all else numpy arrays. Raises
-        `UserError` if z has another width, is empty or not finite.
+        `field` are grain ids (B, n, n, n), with quaternions (B, G, 4); or the quaternions of all voxels (B, n, n, n, 4), such
+        as `Fingerprint.decode` returns, alone. Both of any kind that `microprint.arrays` reads; for a tensor tensors come
+        back, for all else numpy arrays. Raises `UserError` for what `VolumeElements.of` refuses, and other shapes than cubes.
         """
-        mean, std = self._predict(numbers(z, "z", ("B", self.config["inputs"])))
-        return like(mean, z), like(std, z)
+        i, j = self.component
+        response = self.predict_path(self.load_path, field, quaternions)
+        mean, spread = response.P[..., i, j], response.spread[..., i, j]
+        if self.correction is not None:
+            mean, spread = self.correction.apply(mean, spread)
+        return like(mean, field), like(spread, field)
 
-    def _predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        if self.variant == "ours":
-            return CurveProcess(self.state).predict(z[:, self.config["features"]].double())
-        network = StressMLP(**self.config["network"])
-        network.load_state_dict({name: value for name, value in self.state.items() if name != "deviation"})
-        mean = network(z.float()).double()
-        return mean, self.state["deviation"].expand_as(mean)
+    def predict_path(self, load: Any, field: Array, quaternions: Array | None = None) -> Response:
+        """Response along a load path, as `microprint.mechanics.load.read_load` takes it; not corrected by any polycrystal.
+
+        An increment should take and strain about as much as those of `load_path`. Arguments else as in `predict`.
+        """
+        steps, voxels = read_load(load), _orientations(field, quaternions)
+        edge = voxels.shape[1]
+        parts = [(part,) for part in voxels.split(max(1, VOXELS_AT_ONCE // edge**3))]
+
+        def march(part: Tensor) -> list[MeanPath]:
+            rotations = rotation(part.to(self.device, torch.float32)).flatten(1, 3).permute(2, 3, 0, 1).contiguous()
+            with torch.inference_mode():
+                return [March(law, rotations, edge, self.iterations).run(steps) for law in self.laws.laws]
+
+        marched = in_threads(march, parts, self.device)
+        F, P = (torch.stack([torch.cat([getattr(m, name) for m in member]) for member in zip(*marched)]).cpu() for name in ("F", "P"))
+        spread = P.std(0, unbiased=True) if len(P) > 1 else torch.zeros_like(P[0])
+        return Response(F.mean(0), P.mean(0), spread)
 
 
-class CurveSamples:
-    """Fingerprints and curves, for `microprint.training.fit`; `passes` of them make an epoch."""
-
-    def __init__(self, z: Tensor, curve: Tensor, passes: int = 1):
-        self.z, self.curve, self.passes = z, curve, passes
-
-    def __len__(self) -> int:
-        return len(self.z) * self.passes
-
-    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """``z`` (B, d) and ``curve`` (B, T) Pa."""
-        row = (index % len(self.z)).to(self.z.device)
-        return {"z": self.z[row], "curve": self.curve[row]}
+def _orientations(field: Array, quaternions: Array | None) -> Tensor:
+    """Quaternion (B, n, n, n, 4) of every voxel of cubes."""
+    if quaternions is None:
+        voxels = numbers(field, "field", ("B", "n", "n", "n", 4), dtype=None)
+    else:
+        voxels = VolumeElements.of(field, quaternions).orientations()
+    if len(set(voxels.shape[1:4])) > 1:
+        raise UserError(f"has {tuple(voxels.shape[1:4])} voxels", "field", "Give cubes of n x n x n voxels")
+    return voxels
 
 
 @step(
     reads=("surrogate",),
-    inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}.safetensors"),
-    outputs=("surrogate_{variant}_{fingerprint}.safetensors",),
+    inputs=("polycrystals.h5", "cp.h5", "crystal_law_{material}.safetensors"),
+    outputs=("surrogate_{material}.safetensors",),
 )
-def train_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
-    """Train S1's network ("paper") or Gaussian processes ("ours") on the fingerprints of one fingerprint model."""
-    if variant not in VARIANTS:
-        raise UserError(f"no surrogate is called {variant}", remedy=f"Choose among {', '.join(VARIANTS)}")
-    encoder = Fingerprint.load(job.path(f"fingerprint_{fingerprint}.safetensors"), job.device, symmetry=SYMMETRY)
+def correct_surrogate(job: Job, *, material: str) -> None:
+    """The surrogate of a law, corrected on the validation set of the simulated polycrystals."""
+    state, metadata = store.load_tensors(job.path(f"crystal_law_{material}.safetensors"))
+    config = metadata["config"]
+    laws = CrystalEnsemble(**config["network"])
+    laws.load_state_dict(state)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
-        sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation")}
-    z = {name: encoder.encode_set(curves.elements).float() for name, curves in sets.items()}
-    stress = {name: curves.stress for name, curves in sets.items()}
-    config = {
-        "kind": "surrogate",
-        "variant": variant,
-        "fingerprint": fingerprint,
-        "strain": sets["train"].strain.tolist(),
-        "component": sets["train"].component,
-        "inputs": z["train"].shape[1],
-        "left_out": {name: curves.left_out for name, curves in sets.items()},
-    }
-    if variant == "paper":
-        model, more = _train_paper(job, fingerprint, z, stress)
-        tensors = _with_deviation(model, z["validation"], stress["validation"])
-    else:
-        more = {"features": list(range(config["inputs"]))[encoder.parts.get("averages", slice(None))]}
-        tensors = _train_ours(job, {name: part[:, more["features"]].double() for name, part in z.items()}, stress).state
-    job.save_model(f"surrogate_{variant}_{fingerprint}.safetensors", tensors, config | more)
-
-
-@torch.no_grad()
-def _with_deviation(model: StressMLP, z: Tensor, stress: Tensor) -> dict[str, Tensor]:
-    """State of S1's network, which has no error bar of its own, with its root-mean-square error on the validation set."""
-    return {**model.state_dict(), "deviation": (model(z) - stress).square().mean(0).sqrt().double()}
-
-
-def _train_paper(
-    job: Job, fingerprint: str, z: Mapping[str, Tensor], stress: Mapping[str, Tensor]
-) -> tuple[StressMLP, dict[str, Any]]:
-    settings: SurrogateSettings = job.params.surrogate
-    sizes = {"inputs": z["train"].shape[1], "points": stress["train"].shape[1], "hidden": settings.paper_hidden}
-    seed = job.seed("surrogate paper")
-    with seeded(seed):
-        model = StressMLP(**sizes)
-    model.scale(stress["train"])
-    passes = min(PASSES, settings.paper_epochs)
-    epochs, decay = max(1, settings.paper_epochs // passes), settings.paper_weight_decay
-    schedule = Schedule(epochs, settings.paper_batch_size, settings.paper_learning_rate, weight_decay=decay)
-    train, validation = (
-        CurveSamples(z[name].to(job.device), stress[name].float().to(job.device), count)
-        for name, count in (("train", passes), ("validation", 1))
-    )
-    label = f"surrogate, as written, on {fingerprint}"
-    history = fit(job, model, train, validation, schedule, seed=seed, label=label)
-    return model.cpu(), {"network": sizes, "history": history}
-
-
-def _train_ours(job: Job, features: Mapping[str, Tensor], stress: Mapping[str, Tensor]) -> CurveProcess:
-    settings: SurrogateSettings = job.params.surrogate
-    generator = job.generator("surrogate ours")
-    process = CurveProcess.fit(features["train"], stress["train"], settings.modes, generator, settings.points)
-    process.calibrate(features["validation"], stress["validation"])
-    return process
+        curves = read_curves(polycrystals, cp, "validation")
+    surrogate = StressSurrogate(laws, curves.load, iterations=job.params.surrogate.iterations, device=job.device)
+    correction = Correction.fit(*surrogate.predict(curves.elements.grain_id, curves.elements.quaternion), curves.stress)
+    tensors = {f"laws.{name}": value for name, value in laws.cpu().state_dict().items()}
+    tensors |= {f"correction.{name}": value for name, value in asdict(correction).items()}
+    load = json.dumps([asdict(part) for part in curves.load])
+    config = config | {"kind": "surrogate", "load": load, "iterations": surrogate.iterations}
+    job.save_model(f"surrogate_{material}.safetensors", tensors, config)

@@ -1,0 +1,36 @@
+"""Sections through the yield surface of a crystal and of the law that was learnt from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microprint.mechanics.materials import Material
+from microprint.mechanics.single_crystals import strained
+from microprint.networks.crystal_law import CrystalLaw
+
+STRAIN, INCREMENTS = 0.01, 20  # Frobenius norm at the end of a straight path
+ANGLES = 72
+PLANES = {"stretch along x and z": (0, 1), "shear xz and yz": (3, 2)}  # of the basis of `mechanics.deviators`, crystal axes
+
+
+def sections(material: Material, law: CrystalLaw, dt: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Stresses (ANGLES, 2) in MPa, in the plane of the strain: the crystal's and the learnt law's, by the names of the planes."""
+    angle = torch.arange(ANGLES) * 2 * torch.pi / ANGLES
+    size = torch.linspace(0, STRAIN, INCREMENTS + 1)
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for name, (first, second) in PLANES.items():
+        strain = torch.zeros(ANGLES, INCREMENTS + 1, 5)
+        strain[..., first], strain[..., second] = angle.cos()[:, None] * size, angle.sin()[:, None] * size
+        crystals = strained(material, strain, dt)
+        pair = [crystals.stress[:, -1], _learnt(law, crystals.strain)]
+        found[name] = tuple(stress[:, [first, second]].numpy() / 1e6 for stress in pair)
+    return found
+
+
+@torch.no_grad()
+def _learnt(law: CrystalLaw, strain: Tensor) -> Tensor:
+    """Stress (N, 5) in Pa at the end of paths (N, T + 1, 5)."""
+    inside = (strain / law.strain_unit.cpu()).permute(1, 2, 0).to(law.U.device)
+    return (law.responses(inside)[-1].T * law.stress_unit).cpu()

@@ -1,0 +1,207 @@
+"""Equilibrium of a periodic cell of crystals by a law that is learnt, marched along a load path.
+
+The strain fluctuates about a mean that the load prescribes, compatible and in equilibrium. At each increment the field is
+extrapolated from the last one and then corrected by one iteration, or a few, of the basic scheme (Moulinec & Suquet,
+Comput. Methods Appl. Mech. Eng. 157 (1998) 69-94),
+
+    e <- e - Gamma_0 : stress(e),
+
+whose step after the first is Barzilai and Borwein's (Schneider, Int. J. Numer. Methods Eng. 118 (2019) 482-494). The bulk
+modulus is that of all crystals alike, so of the fluctuating volume only its longitudinal waves are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from microprint.mechanics.deviators import BASIS, deviator, hencky_strain, tensor
+from microprint.mechanics.load import LoadStep
+from microprint.networks.crystal_law import CrystalLaw
+
+REFERENCE = 0.8  # shear modulus of the reference medium over that of the elastic crystals, in the first iteration
+FIRST, KNEE = 3, 2  # iterations, at least, of the first increments in a direction, which nothing foretells
+BOUNDS = (0.1, 1.5)  # of the same in later iterations
+
+
+class Waves:
+    """Plane waves of a periodic cell of n voxels an edge, and the corrections of strain that they allow."""
+
+    def __init__(self, edge: int, device: torch.device):
+        k = torch.fft.fftfreq(edge, 1 / edge, device=device)
+        k = torch.stack(torch.meshgrid(k, k, k[: edge // 2 + 1].abs(), indexing="ij"))
+        # At the highest frequency of an even edge a derivative would not be real: that component of the vector is nil.
+        k = torch.where(2 * k.abs() == edge, 0.0, k)
+        length = k.square().sum(0).sqrt()
+        n, moves = k / length.clamp_min(1), length > 0
+        basis = BASIS.to(n)
+        self.edge = edge
+        self.along = torch.einsum("aij,ixyz,jxyz->axyz", basis, n, n)  # deviator of n n
+        traction = torch.einsum("aij,jxyz->aixyz", basis, n)
+        across = torch.eye(3, device=device)[..., None, None, None] * moves - torch.einsum("ixyz,jxyz->ijxyz", n, n)
+        self.across = 2 * torch.einsum("aixyz,ijxyz,bjxyz->abxyz", traction, across, traction)
+
+    def correct(self, stress: Tensor, volume: Tensor, two_G: Tensor, bulk: Tensor) -> tuple[Tensor, Tensor]:
+        """Changes of strain (5, B, V) and volume (B, waves) that bring a field of stress (5, B, V) towards equilibrium.
+
+        `volume` are the waves of the volume's change, `two_G` (B,) and `bulk` are of the reference.
+        """
+        n, reference = self.edge, two_G[:, None, None, None]
+        waves = torch.fft.rfftn(stress.unflatten(2, (n, n, n)), dim=(2, 3, 4))
+        push = (self.along[:, None] * waves).sum(0) + bulk * volume
+        dilation = -push / (bulk + 2 / 3 * reference)
+        shear = (self.across[:, :, None] * waves[:, None]).sum(0) / -reference
+        strain = shear + dilation * self.along[:, None]
+        return torch.fft.irfftn(strain, s=(n, n, n), dim=(2, 3, 4)).flatten(2), dilation
+
+
+@dataclass(frozen=True)
+class Path:
+    """What the cells of volume elements go through: T increments."""
+
+    F: Tensor  # (B, T + 1, 3, 3) mean deformation gradient
+    P: Tensor  # (B, T + 1, 3, 3) mean first Piola-Kirchhoff stress, Pa
+
+
+class March:
+    """Volume elements of one edge on their way through a load path.
+
+    `rotations` (5, 5, B, V) turn deviators from sample to crystal axes at every voxel; `iterations` correct each increment,
+    which should take as long as those that the law has learnt from. With none the strain stays uniform, as Taylor assumes.
+    """
+
+    def __init__(self, law: CrystalLaw, rotations: Tensor, edge: int, iterations: int = 1):
+        self.law, self.rotations, self.iterations = law, rotations, iterations
+        self.waves = Waves(edge, rotations.device)
+        batch, voxels = rotations.shape[2:]
+        self.strain, self.plastic = (rotations.new_zeros(5, batch, voxels) for _ in range(2))
+        self.memory = rotations.new_zeros(len(law.flow), batch, voxels)
+        self.volume = torch.zeros(batch, edge, edge, edge // 2 + 1, dtype=torch.complex64, device=rotations.device)
+        self.F = torch.eye(3, dtype=torch.float64, device=rotations.device).repeat(batch, 1, 1)
+        self.P, self.last = torch.zeros_like(self.F), None
+
+    def run(self, load: Sequence[LoadStep]) -> Path:
+        """Apply a load path."""
+        F, P = [self.F], [self.P]
+        for step in load:
+            self.last = None  # a new direction begins elastically
+            begin, end = self.P, self._stress_at_end(step)
+            for number in range(1, step.N + 1):
+                self._increment(step, torch.lerp(begin, end, number / step.N), number)
+                F.append(self.F)
+                P.append(self.P)
+        return Path(torch.stack(F, 1), torch.stack(P, 1))
+
+    def _stress_at_end(self, step: LoadStep) -> Tensor:
+        P, dot_P = (torch.tensor(x).to(self.P) for x in (step.P, step.dot_P))
+        return torch.where(dot_P.isnan(), torch.where(P.isnan(), self.P, P), self.P + step.t * dot_P)
+
+    def _increment(self, step: LoadStep, P: Tensor, number: int) -> None:
+        """One increment to the mean stress `P`, where that is prescribed."""
+        before, free = (self.strain, self.volume, self.F), torch.tensor(step.free, device=self.F.device)
+        if self.last is None:
+            guess = self._without_volume_change(self._prescribed(step, number), free)
+        else:
+            self.strain, self.volume = self.strain + self.last[0], self.volume + self.last[1]
+            guess = torch.where(free, self.F + self.last[2], self._prescribed(step, number))
+        self._stretch(guess)
+        reference, change = (REFERENCE * self.law.two_G).expand(len(self.F)), None
+        iterations = max(self.iterations, FIRST if number <= KNEE else 1)
+        for iteration in range(iterations):
+            flown, stress = self._crystal_stress()
+            new, dilation = self.waves.correct(stress, self.volume, reference, self.law.bulk)
+            if change is not None:
+                reference = (reference * _secant(change, new)).clamp(BOUNDS[0] * self.law.two_G, BOUNDS[1] * self.law.two_G)
+                new, dilation = self.waves.correct(stress, self.volume, reference, self.law.bulk)
+            change = new
+            if iteration == iterations - 1:  # the last correction serves the next increment
+                self._settle(flown)
+            F = self._balanced(stress, P, free)
+            if self.iterations:
+                self.strain, self.volume = self.strain + change, self.volume + dilation
+            self._stretch(F)
+        self.last = tuple(now - then for now, then in zip((self.strain, self.volume, self.F), before))
+
+    # --- the mean ----------------------------------------------------------------------------------------------------
+
+    def _prescribed(self, step: LoadStep, number: int) -> Tensor:
+        """F at the end of an increment, where it is prescribed; elsewhere as it is."""
+        dot_F, end = (torch.tensor(x).to(self.F) for x in (step.dot_F, step.F))
+        F = self.F + step.t / step.N * dot_F.nan_to_num(0.0)
+        return torch.where(end.isnan(), F, self.F + (end - self.F) / (step.N - number + 1))
+
+    def _without_volume_change(self, F: Tensor, free: Tensor) -> Tensor:
+        """F, its free normal components such that the volume stays."""
+        normal = free.diagonal()
+        if not normal.any():
+            return F
+        swollen = (torch.linalg.det(F) / torch.linalg.det(self.F)).pow(-1.0 / int(normal.sum()))
+        return F * torch.where(torch.diag(normal), swollen[:, None, None], 1.0)
+
+    def _stretch(self, F: Tensor) -> None:
+        """Set the mean deformation gradient, and the mean strain with it."""
+        self.F, strain = F, deviator(hencky_strain(F)).T / self.law.strain_unit
+        self.strain = self.strain + (strain.to(self.strain) - self.strain.mean(-1))[..., None]
+
+    def _balanced(self, stress: Tensor, P: Tensor, free: Tensor) -> Tensor:
+        """F after a correction of its free components; sets the mean stress, which has the pressure that these ask for.
+
+        The Cauchy stress is that of the undeformed axes, turned and pulled back by the mean of F.
+        """
+        eye, J = torch.eye(3).to(self.F), torch.linalg.det(self.F)
+        left, _, right = torch.linalg.svd(self.F)
+        R, mean = left @ right, tensor(stress.mean(-1).T).to(self.F)
+        to_P = self.law.stress_unit * J[:, None, None] * torch.linalg.inv(self.F).transpose(1, 2)
+        asked = R.transpose(1, 2) @ (P @ self.F.transpose(1, 2) / (self.law.stress_unit * J[:, None, None])) @ R
+        gap = (asked - mean) * (free | free.T)
+        normal = free.diagonal()
+        pressure = self.law.bulk / self.law.strain_unit * J.log()
+        F = self.F
+        if normal.any():
+            count = int(normal.sum())
+            pressure = gap.diagonal(dim1=1, dim2=2).sum(1) / count
+            swelling = (pressure * self.law.strain_unit / self.law.bulk - J.log()) / count
+            F = F * torch.where(torch.diag(normal), swelling.exp()[:, None, None], 1.0)
+        gap = gap - torch.diag(normal).to(gap) * pressure[:, None, None]
+        self.P = R @ (mean + pressure[:, None, None] * eye) @ R.transpose(1, 2) @ to_P
+        # A free shear of F alone moves half a shear strain.
+        return F + self.law.strain_unit / self.law.two_G * gap * free * (2 - eye)
+
+    # --- the field ---------------------------------------------------------------------------------------------------
+
+    def _crystal_stress(self) -> tuple[Tensor, Tensor]:
+        """Plastic strain, crystal axes, and stress, sample axes, at the present strain, (5, B, V) each."""
+        strain = to_crystal(self.rotations, self.strain)
+        stress = self.law.stress((strain - self.plastic).flatten(1), self.memory.flatten(1))
+        plastic = strain - (self.law.compliance @ stress).unflatten(1, strain.shape[1:])
+        return plastic, to_sample(self.rotations, stress.unflatten(1, strain.shape[1:]))
+
+    def _settle(self, plastic: Tensor) -> None:
+        """End of an increment: what flowed is remembered."""
+        flown = (plastic - self.plastic).flatten(1)
+        self.memory, self.plastic = self.law.remember(self.memory.flatten(1), flown).unflatten(1, plastic.shape[1:]), plastic
+
+
+def to_crystal(rotations: Tensor, deviators: Tensor) -> Tensor:
+    """Deviators (5, B, V) in crystal axes, by rotations (5, 5, B, V)."""
+    turned = rotations[:, 0] * deviators[0]
+    for b in range(1, 5):
+        turned = turned.addcmul_(rotations[:, b], deviators[b])
+    return turned
+
+
+def to_sample(rotations: Tensor, deviators: Tensor) -> Tensor:
+    """The inverse of `to_crystal`."""
+    turned = rotations[0] * deviators[0]
+    for a in range(1, 5):
+        turned = turned.addcmul_(rotations[a], deviators[a])
+    return turned
+
+
+def _secant(change: Tensor, new: Tensor) -> Tensor:
+    """Barzilai and Borwein's modulus (B,) over that of the reference, of two corrections (5, B, V) in a row."""
+    square = change.square().sum((0, 2)).clamp_min(1e-30)
+    return (change * (change - new)).sum((0, 2)) / square

@@ -1,0 +1,85 @@
+"""Figures of the surrogate: what a crystal has taught it, and how its errors fall with labels and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from microprint.plots import PALETTE
+
+
+def yield_sections(sections: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Stresses (N, 2) in MPa at equal strains in all directions of a plane: the crystal's as points, the learnt law's as a line."""
+    figure, axes = plt.subplots(1, len(sections), figsize=(2.6 * len(sections), 2.9), squeeze=False)
+    for ax, (name, (true, learnt)) in zip(axes[0], sections.items()):
+        ax.plot(*np.vstack([learnt, learnt[:1]]).T, color=PALETTE["ours"], label="learnt law")
+        ax.plot(*true.T, ".", ms=3, color=PALETTE["reference"], label="crystal")
+        ax.set(title=name, xlabel="stress along the first (MPa)", aspect="equal")
+    axes[0, 0].set_ylabel("along the second (MPa)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
+    return figure
+
+
+def errors_by_labels(labels: Sequence[int], errors: Mapping[str, ArrayLike], colours: Mapping[str, str], ylabel: str) -> Figure:
+    """Errors (draws, labels) of models over the number of simulated polycrystals: median, and the range of the draws as a band.
+
+    No polycrystal at all stands at the left of a logarithmic axis; a model that needs some has nan there.
+    """
+    at = np.array([label if label else min(x for x in labels if x) / 2.5 for label in labels])
+    figure, ax = plt.subplots(figsize=(5.4, 3.6))
+    for name, values in errors.items():
+        values, color = np.atleast_2d(values), PALETTE[colours[name]]
+        ax.plot(at, np.median(values, 0), "o-", ms=4, color=color, label=name)
+        ax.fill_between(at, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
+    ax.set(xscale="log", yscale="log", xlabel="simulated polycrystals", ylabel=ylabel)
+    ax.set_xticks(at, [str(label) for label in labels])
+    ax.minorticks_off()
+    figure.legend(loc="outside right upper", fontsize=7)
+    return figure
+
+
+def errors_by_time(models: Mapping[str, tuple[float, float]], colours: Mapping[str, str], ylabel: str) -> Figure:
+    """Error of each model over the milliseconds of its answer, both logarithmic, with the names beside the points."""
+    figure, ax = plt.subplots(figsize=(5.4, 3.2))
+    for name, (time_ms, error) in models.items():
+        ax.plot(time_ms, error, "o", color=PALETTE[colours[name]])
+        ax.annotate(name, (time_ms, error), (5, 4), textcoords="offset points", fontsize=7)
+    ax.set(xscale="log", yscale="log", xlabel="time of an answer (ms a volume element)", ylabel=ylabel)
+    ax.margins(0.2)
+    return figure
+
+
+def families(names: Sequence[str], series: Mapping[str, ArrayLike], colours: Mapping[str, str], xlabel: str) -> Figure:
+    """A value (families,) of each model in each family, a row a family."""
+    figure, ax = plt.subplots(figsize=(5.4, 0.32 * len(names) + 1.2))
+    for name, values in series.items():
+        ax.plot(values, range(len(names)), "o", ms=5, color=PALETTE[colours[name]], label=name)
+    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    ax.set(xlabel=xlabel)
+    ax.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=3, fontsize=7)
+    return figure
+
+
+def paths(cases: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+    """Mean normal stresses along load paths, MPa: simulated (T, 3) dashed, surrogate (T, 3) solid, at times (T,) in s."""
+    columns = min(4, len(cases))
+    rows = -(-len(cases) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 1.9 * rows), sharex=True, squeeze=False)
+    for ax in axes.flat[len(cases) :]:
+        ax.set_axis_off()
+    for ax, (name, (time, true, ours)) in zip(axes.flat, cases.items()):
+        for i, color in enumerate(("ours", "paper", "linear")):
+            ax.plot(time, ours[:, i], color=PALETTE[color], lw=1.2, label=f"$P_{{{'xyz'[i]}{'xyz'[i]}}}$")
+            ax.plot(time, true[:, i], "--", color=PALETTE["reference"], lw=0.8, label="simulated" if i == 2 else None)
+        ax.set_title(name, fontsize=8)
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("stress (MPa)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
+    return figure
