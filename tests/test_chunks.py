@@ -66,6 +66,14 @@ def test_chunks_cover_a_set_and_are_written_in_their_place(numbers, tmp_path):
             np.testing.assert_array_equal(file["x"][:], source["a/x"][:] ** 2)
 
 
+def test_arrays_may_have_no_columns(tmp_path):
+    """As the twins of a material that has none."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for chunk in split("numbers", 5, 3):
+            write(file, chunk, {"twins": np.zeros((len(chunk), 4, 0))})
+        assert file["twins"].shape == (5, 4, 0)
+
+
 def test_only_missing_chunks_are_computed(numbers, tmp_path, capsys):
     chunks, calls = split("a", 10, 2, numbers), []
 

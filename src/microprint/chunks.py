@@ -91,7 +91,7 @@ def write(group: h5py.Group, chunk: Chunk, arrays: Arrays) -> None:
         text = values.dtype.kind == "U"
         values = values.astype(object) if text else values
         if name not in group:
-            together = min(max(STORED_TOGETHER // math.prod(values.shape[1:]), 1), 1024)
+            together = min(max(STORED_TOGETHER // max(math.prod(values.shape[1:]), 1), 1), 1024)
             options = {"dtype": h5py.string_dtype()} if text else {"dtype": values.dtype, "compression": 1, "shuffle": True}
             shape, limits = (chunk.total, *values.shape[1:]), (None,) * values.ndim
             stored = (together, *(max(n, 1) for n in values.shape[1:]))

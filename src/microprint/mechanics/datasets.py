@@ -29,6 +29,8 @@ from microprint.steps import Files, Job, step
 
 SYMMETRY, SETS = "hexagonal", ("train", "validation", "test")
 LEAST = {f"{SYMMETRY}/train": 2, f"{SYMMETRY}/validation": 1, f"{SYMMETRY}/test": 1}  # volume elements; a surrogate needs two
+# Not the section: what only the campaign needs makes no curve of this data set anew.
+READ = tuple(f"cp.{name}" for name in "material edge load axis strain rate increments scheme solver chunk".split())
 _UNITS = {"time": "s", "F": "1", "P": "Pa", "cauchy": "Pa", "gamma_sl": "1", "gamma_tw": "1", "xi_sl": "Pa", "xi_tw": "Pa"}
 
 
@@ -69,7 +71,7 @@ def load_of(settings: CrystalPlasticitySettings) -> tuple[LoadStep, ...]:
     return read_load(settings.load)
 
 
-@step(reads=("cp",), inputs=("polycrystals.h5",), outputs=("cp.h5",), files=cp_files, chunked=True)
+@step(reads=READ, inputs=("polycrystals.h5",), outputs=("cp.h5",), files=cp_files, chunked=True)
 def simulate_cp_dataset(job: Job) -> None:
     """Stress-strain response of the hexagonal volume elements, chunk by chunk; resumes with the chunks that are missing.
 
@@ -95,14 +97,18 @@ def simulate_cp_dataset(job: Job) -> None:
             axes="volume averages [element, time, ...]; the first time is the undeformed state",
         )
         for chunk, arrays in results:
-            _write(target.require_group(Path(chunk.group).name), chunk, arrays)
+            write_responses(target.require_group(Path(chunk.group).name), chunk, arrays)
 
 
 def simulate_chunk(chunk: Chunk, settings: CrystalPlasticitySettings, device: str) -> Arrays:
     """Fields of `CPResult` as arrays for some volume elements of polycrystals.h5."""
     with store.open_hdf5(chunk.path) as file:
         elements = read_volume_elements(file, chunk.group, slice(chunk.start, chunk.stop)).sampled(settings.edge)
-    result = _simulate(settings, elements, choose_device(device))
+    return responses(_simulate(settings, elements, choose_device(device)))
+
+
+def responses(result: CPResult) -> Arrays:
+    """Fields of a result as arrays; those of every voxel, if not asked for, are left out."""
     values = {field.name: getattr(result, field.name) for field in fields(CPResult)}
     return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
@@ -118,7 +124,8 @@ def _simulate(settings: CrystalPlasticitySettings, elements: VolumeElements, dev
     return simulate_cp(elements.grain_id, elements.quaternion, material, load, scheme=settings.scheme, device=device)
 
 
-def _write(group: h5py.Group, chunk: Chunk, arrays: Arrays) -> None:
+def write_responses(group: h5py.Group, chunk: Chunk, arrays: Arrays) -> None:
+    """Put the `responses` of a chunk of volume elements, which all have the same times, in their place in a group."""
     time = arrays.pop("time")
     if "time" not in group or np.isnan(group["time"][-1]):  # DAMASK states no times where all elements of a chunk failed
         group.require_dataset("time", time.shape, time.dtype)[:] = time

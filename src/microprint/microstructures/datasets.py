@@ -30,7 +30,7 @@ COMPOSITE_SUFFIXES = (".npy", ".npz")
 _CHUNK_VOXELS = 1 << 20
 
 
-def _size(voxels: int) -> int:
+def elements_at_once(voxels: int) -> int:
     """Elements of so many voxels that are made and saved at once."""
     return min(max(_CHUNK_VOXELS // voxels, 1), 64)
 
@@ -53,7 +53,7 @@ def generate_polycrystals(job: Job) -> None:
         chunks = [chunk for path in files for chunk in split(path, len(files[path]), 1)]
     else:
         make = partial(grow_chunk, settings=settings, seed=job.run_seed, device=job.params.compute.device)
-        chunks = [chunk for path, s in sets.items() for chunk in split(path, s.count, _size(settings.edge**3))]
+        chunks = [chunk for path, s in sets.items() for chunk in split(path, s.count, elements_at_once(settings.edge**3))]
     made = compute_chunks(job, make, chunks, "polycrystals", "VEs")
     with job.create("polycrystals.h5", kind="polycrystals") as file:
         file.attrs.update(convention=CONVENTION, axes="[x, y, z]", source=settings.source)
@@ -96,7 +96,7 @@ def grow_chunk(chunk: Chunk, settings: PolycrystalSettings, seed: int, device: s
     padded = [pad(batch.quaternion, (0, 0, 0, most - batch.quaternion.shape[1])) for batch in batches]
     arrays = [batch.grain_id for batch in batches], padded, [batch.grains for batch in batches]
     in_turn = torch.tensor(order).argsort()
-    return _polycrystal_arrays(*(torch.cat(array).cpu()[in_turn] for array in arrays))
+    return polycrystal_arrays(*(torch.cat(array).cpu()[in_turn] for array in arrays))
 
 
 def read_chunk(chunk: Chunk, files: dict[str, list[Path]], tolerance_deg: float) -> Arrays:
@@ -110,10 +110,11 @@ def read_chunk(chunk: Chunk, files: dict[str, list[Path]], tolerance_deg: float)
     if len(element.quaternion[0]) > np.iinfo(np.uint16).max:
         raise UserError(f"has {len(element.quaternion[0])} grains", path, "65535 is the most; cut it into smaller ones")
     reduced = orientations.reduce(element.quaternion, symmetry)
-    return {**_polycrystal_arrays(element.grain_id, reduced, element.grains), "note": np.array([note])}
+    return {**polycrystal_arrays(element.grain_id, reduced, element.grains), "note": np.array([note])}
 
 
-def _polycrystal_arrays(grain_id: Tensor, quaternion: Tensor, grains: Tensor) -> Arrays:
+def polycrystal_arrays(grain_id: Tensor, quaternion: Tensor, grains: Tensor) -> Arrays:
+    """Grain ids (N, n, n, n), quaternions (N, G, 4) and numbers of grains (N,) as a set of polycrystals.h5 holds them."""
     kinds = {"grain_id": np.uint16, "quaternion": np.float32, "grains": np.int32}
     return {name: array.numpy().astype(kind) for (name, kind), array in zip(kinds.items(), (grain_id, quaternion, grains))}
 
@@ -143,7 +144,7 @@ def generate_composites(job: Job) -> None:
         filters = composite.filters(settings.widths)
         widths = filters[torch.randperm(settings.count, generator=job.generator("filters")) % len(filters)]
         make = partial(filter_chunk, widths=widths, settings=settings, seed=job.run_seed, device=job.params.compute.device)
-        chunks, paths = split("composites", settings.count, _size(settings.edge**3)), []
+        chunks, paths = split("composites", settings.count, elements_at_once(settings.edge**3)), []
     else:
         paths = readers.list_files(settings.source, COMPOSITE_SUFFIXES)
         make, chunks = partial(read_composite_chunk, paths=paths), split("composites", len(paths), 1)

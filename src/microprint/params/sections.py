@@ -170,7 +170,7 @@ class CrystalPlasticitySettings:
 
     material: str = "Mg"  # ``Mg``, ``Cu``, ``Al``, ``Au``, ``Ti``, ``ferrite``, ``IN625``, or a DAMASK material file.
     # edge: voxels along each edge; volume elements of `polycrystals.edge` are sampled at regular distances.
-    edge: Annotated[int, Between(2, 256)] = 8
+    edge: Annotated[int, Between(2, 256)] = 16
     # load: ``tension``, ``compression``, ``shear`` (along `axis`, growing with the next one of x, y, z), ``unload`` (tension,
     # then back to no stress), ``cyclic`` (tension, compression, back to no strain), or a load file of DAMASK's, which stands
     # for the next four parameters, too.
@@ -182,6 +182,17 @@ class CrystalPlasticitySettings:
     scheme: Literal["fourier", "rotated"] = "fourier"  # discretisation, ``fourier`` (as DAMASK) or ``rotated``.
     solver: Literal["spectral", "damask"] = "spectral"  # this package's, or DAMASK's grid solver where one is installed.
     chunk: Positive = 16  # volume elements simulated and saved at once.
+    # families_train, families_test: number of synthetic VEs of the material, with the families of textures in turn, that are
+    # simulated beside the VEs of the study.
+    families_train: Positive = 21
+    families_test: Positive = 14
+    others: tuple[str, ...] = ("Al", "Ti")  # other materials that are simulated, named as `material` is.
+    # others_train, others_test: number of VEs of each of them, the first with the families of its own symmetry.
+    others_train: Positive = 6
+    others_test: Positive = 12
+    # paths: number of load paths of the material, each of twice `increments`: seven of fixed kinds, then random walks.
+    paths: Positive = 12
+    path_elements: Positive = 1  # VEs simulated under each path.
 
 
 @dataclass(frozen=True)
