@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple, get_args
 
@@ -21,8 +21,8 @@ from microprint import store
 from microprint.chunks import Arrays, Chunk, compute_chunks, split, write
 from microprint.errors import UserError
 from microprint.machine import choose_device
-from microprint.mechanics.datasets import load_of, responses, write_responses
-from microprint.mechanics.load import LoadName, LoadStep, read_load
+from microprint.mechanics.datasets import responses, write_responses
+from microprint.mechanics.load import LoadName, LoadStep, read_load, standard_load
 from microprint.mechanics.load_paths import KINDS, draw_path
 from microprint.mechanics.materials import Material, load_material, material_file
 from microprint.mechanics.simulate import simulate_cp
@@ -180,7 +180,8 @@ def campaign_chunk(
 
 def campaign_load(settings: CrystalPlasticitySettings) -> tuple[LoadStep, ...]:
     """The load of the families of textures: that of `cp.load` if it has a name, else tension."""
-    return load_of(settings if settings.load in get_args(LoadName) else replace(settings, load="tension"))
+    name = settings.load if settings.load in get_args(LoadName) else "tension"
+    return standard_load(name, settings.axis, settings.rate, settings.strain, settings.increments)
 
 
 def load_path(number: int, settings: CrystalPlasticitySettings, seed: int) -> tuple[LoadStep, ...]:

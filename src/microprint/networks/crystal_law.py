@@ -28,7 +28,7 @@ class CrystalLaw(nn.Module):
     """Deviatoric stress of a crystal from its history of deviatoric strain, both in crystal axes.
 
     Inside, strains are in units of `strain_unit`, stresses in units of `stress_unit` (Pa); `two_G` and `bulk` are the moduli
-    of the isotropic medium nearest to the crystal, in the ratio of the two. An increment takes as long as those of the training.
+    of the isotropic medium nearest to the crystal, in the ratio of the two. Increments take as long as those of the training.
 
     Parameters
     ----------

@@ -199,7 +199,7 @@ class CrystalPlasticitySettings:
 class SurrogateSettings:
     """Volume element or fingerprint to stress (notebook 06)."""
 
-    # law_units, law_planes, law_memories: sizes of the two layers of a crystal's learnt law, and numbers that a crystal remembers.
+    # law_units, law_planes, law_memories: sizes of the two layers of a crystal's learnt law, numbers that a crystal remembers.
     law_units: Positive = 48
     law_planes: Positive = 64
     law_memories: Positive = 12

@@ -26,6 +26,17 @@ def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, lab
     return figure
 
 
+def families(strain: np.ndarray, stress: Mapping[str, np.ndarray]) -> Figure:
+    """Mean curve and range of each family of textures, by its name: (T,) percent, (N, T) MPa."""
+    figure, ax = plt.subplots(figsize=(5.6, 3.2))
+    for (name, curves), color in zip(stress.items(), PALETTE.values()):
+        ax.fill_between(strain, curves.min(0), curves.max(0), color=color, alpha=0.15, lw=0)
+        ax.plot(strain, curves.mean(0), color=color, label=f"{name.replace('_', ' ')} ({len(curves)})")
+    ax.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None))
+    figure.legend(loc="outside right upper", fontsize=7)
+    return figure
+
+
 def against_reference(strain: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Our curves over a reference's, (T,) MPa each, against strain in percent, and the relative difference below."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 4.6), sharex=True, height_ratios=(3, 2))

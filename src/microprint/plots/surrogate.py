@@ -13,7 +13,7 @@ from microprint.plots import PALETTE
 
 
 def yield_sections(sections: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Stresses (N, 2) in MPa at equal strains in all directions of a plane: the crystal's as points, the learnt law's as a line."""
+    """Stresses (N, 2) in MPa at equal strains in all directions of a plane: the crystal's points, the learnt law's line."""
     figure, axes = plt.subplots(1, len(sections), figsize=(2.6 * len(sections), 2.9), squeeze=False)
     for ax, (name, (true, learnt)) in zip(axes[0], sections.items()):
         ax.plot(*np.vstack([learnt, learnt[:1]]).T, color=PALETTE["ours"], label="learnt law")

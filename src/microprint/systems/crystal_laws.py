@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from microprint.errors import UserError
-from microprint.mechanics.campaign import campaign_files, campaign_materials
+from microprint.mechanics.campaign import campaign_files, campaign_load, campaign_materials
 from microprint.mechanics.single_crystals import moduli, strained_at_random
 from microprint.networks.crystal_law import CrystalEnsemble
 from microprint.steps import Job, step
@@ -36,7 +37,18 @@ class CrystalSamples:
         return {"strain": self.strain[rows], "stress": self.stress[rows]}
 
 
-@step(reads=("cp", "surrogate"), outputs=("crystal_law_{material}.safetensors",), files=campaign_files)
+LAW = ("law_units", "law_planes", "law_memories", "law_members", "law_crystals", "law_start", "law_epochs", "law_batch_size",
+       "law_learning_rate", "iterations")  # fmt: skip
+
+
+@step(
+    reads=(
+        *(f"cp.{name}" for name in ("material", "others", "load", "axis", "strain", "rate", "increments")),
+        *(f"surrogate.{name}" for name in LAW),
+    ),
+    outputs=("crystal_law_{material}.safetensors",),
+    files=campaign_files,
+)
 def train_crystal_law(job: Job, *, material: str) -> None:
     """Learn the law of one of the study's materials, a few times over."""
     known = campaign_materials(job.params.cp)
@@ -62,5 +74,15 @@ def train_crystal_law(job: Job, *, material: str) -> None:
     )  # fmt: skip
     samples = CrystalSamples(strain[cut:], stress[cut:]), CrystalSamples(strain[:cut], stress[:cut])
     history = fit(job, laws, *samples, schedule, seed=seed, label=f"crystal law of {material}")
-    config = {"kind": "crystal law", "material": material, "network": sizes, "dt": dt, "crystals": len(strain), "history": history}
+    config = {
+        "kind": "surrogate",
+        "material": material,
+        "network": sizes,
+        "load": json.dumps([asdict(part) for part in campaign_load(cp)]),
+        "iterations": settings.iterations,
+        "dt": dt,
+        "increments": LONGER * cp.increments,
+        "crystals": len(strain),
+        "history": history,
+    }
     job.save_model(f"crystal_law_{material}.safetensors", laws.cpu().state_dict(), config)

@@ -7,7 +7,7 @@ correct what is left. It takes volume elements, or fingerprints, of which it tak
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,18 +17,17 @@ from torch import Tensor
 
 from microprint import store
 from microprint.analysis.correction import Correction
-from microprint.arrays import Array, like, numbers, whole
+from microprint.arrays import Array, like, numbers
 from microprint.errors import UserError
 from microprint.machine import choose_device, in_threads
-from microprint.mechanics.datasets import SYMMETRY, read_curves
+from microprint.mechanics.datasets import read_curves
 from microprint.mechanics.deviators import rotation
 from microprint.mechanics.load import LoadStep, driven_component, read_load
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.crystal_law import CrystalEnsemble
-from microprint.networks.equilibrium import March, Path as MeanPath
-from microprint.orientations import expand
+from microprint.networks.equilibrium import March
+from microprint.networks.equilibrium import Path as MeanPath
 from microprint.steps import Job, step
-from microprint.systems.fingerprint import Fingerprint
 
 VOXELS_AT_ONCE = 1 << 13  # of a thread: the fields of the march stay in its cache
 
@@ -70,8 +69,9 @@ class StressSurrogate:
         if config.get("kind") != "surrogate":
             raise UserError("is no surrogate", path, "Give a file surrogate_MATERIAL.safetensors that notebook 06 made")
         laws = CrystalEnsemble(**config["network"])
-        laws.load_state_dict({name.removeprefix("laws."): x for name, x in state.items() if name.startswith("laws.")})
-        correction = Correction(**{name.removeprefix("correction."): x for name, x in state.items() if name.startswith("correction.")})
+        laws.load_state_dict({name: x for name, x in state.items() if name.startswith("laws.")})
+        fitted = {name.removeprefix("correction."): x for name, x in state.items() if name.startswith("correction.")}
+        correction = Correction(**fitted) if fitted else None
         load = read_load([LoadStep(**part) for part in json.loads(config["load"])])
         return cls(laws, load, correction, iterations=config["iterations"], device=device)
 
@@ -104,7 +104,10 @@ class StressSurrogate:
                 return [March(law, rotations, edge, self.iterations).run(steps) for law in self.laws.laws]
 
         marched = in_threads(march, parts, self.device)
-        F, P = (torch.stack([torch.cat([getattr(m, name) for m in member]) for member in zip(*marched)]).cpu() for name in ("F", "P"))
+        F, P = (
+            torch.stack([torch.cat([getattr(m, name) for m in member]) for member in zip(*marched)]).cpu()
+            for name in ("F", "P")
+        )
         spread = P.std(0, unbiased=True) if len(P) > 1 else torch.zeros_like(P[0])
         return Response(F.mean(0), P.mean(0), spread)
 
@@ -120,23 +123,15 @@ def _orientations(field: Array, quaternions: Array | None) -> Tensor:
     return voxels
 
 
-@step(
-    reads=("surrogate",),
-    inputs=("polycrystals.h5", "cp.h5", "crystal_law_{material}.safetensors"),
-    outputs=("surrogate_{material}.safetensors",),
-)
+@step(inputs=("polycrystals.h5", "cp.h5", "crystal_law_{material}.safetensors"), outputs=("surrogate_{material}.safetensors",))
 def correct_surrogate(job: Job, *, material: str) -> None:
     """The surrogate of a law, corrected on the validation set of the simulated polycrystals."""
-    state, metadata = store.load_tensors(job.path(f"crystal_law_{material}.safetensors"))
-    config = metadata["config"]
-    laws = CrystalEnsemble(**config["network"])
-    laws.load_state_dict(state)
+    _, metadata = store.load_tensors(job.path(f"crystal_law_{material}.safetensors"))
+    alone = StressSurrogate.load(job.path(f"crystal_law_{material}.safetensors"), job.device)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         curves = read_curves(polycrystals, cp, "validation")
-    surrogate = StressSurrogate(laws, curves.load, iterations=job.params.surrogate.iterations, device=job.device)
+    surrogate = StressSurrogate(alone.laws, curves.load, iterations=alone.iterations, device=job.device)
     correction = Correction.fit(*surrogate.predict(curves.elements.grain_id, curves.elements.quaternion), curves.stress)
-    tensors = {f"laws.{name}": value for name, value in laws.cpu().state_dict().items()}
-    tensors |= {f"correction.{name}": value for name, value in asdict(correction).items()}
-    load = json.dumps([asdict(part) for part in curves.load])
-    config = config | {"kind": "surrogate", "load": load, "iterations": surrogate.iterations}
-    job.save_model(f"surrogate_{material}.safetensors", tensors, config)
+    tensors = {f"correction.{name}": value for name, value in asdict(correction).items()}
+    config = metadata["config"] | {"load": json.dumps([asdict(part) for part in curves.load])}
+    job.save_model(f"surrogate_{material}.safetensors", alone.laws.cpu().state_dict() | tensors, config)
