@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from microprint.errors import UserError
+from microprint.mechanics.campaign import generate_textured_polycrystals, simulate_campaign
 from microprint.mechanics.datasets import simulate_cp_dataset
 from microprint.microstructures.datasets import (
     generate_composites,
@@ -20,17 +21,20 @@ from microprint.networks.vgg_weights import fetch
 from microprint.params import load
 from microprint.params.manual import manual
 from microprint.steps import Step, run_step
+from microprint.systems.crystal_laws import train_crystal_law
+from microprint.systems.direct_surrogate import train_direct_surrogate
 from microprint.systems.fingerprint import train_fingerprint
 from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design
 from microprint.systems.stiffness import label_stiffness
-from microprint.systems.surrogate import train_surrogate
+from microprint.systems.surrogate import correct_surrogate
 from microprint.systems.texture import train_texture_vae
 
 STEPS = {
     step.name: step
     for step in (
         generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint,
-        simulate_cp_dataset, train_surrogate, label_stiffness, train_forward_cnn, train_inverse_design, train_texture_vae,
+        simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign, train_crystal_law, correct_surrogate,
+        train_direct_surrogate, label_stiffness, train_forward_cnn, train_inverse_design, train_texture_vae,
     )
 }  # fmt: skip
 
