@@ -16,7 +16,7 @@ PLANES = {"stretch along x and z": (0, 1), "shear xz and yz": (3, 2)}  # of the 
 
 
 def sections(material: Material, law: CrystalLaw, dt: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Stresses (ANGLES, 2) in MPa in the plane of the strain, the crystal's and the learnt law's, by the names of the planes."""
+    """Stresses (ANGLES, 2) in MPa in the plane of the strain, the crystal and the law, by the names of the planes."""
     angle = torch.arange(ANGLES) * 2 * torch.pi / ANGLES
     size = torch.linspace(0, STRAIN, INCREMENTS + 1)
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
