@@ -69,11 +69,11 @@ import torch
 
 from microprint import store
 from microprint.analysis import crystal_sections, regression, stress
-from microprint.analysis.correction import Correction
 from microprint.analysis.rate_distortion import in_bytes
 from microprint.mechanics.campaign import campaign_materials, read_campaign, read_paths
 from microprint.mechanics.datasets import read_curves
 from microprint.mechanics.simulate import simulate_cp
+from microprint.networks.correction import Correction
 from microprint.networks.curve_process import CurveProcess
 from microprint.notebook import Headline, open_notebook
 from microprint.plots import design as draw
@@ -278,7 +278,7 @@ table([[name.replace("_", " "), *map(float, values)] for name, values in result.
 
 # %%
 plot.families(names, {"no polycrystal": [1 - result[n][2] for n in names], "corrected by other families": [1 - result[n][3] for n in names]},
-              {"no polycrystal": "accent", "corrected by other families": "ours"}, "share of the variance within the family that is missed").axes[0].set_xscale("log")
+              {"no polycrystal": "accent", "corrected by other families": "ours"}, "share of the variance within the family that is missed");
 
 # %% [markdown]
 # ## Any crystal
@@ -331,7 +331,7 @@ fields = {f"{fingerprint.size} numbers": lambda c: fingerprint.decode(fingerprin
 fields["512 bytes"] = lambda c: in_bytes(notebook.path("fingerprint_ours.safetensors"), "hexagonal", 512, 12)["ours, 512 bytes"](c.elements)
 lost = {"volume element": (predicted["ours, corrected"], None)}
 for name, decode in fields.items():
-    x = {part: laws[first].predict(decode(sets[part])) for part in ("validation", "test")}
+    x = {part: laws[first].predict_field(decode(sets[part])) for part in ("validation", "test")}
     lost[name] = Correction.fit(*x["validation"], sets["validation"].stress).apply(*x["test"])
 lost["Gaussian processes on the averages"] = (predicted["Gaussian processes"], None)
 table([[name, regression.r2(x[:, at], test.stress[:, at]), float((x - test.stress)[:, at].abs().mean() / MPA)] for name, (x, _) in lost.items()],
@@ -349,7 +349,7 @@ tasks = {
     "simulation": lambda e: simulate_cp(e.grain_id, e.quaternion, test.material, test.load, device=notebook.device),
     "ours": lambda e: laws[first].predict(e.grain_id, e.quaternion),
     "ours, one iteration": lambda e: fast.predict(e.grain_id, e.quaternion),
-    "ours, from the fingerprint": lambda e: laws[first].predict(fingerprint.decode(fingerprint.encode(e.grain_id, e.quaternion), e.edge)),
+    "ours, from the fingerprint": lambda e: laws[first].predict_field(fingerprint.decode(fingerprint.encode(e.grain_id, e.quaternion), e.edge)),
     "Gaussian processes": lambda e: direct["ours"].predict(fingerprint.encode(e.grain_id, e.quaternion)),
     "Taylor, learnt law": lambda e: uniform.predict(e.grain_id, e.quaternion),
 }

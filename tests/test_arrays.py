@@ -13,11 +13,13 @@ from microprint.errors import UserError
 from microprint.mechanics.elasticity import isotropic
 from microprint.mechanics.load import uniaxial_tension
 from microprint.microstructures.volume_elements import VolumeElements
+from microprint.networks.crystal_law import CrystalEnsemble
 from microprint.networks.stress_net import StressMLP
 from microprint.networks.texture_vae import TextureVAE
 from microprint.networks.vae_regression import VAERegression
 from microprint.networks.vgg import VGG19
 from microprint.params.sections import FingerprintSettings
+from microprint.systems.direct_surrogate import DirectSurrogate
 from microprint.systems.fingerprint import Fingerprint, configuration
 from microprint.systems.inverse_design import InverseDesign
 from microprint.systems.surrogate import StressSurrogate
@@ -45,11 +47,19 @@ def fingerprint(variant="ours"):
 
 
 @cache
-def surrogate():
+def direct():
     torch.manual_seed(0)
     sizes = {"inputs": 47, "points": 5, "hidden": 4}
     config = {"variant": "paper", "strain": [0.0] * 5, "component": [0, 0], "inputs": 47, "network": sizes}
-    return StressSurrogate(StressMLP(**sizes).state_dict() | {"deviation": torch.ones(5, dtype=torch.float64)}, config)
+    return DirectSurrogate(StressMLP(**sizes).state_dict() | {"deviation": torch.ones(5, dtype=torch.float64)}, config)
+
+
+@cache
+def surrogate():
+    torch.manual_seed(0)
+    laws = CrystalEnsemble(1, 4, 4, 2)
+    laws.scale(2e-3, 8e7, 17e9, 35e9)
+    return StressSurrogate(laws, LOAD)
 
 
 @cache
@@ -87,7 +97,8 @@ DOORS = {
     "Fingerprint.posterior": (lambda i, q: fingerprint().posterior(i, q), {"grain_ids": CUBES, "quaternions": SIX}),
     "Fingerprint.decode": (lambda z: fingerprint().decode(z, 4), {"z": LATENT}),
     "Fingerprint.seeds": (lambda z: fingerprint().seeds(z), {"z": LATENT}),
-    "StressSurrogate.predict": (lambda z: surrogate().predict(z), {"z": LATENT}),
+    "StressSurrogate.predict": (lambda i, q: surrogate().predict(i, q), {"grain_ids": IDS, "quaternions": QUATERNIONS}),
+    "DirectSurrogate.predict": (lambda z: direct().predict(z), {"z": LATENT}),
     "InverseDesign.predict": (lambda i: design().predict(i), {"phase_ids": PHASES}),
     "InverseDesign.encode": (lambda i: design().encode(i), {"phase_ids": PHASES}),
     "InverseDesign.decode": (lambda z: design().decode(z), {"z": LATENT}),
@@ -96,7 +107,7 @@ DOORS = {
     "TextureFingerprint.encode": (lambda x: texture().encode(x), {"images": IMAGES}),
     "TextureFingerprint.decode": (lambda z: texture().decode(z), {"z": LATENT}),
 }
-KEEPING = ("Fingerprint.encode", "Fingerprint.posterior", "Fingerprint.decode", "StressSurrogate.predict",
+KEEPING = ("Fingerprint.encode", "Fingerprint.posterior", "Fingerprint.decode", "DirectSurrogate.predict",
            "TextureFingerprint.encode", "TextureFingerprint.decode")  # the kind of array  # fmt: skip
 ARGUMENTS = [(door, name) for door, (_, plain) in DOORS.items() for name in plain]
 

@@ -48,7 +48,7 @@ def test_a_dask_worker_makes_the_same(tmp_path):
 @pytest.mark.parametrize("arguments, message", [
     (["no_such_step", "--params", TINY, "--run", "x"], "no step is called no_such_step"),
     (["generate_composites"], "needs --params FILE and --run DIR"),
-    (["train_surrogate", "--params", TINY, "--run", "x"], "Its arguments are: variant, fingerprint"),
+    (["train_direct_surrogate", "--params", TINY, "--run", "x"], "Its arguments are: variant, fingerprint"),
     (["split_composites", "--params", TINY, "--run", "/nowhere"], "composites.h5: is missing"),
 ])
 def test_faults_are_told_in_one_line(arguments, message, capsys):

@@ -1,4 +1,4 @@
-"""Surrogate of the stress-strain curve: training, files, baselines, input that is refused."""
+"""The surrogate that takes volume elements, fields and load paths."""
 
 import json
 from dataclasses import asdict
@@ -7,131 +7,83 @@ import numpy as np
 import pytest
 import torch
 
-from microprint import orientations
-from microprint.analysis import regression, stress
+from microprint import orientations, store
 from microprint.errors import UserError
-from microprint.mechanics.datasets import Curves, read_curves
-from microprint.mechanics.load import uniaxial_tension
-from microprint.mechanics.materials import load_material
-from microprint.mechanics.simulate import simulate_cp
+from microprint.mechanics.load import standard_load, uniaxial_tension
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.params import validate
-from microprint.steps import Job, run_step
-from microprint.store import create_hdf5, open_hdf5, save_tensors
-from microprint.systems.fingerprint import Fingerprint, configuration
-from microprint.systems.surrogate import StressSurrogate, train_surrogate
+from microprint.networks.correction import Correction
+from microprint.networks.crystal_law import CrystalEnsemble
+from microprint.systems.surrogate import StressSurrogate
 
-PARAMS = validate({"compute": {"device": "cpu"}, "vae": {"ours_width": 8, "ours_rounds": 1},
-                   "surrogate": {"paper_epochs": 4, "paper_hidden": 8}})
-
-
-def volume_elements(count, edge=8, grains=5, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(grains, (count, edge, edge, edge), generator=generator)
-    return ids, orientations.random((count, grains), generator, torch.float32)
+LOAD = uniaxial_tension(strain=0.004, increments=8)
+IDS = torch.arange(2 * 4**3).reshape(2, 4, 4, 4) // 5 % 6
+Q = orientations.random((2, 6), torch.Generator().manual_seed(0))
 
 
-def fake_curves(ids, quaternion):
-    """Curves that follow the texture."""
-    strain = torch.linspace(0, 0.01, 6, dtype=torch.float64)
-    height = 8e7 + 4e7 * stress.texture_coefficients(VolumeElements.of(ids, quaternion), 0)[:, 0]
-    return strain, height[:, None] * (1 - torch.exp(-strain / 0.002))
+def laws(members=2):
+    torch.manual_seed(4)
+    ensemble = CrystalEnsemble(members, 12, 12, 3)
+    ensemble.scale(2e-3, 8e7, 17e9, 35e9)
+    return ensemble
 
 
-@pytest.fixture
-def folder(tmp_path):
-    with create_hdf5(tmp_path / "polycrystals.h5", "polycrystals", {"key": "a"}) as elements, \
-            create_hdf5(tmp_path / "cp.h5", "cp", {"key": "b"}) as cp:
-        material = json.dumps(load_material("Mg").source)
-        load = json.dumps([asdict(step) for step in uniaxial_tension(strain=0.01, increments=5)])
-        cp.attrs.update(material=material, load=load, edge=4)
-        for seed, (name, count) in enumerate({"train": 12, "validation": 5, "test": 5}.items()):
-            ids, quaternion = volume_elements(count, seed=seed)
-            group = elements.create_group(f"hexagonal/{name}")
-            group["grain_id"], group["quaternion"], group["grains"] = ids.numpy(), quaternion.numpy(), np.full(count, 5)
-            strain, curve = fake_curves(ids, quaternion)
-            F, P = (np.zeros((count, 6, 3, 3)) for _ in range(2))
-            F[:, :, 0, 0], P[:, :, 0, 0] = 1 + strain, curve
-            P[1], F[1] = np.nan, np.nan
-            cp[f"{name}/F"], cp[f"{name}/P"], cp[f"{name}/converged"] = F, P, np.arange(count) != 1
-    torch.manual_seed(0)
-    fingerprint = Fingerprint.build(configuration(PARAMS.vae, "ours", "hexagonal", 8, 5.0))
-    save_tensors(tmp_path / "fingerprint_ours.safetensors", fingerprint.network.state_dict(),
-                 {"config": fingerprint.config, "provenance": {"key": "c"}})
-    return tmp_path
+def test_volume_elements_and_their_fields_give_the_same():
+    surrogate = StressSurrogate(laws(), LOAD)
+    mean, std = surrogate.predict(IDS, Q)
+    again, spread = surrogate.predict_field(VolumeElements.of(IDS, Q).orientations().numpy())
+    assert isinstance(again, np.ndarray) and mean.shape == std.shape == (2, 9)
+    np.testing.assert_allclose(again, mean.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(spread, std.numpy(), rtol=1e-3, atol=1e3)
+    assert mean[:, 0].abs().max() == 0 and (mean[:, 1:] > 0).all() and (std[:, 1:] > 0).all()
 
 
-@pytest.mark.parametrize("variant", ["paper", "ours"])
-def test_step_trains_a_model_that_survives_its_file(folder, variant):
-    (path,) = run_step(train_surrogate, PARAMS, folder, {"variant": variant, "fingerprint": "ours"})
-    surrogate = StressSurrogate.load(path)
-    z = np.random.default_rng(0).normal(size=(3, 281))
-    mean, std = surrogate.predict(z)
-    assert mean.shape == std.shape == (3, 6) and isinstance(mean, np.ndarray) and (std[:, 1:] > 0).all()
-    assert 3e7 < mean[:, -1].mean() < 2e8 and surrogate.config["left_out"] == {"train": 1, "validation": 1}
-    for one, other in zip(StressSurrogate.load(path).predict(torch.from_numpy(z)), (mean, std)):
-        np.testing.assert_array_equal(one.numpy(), other)
+def test_a_batch_is_its_elements():
+    surrogate = StressSurrogate(laws(), LOAD)
+    mean = surrogate.predict(IDS, Q)[0]
+    alone = torch.cat([surrogate.predict(IDS[i : i + 1], Q[i : i + 1])[0] for i in (0, 1)])
+    torch.testing.assert_close(mean, alone, rtol=1e-5, atol=1e2)
 
 
-def test_what_did_not_converge_is_left_out_and_counted(folder):
-    with open_hdf5(folder / "polycrystals.h5") as elements, open_hdf5(folder / "cp.h5") as cp:
-        curves = read_curves(elements, cp, "train")
-        with pytest.raises(UserError, match="no set hexagonal/other"):
-            read_curves(elements, cp, "other")
-    assert len(curves.stress) == len(curves.elements) == 11 and curves.left_out == 1 and curves.stress.isfinite().all()
-    assert curves.strain[-1].item() == pytest.approx(0.01)
-    assert curves.elements.edge == 4 and curves.component == (0, 0) and curves.load[0].N == 5 and curves.material.name == "Mg"
+def test_a_law_alone_has_no_spread():
+    assert StressSurrogate(laws(1), LOAD).predict(IDS, Q)[1].abs().max() == 0
 
 
-@pytest.mark.parametrize("z", [np.zeros((2, 252)), np.zeros(281), np.full((1, 281), np.nan)])
-def test_wrong_fingerprints_are_refused(folder, z):
-    (path,) = run_step(train_surrogate, PARAMS, folder, {"variant": "ours", "fingerprint": "ours"})
-    with pytest.raises(UserError, match="281"):
-        StressSurrogate.load(path).predict(z)
+def test_a_path_is_followed_and_its_mean_conditions_hold():
+    load = standard_load("cyclic", "x", 1e-3, 0.002, 4)
+    response = StressSurrogate(laws(), LOAD).predict_path(load, IDS, Q)
+    assert response.F.shape == response.P.shape == response.spread.shape == (2, 17, 3, 3)
+    strain = response.F[:, :, 0, 0] - 1
+    torch.testing.assert_close(strain[:, [4, 12, 16]], torch.tensor([[0.002, -0.002, 0.0]]).double().expand(2, 3), rtol=0, atol=1e-12)
+    assert response.P[:, 4, 0, 0].min() > 0 > response.P[:, 12, 0, 0].max()
+    assert response.P[..., 1, 1].abs().max() < 0.05 * response.P[..., 0, 0].abs().max()
 
 
-def test_other_files_and_variants_are_refused(folder):
-    with pytest.raises(UserError, match="no surrogate"):
-        StressSurrogate.load(folder / "fingerprint_ours.safetensors")
-    with pytest.raises(UserError, match="theirs"):
-        train_surrogate.function(Job(train_surrogate, PARAMS, folder, {"variant": "theirs", "fingerprint": "ours"}, "k"), variant="theirs", fingerprint="ours")
+def test_saved_and_loaded_it_predicts_the_same(tmp_path):
+    first = StressSurrogate(laws(), LOAD)
+    correction = Correction.fit(*first.predict(IDS, Q), 1.01 * first.predict(IDS, Q)[0])
+    first.correction = correction
+    tensors = laws().state_dict() | {f"correction.{name}": value for name, value in asdict(correction).items()}
+    config = {
+        "kind": "surrogate", "iterations": 1, "load": json.dumps([asdict(step) for step in LOAD]),
+        "network": {"members": 2, "units": 12, "planes": 12, "memories": 3},
+    }  # fmt: skip
+    store.save_tensors(tmp_path / "surrogate_Mg.safetensors", tensors, {"config": config})
+    for one, other in zip(first.predict(IDS, Q), StressSurrogate.load(tmp_path / "surrogate_Mg.safetensors").predict(IDS, Q)):
+        torch.testing.assert_close(one, other)
 
 
-def test_texture_coefficients_of_known_c_axes():
-    """c along z has no component along x; c turned to x has all of it."""
-    quarter = torch.tensor([[[1.0, 0, 0, 0], [0.5**0.5, 0, 0.5**0.5, 0]]])
-    ids = torch.zeros(1, 2, 2, 2, dtype=torch.int64)
-    ids[0, 0] = 1
-    torch.testing.assert_close(stress.texture_coefficients(VolumeElements.of(ids, quarter), 0), torch.full((1, 2), 0.5, dtype=torch.float64), atol=1e-6, rtol=0)
-
-
-def test_straight_line_and_coverage():
-    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
-    y = torch.stack([1 + 2 * x[:, 0], x[:, 1] - 3], 1).double()
-    torch.testing.assert_close(regression.straight_line(x[:10], y[:10], x[10:]), y[10:], atol=1e-5, rtol=0)
-    noise = torch.randn(20_000, generator=torch.Generator().manual_seed(1))
-    assert regression.coverage(torch.zeros(20_000), torch.ones(20_000), noise) == pytest.approx(0.9, abs=0.01)
-
-
-def test_ridge_resists_more_features_than_samples():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(90, 40, generator=generator)
-    y = x[:, :1].double() + 0.3 * torch.randn(90, 1, generator=generator)
-    found = regression.ridge(x[:40], y[:40], x[60:])
-    unbounded = regression.straight_line(x[:40], y[:40], x[60:])
-    assert (found - y[60:]).square().mean() < min((unbounded - y[60:]).square().mean(), y[60:].square().mean())
-
-
-def curves_of(ids, quaternion, load) -> Curves:
-    nothing = torch.empty(0)
-    return Curves(VolumeElements.of(ids, quaternion), nothing, nothing, load, load_material("Mg"), 0)
-
-
-def test_taylor_is_exact_for_a_single_crystal_and_too_stiff_for_many():
-    ids, quaternion = volume_elements(1, edge=4, grains=6)
-    load = uniaxial_tension(strain=0.01, increments=5)
-    single = simulate_cp(torch.zeros(1, 2, 2, 2, dtype=torch.int64), quaternion[:, :1], load=load).P[0, :, 0, 0]
-    upper = stress.taylor(curves_of(torch.zeros(1, 2, 2, 2, dtype=torch.int64), quaternion[:, :1], load), points=4)[0]
-    torch.testing.assert_close(upper, single, rtol=1e-3, atol=1e3)
-    full = simulate_cp(ids, quaternion, load=load).P[0, -1, 0, 0]
-    assert full < stress.taylor(curves_of(ids, quaternion, load))[0, -1] < 1.6 * full
+def test_what_cannot_be_marched_is_told(tmp_path):
+    surrogate = StressSurrogate(laws(), LOAD)
+    with pytest.raises(UserError, match="cubes"):
+        surrogate.predict(IDS[:, :2], Q)
+    with pytest.raises(UserError, match="orientations"):
+        surrogate.predict_field(IDS)
+    with pytest.raises(UserError, match="no load|no step"):
+        surrogate.predict_path([], IDS, Q)
+    broken = laws(1)
+    broken.laws[0].V.data.fill_(torch.nan)
+    with pytest.raises(UserError, match="diverged"):
+        StressSurrogate(broken, LOAD).predict(IDS, Q)
+    store.save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"config": {"kind": "fingerprint"}})
+    with pytest.raises(UserError, match="is no surrogate"):
+        StressSurrogate.load(tmp_path / "other.safetensors")

@@ -19,14 +19,14 @@ def sections(material: Material, law: CrystalLaw, dt: float) -> dict[str, tuple[
     """Stresses (ANGLES, 2) in MPa in the plane of the strain, the crystal and the law, by the names of the planes."""
     angle = torch.arange(ANGLES) * 2 * torch.pi / ANGLES
     size = torch.linspace(0, STRAIN, INCREMENTS + 1)
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    both: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, (first, second) in PLANES.items():
         strain = torch.zeros(ANGLES, INCREMENTS + 1, 5)
         strain[..., first], strain[..., second] = angle.cos()[:, None] * size, angle.sin()[:, None] * size
         crystals = strained(material, strain, dt)
         pair = [crystals.stress[:, -1], _learnt(law, crystals.strain)]
-        found[name] = tuple(stress[:, [first, second]].numpy() / 1e6 for stress in pair)
-    return found
+        both[name] = tuple(stress[:, [first, second]].numpy() / 1e6 for stress in pair)
+    return both
 
 
 @torch.no_grad()

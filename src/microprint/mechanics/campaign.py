@@ -74,11 +74,7 @@ def campaign_groups(settings: CrystalPlasticitySettings) -> dict[str, Simulated]
 
 
 def campaign_files(params: Params) -> Files:
-    """The materials' files; raises `UserError` for what `campaign_materials` refuses and a grid that does not suit."""
-    edge, coarse = params.polycrystals.edge, params.cp.edge
-    if coarse < edge and edge % coarse:
-        what = f"cp.edge = {coarse} does not divide polycrystals.edge = {edge}, that of the synthetic volume elements"
-        raise UserError(what, "campaign", "Set polycrystals.edge to a multiple")
+    """The materials' files; raises `UserError` for what `campaign_materials` refuses."""
     campaign_materials(params.cp)
     return {f"material {source}": material_file(source) for source in (params.cp.material, *params.cp.others)}
 
@@ -88,8 +84,7 @@ def campaign_files(params: Params) -> Files:
 
 @step(
     reads=(
-        "polycrystals.edge",
-        *(f"cp.{name}" for name in ("material", "others", "paths", "path_elements")),
+        *(f"cp.{name}" for name in ("edge", "material", "others", "paths", "path_elements")),
         *(f"cp.{name}" for name in ("families_train", "families_test", "others_train", "others_test")),
     ),
     outputs=("textured.h5",),
@@ -101,7 +96,7 @@ def generate_textured_polycrystals(job: Job) -> None:
 
     Each set holds the arrays of polycrystals.h5 and `family` (N,), the number in the attribute `families`, a JSON list.
     """
-    edge, sizes = job.params.polycrystals.edge, {}
+    edge, sizes = job.params.cp.edge, {}
     for elements, count, _ in campaign_groups(job.params.cp).values():
         sizes[elements] = max(count, sizes.get(elements, 0))
     chunks = [chunk for path, size in sizes.items() for chunk in split(path, size, elements_at_once(edge**3))]
@@ -140,7 +135,7 @@ def simulate_campaign(job: Job) -> None:
     Groups ``<material>/train`` and ``<material>/test`` hold what `simulate_cp_dataset` writes, under the load of `cp` if
     it has a name, else tension. ``paths`` holds the same of the load paths, the main material's, and `path` (N,), the
     number of the path in its attributes `kind` and `load`, JSON lists. All groups name the `material` and their `elements`,
-    a set of textured.h5, and the `edge` to which these were sampled if they had more voxels.
+    a set of textured.h5.
     """
     settings, textured, chunks = job.params.cp, job.path("textured.h5"), []
     groups = campaign_groups(settings)
@@ -155,7 +150,7 @@ def simulate_campaign(job: Job) -> None:
         target.attrs["axes"] = "volume averages [element, time, ...]; the first time is the undeformed state"
         for name, (elements, _, material) in groups.items():
             load = json.dumps(loads if name == PATHS else campaign_load(settings), default=asdict)
-            facts = {"elements": elements, "edge": settings.edge, "material": json.dumps(material.source), "load": load}
+            facts = {"elements": elements, "material": json.dumps(material.source), "load": load}
             target[name].attrs.update(facts, scheme=settings.scheme)
         target[PATHS].attrs["kind"] = json.dumps([path_kind(number) for number in range(settings.paths)])
 
@@ -170,7 +165,7 @@ def campaign_chunk(
     """Fields of `CPResult` as arrays for some volume elements of a group; a chunk of the paths is one path."""
     path, _, material = groups[chunk.group]
     with store.open_hdf5(chunk.path) as file:
-        elements = read_volume_elements(file, path, slice(chunk.start, chunk.stop)).sampled(settings.edge)
+        elements = read_volume_elements(file, path, slice(chunk.start, chunk.stop))
     of_paths = chunk.group == PATHS
     load = loads[chunk.number] if of_paths else campaign_load(settings)
     ids, scheme = elements.grain_id, settings.scheme
@@ -203,7 +198,7 @@ def path_kind(number: int) -> str:
 class FamilyCurves:
     """Simulated volume elements with their families of textures, and mean stress and deformation at T times."""
 
-    elements: VolumeElements  # those whose simulation converged, on the grid that was simulated
+    elements: VolumeElements  # those whose simulation converged
     families: list[str]  # of textures, N
     P: Tensor  # (N, T, 3, 3) first Piola-Kirchhoff stress, Pa, float64
     F: Tensor  # (N, T, 3, 3) deformation gradient, float64
@@ -250,7 +245,7 @@ def _curves(textured: h5py.File, group: h5py.Group, load: list[dict[str, Any]], 
     converged = torch.from_numpy(group["converged"][rows].astype(bool))
     rows = slice(rows.start or 0, (rows.start or 0) + len(converged))  # a set may hold more than a group has simulated
     path, good = group.attrs["elements"], converged.nonzero()[:, 0]
-    elements = read_volume_elements(textured, path, rows).sampled(int(group.attrs["edge"]))[good]
+    elements = read_volume_elements(textured, path, rows)[good]
     names = json.loads(textured[path].attrs["families"])
     P, F = (torch.from_numpy(group[name][rows])[good] for name in ("P", "F"))
     return {

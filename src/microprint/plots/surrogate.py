@@ -54,11 +54,13 @@ def errors_by_time(models: Mapping[str, tuple[float, float]], colours: Mapping[s
 
 
 def families(names: Sequence[str], series: Mapping[str, ArrayLike], colours: Mapping[str, str], xlabel: str) -> Figure:
-    """A value (families,) of each model in each family, a row a family."""
+    """A value (families,) of each model in each family, on a logarithmic axis; a row a family."""
     figure, ax = plt.subplots(figsize=(5.4, 0.32 * len(names) + 1.2))
     for name, values in series.items():
         ax.plot(values, range(len(names)), "o", ms=5, color=PALETTE[colours[name]], label=name)
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    if any(np.isfinite(values).any() and np.nanmax(values) > 0 for values in map(np.asarray, series.values())):
+        ax.set_xscale("log")
     ax.set(xlabel=xlabel)
     ax.invert_yaxis()
     figure.legend(loc="outside upper center", ncols=3, fontsize=7)

@@ -44,14 +44,16 @@ def write_report(run: Run) -> Path:
 
 
 def _save_models(artifacts: Path, target: Path) -> list[str]:
-    """Trained fingerprints in half precision, which is plenty to use them and half the size to publish; their names."""
-    trained = [path for path in sorted(artifacts.glob("fingerprint_*.safetensors")) if path.stem != "fingerprint_coded"]
-    for path in trained:
+    """Trained models, to use elsewhere; their names. Fingerprints in half precision, which is plenty, have half the size."""
+    fingerprints = [path for path in sorted(artifacts.glob("fingerprint_*.safetensors")) if path.stem != "fingerprint_coded"]
+    surrogates = sorted(artifacts.glob("surrogate_*.safetensors"))
+    for path in fingerprints + surrogates:
         tensors, metadata = store.load_tensors(path)
         target.mkdir(exist_ok=True)
-        halved = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
-        store.save_tensors(target / path.name, halved, metadata)
-    return [path.name for path in trained]
+        if path in fingerprints:
+            tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+        store.save_tensors(target / path.name, tensors, metadata)
+    return [path.name for path in fingerprints + surrogates]
 
 
 def _entries(run: Run) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from microprint import store
-from microprint.analysis.correction import Correction
 from microprint.arrays import Array, like, numbers
 from microprint.errors import UserError
 from microprint.machine import choose_device, in_threads
@@ -24,10 +23,11 @@ from microprint.mechanics.datasets import read_curves
 from microprint.mechanics.deviators import rotation
 from microprint.mechanics.load import LoadStep, driven_component, read_load
 from microprint.microstructures.volume_elements import VolumeElements
+from microprint.networks.correction import Correction
 from microprint.networks.crystal_law import CrystalEnsemble
-from microprint.networks.equilibrium import March
-from microprint.networks.equilibrium import Path as MeanPath
 from microprint.steps import Job, step
+from microprint.systems.equilibrium import March
+from microprint.systems.equilibrium import Path as MeanPath
 
 VOXELS_AT_ONCE = 1 << 13  # of a thread: the fields of the march stay in its cache
 
@@ -48,7 +48,7 @@ class StressSurrogate:
 
     >>> surrogate = StressSurrogate.load("surrogate_Mg.safetensors")    # doctest: +SKIP
     >>> mean, std = surrogate.predict(grain_ids, quaternions)    # doctest: +SKIP
-    >>> mean, std = surrogate.predict(fingerprint.decode(z))    # doctest: +SKIP
+    >>> mean, std = surrogate.predict_field(fingerprint.decode(z))    # doctest: +SKIP
     >>> response = surrogate.predict_path("load.yaml", grain_ids, quaternions)    # doctest: +SKIP
     """
 
@@ -75,26 +75,38 @@ class StressSurrogate:
         load = read_load([LoadStep(**part) for part in json.loads(config["load"])])
         return cls(laws, load, correction, iterations=config["iterations"], device=device)
 
-    def predict(self, field: Array, quaternions: Array | None = None) -> tuple[Array, Array]:
+    def predict(self, grain_ids: Array, quaternions: Array) -> tuple[Array, Array]:
         """Mean and standard deviation (B, T + 1) of the stress that the load is about, Pa, at every increment.
 
-        `field` are grain ids (B, n, n, n), with quaternions (B, G, 4); or the quaternions of all voxels (B, n, n, n, 4), such
-        as `Fingerprint.decode` returns, alone. Both of any kind that `microprint.arrays` reads; for a tensor tensors come
-        back, for all else numpy arrays. Raises `UserError` for what `VolumeElements.of` refuses, and other shapes than cubes.
+        Grain ids (B, n, n, n) and quaternions (B, G, 4) may be of any kind that `microprint.arrays` reads; for tensors
+        tensors come back, for all else numpy arrays. Raises `UserError` for what `VolumeElements.of` refuses, other shapes
+        than cubes, and a field that diverges.
         """
-        i, j = self.component
-        response = self.predict_path(self.load_path, field, quaternions)
-        mean, spread = response.P[..., i, j], response.spread[..., i, j]
-        if self.correction is not None:
-            mean, spread = self.correction.apply(mean, spread)
-        return like(mean, field), like(spread, field)
+        field = VolumeElements.of(grain_ids, quaternions).orientations()
+        return tuple(like(x, grain_ids) for x in self._predict(field))
 
-    def predict_path(self, load: Any, field: Array, quaternions: Array | None = None) -> Response:
+    def predict_field(self, orientations: Array) -> tuple[Array, Array]:
+        """The same from the quaternions (B, n, n, n, 4) of all voxels, such as `Fingerprint.decode` returns."""
+        field = numbers(orientations, "orientations", ("B", "n", "n", "n", 4))
+        return tuple(like(x, orientations) for x in self._predict(field))
+
+    def _predict(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        i, j = self.component
+        response = self._march(self.load_path, field)
+        mean, spread = response.P[..., i, j], response.spread[..., i, j]
+        return (mean, spread) if self.correction is None else self.correction.apply(mean, spread)
+
+    def predict_path(self, load: Any, grain_ids: Array, quaternions: Array) -> Response:
         """Response along a load path, as `microprint.mechanics.load.read_load` takes it; not corrected by any polycrystal.
 
         An increment should take and strain about as much as those of `load_path`. Arguments else as in `predict`.
         """
-        steps, voxels = read_load(load), _orientations(field, quaternions)
+        return self._march(read_load(load), VolumeElements.of(grain_ids, quaternions).orientations())
+
+    def _march(self, steps: Sequence[LoadStep], voxels: Tensor) -> Response:
+        """Response of fields of orientations (B, n, n, n, 4)."""
+        if len(set(voxels.shape[1:4])) > 1:
+            raise UserError(f"has {tuple(voxels.shape[1:4])} voxels", "grain_ids", "Give cubes of n x n x n voxels")
         edge = voxels.shape[1]
         parts = [(part,) for part in voxels.split(max(1, VOXELS_AT_ONCE // edge**3))]
 
@@ -108,19 +120,11 @@ class StressSurrogate:
             torch.stack([torch.cat([getattr(m, name) for m in member]) for member in zip(*marched)]).cpu()
             for name in ("F", "P")
         )
+        if not P.isfinite().all():
+            what = "the field diverged: the learnt law is too rough, or the increments are far larger than those it knows"
+            raise UserError(what, "surrogate", "Train the law longer, or divide the load into more increments")
         spread = P.std(0, unbiased=True) if len(P) > 1 else torch.zeros_like(P[0])
         return Response(F.mean(0), P.mean(0), spread)
-
-
-def _orientations(field: Array, quaternions: Array | None) -> Tensor:
-    """Quaternion (B, n, n, n, 4) of every voxel of cubes."""
-    if quaternions is None:
-        voxels = numbers(field, "field", ("B", "n", "n", "n", 4), dtype=None)
-    else:
-        voxels = VolumeElements.of(field, quaternions).orientations()
-    if len(set(voxels.shape[1:4])) > 1:
-        raise UserError(f"has {tuple(voxels.shape[1:4])} voxels", "field", "Give cubes of n x n x n voxels")
-    return voxels
 
 
 @step(inputs=("polycrystals.h5", "cp.h5", "crystal_law_{material}.safetensors"), outputs=("surrogate_{material}.safetensors",))
