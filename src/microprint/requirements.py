@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from microprint.machine import duration
+from microprint.mechanics.campaign import PATHS, campaign_groups
 from microprint.mechanics.datasets import LEAST
 from microprint.microstructures.cast_iron import patch_corners
 from microprint.microstructures.datasets import COMPOSITE_SUFFIXES
@@ -52,6 +53,12 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         updates = count * cp.edge**3 * cp.increments
         work = f"{count:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments"
         yield "crystal-plasticity simulations (05)", f"{work}, about {duration(CP_SECONDS * updates)} on two cores"
+        increments = {name: (2 if name == PATHS else 1) * cp.increments for name in (groups := campaign_groups(cp))}
+        more, updates = (
+            sum(g.count * x for g, x in zip(groups.values(), of)) for of in ([1] * len(groups), increments.values())
+        )
+        time = duration(CP_SECONDS * updates * cp.edge**3)
+        yield "the same of textures, materials and paths (05)", f"{more:,} of {cp.edge}³, about {time} on two cores"
     edge, cases = composite_edge, len(CASES[params.elasticity.cases]) * composites
     time = duration(ELASTIC_SECONDS * cases * edge**3)
     yield "elastic load cases (07)", f"{cases:,} on {edge}³ voxels, about {time} on two cores"

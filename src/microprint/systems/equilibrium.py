@@ -22,8 +22,8 @@ from microprint.mechanics.deviators import BASIS, deviator, hencky_strain, tenso
 from microprint.mechanics.load import LoadStep
 from microprint.networks.crystal_law import CrystalLaw
 
-REFERENCE = 0.8  # shear modulus of the reference medium over that of the elastic crystals, in the first iteration
-FIRST, KNEE = 3, 2  # iterations, at least, of the first increments in a direction, which nothing foretells
+REFERENCE = 0.8  # shear modulus of the reference medium over that of the elastic crystals; half of it would diverge
+FIRST, KNEE = 3, 6  # iterations, at least, of the first increments in a direction, which nothing foretells well
 BOUNDS = (0.1, 1.5)  # of the same in later iterations
 
 

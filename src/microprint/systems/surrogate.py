@@ -29,7 +29,7 @@ from microprint.steps import Job, step
 from microprint.systems.equilibrium import March
 from microprint.systems.equilibrium import Path as MeanPath
 
-VOXELS_AT_ONCE = 1 << 13  # of a thread: the fields of the march stay in its cache
+VOXELS_AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 21}  # whose fields stay in a core's cache, or keep a GPU busy
 
 
 class Response(NamedTuple):
@@ -43,8 +43,8 @@ class Response(NamedTuple):
 class StressSurrogate:
     """Stress of volume elements of one material along a load path, without a simulation.
 
-    `load` is the path of the polycrystals that corrected it, `component` the one of F and P that the path is about, and
-    `strain` (T,) F - 1 of it. `iterations` are those of the equilibrium in each increment.
+    `load_path` is the path of the polycrystals that corrected it, `component` the one of F and P that it is about. `iterations`
+    are those of the equilibrium in each increment, none for Taylor's assumption; `config` says what the law was learnt from.
 
     >>> surrogate = StressSurrogate.load("surrogate_Mg.safetensors")    # doctest: +SKIP
     >>> mean, std = surrogate.predict(grain_ids, quaternions)    # doctest: +SKIP
@@ -54,11 +54,11 @@ class StressSurrogate:
 
     def __init__(
         self, laws: CrystalEnsemble, load: Sequence[LoadStep], correction: Correction | None = None, *,
-        iterations: int = 1, device: torch.device | str = "cpu",
+        iterations: int = 1, device: torch.device | str = "cpu", config: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         self.device = choose_device(device, "device")
         self.laws, self.load_path, self.iterations = laws.to(self.device).eval(), tuple(load), iterations
-        self.correction = correction
+        self.correction, self.config = correction, dict(config or {})
         self.component = driven_component(self.load_path)
 
     @classmethod
@@ -73,7 +73,7 @@ class StressSurrogate:
         fitted = {name.removeprefix("correction."): x for name, x in state.items() if name.startswith("correction.")}
         correction = Correction(**fitted) if fitted else None
         load = read_load([LoadStep(**part) for part in json.loads(config["load"])])
-        return cls(laws, load, correction, iterations=config["iterations"], device=device)
+        return cls(laws, load, correction, iterations=config["iterations"], device=device, config=config)
 
     def predict(self, grain_ids: Array, quaternions: Array) -> tuple[Array, Array]:
         """Mean and standard deviation (B, T + 1) of the stress that the load is about, Pa, at every increment.
@@ -108,7 +108,7 @@ class StressSurrogate:
         if len(set(voxels.shape[1:4])) > 1:
             raise UserError(f"has {tuple(voxels.shape[1:4])} voxels", "grain_ids", "Give cubes of n x n x n voxels")
         edge = voxels.shape[1]
-        parts = [(part,) for part in voxels.split(max(1, VOXELS_AT_ONCE // edge**3))]
+        parts = [(part,) for part in voxels.split(max(1, VOXELS_AT_ONCE[self.device.type] // edge**3))]
 
         def march(part: Tensor) -> list[MeanPath]:
             rotations = rotation(part.to(self.device, torch.float32)).flatten(1, 3).permute(2, 3, 0, 1).contiguous()
