@@ -53,11 +53,10 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         updates = count * cp.edge**3 * cp.increments
         work = f"{count:,} of {cp.edge}³ in {cp.increments} increments: {updates:.2g} voxel increments"
         yield "crystal-plasticity simulations (05)", f"{work}, about {duration(CP_SECONDS * updates)} on two cores"
-        increments = {name: (2 if name == PATHS else 1) * cp.increments for name in (groups := campaign_groups(cp))}
-        more, updates = (
-            sum(g.count * x for g, x in zip(groups.values(), of)) for of in ([1] * len(groups), increments.values())
-        )
-        time = duration(CP_SECONDS * updates * cp.edge**3)
+        groups = campaign_groups(cp)
+        elements = {name: group.count for name, group in groups.items()}
+        steps = (sum(elements.values()) + elements[PATHS]) * cp.increments  # a path has twice as many
+        more, time = sum(elements.values()), duration(CP_SECONDS * steps * cp.edge**3)
         yield "the same of textures, materials and paths (05)", f"{more:,} of {cp.edge}³, about {time} on two cores"
     edge, cases = composite_edge, len(CASES[params.elasticity.cases]) * composites
     time = duration(ELASTIC_SECONDS * cases * edge**3)

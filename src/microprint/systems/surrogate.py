@@ -7,7 +7,7 @@ correct what is left. It takes volume elements, or fingerprints, of which it tak
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
