@@ -1,6 +1,8 @@
-"""Stress-strain curves without fingerprints: texture coefficients, Taylor's model."""
+"""Stress-strain curves without fingerprints: texture coefficients, linear comparison cells, Taylor's model."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -8,12 +10,17 @@ from torch import Tensor
 from microprint import orientations
 from microprint.mechanics.crystal_plasticity import Solver
 from microprint.mechanics.datasets import Curves
+from microprint.mechanics.effective import effective_stiffness
+from microprint.mechanics.elasticity import isotropic_part, mandel_from_voigt, voigt_from_mandel
+from microprint.mechanics.materials import Material
 from microprint.mechanics.simulate import law_for
 from microprint.mechanics.spectral import PeriodicCell
 from microprint.mechanics.state import State
+from microprint.mechanics.tensors import mandel, mandel_rotation
 from microprint.mechanics.time_step import Numerics
 from microprint.microstructures.volume_elements import VolumeElements
 
+SOFTENING = (3.0, 30.0)  # of a family's shears, in linear cells
 TAYLOR_POINTS = 64  # material points that stand for a volume element's grains, by volume
 
 
@@ -56,3 +63,25 @@ def taylor(curves: Curves, points: int = TAYLOR_POINTS) -> Tensor:
 
     solver.run(curves.load, record)
     return torch.stack(stress, 1)
+
+
+def linear_cells(elements: VolumeElements, material: Material, axis: int, softening: Sequence[float] = SOFTENING) -> Tensor:
+    """Effective moduli (N, systems' families times softenings) in Pa of linear cells under a tension along an axis.
+
+    In each cell one family of slip or twin systems, those of one initial resistance, adds its shears to the elastic compliance,
+    `softening` times over what elasticity itself gives a shear: linear comparison composites, each a hint at who has to yield.
+    The mean conditions are the tension's: no lateral stress, no mean shear.
+    """
+    compliance = torch.linalg.inv(mandel_from_voigt(material.stiffness))
+    shears = mandel(material.schmid.permute(1, 2, 0))  # (6, systems)
+    scale = 2 * isotropic_part(torch.linalg.inv(compliance)[:, :, None])[1]
+    families = [shears[:, material.xi_0 == xi] for xi in material.xi_0.unique()]
+    turn = mandel_rotation(orientations.to_matrix(elements.quaternion.double()).permute(2, 3, 0, 1).transpose(0, 1))
+    moduli = []
+    for family in families:
+        for factor in softening:
+            soft = torch.linalg.inv(compliance + factor / scale * family @ family.T)
+            turned = voigt_from_mandel(torch.einsum("abng,bc,dcng->ngad", turn, soft, turn))
+            C = effective_stiffness(elements.grain_id[:], turned, cases=(0, 1, 2), dtype=torch.float32)[:, :3, :3]
+            moduli.append(1 / torch.linalg.inv(C)[:, axis, axis])
+    return torch.stack(moduli, 1)
