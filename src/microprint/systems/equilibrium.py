@@ -96,7 +96,7 @@ class March:
         return Path(torch.stack(F, 1), torch.stack(P, 1))
 
     def _stress_at_end(self, step: LoadStep) -> Tensor:
-        P, dot_P = (torch.tensor(x).to(self.P) for x in (step.P, step.dot_P))
+        P, dot_P = (torch.tensor(x, dtype=torch.float64, device=self.P.device) for x in (step.P, step.dot_P))
         return torch.where(dot_P.isnan(), torch.where(P.isnan(), self.P, P), self.P + step.t * dot_P)
 
     def _increment(self, step: LoadStep, P: Tensor, number: int) -> None:
@@ -129,7 +129,7 @@ class March:
 
     def _prescribed(self, step: LoadStep, number: int) -> Tensor:
         """F at the end of an increment, where it is prescribed; elsewhere as it is."""
-        dot_F, end = (torch.tensor(x).to(self.F) for x in (step.dot_F, step.F))
+        dot_F, end = (torch.tensor(x, dtype=torch.float64, device=self.F.device) for x in (step.dot_F, step.F))
         F = self.F + step.t / step.N * dot_F.nan_to_num(0.0)
         return torch.where(end.isnan(), F, self.F + (end - self.F) / (step.N - number + 1))
 
