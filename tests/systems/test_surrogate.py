@@ -53,7 +53,7 @@ def test_a_path_is_followed_and_its_mean_conditions_hold():
     response = StressSurrogate(laws(), LOAD).predict_path(load, IDS, Q)
     assert response.F.shape == response.P.shape == response.spread.shape == (2, 17, 3, 3)
     strain = response.F[:, :, 0, 0] - 1
-    torch.testing.assert_close(strain[:, [4, 12, 16]], torch.tensor([[0.002, -0.002, 0.0]]).double().expand(2, 3), rtol=0, atol=1e-12)
+    torch.testing.assert_close(strain[:, [4, 12, 16]], torch.tensor([[0.002, -0.002, 0.0]]).double().expand(2, 3), rtol=0, atol=1e-8)
     assert response.P[:, 4, 0, 0].min() > 0 > response.P[:, 12, 0, 0].max()
     assert response.P[..., 1, 1].abs().max() < 0.05 * response.P[..., 0, 0].abs().max()
 

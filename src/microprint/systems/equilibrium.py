@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from microprint.errors import UserError
 from microprint.mechanics.deviators import BASIS, deviator, hencky_strain, tensor
 from microprint.mechanics.load import LoadStep
 from microprint.networks.crystal_law import CrystalLaw
@@ -142,7 +143,10 @@ class March:
         return F * torch.where(torch.diag(normal), swollen[:, None, None], 1.0)
 
     def _stretch(self, F: Tensor) -> None:
-        """Set the mean deformation gradient, and the mean strain with it."""
+        """Set the mean deformation gradient, and the mean strain with it; raises `UserError` where the field has diverged."""
+        if not (F.isfinite().all() and self.P.isfinite().all()):
+            what = "the field diverged: the learnt law is too rough, or the increments are far larger than those it knows"
+            raise UserError(what, "surrogate", "Train the law longer, or divide the load into more increments")
         self.F, strain = F, deviator(hencky_strain(F)).T / self.law.strain_unit
         self.strain = self.strain + (strain.to(self.strain) - self.strain.mean(-1))[..., None]
 
