@@ -55,7 +55,7 @@ from microprint.analysis import crystal_sections, regression, stress, surrogates
 from microprint.analysis.rate_distortion import in_bytes
 from microprint.mechanics.campaign import campaign_materials, read_campaign, read_paths
 from microprint.mechanics.datasets import read_curves
-from microprint.networks.correction import Correction
+from microprint.networks.correction import Correction, most_informative
 from microprint.networks.curve_process import CurveProcess
 from microprint.notebook import Headline, open_notebook
 from microprint.plots import design as draw
@@ -222,7 +222,8 @@ draw.curves_with_band(strain.numpy(), test.stress[worst].numpy() / MPA, mean[wor
 # ## Any texture
 #
 # Sheets, extrusions and what else notebook 05 simulated. Each family is held out in turn: the correction sees all others. $R^2$
-# is within the family, where it cannot hide behind the differences between textures, beside that of all together.
+# is within the family, where it cannot hide behind the differences between textures, beside that of all together. Then: which
+# volume elements should be simulated? Those at which the corrected stress is least certain, given the ones before, or any?
 
 # %%
 with notebook.open("textured.h5") as textured, notebook.open("campaign.h5") as campaign:
@@ -243,6 +244,19 @@ plot.families(names, {"no polycrystal": [1 - result[n][2] for n in names], "corr
 table([[name.replace("_", " "), *values] for name, values in result.items()],
       ["family", "VEs", "mean stress (MPa)", "R², no polycrystal", "R², corrected by others", "bias (%)", "in 90 % intervals (%)"],
       f"Strain {strain[at]:.3g}; corrected by the {len(truth['train'])} training volume elements of all families but the one of the row.")
+
+# %%
+order = most_informative(answers["train"][0][:, at], len(truth["train"]), noise=0.003 * float(truth["train"][:, at].mean()))
+few = [n for n in (1, 2, 3, 4, 8, 15, 30) if n < len(order)]
+
+
+def corrected_by(rows):
+    return Correction.fit(*(part[rows] for part in (*answers["train"], truth["train"]))).apply(*answers["test"])[0][:, at]
+
+
+by_choice = surrogates.errors_by_labels({"any": corrected_by}, {}, truth["test"][:, at], len(order), few, 20, generator)
+by_choice["the least certain"] = [[float((corrected_by(order[:n]) - truth["test"][:, at]).abs().mean() / MPA) for n in few]]
+plot.errors_by_labels(few, by_choice, {"any": "constant", "the least certain": "ours"}, "mean error, all textures (MPa)");
 
 # %% [markdown]
 # ## Any crystal

@@ -3,7 +3,7 @@
 import torch
 
 from microprint.analysis.regression import coverage
-from microprint.networks.correction import Correction
+from microprint.networks.correction import Correction, most_informative
 
 
 def sample(count, seed, noise=0.2):
@@ -39,3 +39,10 @@ def test_a_wide_ensemble_widens_the_error_bar():
     x, spread, y = sample(30, 5)
     fitted = Correction.fit(x, spread, y)
     assert (fitted.apply(x, spread + 3)[1] > 3).all()
+
+
+def test_the_ends_teach_most_and_nobody_is_chosen_twice():
+    x = torch.linspace(60, 120, 31, dtype=torch.float64)
+    chosen = most_informative(x, 31, noise=0.3).tolist()
+    assert sorted(chosen) == list(range(31)) and set(chosen[:2]) == {0, 30}
+    assert len(most_informative(x, 99, noise=0.3)) == 31

@@ -45,3 +45,23 @@ class Correction:
     def apply(self, x: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Corrected curves (B, T) and their standard deviations."""
         return x + self.factor * x + self.slope * (x - self.centre), (spread.square() + self.deviation.square()).sqrt()
+
+
+def most_informative(x: Tensor, count: int, noise: float) -> Tensor:
+    """Indices (count,) of the volume elements whose simulation would teach a `Correction` most, one after the other.
+
+    Their stresses by the model, (N,), suffice: the next to be simulated is where the corrected stress is least certain, given
+    those before it and a standard deviation `noise` of what no correction explains (Bayesian experimental design). No label is
+    looked at.
+    """
+    features = torch.stack([x, x - x.mean()], 1).double()
+    covariance = torch.diag(torch.tensor(TRUST, dtype=torch.float64) ** 2)
+    chosen: list[int] = []
+    for _ in range(min(count, len(x))):
+        variance = torch.einsum("na,ab,nb->n", features, covariance, features)
+        variance[chosen] = -1.0
+        best = int(variance.argmax())
+        gain = covariance @ features[best]
+        covariance = covariance - gain[:, None] * gain / (noise**2 + features[best] @ gain)
+        chosen.append(best)
+    return torch.tensor(chosen)
