@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from microprint.plots import PALETTE
@@ -14,12 +15,17 @@ from microprint.plots import PALETTE
 
 def yield_sections(sections: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Stresses (N, 2) in MPa at equal strains in all directions of a plane: the crystal's points, the learnt law's line."""
-    figure, axes = plt.subplots(1, len(sections), figsize=(2.6 * len(sections), 2.9), squeeze=False)
-    for ax, (name, (true, learnt)) in zip(axes[0], sections.items()):
+    columns = min(len(sections), 3)
+    rows = -(-len(sections) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.6 * rows + 0.3), squeeze=False)
+    for ax in axes.flat[len(sections) :]:
+        ax.set_axis_off()
+    for ax, (name, (true, learnt)) in zip(axes.flat, sections.items()):
         ax.plot(*np.vstack([learnt, learnt[:1]]).T, color=PALETTE["ours"], label="learnt law")
         ax.plot(*true.T, ".", ms=3, color=PALETTE["reference"], label="crystal")
-        ax.set(title=name, xlabel="stress along the first (MPa)", aspect="equal")
-    axes[0, 0].set_ylabel("along the second (MPa)")
+        ax.set(title=name, aspect="equal")
+    figure.supxlabel("stress along the first (MPa)", fontsize=9)
+    figure.supylabel("stress along the second (MPa)", fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
     return figure
 
@@ -49,6 +55,10 @@ def errors_by_time(models: Mapping[str, tuple[float, float]], colours: Mapping[s
         ax.plot(time_ms, error, "o", color=PALETTE[colours[name]])
         ax.annotate(name, (time_ms, error), (5, 4), textcoords="offset points", fontsize=7)
     ax.set(xscale="log", yscale="log", xlabel="time of an answer (ms a volume element)", ylabel=ylabel)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
     ax.margins(0.2)
     return figure
 

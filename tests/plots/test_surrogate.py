@@ -1,0 +1,38 @@
+"""Figures of the surrogate: they show what they are given."""
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("agg")
+
+from microprint.plots import surrogate
+
+
+def drawn(figure):
+    figure.canvas.draw()
+    return figure.axes
+
+
+def test_sections_stand_in_rows_of_three():
+    circle = np.stack([np.cos(np.linspace(0, 6, 9)), np.sin(np.linspace(0, 6, 9))], 1)
+    axes = drawn(surrogate.yield_sections({f"section {i}": (circle, circle) for i in range(4)}))
+    assert len(axes) == 6 and [ax.axison for ax in axes] == [True] * 4 + [False] * 2
+    assert len(axes[0].lines[0].get_xdata()) == 10  # the learnt line is closed
+
+
+def test_no_label_at_all_has_its_tick_and_what_is_missing_is_left_out():
+    errors = {"ours": [[0.3, 0.2, 0.1]], "line": [[np.nan, 2.0, 1.0], [np.nan, 3.0, 1.5]]}
+    (ax,) = drawn(surrogate.errors_by_labels([0, 2, 15], errors, {"ours": "ours", "line": "linear"}, "error (MPa)"))
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "2", "15"]
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), [np.nan, 2.5, 1.25])
+
+
+def test_times_families_and_paths_are_drawn():
+    (ax,) = drawn(surrogate.errors_by_time({"a": (3.0, 0.1), "b": (300.0, 2.0)}, {"a": "ours", "b": "paper"}, "error (MPa)"))
+    assert {text.get_text() for text in ax.texts} == {"a", "b"}
+    (ax,) = drawn(surrogate.families(["basal", "mixed"], {"ours": [0.01, np.nan]}, {"ours": "ours"}, "missed"))
+    assert ax.get_xscale() == "log" and ax.yaxis_inverted()
+    assert drawn(surrogate.families(["basal"], {"ours": [np.nan]}, {"ours": "ours"}, "missed"))[0].get_xscale() == "linear"
+    time = np.arange(5.0)
+    axes = drawn(surrogate.paths({f"kind {i}": (time, np.ones((5, 3)), np.zeros((5, 3))) for i in range(5)}))
+    assert len(axes) == 8 and sum(ax.axison for ax in axes) == 5
