@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, get_args
 
@@ -22,7 +22,7 @@ from microprint.chunks import Arrays, Chunk, compute_chunks, split, write
 from microprint.errors import UserError
 from microprint.machine import choose_device
 from microprint.mechanics.datasets import responses, write_responses
-from microprint.mechanics.load import LoadName, LoadStep, read_load, standard_load
+from microprint.mechanics.load import LoadName, LoadStep, from_plain, plain, standard_load
 from microprint.mechanics.load_paths import KINDS, draw_path
 from microprint.mechanics.materials import Material, load_material, material_file
 from microprint.mechanics.simulate import simulate_cp
@@ -149,7 +149,7 @@ def simulate_campaign(job: Job) -> None:
             write_responses(target.require_group(chunk.group), chunk, arrays)
         target.attrs["axes"] = "volume averages [element, time, ...]; the first time is the undeformed state"
         for name, (elements, _, material) in groups.items():
-            load = json.dumps(loads if name == PATHS else campaign_load(settings), default=asdict)
+            load = json.dumps([plain(path) for path in loads] if name == PATHS else plain(campaign_load(settings)))
             facts = {"elements": elements, "material": json.dumps(material.source), "load": load}
             target[name].attrs.update(facts, scheme=settings.scheme)
         target[PATHS].attrs["kind"] = json.dumps([path_kind(number) for number in range(settings.paths)])
@@ -253,7 +253,7 @@ def _curves(textured: h5py.File, group: h5py.Group, load: list[dict[str, Any]], 
         "families": [names[number] for number in textured[path]["family"][rows][good.numpy()]],
         "P": P,
         "F": F,
-        "load": read_load([LoadStep(**step) for step in load]),
+        "load": from_plain(load),
         "material": load_material(json.loads(group.attrs["material"])),
         "left_out": int((~converged).sum()),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from microprint import store
 from microprint.chunks import Arrays, Chunk, compute_chunks, split, write
 from microprint.errors import UserError
 from microprint.machine import choose_device
-from microprint.mechanics.load import LoadName, LoadStep, driven_component, read_load, standard_load
+from microprint.mechanics.load import LoadName, LoadStep, driven_component, from_plain, plain, read_load, standard_load
 from microprint.mechanics.materials import Material, load_material, material_file
 from microprint.mechanics.simulate import CPResult, simulate_cp
 from microprint.microstructures.sets import require_sets, set_edges
@@ -90,7 +90,7 @@ def simulate_cp_dataset(job: Job) -> None:
     with job.create("cp.h5", kind="cp") as target:
         target.attrs.update(
             material=json.dumps(load_material(settings.material).source),
-            load=json.dumps([asdict(step) for step in load_of(settings)]),
+            load=json.dumps(plain(load_of(settings))),
             edge=min(settings.edge, shapes["train"][-1]),
             scheme=settings.scheme,
             solver=settings.solver,
@@ -167,7 +167,7 @@ def read_curves(polycrystals: h5py.File, cp: h5py.File, name: str) -> Curves:
     converged = torch.from_numpy(cp[name]["converged"][:].astype(bool))
     if not converged.any():
         raise UserError(f"no simulation of the set {name} converged", cp.filename, "See the reasons in notebook 05")
-    load = read_load([LoadStep(**step) for step in json.loads(facts["load"])])
+    load = from_plain(json.loads(facts["load"]))
     i, j = driven_component(load)
     stress, F = (torch.from_numpy(cp[name][tensor][:, :, i, j])[converged] for tensor in ("P", "F"))
     simulated = elements[converged.nonzero()[:, 0]].sampled(int(facts["edge"]))

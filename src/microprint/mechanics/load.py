@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from itertools import product
 from math import inf, isfinite, isnan, nan
@@ -125,6 +125,16 @@ def read_load(source: Any) -> tuple[LoadStep, ...]:
     if not isinstance(steps, Sequence) or isinstance(steps, str) or not steps:
         raise UserError("the load path has no step", where, "Give a list of load steps")
     return tuple(_step(step, f"{where}[{number}]") for number, step in enumerate(steps))
+
+
+def plain(load: Sequence[LoadStep]) -> list[dict[str, Any]]:
+    """A load path as dictionaries that JSON can hold; `from_plain` reads them."""
+    return [asdict(step) for step in load]
+
+
+def from_plain(steps: Sequence[Mapping[str, Any]]) -> tuple[LoadStep, ...]:
+    """The load path that `plain` wrote down, checked as by `read_load`."""
+    return read_load([LoadStep(**step) for step in steps])
 
 
 def _read_yaml(path: Path) -> Any:

@@ -95,24 +95,3 @@ def bounds(fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: 
     ax.set(xlabel="hard phase (%)", ylabel=f"{name} (GPa)", yscale="log")
     ax.legend(fontsize=7)
     return figure
-
-
-def family(strain: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
-    """All curves (N, T) in MPa: training in grey, test in colour."""
-    figure, ax = plt.subplots(figsize=(4.6, 3.0))
-    ax.plot(100 * strain, train.T, color=PALETTE["constant"], lw=0.6, alpha=0.5)
-    ax.plot(100 * strain, test.T, color=PALETTE["ours"], lw=0.6, alpha=0.7)
-    ax.plot([], [], color=PALETTE["constant"], label="training")
-    ax.plot([], [], color=PALETTE["ours"], label="test")
-    ax.set(xlabel="strain (%)", ylabel="stress along the load (MPa)")
-    ax.legend()
-    return figure
-
-
-def texture_plane(coefficients: np.ndarray, stress: np.ndarray) -> Figure:
-    """Stress (N,) in MPa as colour over the two texture coefficients (N, 2)."""
-    figure, ax = plt.subplots(figsize=(4.2, 3.0))
-    points = ax.scatter(*coefficients.T, c=stress, s=16)
-    ax.set(xlabel="volume average of $c^2$", ylabel="volume average of $c^4$")
-    figure.colorbar(points, label="stress where its mean is largest (MPa)")
-    return figure

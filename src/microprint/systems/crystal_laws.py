@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from microprint.errors import UserError
 from microprint.mechanics.campaign import campaign_files, campaign_load, campaign_materials
+from microprint.mechanics.load import plain
 from microprint.mechanics.single_crystals import moduli, strained_at_random
 from microprint.networks.crystal_law import CrystalEnsemble
 from microprint.steps import Job, step
@@ -78,7 +79,7 @@ def train_crystal_law(job: Job, *, material: str) -> None:
         "kind": "surrogate",
         "material": material,
         "network": sizes,
-        "load": json.dumps([asdict(part) for part in campaign_load(cp)]),
+        "load": json.dumps(plain(campaign_load(cp))),
         "iterations": settings.iterations,
         "dt": dt,
         "increments": LONGER * cp.increments,

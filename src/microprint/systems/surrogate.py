@@ -21,7 +21,7 @@ from microprint.errors import UserError
 from microprint.machine import choose_device, in_threads
 from microprint.mechanics.datasets import read_curves
 from microprint.mechanics.deviators import rotation
-from microprint.mechanics.load import LoadStep, driven_component, read_load
+from microprint.mechanics.load import LoadStep, driven_component, from_plain, plain, read_load
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.correction import Correction
 from microprint.networks.crystal_law import CrystalEnsemble
@@ -72,7 +72,7 @@ class StressSurrogate:
         laws.load_state_dict({name: x for name, x in state.items() if name.startswith("laws.")})
         fitted = {name.removeprefix("correction."): x for name, x in state.items() if name.startswith("correction.")}
         correction = Correction(**fitted) if fitted else None
-        load = read_load([LoadStep(**part) for part in json.loads(config["load"])])
+        load = from_plain(json.loads(config["load"]))
         return cls(laws, load, correction, iterations=config["iterations"], device=device, config=config)
 
     def predict(self, grain_ids: Array, quaternions: Array) -> tuple[Array, Array]:
@@ -127,12 +127,11 @@ class StressSurrogate:
 @step(inputs=("polycrystals.h5", "cp.h5", "crystal_law_{material}.safetensors"), outputs=("surrogate_{material}.safetensors",))
 def correct_surrogate(job: Job, *, material: str) -> None:
     """The surrogate of a law, corrected on the validation set of the simulated polycrystals."""
-    _, metadata = store.load_tensors(job.path(f"crystal_law_{material}.safetensors"))
     alone = StressSurrogate.load(job.path(f"crystal_law_{material}.safetensors"), job.device)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         curves = read_curves(polycrystals, cp, "validation")
     surrogate = StressSurrogate(alone.laws, curves.load, iterations=alone.iterations, device=job.device)
     correction = Correction.fit(*surrogate.predict(curves.elements.grain_id, curves.elements.quaternion), curves.stress)
     tensors = {f"correction.{name}": value for name, value in asdict(correction).items()}
-    config = metadata["config"] | {"load": json.dumps([asdict(part) for part in curves.load])}
+    config = alone.config | {"load": json.dumps(plain(curves.load))}
     job.save_model(f"surrogate_{material}.safetensors", alone.laws.cpu().state_dict() | tensors, config)
