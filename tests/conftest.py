@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 os.environ["MICROPRINT_BATCH"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -9,3 +11,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 def pytest_collection_modifyitems(items):
     """The file that takes longest comes first, and the others fill the second process's time."""
     items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_cluster_outlives_its_module():
+    yield
+    from microprint import cluster
+    cluster.disconnect()

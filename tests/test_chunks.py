@@ -24,16 +24,6 @@ def square(job: Job) -> None:
     pass
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_cluster_is_left():
-    yield
-    if cluster._client.cache_info().currsize:
-        client = cluster.connect(DASK.compute)
-        cluster._client.cache_clear()
-        client.cluster.close()
-        client.close()
-
-
 @pytest.fixture
 def numbers(tmp_path):
     with store.create_hdf5(tmp_path / "numbers.h5", "numbers", {"key": "n"}) as file:
@@ -177,6 +167,15 @@ def test_a_chunk_that_brings_down_every_worker_is_named(numbers, tmp_path):
         compute_chunks(job_in(tmp_path, DASK), deadly, split("a", 10, 10, numbers), "squares", "numbers")
 
 
+def test_a_cluster_that_was_lost_is_followed_by_another(numbers, tmp_path):
+    cluster.disconnect()
+    lost = cluster.connect(DASK.compute)
+    lost.cluster.close()
+    lost.close()
+    results = compute_chunks(job_in(tmp_path, DASK), squares, split("a", 10, 5, numbers), "squares", "numbers")
+    assert len(joined(results)) == 10 and cluster.connect(DASK.compute) is not lost
+
+
 def test_a_chunked_step_stays_here_and_other_steps_are_sent(tmp_path, monkeypatch, numbers):
     made, opened = [], notebook.open_notebook(run={"name": "t", "root": str(tmp_path)}, compute={"engine": "dask", "device": "cpu"})
     monkeypatch.setattr(notebook, "submit", lambda *_: made.append("sent") or [opened.path("s.json")])
@@ -217,8 +216,6 @@ def test_slurm_jobs_compute_chunks(numbers, tmp_path, monkeypatch):
 
     with dask.config.set({"jobqueue.slurm.cores": 1, "jobqueue.slurm.memory": "1GB",
                           "jobqueue.slurm.scheduler-options": {"dashboard_address": ":0"}}):
-        client = cluster.connect(params.compute)
         results = compute_chunks(job_in(tmp_path, params), doubles, split("a", 10, 3, numbers), "doubles", "numbers")
         np.testing.assert_array_equal(joined(results), 2 * np.arange(10))
-        client.cluster.close()
-        client.close()
+        cluster.disconnect()

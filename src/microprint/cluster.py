@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from functools import cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +23,7 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 RETRIES = 2
 # Seconds until a scheduler must have answered, and until it must have a worker.
 PATIENCE_S = 20
+_clients: dict[tuple[str, int], Any] = {}
 RESUME = "The same command goes on where this one stopped"
 
 
@@ -61,7 +62,10 @@ def map_on_workers(
 
 def connect(settings: ComputeSettings):
     """Client of the cluster; raises `UserError` if no scheduler answers, or one that has no workers."""
-    client = _client(settings.scheduler, settings.workers or _workers_here(settings))
+    wanted = settings.scheduler, settings.workers or _workers_here(settings)
+    client = _clients.get(wanted)
+    if client is None or client.status != "running":  # one that is lost is no reason not to start another
+        client = _clients[wanted] = _new_client(*wanted)
     try:
         client.wait_for_workers(1, timeout=None if settings.scheduler == "slurm" else PATIENCE_S)
     except TimeoutError:
@@ -70,8 +74,16 @@ def connect(settings: ComputeSettings):
     return client
 
 
-@cache
-def _client(scheduler: str, workers: int):
+def disconnect() -> None:
+    """Close all clients of this process, and the clusters that it started."""
+    while _clients:
+        _, client = _clients.popitem()
+        if client.cluster is not None:
+            client.cluster.close()
+        client.close()
+
+
+def _new_client(scheduler: str, workers: int):
     from dask.distributed import Client, LocalCluster
 
     if scheduler == "local":
