@@ -1,5 +1,6 @@
 """Steps run once for a key, resume in their folder, and can be run from a shell."""
 
+import ast
 import dataclasses
 import pickle
 import sys
@@ -96,6 +97,15 @@ def test_source_digest_follows_imports_and_ignores_comments(tmp_path, monkeypatc
     (package / "sub" / "b.py").write_text("x = 2\n")
     assert key() != first
     keys._read.cache_clear()
+
+
+def test_a_default_of_a_section_that_is_not_read_is_no_matter():
+    """The sections are declared values, which are part of the key; to read them is to depend on no code."""
+    assert source_digest(["microprint.params.sections"]) == source_digest([])
+    tree = ast.parse((keys.PACKAGE / "params" / "sections.py").read_text())
+    methods = [n.name for section in tree.body if isinstance(section, ast.ClassDef) and section.name != "Between"
+               for n in ast.walk(section) if isinstance(n, ast.FunctionDef)]
+    assert not methods
 
 
 def test_unknown_step_and_device():

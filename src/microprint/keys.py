@@ -14,6 +14,7 @@ from typing import Any
 from microprint import PUBLIC
 
 PACKAGE = Path(__file__).parent
+VALUES = "microprint.params.sections"  # no code: of the parameters, those that a step reads are in its key by their values
 
 
 def digest(*parts: Any) -> str:
@@ -70,7 +71,7 @@ def modules_imported(source: str) -> set[str]:
 def source_digest(modules: Iterable[str]) -> str:
     """Hash of the code of some modules, of all modules of the package that they import, and of the data beside the code."""
     pending, seen = set(modules), {}
-    while pending:
+    while pending := pending - {VALUES}:
         name = pending.pop()
         path = _module_file(name)
         seen[name], imported = _read(path, path.stat().st_mtime_ns)
