@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
+from microprint.networks import compiled_law
+
 START_RATE, START_CRYSTALS = 8e-3, 128  # learning rate and crystals a step of the regression that starts a training
 SMALL = 0.1  # share of the mean stress below which errors count no more in proportion to the stress
 
@@ -63,8 +65,11 @@ class CrystalLaw(nn.Module):
     def _gradient(self, x: Tensor, memory: Tensor) -> Tensor:
         t, w, P = self.log_t.exp(), self.log_w.exp(), self.log_P.exp()
         inputs = torch.cat([x, memory, torch.ones_like(x[:1])])
-        y = torch.cat([self.U, -self.B, self.b], 1) / t @ inputs
-        z = torch.addmm(torch.cat([self.V, -self.C, -self.c], 1) / w @ inputs, t / w * P, softplus(y))
+        first, second = torch.cat([self.U, -self.B, self.b], 1) / t, torch.cat([self.V, -self.C, -self.c], 1) / w
+        if x.is_cpu and x.dtype == torch.float32 and not torch.is_grad_enabled():
+            return compiled_law.gradient(inputs, torch.cat([first, second]), t / w * P, torch.cat([P, self.V], 1).T, self.U.T)
+        y = first @ inputs
+        z = torch.addmm(second @ inputs, t / w * P, softplus(y))
         q = z.softmax(0)
         return torch.addmm(self.V.T @ q, self.U.T, (P.T @ q) * y.sigmoid())
 
