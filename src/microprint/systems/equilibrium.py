@@ -29,34 +29,47 @@ BOUNDS = (0.1, 1.5)  # of the same in later iterations
 
 
 class Waves:
-    """Plane waves of a periodic cell of n voxels an edge, and the corrections of strain that they allow."""
+    """Plane waves of a periodic cell of n voxels an edge, and the corrections of strain that they allow.
+
+    Of a field (B, V) there are W numbers (B, W), the real and the imaginary parts of its waves in turn: what waves are multiplied
+    with is real.
+    """
 
     def __init__(self, edge: int, device: torch.device):
         k = torch.fft.fftfreq(edge, 1 / edge, device=device)
         k = torch.stack(torch.meshgrid(k, k, k[: edge // 2 + 1].abs(), indexing="ij"))
+        # Half of the waves stand for their conjugates too, all but the lowest and the highest along z.
+        self.share = torch.where((k[2] == 0) | (2 * k[2] == edge), 1.0, 2.0).flatten().repeat_interleave(2)
         # At the highest frequency of an even edge a derivative would not be real: that component of the vector is nil.
         k = torch.where(2 * k.abs() == edge, 0.0, k)
-        length = k.square().sum(0).sqrt()
-        n, moves = k / length.clamp_min(1), length > 0
-        basis = BASIS.to(n)
         self.edge = edge
-        self.along = torch.einsum("aij,ixyz,jxyz->axyz", basis, n, n)  # deviator of n n
-        traction = torch.einsum("aij,jxyz->aixyz", basis, n)
-        across = torch.eye(3, device=device)[..., None, None, None] * moves - torch.einsum("ixyz,jxyz->ijxyz", n, n)
-        self.across = 2 * torch.einsum("aixyz,ijxyz,bjxyz->abxyz", traction, across, traction)
+        self.n = (k / k.square().sum(0).sqrt().clamp_min(1)).flatten(1).repeat_interleave(2, 1)[:, None]
+        self.traction = torch.einsum("aij,jbw->aibw", BASIS.to(self.n), self.n)
 
-    def correct(self, stress: Tensor, volume: Tensor, two_G: Tensor, bulk: Tensor) -> tuple[Tensor, Tensor]:
-        """Changes of strain (5, B, V) and volume (B, waves) that bring a field of stress (5, B, V) towards equilibrium.
+    def tractions(self, stress: Tensor) -> Tensor:
+        """Waves (3, B, W) of the tractions across the planes of each wave, of a field of stress (5, B, V)."""
+        waves = torch.fft.rfftn(stress.unflatten(2, 3 * (self.edge,)), dim=(2, 3, 4))
+        return _contracted(self.traction, torch.view_as_real(waves).flatten(2))
+
+    def correct(self, tractions: Tensor, volume: Tensor, two_G: Tensor, bulk: Tensor) -> tuple[Tensor, Tensor]:
+        """Changes of strain (5, B, W) and volume (B, W) that bring a field with these tractions towards equilibrium.
 
         `volume` are the waves of the volume's change, `two_G` (B,) and `bulk` are of the reference.
         """
-        n, reference = self.edge, two_G[:, None, None, None]
-        waves = torch.fft.rfftn(stress.unflatten(2, (n, n, n)), dim=(2, 3, 4))
-        push = (self.along[:, None] * waves).sum(0) + bulk * volume
-        dilation = -push / (bulk + 2 / 3 * reference)
-        shear = (self.across[:, :, None] * waves[:, None]).sum(0) / -reference
-        strain = shear + dilation * self.along[:, None]
-        return torch.fft.irfftn(strain, s=(n, n, n), dim=(2, 3, 4)).flatten(2), dilation
+        reference, along = two_G[:, None], _contracted(self.n, tractions)
+        dilation = -(along + bulk * volume) / (bulk + 2 / 3 * reference)
+        moved = tractions * (-2 / reference) + self.n * (dilation + 2 / reference * along)
+        return _contracted(self.traction.transpose(0, 1), moved), dilation
+
+    def field(self, waves: Tensor) -> Tensor:
+        """Field (5, B, V) of waves (5, B, W)."""
+        waves = torch.view_as_complex(waves.unflatten(2, (self.edge, self.edge, -1, 2)))
+        return torch.fft.irfftn(waves, s=3 * (self.edge,), dim=(2, 3, 4)).flatten(2)
+
+    def secant(self, change: Tensor, new: Tensor) -> Tensor:
+        """Barzilai and Borwein's modulus (B,) over that of the reference, of two corrections (5, B, W) in a row."""
+        weighed = self.share * change
+        return 1 - (weighed * new).sum((0, 2)) / (weighed * change).sum((0, 2)).clamp_min(1e-30)
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class March:
         batch, voxels = rotations.shape[2:]
         self.strain, self.plastic = (rotations.new_zeros(5, batch, voxels) for _ in range(2))
         self.memory = rotations.new_zeros(len(law.flow), batch, voxels)
-        self.volume = torch.zeros(batch, edge, edge, edge // 2 + 1, dtype=torch.complex64, device=rotations.device)
+        self.volume = rotations.new_zeros(batch, len(self.waves.share))
         self.F = torch.eye(3, dtype=torch.float64, device=rotations.device).repeat(batch, 1, 1)
         self.P, self.last = torch.zeros_like(self.F), None
 
@@ -113,16 +126,18 @@ class March:
         iterations = max(self.iterations, FIRST if number <= KNEE else 1)
         for iteration in range(iterations):
             flown, stress = self._crystal_stress()
-            new, dilation = self.waves.correct(stress, self.volume, reference, self.law.bulk)
+            tractions = self.waves.tractions(stress)
+            new, dilation = self.waves.correct(tractions, self.volume, reference, self.law.bulk)
             if change is not None:
-                reference = (reference * _secant(change, new)).clamp(BOUNDS[0] * self.law.two_G, BOUNDS[1] * self.law.two_G)
-                new, dilation = self.waves.correct(stress, self.volume, reference, self.law.bulk)
+                modulus = reference * self.waves.secant(change, new)
+                reference = modulus.clamp(BOUNDS[0] * self.law.two_G, BOUNDS[1] * self.law.two_G)
+                new, dilation = self.waves.correct(tractions, self.volume, reference, self.law.bulk)
             change = new
             if iteration == iterations - 1:  # the last correction serves the next increment
                 self._settle(flown)
             F = self._balanced(stress, P, free)
             if self.iterations:
-                self.strain, self.volume = self.strain + change, self.volume + dilation
+                self.strain, self.volume = self.strain + self.waves.field(change), self.volume + dilation
             self._stretch(F)
         self.last = tuple(now - then for now, then in zip((self.strain, self.volume, self.F), before))
 
@@ -191,21 +206,17 @@ class March:
 
 def to_crystal(rotations: Tensor, deviators: Tensor) -> Tensor:
     """Deviators (5, B, V) in crystal axes, by rotations (5, 5, B, V)."""
-    turned = rotations[:, 0] * deviators[0]
-    for b in range(1, 5):
-        turned = turned.addcmul_(rotations[:, b], deviators[b])
-    return turned
+    return _contracted(rotations.transpose(0, 1), deviators)
 
 
 def to_sample(rotations: Tensor, deviators: Tensor) -> Tensor:
     """The inverse of `to_crystal`."""
-    turned = rotations[0] * deviators[0]
-    for a in range(1, 5):
-        turned = turned.addcmul_(rotations[a], deviators[a])
-    return turned
+    return _contracted(rotations, deviators)
 
 
-def _secant(change: Tensor, new: Tensor) -> Tensor:
-    """Barzilai and Borwein's modulus (B,) over that of the reference, of two corrections (5, B, V) in a row."""
-    square = change.square().sum((0, 2)).clamp_min(1e-30)
-    return (change * (change - new)).sum((0, 2)) / square
+def _contracted(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Sum of the products over the first dimension, without an array of them all."""
+    total = matrices[0] * vectors[0]
+    for matrix, vector in zip(matrices[1:], vectors[1:]):
+        total = total.addcmul_(matrix, vector)
+    return total
