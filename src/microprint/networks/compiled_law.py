@@ -1,8 +1,8 @@
 """The gradient of a crystal's potential on a CPU, without derivatives: what `CrystalLaw` computes, several times faster.
 
-Columns go through both layers in tiles that stay in a core's cache. Torch multiplies matrices as fast as the machine can;
-what lies between is compiled, with one exponential for a unit's bend and its slope, and weights that are divided by their
-sum only at the end, where five numbers are left of them.
+A few columns at a time, the lanes of a vector, go through both layers without leaving a core's nearest cache. Products are
+made of blocks of rows whose sums stay in registers, which is as fast as a core can multiply. A unit's bend and its slope
+share an exponential; the weights of the planes are divided by their sum where five numbers are left of them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
 from microprint.jit import compiled, part
 
-TILE = 1024  # columns, whose numbers fill half of a cache of 1 MiB
+LANES, WIDTH, ROWS = 64, 16, 8  # columns at a time, of a vector; rows of a block of a matrix
 
 
 def _fitted(function, low: float, high: float, degree: int) -> tuple[np.float32, ...]:
@@ -48,10 +49,58 @@ def _exp(x):
     return p * _float_of((np.int32(whole) + _BIAS) << _MANTISSA)
 
 
-def _bend(y, slope):
+@intrinsic
+def _add_block(_context, total, blocks, x, b, column, keep):
+    """Block b of `blocks` (B, K, ROWS) times x (K, LANES), WIDTH columns of it, into its rows of total (R, LANES).
+
+    `keep` adds what is there. Left to itself the compiler would keep no sums of several rows in registers.
+    """
+
+    def code(context, builder, signature, arguments):
+        arrays = [(kind, context.make_array(kind)(context, builder, x)) for kind, x in zip(signature.args[:3], arguments)]
+        (total, blocks, x), (b, column, keep) = arrays, arguments[3:]
+        vector, lane, free = ir.VectorType(ir.FloatType(), WIDTH), ir.IntType(32), ("contract",)
+        empty, nil = ir.Constant(vector, ir.Undefined), ir.Constant(vector, [0.0] * WIDTH)
+        numbers = [ir.Constant(b.type, r) for r in range(ROWS)]
+
+        def at(array, *position):
+            return cgutils.get_item_pointer(context, builder, *array, position)
+
+        def lanes(array, row):
+            return builder.bitcast(at(array, row, column), vector.as_pointer())
+
+        def spread(number):
+            return builder.shuffle_vector(
+                builder.insert_element(empty, number, lane(0)), empty, ir.Constant(ir.VectorType(lane, WIDTH), [0] * WIDTH)
+            )
+
+        rows = [lanes(total, builder.add(builder.mul(b, ir.Constant(b.type, ROWS)), number)) for number in numbers]
+        sums = [cgutils.alloca_once_value(builder, builder.select(keep, builder.load(row, align=4), nil)) for row in rows]
+        with cgutils.for_range(builder, cgutils.unpack_tuple(builder, blocks[1].shape)[1]) as k:
+            inputs = builder.load(lanes(x, k.index), align=4)
+            for number, partial in zip(numbers, sums):
+                product = builder.fmul(spread(builder.load(at(blocks, b, k.index, number))), inputs, flags=free)
+                builder.store(builder.fadd(builder.load(partial), product, flags=free), partial)
+        for row, partial in zip(rows, sums):
+            builder.store(builder.load(partial), row, align=4)
+        return context.get_dummy_value()
+
+    return types.void(total, blocks, x, b, column, keep), code
+
+
+@part
+def _product(total, blocks, x, keep):
+    """total (R, LANES) becomes the matrix of `blocks` times x (K, LANES), or is increased by that."""
+    for b in range(len(blocks)):
+        for column in range(0, LANES, WIDTH):
+            _add_block(total, blocks, x, b, column, keep)
+
+
+@part
+def _bend(y, slope, units):
     """Softplus in the place of y, and its slope."""
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
+    for i in range(units):
+        for j in range(LANES):
             x = y[i, j]
             e = _exp(-abs(x))
             inverse = _1 / ((_1 + e) * (_2 + e))
@@ -61,35 +110,84 @@ def _bend(y, slope):
             slope[i, j] = (_2 + e) * inverse * (e if x < _ZERO else _1)
 
 
-def _weigh(z, highest):
+@part
+def _larger(a, b):
+    """The larger number; unlike max, it does not look for NaN."""
+    return a if a > b else b
+
+
+@part
+def _weigh(z, highest, planes):
     """Softmax down the columns in the place of z, but for a factor of each column."""
-    for j in range(z.shape[1]):
+    for j in range(LANES):
         highest[j] = z[0, j]
-    for i in range(1, z.shape[0]):
-        for j in range(z.shape[1]):
-            highest[j] = max(highest[j], z[i, j])
-    for i in range(z.shape[0]):
-        for j in range(z.shape[1]):
+    whole = planes // 8 * 8  # rows at a time: each waits for the highest of those before
+    for i in range(0, whole, 8):
+        for j in range(LANES):
+            a, b = _larger(z[i, j], z[i + 1, j]), _larger(z[i + 2, j], z[i + 3, j])
+            c, d = _larger(z[i + 4, j], z[i + 5, j]), _larger(z[i + 6, j], z[i + 7, j])
+            highest[j] = _larger(_larger(_larger(a, b), _larger(c, d)), highest[j])
+    for i in range(whole, planes):
+        for j in range(LANES):
+            highest[j] = _larger(z[i, j], highest[j])
+    for i in range(planes):
+        for j in range(LANES):
             z[i, j] = _exp(z[i, j] - highest[j])
 
 
-_bend, _weigh = compiled(_bend), compiled(_weigh)
+def _columns(x, memory, matrices, work, answer):
+    """`gradient`, its matrices in blocks; at least LANES columns."""
+    first, second, between, back, direct, out = matrices
+    inputs, y, slope, z, through, last, highest = work
+    known, columns = x.shape
+    for begin in range(0, columns, LANES):
+        begin = min(begin, columns - LANES)  # the last may come twice
+        for i in range(known):
+            for j in range(LANES):
+                inputs[i, j] = x[i, begin + j]
+        for i in range(len(memory)):
+            for j in range(LANES):
+                inputs[known + i, j] = memory[i, begin + j]
+        _product(y, first, inputs, False)
+        _bend(y, slope, between.shape[1])
+        _product(z, second, inputs, False)
+        _product(z, between, y, True)
+        _weigh(z, highest, back.shape[1])
+        _product(through, back, z, False)
+        for i in range(len(slope)):
+            for j in range(LANES):
+                slope[i, j] *= through[i, j]
+        _product(last, direct, z, False)
+        _product(last, out, slope, True)
+        for i in range(known):
+            for j in range(LANES):
+                answer[i, begin + j] = last[i, j] / last[known, j]
 
 
-def gradient(inputs: Tensor, inward: Tensor, between: Tensor, back: Tensor, out: Tensor) -> Tensor:
-    """Gradient (5, N) of the potential at inputs (I, N) of both layers, all float32.
+_columns = compiled(_columns)
 
-    The layers take from the inputs by `inward` (units + planes, I), and the second from the first by `between` (planes, units);
-    the planes give back to units and strain by `back` (units + 5, planes), the units to the strain by `out` (5, units).
+
+def _blocks(matrix: Tensor) -> np.ndarray:
+    """Matrix (R, K) in blocks (B, K, ROWS) of rows, the last filled up with zeros."""
+    filled = torch.nn.functional.pad(matrix, (0, 0, 0, -len(matrix) % ROWS))
+    return filled.unflatten(0, (-1, ROWS)).transpose(1, 2).contiguous().numpy()
+
+
+def gradient(
+    x: Tensor, memory: Tensor, first: Tensor, second: Tensor, P: Tensor, V: Tensor, U: Tensor, ratio: Tensor
+) -> Tensor:
+    """Gradient (5, N) of the potential at trial strains (5, N) with memory (memories, N), all float32.
+
+    Units and planes take from strain, memory and 1 by `first` (units, I) and `second` (planes, I), planes from units by P, in
+    units `ratio` of their own; U (units, 5), V (planes, 5) and P (planes, units) lead back.
     """
-    (planes, units), columns = between.shape, min(TILE, inputs.shape[1])
-    back, answer = torch.cat([back, torch.ones_like(back[:1])]), inputs.new_empty(5, inputs.shape[1])
-    buffers = [inputs.new_empty(rows, columns) for rows in (units + planes, units, units + 6, 1)]
-    for part_in, part_out in zip(inputs.split(columns, 1), answer.split(columns, 1)):
-        layers, slope, returned, highest = (b.flatten()[: len(b) * part_in.shape[1]].view(len(b), -1) for b in buffers)
-        y, z = torch.mm(inward, part_in, out=layers).split([units, planes])
-        _bend(y.numpy(), slope.numpy())
-        _weigh(z.addmm_(between, y).numpy(), highest.numpy()[0])
-        through, direct, total = torch.mm(back, z, out=returned).split([units, 5, 1])
-        torch.div(direct.addmm_(out, through.mul_(slope)), total, out=part_out)
+    if (few := LANES - x.shape[1]) > 0:
+        x, memory = (torch.nn.functional.pad(columns, (0, few)) for columns in (x, memory))
+        return gradient(x, memory, first, second, P, V, U, ratio)[:, :-few]
+    direct = torch.cat([V.T, torch.ones_like(V.T[:1])])
+    matrices = tuple(_blocks(matrix) for matrix in (first, second, ratio * P, P.T, direct, U.T))
+    units, planes, rows = (ROWS * len(blocks) for blocks in (matrices[0], matrices[1], matrices[4]))
+    inputs, highest, answer = np.ones((first.shape[1], LANES), np.float32), np.empty(LANES, np.float32), torch.empty_like(x)
+    work = inputs, *(np.zeros((n, LANES), np.float32) for n in (units, units, planes, units, rows)), highest
+    _columns(x.numpy(), memory.numpy(), matrices, work, answer.numpy())
     return answer

@@ -64,10 +64,10 @@ class CrystalLaw(nn.Module):
 
     def _gradient(self, x: Tensor, memory: Tensor) -> Tensor:
         t, w, P = self.log_t.exp(), self.log_w.exp(), self.log_P.exp()
-        inputs = torch.cat([x, memory, torch.ones_like(x[:1])])
         first, second = torch.cat([self.U, -self.B, self.b], 1) / t, torch.cat([self.V, -self.C, -self.c], 1) / w
         if x.is_cpu and x.dtype == torch.float32 and not torch.is_grad_enabled():
-            return compiled_law.gradient(inputs, torch.cat([first, second]), t / w * P, torch.cat([P, self.V], 1).T, self.U.T)
+            return compiled_law.gradient(x.contiguous(), memory.contiguous(), first, second, P, self.V, self.U, t / w)
+        inputs = torch.cat([x, memory, torch.ones_like(x[:1])])
         y = first @ inputs
         z = torch.addmm(second @ inputs, t / w * P, softplus(y))
         q = z.softmax(0)

@@ -31,8 +31,8 @@ BOUNDS = (0.1, 1.5)  # of the same in later iterations
 class Waves:
     """Plane waves of a periodic cell of n voxels an edge, and the corrections of strain that they allow.
 
-    Of a field (B, V) there are W numbers (B, W), the real and the imaginary parts of its waves in turn: what waves are multiplied
-    with is real.
+    Of a field (B, V) there are W numbers (B, W), the real and the imaginary parts of its waves in turn: all that waves are
+    multiplied with is real.
     """
 
     def __init__(self, edge: int, device: torch.device):

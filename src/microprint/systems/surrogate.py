@@ -29,7 +29,7 @@ from microprint.steps import Job, step
 from microprint.systems.equilibrium import March
 from microprint.systems.equilibrium import Path as MeanPath
 
-VOXELS_AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 21}  # whose fields stay in a core's cache, or keep a GPU busy
+VOXELS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 21}  # that are enough to keep a core, or a GPU, from waiting for the next call
 
 
 class Response(NamedTuple):
@@ -108,7 +108,10 @@ class StressSurrogate:
         if len(set(voxels.shape[1:4])) > 1:
             raise UserError(f"has {tuple(voxels.shape[1:4])} voxels", "grain_ids", "Give cubes of n x n x n voxels")
         edge = voxels.shape[1]
-        parts = [(part,) for part in voxels.split(max(1, VOXELS_AT_ONCE[self.device.type] // edge**3))]
+        size = VOXELS_AT_ONCE[self.device.type] // edge**3
+        if self.device.type == "cpu":  # each thread has its part
+            size = min(size, -(-len(voxels) // torch.get_num_threads()))
+        parts = [(part,) for part in voxels.split(max(1, size))]
 
         def march(part: Tensor) -> list[MeanPath]:
             rotations = rotation(part.to(self.device, torch.float32)).flatten(1, 3).permute(2, 3, 0, 1).contiguous()
