@@ -1,4 +1,4 @@
-"""The gradient of a crystal's potential on a CPU, without derivatives: what `CrystalLaw` computes, several times faster.
+"""A crystal's stress on a CPU, without derivatives: what `CrystalLaw.stress` computes, several times faster.
 
 A few columns at a time, the lanes of a vector, go through both layers without leaving a core's nearest cache. Products are
 made of blocks of rows whose sums stay in registers, which is as fast as a core can multiply. A unit's bend and its slope
@@ -135,8 +135,8 @@ def _weigh(z, highest, planes):
             z[i, j] = _exp(z[i, j] - highest[j])
 
 
-def _columns(x, memory, matrices, work, answer):
-    """`gradient`, its matrices in blocks; at least LANES columns."""
+def _columns(x, memory, matrices, work, nothing, answer):
+    """Gradients (5, N) less `nothing` (5,) of LANES or more columns, the matrices in blocks."""
     first, second, between, back, direct, out = matrices
     inputs, y, slope, z, through, last, highest = work
     known, columns = x.shape
@@ -161,7 +161,7 @@ def _columns(x, memory, matrices, work, answer):
         _product(last, out, slope, True)
         for i in range(known):
             for j in range(LANES):
-                answer[i, begin + j] = last[i, j] / last[known, j]
+                answer[i, begin + j] = last[i, j] / last[known, j] - nothing[i]
 
 
 _columns = compiled(_columns)
@@ -173,21 +173,25 @@ def _blocks(matrix: Tensor) -> np.ndarray:
     return filled.unflatten(0, (-1, ROWS)).transpose(1, 2).contiguous().numpy()
 
 
-def gradient(
-    x: Tensor, memory: Tensor, first: Tensor, second: Tensor, P: Tensor, V: Tensor, U: Tensor, ratio: Tensor
-) -> Tensor:
-    """Gradient (5, N) of the potential at trial strains (5, N) with memory (memories, N), all float32.
+def stress(x: Tensor, memory: Tensor, first: Tensor, second: Tensor, P: Tensor, V: Tensor, U: Tensor, ratio: Tensor) -> Tensor:
+    """Stress (5, N) of trial strains (5, N) with memory (memories, N), all float32.
 
     Units and planes take from strain, memory and 1 by `first` (units, I) and `second` (planes, I), planes from units by P, in
     units `ratio` of their own; U (units, 5), V (planes, 5) and P (planes, units) lead back.
     """
-    if (few := LANES - x.shape[1]) > 0:
-        x, memory = (torch.nn.functional.pad(columns, (0, few)) for columns in (x, memory))
-        return gradient(x, memory, first, second, P, V, U, ratio)[:, :-few]
     direct = torch.cat([V.T, torch.ones_like(V.T[:1])])
     matrices = tuple(_blocks(matrix) for matrix in (first, second, ratio * P, P.T, direct, U.T))
     units, planes, rows = (ROWS * len(blocks) for blocks in (matrices[0], matrices[1], matrices[4]))
-    inputs, highest, answer = np.ones((first.shape[1], LANES), np.float32), np.empty(LANES, np.float32), torch.empty_like(x)
+    inputs, highest = np.ones((first.shape[1], LANES), np.float32), np.empty(LANES, np.float32)
     work = inputs, *(np.zeros((n, LANES), np.float32) for n in (units, units, planes, units, rows)), highest
-    _columns(x.numpy(), memory.numpy(), matrices, work, answer.numpy())
-    return answer
+
+    def less(nothing: np.ndarray, x: Tensor, memory: Tensor) -> Tensor:
+        answer = torch.empty_like(x)
+        _columns(x.numpy(), memory.numpy(), matrices, work, nothing, answer.numpy())
+        return answer
+
+    count, zero = x.shape[1], [torch.zeros(len(x), LANES), torch.zeros(len(memory), LANES)]
+    if count < LANES:
+        x, memory = torch.cat([x, zero[0]], 1), torch.cat([memory, zero[1]], 1)
+    nothing = less(np.zeros(len(x), np.float32), *zero)[:, 0].contiguous()
+    return less(nothing.numpy(), x.contiguous(), memory.contiguous())[:, :count]

@@ -62,19 +62,24 @@ class CrystalLaw(nn.Module):
         """Of elastic strain to stress, (5, 5)."""
         return (torch.eye(5).to(self.anisotropy) + 0.5 * (self.anisotropy + self.anisotropy.T)) / self.two_G
 
-    def _gradient(self, x: Tensor, memory: Tensor) -> Tensor:
+    def _layers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What units and planes take of strain, memory and 1; P; and the units' t over the planes' w."""
         t, w, P = self.log_t.exp(), self.log_w.exp(), self.log_P.exp()
-        first, second = torch.cat([self.U, -self.B, self.b], 1) / t, torch.cat([self.V, -self.C, -self.c], 1) / w
-        if x.is_cpu and x.dtype == torch.float32 and not torch.is_grad_enabled():
-            return compiled_law.gradient(x.contiguous(), memory.contiguous(), first, second, P, self.V, self.U, t / w)
+        return torch.cat([self.U, -self.B, self.b], 1) / t, torch.cat([self.V, -self.C, -self.c], 1) / w, P, t / w
+
+    def _gradient(self, x: Tensor, memory: Tensor) -> Tensor:
+        first, second, P, ratio = self._layers()
         inputs = torch.cat([x, memory, torch.ones_like(x[:1])])
         y = first @ inputs
-        z = torch.addmm(second @ inputs, t / w * P, softplus(y))
+        z = torch.addmm(second @ inputs, ratio * P, softplus(y))
         q = z.softmax(0)
         return torch.addmm(self.V.T @ q, self.U.T, (P.T @ q) * y.sigmoid())
 
     def stress(self, trial: Tensor, memory: Tensor) -> Tensor:
         """Stress (5, N) of trial strains (5, N) with memory (memories, N): none without strain or memory."""
+        if trial.is_cpu and trial.dtype == torch.float32 and not torch.is_grad_enabled():
+            first, second, P, ratio = self._layers()
+            return compiled_law.stress(trial, memory, first, second, P, self.V, self.U, ratio)
         nothing = self._gradient(trial.new_zeros(5, 1), memory.new_zeros(len(memory), 1))
         return self._gradient(trial, memory) - nothing
 
