@@ -9,7 +9,7 @@ from microprint.mechanics.load import LoadStep, standard_load, uniaxial_tension
 from microprint.mechanics.tensors import mandel
 from microprint.microstructures.polycrystal import MORPHOLOGIES, grow
 from microprint.networks.crystal_law import CrystalLaw
-from microprint.systems.equilibrium import March, to_crystal, to_sample
+from microprint.systems.equilibrium import March, Waves, to_crystal, to_sample
 
 GPA = 1e9
 
@@ -71,6 +71,17 @@ def test_deviators_turn_there_and_back():
     ids, q = polycrystal()
     R, x = rotations(ids, q), torch.randn(5, 2, 512)
     torch.testing.assert_close(to_sample(R, to_crystal(R, x)), x)
+
+
+def test_products_of_waves_are_those_of_their_fields():
+    g = torch.Generator().manual_seed(1)
+    for edge in (4, 5):
+        waves = Waves(edge, torch.device("cpu"))
+        tractions = (waves.tractions(torch.randn(5, 2, edge**3, generator=g)) for _ in range(2))
+        nothing = torch.zeros(2, len(waves.share))
+        change, new = (waves.correct(t, nothing, torch.ones(2), torch.tensor(2.0))[0] for t in tractions)
+        a, b = waves.field(change), waves.field(new)
+        torch.testing.assert_close(waves.secant(change, new), (a * (a - b)).sum((0, 2)) / a.square().sum((0, 2)))
 
 
 def law():

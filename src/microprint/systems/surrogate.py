@@ -29,7 +29,7 @@ from microprint.steps import Job, step
 from microprint.systems.equilibrium import March
 from microprint.systems.equilibrium import Path as MeanPath
 
-VOXELS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 21}  # that are enough to keep a core, or a GPU, from waiting for the next call
+VOXELS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 21}  # that are enough to keep a core, or a GPU, from waiting for the next call
 
 
 class Response(NamedTuple):
