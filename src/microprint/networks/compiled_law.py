@@ -1,6 +1,6 @@
 """A crystal's stress on a CPU, without derivatives: what `CrystalLaw.stress` computes, several times faster.
 
-A few columns at a time, the lanes of a vector, go through both layers without leaving a core's nearest cache. Products are
+A few columns at a time, the lanes of some vectors, go through both layers without leaving a core's own cache. Products are
 made of blocks of rows whose sums stay in registers, which is as fast as a core can multiply. A unit's bend and its slope
 share an exponential; the weights of the planes are divided by their sum where five numbers are left of them.
 """
