@@ -61,7 +61,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("variant", ["paper", "ours"])
+@pytest.mark.parametrize("variant", ["paper", "coded", "ours"])
 def test_step_trains_a_model_that_survives_its_file(folder, variant):
     (path,) = run_step(train_direct_surrogate, PARAMS, folder, {"variant": variant, "fingerprint": "ours"})
     surrogate = DirectSurrogate.load(path)

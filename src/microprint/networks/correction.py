@@ -1,67 +1,122 @@
-"""What a few simulations correct in the answers of a model that is nearly right without any."""
+"""What simulations correct in the answers of a model that is nearly right without any."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 
-TRUST = (0.03, 0.05)  # standard deviations, before any simulation, of a common factor and of an error in how curves spread
-ROUNDS = 20  # of the estimate of the noise that is left
+TRUST, TRUSTED_AS = 0.03, 4.0  # relative standard deviation of the model's error before any simulation; as if seen so often
+PARTS = 5  # of a curve: their mean stresses say which curves are alike, and their errors are about independent
+CENTRES = 96  # curves, at most, that the correction is spanned by
+# The likeliest length and noise are taken; before any simulation they are the default, within a factor of e.
+LENGTHS, NOISES, DEFAULT = (0.1, 0.2, 0.4, 0.8, 1.6), (0.003, 0.01, 0.03, 0.1, 0.3, 1.0), (0.4, 0.1)
+JITTER = 1e-8
 
 
 @dataclass(frozen=True)
 class Correction:
-    """y = x + factor x + slope (x - centre), at each of T points of a curve, with what is left as noise."""
+    """y = x + scale g(x), g a Gaussian process over the shape of the model's own curve x, at each of T points.
 
-    factor: Tensor  # (T,)
-    slope: Tensor  # (T,)
-    centre: Tensor  # (T,) mean of the curves
-    deviation: Tensor  # (T,) standard deviation of what is left
+    Of curves like those that were simulated it knows what to add; of others it knows that it does not.
+    """
+
+    scale: Tensor  # (T,) root mean square of the curves, Pa
+    usual: Tensor  # (T,) root mean square of the curves' own standard deviations, Pa
+    centres: Tensor  # (M, PARTS) shapes
+    weights: Tensor  # (M, T)
+    cholesky: Tensor  # (M, M) of the centres' covariance
+    posterior: Tensor  # (M, M) Cholesky factor of the weights' precision
+    amplitude: Tensor  # (T,) standard deviation of g
+    noise: Tensor  # (T,) standard deviation of what no curve's shape explains
+    length: Tensor  # ()
+    ratio: Tensor  # () of noise to amplitude, of all points alike, by which the weights are
 
     @staticmethod
     def fit(x: Tensor, spread: Tensor, y: Tensor) -> Correction:
-        """From curves x (N, T) of a model, their standard deviations, and simulated ones y; N may be as small as 1.
+        """From curves x (N, T) of a model, their own standard deviations, and simulated ones y, Pa; N may be as small as 1.
 
-        Factor and slope have normal priors of standard deviations `TRUST`, so that few simulations change little (Bayesian
-        linear regression; the noise by its expected square, and at least the model's own spread).
+        Rasmussen & Williams, "Gaussian processes for machine learning", 2006, section 8.3.4 (projected process); length and
+        noise by the marginal likelihood, in which the amplitude has an inverse gamma prior about `TRUST`.
         """
-        x, spread, y = (values.double() for values in (x, spread, y))
-        centre, gap = x.mean(0), y - x
-        features = torch.stack([x, x - centre], -1).transpose(0, 1)  # (T, N, 2)
-        prior = torch.diag(torch.tensor(TRUST, dtype=torch.float64) ** -2)
-        square, target = features.transpose(1, 2) @ features, (features.transpose(1, 2) @ gap.T[..., None])[..., 0]
-        floor = spread.square().mean(0) + 1e-12 * centre.square() + 1e-300
-        noise = gap.square().mean(0) + floor
-        for _ in range(ROUNDS):
-            covariance = torch.linalg.inv(square / noise[:, None, None] + prior)
-            weights = (covariance @ (target / noise[:, None])[..., None])[..., 0]
-            left = gap.T - (features @ weights[..., None])[..., 0]
-            unsure = torch.einsum("tna,tab,tnb->tn", features, covariance, features)
-            noise = (left.square() + unsure).mean(1).maximum(floor)
-        return Correction(weights[:, 0], weights[:, 1], centre, noise.sqrt())
+        x, y = x.double(), y.double()
+        scale = x.square().mean(0).sqrt()
+        error = torch.where(scale > 0, (y - x) / scale, 0.0)
+        shapes = _shapes(x, scale)
+        fits = [_fit(shapes, error, *pair) for pair in product(LENGTHS, NOISES)]
+        _, best = max(fits, key=lambda pair: pair[0])
+        return Correction(scale, spread.double().square().mean(0).sqrt(), *best)
 
     def apply(self, x: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Corrected curves (B, T) and their standard deviations."""
-        return x + self.factor * x + self.slope * (x - self.centre), (spread.square() + self.deviation.square()).sqrt()
+        """Corrected curves (B, T) and their standard deviations, from curves x and their own standard deviations, Pa.
+
+        An own standard deviation counts where it is more than usual: what is usual has shown in the errors already.
+        """
+        known = _solved(self.cholesky, _covariance(self.centres, _shapes(x, self.scale), self.length))
+        error = self.amplitude * (known.T @ self.weights)
+        unsure = 2 - known.square().sum(0) + self.ratio**2 * _solved(self.posterior, known).square().sum(0)
+        variance = unsure[:, None] * self.amplitude**2 + self.noise**2
+        unusual = (spread.square() - self.usual**2).clamp_min(0)
+        return x + self.scale * error, (unusual + self.scale**2 * variance).sqrt()
 
 
-def most_informative(x: Tensor, count: int, noise: float) -> Tensor:
-    """Indices (count,) of the volume elements whose simulation would teach a `Correction` most, one after the other.
+def most_informative(x: Tensor, count: int) -> Tensor:
+    """Indices (count,) of the curves (N, T) of a model whose simulation would teach a `Correction` most, in that order.
 
-    Their stresses by the model, (N,), suffice: the next to be simulated is where the corrected stress is least certain, given
-    those before it and a standard deviation `noise` of what no correction explains (Bayesian experimental design). No label is
-    looked at.
+    The next is where the corrected curve is least certain, given those before it. No label is looked at.
     """
-    features = torch.stack([x, x - x.mean()], 1).double()
-    covariance = torch.diag(torch.tensor(TRUST, dtype=torch.float64) ** 2)
-    chosen: list[int] = []
-    for _ in range(min(count, len(x))):
-        variance = torch.einsum("na,ab,nb->n", features, covariance, features)
-        variance[chosen] = -1.0
-        best = int(variance.argmax())
-        gain = covariance @ features[best]
-        covariance = covariance - gain[:, None] * gain / (noise**2 + features[best] @ gain)
+    x = x.double()
+    return _least_certain(_shapes(x, x.square().mean(0).sqrt()), count, *DEFAULT)
+
+
+def _shapes(x: Tensor, scale: Tensor) -> Tensor:
+    """Mean stresses (N, PARTS) of the parts of curves (N, T), over the root mean square of all stresses."""
+    parts = x.double()[:, 1:].tensor_split(PARTS, 1)
+    return torch.stack([part.mean(1) for part in parts], 1) / scale.square().mean().sqrt()
+
+
+def _covariance(a: Tensor, b: Tensor, length: Tensor | float) -> Tensor:
+    """Of g at shapes (N, PARTS) and (M, PARTS): an error common to all, and one that only curves alike share."""
+    return 1 + torch.exp(-0.5 * (torch.cdist(a, b) / length).square())
+
+
+def _least_certain(shapes: Tensor, count: int, length: float, ratio: float) -> Tensor:
+    """The least certain shape, the least certain then, and so on (Cholesky decomposition with pivots)."""
+    variance, columns, chosen = torch.full((len(shapes),), 2.0, dtype=torch.float64), [], []
+    for _ in range(min(count, len(shapes))):
+        best = int(variance.index_fill(0, torch.tensor(chosen, dtype=torch.long), -1.0).argmax())
+        column = _covariance(shapes, shapes[best : best + 1], length)[:, 0]
+        for earlier in columns:
+            column = column - earlier * earlier[best]
+        columns.append(column / (variance[best] + ratio**2).sqrt())
+        variance = variance - columns[-1].square()
         chosen.append(best)
-    return torch.tensor(chosen)
+    return torch.tensor(chosen, dtype=torch.long)
+
+
+def _solved(lower: Tensor, values: Tensor) -> Tensor:
+    return torch.linalg.solve_triangular(lower, values, upper=False)
+
+
+def _fit(shapes: Tensor, error: Tensor, length: float, ratio: float) -> tuple[float, tuple[Tensor, ...]]:
+    """Log marginal likelihood and further fields of a `Correction`, for errors (N, T) at shapes (N, PARTS)."""
+    count, eye = len(shapes), torch.eye(min(len(shapes), CENTRES), dtype=torch.float64)
+    centres = shapes[_least_certain(shapes, CENTRES, length, ratio)]
+    cholesky = torch.linalg.cholesky(_covariance(centres, centres, length) + JITTER * eye)
+    known = _solved(cholesky, _covariance(centres, shapes, length))  # (M, N)
+    posterior = torch.linalg.cholesky(known @ known.T + ratio**2 * eye)
+    half = _solved(posterior, known @ error)
+    weights = torch.linalg.solve_triangular(posterior.T, half, upper=True)
+    evidence = TRUSTED_AS * TRUST**2 + (error.square().sum(0) - half.square().sum(0)) / ratio**2
+    volume = 2 * posterior.diagonal().log().sum() + 2 * (count - len(eye)) * math.log(ratio)
+    likelihood = -0.5 * PARTS * (volume + (TRUSTED_AS + count) * evidence.log().mean())
+    prior = -0.5 * sum(math.log(value / default) ** 2 for value, default in zip((length, ratio), DEFAULT))
+    amplitude = (evidence / (TRUSTED_AS + count)).sqrt()
+    left = (error - known.T @ weights).square().sum(0) + TRUSTED_AS * (ratio * amplitude) ** 2
+    free = count - len(eye) + ratio**2 * _solved(posterior, eye).square().sum()
+    noise = (left / (TRUSTED_AS + free)).sqrt()
+    fixed = (torch.tensor(value, dtype=torch.float64) for value in (length, ratio))
+    return float(likelihood) + prior, (centres, weights / amplitude, cholesky, posterior, amplitude, noise, *fixed)

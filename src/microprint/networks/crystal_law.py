@@ -8,6 +8,7 @@ Eng. 171 (1999) 419-444). So is the network here: an input-convex one (Amos, Xu 
 
 whose first layer may learn what slips and whose second what holds them together. No slip system and no symmetry is put
 in. What has happened to the crystal it remembers as sums m of the positive parts of learnt components of the plastic strain.
+They shift the surface's faces and let it grow as a whole, S = (1 + a m)^p: the potential is S^2 psi(x / S, m / (1 + a m)).
 
 Arrays have their components first, (5, ...): each operation is then one of long vectors.
 """
@@ -46,6 +47,7 @@ class CrystalLaw(nn.Module):
         self.C, self.log_w = nn.Parameter(torch.zeros(planes, memories)), nn.Parameter(torch.tensor(-2.0))
         self.flow = nn.Parameter(normalize(torch.randn(memories, 5), dim=1))
         self.anisotropy = nn.Parameter(torch.zeros(5, 5))
+        self.log_hardening, self.power = nn.Parameter(torch.full((1, memories), -4.0)), nn.Parameter(torch.zeros(()))
         for name in ("strain_unit", "stress_unit", "two_G", "bulk"):
             self.register_buffer(name, torch.ones(()))
 
@@ -77,11 +79,17 @@ class CrystalLaw(nn.Module):
 
     def stress(self, trial: Tensor, memory: Tensor) -> Tensor:
         """Stress (5, N) of trial strains (5, N) with memory (memories, N): none without strain or memory."""
-        if trial.is_cpu and trial.dtype == torch.float32 and not torch.is_grad_enabled():
+        grown = 1 + self.log_hardening.exp() @ memory
+        size = grown ** self.power.sigmoid()
+        return size * self._shape(trial / size, memory / grown)
+
+    def _shape(self, x: Tensor, memory: Tensor) -> Tensor:
+        """Stress for a yield surface of the first size."""
+        if x.is_cpu and x.dtype == torch.float32 and not torch.is_grad_enabled():
             first, second, P, ratio = self._layers()
-            return compiled_law.stress(trial, memory, first, second, P, self.V, self.U, ratio)
-        nothing = self._gradient(trial.new_zeros(5, 1), memory.new_zeros(len(memory), 1))
-        return self._gradient(trial, memory) - nothing
+            return compiled_law.stress(x, memory, first, second, P, self.V, self.U, ratio)
+        nothing = self._gradient(x.new_zeros(5, 1), memory.new_zeros(len(memory), 1))
+        return self._gradient(x, memory) - nothing
 
     def remember(self, memory: Tensor, flow: Tensor) -> Tensor:
         """Memory after an increment of plastic strain (5, N)."""

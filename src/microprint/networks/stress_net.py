@@ -11,25 +11,27 @@ from torch import Tensor, nn
 class StressMLP(nn.Module):
     """Fully connected network with one hidden layer (S1, White et al. 2025, section 2.4).
 
-    As its output is a sigmoid, the curves are scaled to [0, 1] by the smallest and largest stress. S1 took these over
-    the whole data set before splitting it; here they are those of the training curves, and a test curve beyond them
-    cannot be met.
+    As its output is a sigmoid, the curves are scaled to [0, 1] by the smallest and largest stress. Where those are of the
+    training curves, a test curve beyond them cannot be met. S1's code has a LeakyReLU before the sigmoid, too, which leaves
+    next to nothing of outputs below a half.
 
     Parameters
     ----------
     inputs : numbers in a fingerprint; S1: 256.
     points : of a curve; S1: 21.
     hidden : S1: 512.
+    coded : as S1's code has it, not its text.
     """
 
-    def __init__(self, inputs: int, points: int, hidden: int):
+    def __init__(self, inputs: int, points: int, hidden: int, coded: bool = False):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(), nn.Linear(hidden, points), nn.Sigmoid())
+        last = (nn.LeakyReLU(), nn.Sigmoid()) if coded else (nn.Sigmoid(),)
+        self.layers = nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(), nn.Linear(hidden, points), *last)
         self.register_buffer("low", torch.zeros(1))
         self.register_buffer("high", torch.ones(1))
 
     def scale(self, curves: Tensor) -> None:
-        """Set the scaling from the training curves (N, points)."""
+        """Set the scaling from curves (N, points)."""
         self.low.fill_(curves.min().item())
         self.high.fill_(curves.max().item())
 

@@ -208,7 +208,7 @@ class SurrogateSettings:
     law_start: Count = 800  # steps of regression with the crystals' true history at hand, before the training.
     # law_epochs, law_batch_size, law_learning_rate: passes over the crystals, crystals a step; Adam with cosine decay.
     law_epochs: Positive = 8
-    law_batch_size: Positive = 512
+    law_batch_size: Positive = 128
     law_learning_rate: Rate = 4e-3
     iterations: Positive = 2  # of the equilibrium in each increment.
     modes: Positive = 4  # principal components of the curves that the Gaussian processes on a fingerprint predict.

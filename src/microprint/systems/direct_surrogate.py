@@ -20,7 +20,7 @@ from microprint.steps import Job, step
 from microprint.systems.fingerprint import Fingerprint
 from microprint.training import Schedule, fit, seeded
 
-VARIANTS = ("paper", "ours")
+VARIANTS = ("paper", "coded", "ours")
 PASSES = 20  # over the training set between two checkpoints of S1's network, whose epochs take a millisecond
 
 
@@ -28,7 +28,8 @@ class DirectSurrogate:
     """Stress-strain curve of a volume element from its fingerprint, with an error bar.
 
     `strain` (T,) holds the strains F - 1 at which stresses are predicted, of the `component` of F and P that the load is
-    about; `variant` is "paper" (S1's network) or "ours" (Gaussian processes on the numbers that hold volume averages).
+    about; `variant` is "paper" (S1's network), "coded" (the same as S1's code has it) or "ours" (Gaussian processes on the
+    numbers that hold volume averages).
 
     >>> surrogate = DirectSurrogate.load("direct_ours_ours.safetensors")    # doctest: +SKIP
     >>> mean, std = surrogate.predict(fingerprint.encode(grain_ids, quaternions))    # doctest: +SKIP
@@ -89,12 +90,17 @@ class CurveSamples:
     outputs=("direct_{variant}_{fingerprint}.safetensors",),
 )
 def train_direct_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
-    """Train S1's network ("paper") or Gaussian processes ("ours") on the fingerprints of one fingerprint model."""
+    """Train S1's network ("paper", "coded") or Gaussian processes ("ours") on the fingerprints of one fingerprint model.
+
+    As coded, the smallest and largest stress are those of all curves, the test set's among them, as S1 scaled before it split.
+    Its batches, which were never shuffled, are shuffled here.
+    """
     if variant not in VARIANTS:
         raise UserError(f"no surrogate is called {variant}", remedy=f"Choose among {', '.join(VARIANTS)}")
     encoder = Fingerprint.load(job.path(f"fingerprint_{fingerprint}.safetensors"), job.device, symmetry=SYMMETRY)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation")}
+        scaled_by = [*sets.values(), read_curves(polycrystals, cp, "test")] if variant == "coded" else [sets["train"]]
     z = {name: encoder.encode_set(curves.elements).float() for name, curves in sets.items()}
     stress = {name: curves.stress for name, curves in sets.items()}
     config = {
@@ -106,8 +112,9 @@ def train_direct_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
         "inputs": z["train"].shape[1],
         "left_out": {name: curves.left_out for name, curves in sets.items()},
     }
-    if variant == "paper":
-        model, more = _train_paper(job, fingerprint, z, stress)
+    if variant != "ours":
+        extremes = torch.cat([curves.stress for curves in scaled_by])
+        model, more = _train_paper(job, variant == "coded", fingerprint, z, stress, extremes)
         tensors = _with_deviation(model, z["validation"], stress["validation"])
     else:
         more = {"features": list(range(config["inputs"]))[encoder.parts.get("averages", slice(None))]}
@@ -122,14 +129,14 @@ def _with_deviation(model: StressMLP, z: Tensor, stress: Tensor) -> dict[str, Te
 
 
 def _train_paper(
-    job: Job, fingerprint: str, z: Mapping[str, Tensor], stress: Mapping[str, Tensor]
+    job: Job, coded: bool, fingerprint: str, z: Mapping[str, Tensor], stress: Mapping[str, Tensor], scaled_by: Tensor
 ) -> tuple[StressMLP, dict[str, Any]]:
     settings: SurrogateSettings = job.params.surrogate
-    sizes = {"inputs": z["train"].shape[1], "points": stress["train"].shape[1], "hidden": settings.paper_hidden}
+    sizes = {"inputs": z["train"].shape[1], "points": stress["train"].shape[1], "hidden": settings.paper_hidden, "coded": coded}
     seed = job.seed("surrogate paper")
     with seeded(seed):
         model = StressMLP(**sizes)
-    model.scale(stress["train"])
+    model.scale(scaled_by)
     passes = min(PASSES, settings.paper_epochs)
     epochs, decay = max(1, settings.paper_epochs // passes), settings.paper_weight_decay
     schedule = Schedule(epochs, settings.paper_batch_size, settings.paper_learning_rate, weight_decay=decay)
@@ -137,7 +144,7 @@ def _train_paper(
         CurveSamples(z[name].to(job.device), stress[name].float().to(job.device), count)
         for name, count in (("train", passes), ("validation", 1))
     )
-    label = f"surrogate, as written, on {fingerprint}"
+    label = f"surrogate, as {'coded' if coded else 'written'}, on {fingerprint}"
     history = fit(job, model, train, validation, schedule, seed=seed, label=label)
     return model.cpu(), {"network": sizes, "history": history}
 
