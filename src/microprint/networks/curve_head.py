@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 PENALTIES = torch.logspace(-6, 2, 17, dtype=torch.float64)  # over the largest square of a singular value
-GAIN = 5.0  # averages over some thirty grains scatter by so much less than grains do
 
 
 class CurveHead(nn.Module):
@@ -28,6 +26,7 @@ class CurveHead(nn.Module):
     def __init__(self, features: int, width: int, points: int, modes: int):
         super().__init__()
         self.linear = nn.Linear(features, modes)
+        self.standard = nn.BatchNorm1d(width, affine=False)  # averages scatter little about a mean that is large
         self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, modes, bias=False)
         nn.init.zeros_(self.out.weight)  # so that a training begins with the linear part
         self.register_buffer("mean", torch.zeros(points))
@@ -56,7 +55,8 @@ class CurveHead(nn.Module):
 
     def forward(self, averages: Tensor, hidden: Tensor) -> Tensor:
         """Curves (B, T), in the unit of those that set the scale, from averages (B, features) and (B, width)."""
-        amplitudes = self.linear(averages) + self.out(F.silu(self.hidden(GAIN * hidden)))
+        self.standard.train(self.training and len(hidden) > 1)  # a volume element alone has no spread
+        amplitudes = self.linear(averages) + self.out(F.silu(self.hidden(self.standard(hidden))))
         return self.mean + self.spread * (amplitudes @ self.modes)
 
     def losses(self, answer: Tensor, curves: Tensor) -> dict[str, Tensor]:
