@@ -6,8 +6,7 @@ changes of the volume element leave its curve as it is, by being trained on chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import pi
@@ -219,15 +218,25 @@ def begin(variant: str, curves: Curves, seed: int, device: torch.device | str = 
 def fit_rows(variant: str, curves: Curves, rows: Tensor, seed: int) -> FieldRival:
     """A rival that has seen some of the volume elements, `rows` (n,), 5 or more, and no others: on the processor.
 
-    Every fifth of them is kept from the training, and says which epoch was best; the first one is none at all. So few
-    labels, from which there is nothing to learn beyond the volume averages, do no harm.
+    It is trained twice: on four fifths of them, where the last fifth says after which epoch to stop, and on all. After none
+    it knows the volume averages, so that few labels, from which there is no more to learn, do no harm.
     """
     kept = torch.arange(len(rows)) % 5 == 4
-    part, other = (replace(curves, elements=curves.elements[r], stress=curves.stress[r]) for r in (rows[~kept], rows[kept]))
-    rival, samples = begin(variant, part, seed)
-    schedule, network, generator = SCHEDULES[variant], rival.network, generator_for(seed)
-    optimizer = schedule.optimizer_for(network)
-    best = (rival.error(other), deepcopy(network.state_dict()))
+    parts = {name: replace(curves, elements=curves.elements[r], stress=curves.stress[r])
+             for name, r in (("most", rows[~kept]), ("fifth", rows[kept]), ("all", rows))}  # fmt: skip
+    rival, samples = begin(variant, parts["most"], seed)
+    errors = [rival.error(parts["fifth"]) for _ in _epochs(rival.network, samples, SCHEDULES[variant], seed)]
+    rival, samples = begin(variant, parts["all"], seed)
+    for epoch in _epochs(rival.network, samples, SCHEDULES[variant], seed):
+        if epoch == errors.index(min(errors)):
+            break
+    return rival
+
+
+def _epochs(network: nn.Module, samples: RivalSamples, schedule: Schedule, seed: int) -> Iterator[int]:
+    """Train a network; pauses before the first epoch, 0, and after each, the network ready to answer."""
+    optimizer, generator = schedule.optimizer_for(network), generator_for(seed)
+    yield 0
     for epoch in range(schedule.epochs):
         network.train()
         batches = torch.randperm(len(samples), generator=generator).split(schedule.batch_size)
@@ -239,7 +248,4 @@ def fit_rows(variant: str, curves: Curves, rows: Tensor, seed: int) -> FieldRiva
             nn.utils.clip_grad_norm_(network.parameters(), schedule.gradient_clip)
             optimizer.step()
         network.eval()
-        if (error := rival.error(other)) < best[0]:
-            best = (error, deepcopy(network.state_dict()))
-    network.load_state_dict(best[1])
-    return rival
+        yield epoch + 1
