@@ -23,6 +23,7 @@ from microprint.params.manual import manual
 from microprint.steps import Step, run_step
 from microprint.systems.crystal_laws import train_crystal_law
 from microprint.systems.direct_surrogate import train_direct_surrogate
+from microprint.systems.field_rivals import train_field_rival
 from microprint.systems.fingerprint import train_fingerprint
 from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design
 from microprint.systems.stiffness import label_stiffness
@@ -34,7 +35,7 @@ STEPS = {
     for step in (
         generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint,
         simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign, train_crystal_law, correct_surrogate,
-        train_direct_surrogate, label_stiffness, train_forward_cnn, train_inverse_design, train_texture_vae,
+        train_direct_surrogate, train_field_rival, label_stiffness, train_forward_cnn, train_inverse_design, train_texture_vae,
     )
 }  # fmt: skip
 
