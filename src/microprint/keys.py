@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from microprint import PUBLIC
 
 PACKAGE = Path(__file__).parent
+_PARSER = Lock()
 VALUES = "microprint.params.sections"  # no code: of the parameters, those that a step reads are in its key by their values
 
 
@@ -36,7 +38,13 @@ def _file_digest(path: Path, modified: int, size: int) -> str:
 
 def code_digest(source: str) -> str:
     """Short hash of what Python source does: comments, layout and docstrings do not count."""
-    return digest(_plain(ast.parse(source)))
+    return digest(_plain(syntax_tree(source)))
+
+
+def syntax_tree(source: str) -> ast.Module:
+    """Syntax tree of Python source, from whichever thread."""
+    with _PARSER:  # Python 3.11 counts its depth for all threads together, and stops where the count does not come out
+        return ast.parse(source)
 
 
 def _plain(node: Any) -> Any:
@@ -59,7 +67,7 @@ def _is_text(statement: Any) -> bool:
 def modules_imported(source: str) -> set[str]:
     """Names of the package's modules that a source imports, function-level imports included."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

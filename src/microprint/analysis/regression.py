@@ -22,6 +22,11 @@ def r2(predicted: ArrayLike, observed: ArrayLike) -> float:
     return float(1 - (predicted - observed).square().sum() / (observed - observed.mean(0)).square().sum())
 
 
+def mae_mpa(predicted: Tensor, observed: Tensor) -> float:
+    """Mean absolute error, in MPa, of stresses in Pa."""
+    return float((predicted - observed).abs().mean() / 1e6)
+
+
 def mape(predicted: ArrayLike, observed: ArrayLike) -> float:
     """Mean absolute percentage error, each error over its own observed value, in %.
 

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from microprint.analysis import regression
 from microprint.mechanics.campaign import PathCurves
+from microprint.mechanics.materials import Material
+from microprint.mechanics.simulate import simulate_cp
+from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.correction import Correction
 from microprint.systems.surrogate import StressSurrogate
 
@@ -70,19 +73,41 @@ def family_rows(
     return rows
 
 
+def refinement(
+    surrogate: StressSurrogate, material: Material, elements: VolumeElements, iterations: Sequence[int]
+) -> dict[int, list[float]]:
+    """Mean stress (MPa) at the end of the load, by each number of iterations and simulated, by the edge of the grid.
+
+    The grids are those of the volume elements and of every second voxel, fourth and so on, down to 8 voxels an edge.
+    """
+    edges = [elements.edge >> halved for halved in range(elements.edge.bit_length()) if elements.edge >> halved >= 8]
+    rows: dict[int, list[float]] = {}
+    for edge in reversed(edges):
+        coarse, i_j = elements.sampled(edge), surrogate.component
+        marched = (
+            StressSurrogate(surrogate.laws, surrogate.load_path, iterations=n, device=surrogate.device) for n in iterations
+        )
+        stress = [model.predict(coarse.grain_id, coarse.quaternion)[0][:, -1] for model in marched]
+        true = simulate_cp(coarse.grain_id, coarse.quaternion, material, surrogate.load_path, device=surrogate.device)
+        rows[edge] = [float(x.mean() / MPA) for x in (*stress, true.P[(..., *i_j)][:, -1])]
+    return rows
+
+
 def path_errors(
-    models: Sequence[StressSurrogate], paths: Sequence[PathCurves]
+    models: Sequence[Callable[[int, PathCurves], Tensor]], paths: Sequence[PathCurves]
 ) -> tuple[dict[str, list[float]], dict[str, tuple]]:
     """Mean absolute errors in MPa by the kind of path, and one example of each kind.
+
+    A model answers the number of a path and the path with first Piola-Kirchhoff stresses as `PathCurves.P`.
 
     Rows: volume elements; error of all nine components of the first model; error of the normal components of each model; mean
     absolute normal stress. Examples: time (T,) in s, simulated and the first model's normal stresses (T, 3) in MPa.
     """
     sums: dict[str, list[np.ndarray]] = {}
     examples: dict[str, tuple] = {}
-    for path in paths:
+    for number, path in enumerate(paths):
         if len(path.P):
-            answers = [model.predict_path(path.load, path.elements.grain_id, path.elements.quaternion).P for model in models]
+            answers = [model(number, path) for model in models]
             normal = [(answer - path.P).diagonal(dim1=2, dim2=3).abs().mean() for answer in answers]
             size = path.P.diagonal(dim1=2, dim2=3).abs().mean()
             row = torch.stack([(answers[0] - path.P).abs().mean(), *normal, size]) / MPA

@@ -13,7 +13,7 @@ TRUST, TRUSTED_AS = 0.03, 4.0  # relative standard deviation of the model's erro
 PARTS = 5  # of a curve: their mean stresses say which curves are alike, and their errors are about independent
 CENTRES = 96  # curves, at most, that the correction is spanned by
 # The likeliest length and noise are taken; before any simulation they are the default, within a factor of e.
-LENGTHS, NOISES, DEFAULT = (0.1, 0.2, 0.4, 0.8, 1.6), (0.003, 0.01, 0.03, 0.1, 0.3, 1.0), (0.4, 0.1)
+LENGTHS, NOISES, DEFAULT = (0.1, 0.2, 0.4), (0.003, 0.01, 0.03, 0.1, 0.3, 1.0), (0.4, 0.1)
 JITTER = 1e-8
 
 

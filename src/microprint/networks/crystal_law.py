@@ -159,6 +159,12 @@ class CrystalEnsemble(nn.Module):
         for law in self.laws:
             law.scale(strain_unit, stress_unit, shear, bulk)
 
+    def member(self, number: int) -> CrystalEnsemble:
+        """Ensemble of a single member, which is the same and no copy."""
+        alone = CrystalEnsemble(0, 1, 1, 1)
+        alone.laws.append(self.laws[number])
+        return alone
+
     def start(self, strain: Tensor, stress: Tensor, steps: int, generator: torch.Generator) -> None:
         """See `CrystalLaw.start`; each member draws its own crystals."""
         for law in self.laws:

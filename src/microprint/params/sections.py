@@ -211,6 +211,7 @@ class SurrogateSettings:
     law_batch_size: Positive = 128
     law_learning_rate: Rate = 4e-3
     iterations: Positive = 2  # of the equilibrium in each increment.
+    finest: Annotated[int, Between(8, 128)] = 32  # voxels an edge of the finest grid on which its convergence is shown.
     modes: Positive = 4  # principal components of the curves that the Gaussian processes on a fingerprint predict.
     points: Positive = 1000  # inducing points of a Gaussian process; with as many training samples or fewer it is exact.
     paper_hidden: Positive = 512  # size of the hidden layer of S1's network.

@@ -18,6 +18,7 @@ PALETTE = {
     "reference": "#000000",
     "accent": "#CC79A7",
     "light": "#56B4E9",
+    "other": "#6A51A3",
 }
 
 

@@ -63,6 +63,34 @@ def errors_by_time(models: Mapping[str, tuple[float, float]], colours: Mapping[s
     return figure
 
 
+def as_in_s1(
+    history: Sequence[Mapping[str, float]], strain: np.ndarray, simulated: np.ndarray, curves: Mapping[str, np.ndarray],
+    errors: Mapping[str, np.ndarray], colours: Mapping[str, str],
+) -> Figure:  # fmt: skip
+    """S1's figure 9: the loss of its network, simulated curves (k, T) with each model's, absolute errors (N, T), both in MPa.
+
+    Errors are drawn as their mean over the volume elements and a band of a standard deviation.
+    """
+    figure, (losses, lines, over) = plt.subplots(1, 3, figsize=(9.2, 2.9))
+    for part, color in (("train", "reference"), ("validation", "paper")):
+        values = [epoch[f"{part}_loss"] for epoch in history]
+        losses.plot(
+            [epoch["epoch"] for epoch in history], values, color=PALETTE[color], label="training" if part == "train" else part
+        )
+    losses.set(xlabel="twentieths of the training", ylabel="squared error of scaled curves", yscale="log", title="S1's network")
+    for name, values in curves.items():
+        lines.plot(100 * strain, values.T, color=PALETTE[colours[name]], lw=1.2)
+        mean, spread = errors[name].mean(0), errors[name].std(0)
+        over.plot(100 * strain, mean, color=PALETTE[colours[name]], label=name)
+        over.fill_between(100 * strain, (mean - spread).clip(0), mean + spread, color=PALETTE[colours[name]], alpha=0.2, lw=0)
+    lines.plot(100 * strain, simulated.T, "--", color=PALETTE["reference"], lw=0.8)
+    lines.set(xlabel="strain (%)", ylabel="stress (MPa)", title="four curves, simulated dashed")
+    over.set(xlabel="strain (%)", ylabel="absolute error (MPa)", title="error over the strain")
+    for ax in (losses, over):
+        ax.legend(fontsize=7)
+    return figure
+
+
 def families(names: Sequence[str], series: Mapping[str, ArrayLike], colours: Mapping[str, str], xlabel: str) -> Figure:
     """A value (families,) of each model in each family, on a logarithmic axis; a row a family."""
     figure, ax = plt.subplots(figsize=(5.4, 0.32 * len(names) + 1.2))

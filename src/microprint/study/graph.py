@@ -14,7 +14,7 @@ import jupytext
 import nbformat
 
 from microprint.errors import UserError
-from microprint.keys import code_digest, modules_imported, source_digest
+from microprint.keys import code_digest, modules_imported, source_digest, syntax_tree
 from microprint.steps import Step
 
 REPOSITORY = Path(__file__).parents[3]
@@ -53,7 +53,7 @@ class NotebookSource:
     @cached_property
     def steps(self) -> list[tuple[Step, dict[str, str]]]:
         """Steps that it does, with their arguments; ``*`` for one that is known only when the notebook runs."""
-        tree = ast.parse(self.source)
+        tree = syntax_tree(self.source)
         imported = _imports(tree)
         calls = [call for call in _calls(tree) if call.func.attr == "do"]
         return [(_step(call.args[0], imported, self.path), {k.arg: _pattern(k.value) for k in call.keywords}) for call in calls]
@@ -66,7 +66,7 @@ class NotebookSource:
     @cached_property
     def reads(self) -> set[str]:
         """Artifacts that it or its steps read and that it does not make itself, as patterns."""
-        calls = _calls(ast.parse(self.source))
+        calls = _calls(syntax_tree(self.source))
         own = {_pattern(call.args[0]) for call in calls if call.func.attr in READERS}
         own |= {POLYCRYSTALS} if self.sets else set()
         inputs = {name.format(**arguments) for step, arguments in self.steps for name in step.inputs}
@@ -75,7 +75,7 @@ class NotebookSource:
     @cached_property
     def sets(self) -> dict[str, int]:
         """Sets of polycrystals that it reads by `Notebook.read_sets`, with the least number of volume elements of each."""
-        calls = [call for call in _calls(ast.parse(self.source)) if call.func.attr == "read_sets"]
+        calls = [call for call in _calls(syntax_tree(self.source)) if call.func.attr == "read_sets"]
         sets: dict[str, int] = {}
         for symmetry, *names, least in ([*map(_pattern, call.args), _least(call)] for call in calls):
             sets |= {f"{symmetry}/{name}": least for name in names}
@@ -121,7 +121,7 @@ def alike(first: str, other: str) -> bool:
 
 def literals(cell: str) -> dict[str, Any]:
     """Names and values that a parameters cell assigns; its values are literals."""
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell).body if isinstance(node, ast.Assign)}
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in syntax_tree(cell).body if isinstance(node, ast.Assign)}
 
 
 def _load(number: str, folder: Path) -> NotebookSource:

@@ -19,6 +19,7 @@ from microprint import store
 from microprint.arrays import Array, like, numbers
 from microprint.errors import UserError
 from microprint.machine import choose_device, in_threads
+from microprint.mechanics.campaign import read_campaign
 from microprint.mechanics.datasets import read_curves
 from microprint.mechanics.deviators import rotation
 from microprint.mechanics.load import LoadStep, driven_component, from_plain, plain, read_load
@@ -127,14 +128,26 @@ class StressSurrogate:
         return Response(F.mean(0), P.mean(0), spread)
 
 
-@step(inputs=("polycrystals.h5", "cp.h5", "crystal_law_{material}.safetensors"), outputs=("surrogate_{material}.safetensors",))
+@step(
+    inputs=("polycrystals.h5", "cp.h5", "textured.h5", "campaign.h5", "crystal_law_{material}.safetensors"),
+    outputs=("surrogate_{material}.safetensors",),
+)
 def correct_surrogate(job: Job, *, material: str) -> None:
-    """The surrogate of a law, corrected on the validation set of the simulated polycrystals."""
+    """The surrogate of a law, corrected on simulated polycrystals: the study's validation set, and all families of textures.
+
+    The families are left out where the study's own load is another one than theirs.
+    """
     alone = StressSurrogate.load(job.path(f"crystal_law_{material}.safetensors"), job.device)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         curves = read_curves(polycrystals, cp, "validation")
+    with job.open("textured.h5") as textured, job.open("campaign.h5") as campaign:
+        families = read_campaign(textured, campaign, material, "train")
     surrogate = StressSurrogate(alone.laws, curves.load, iterations=alone.iterations, device=job.device)
-    correction = Correction.fit(*surrogate.predict(curves.elements.grain_id, curves.elements.quaternion), curves.stress)
+    examples = [(curves.elements, curves.stress)]
+    if plain(families.load) == plain(curves.load):
+        examples.append((families.elements, families.P[(..., *curves.component)]))
+    seen = [(*surrogate.predict(elements.grain_id, elements.quaternion), stress) for elements, stress in examples]
+    correction = Correction.fit(*(torch.cat(parts) for parts in zip(*seen)))
     tensors = {f"correction.{name}": value for name, value in asdict(correction).items()}
     config = alone.config | {"load": json.dumps(plain(curves.load))}
     job.save_model(f"surrogate_{material}.safetensors", alone.laws.cpu().state_dict() | tensors, config)
