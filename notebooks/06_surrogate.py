@@ -65,11 +65,7 @@ from microprint.plots import style, table
 from microprint.plots import surrogate as plot
 from microprint.plots.learning import parity
 from microprint.systems.crystal_laws import train_crystal_law
-from microprint.systems.direct_surrogate import DirectSurrogate, train_direct_surrogate
-from microprint.systems.field_rivals import FieldRival, fit_rows, train_field_rival
 from microprint.systems.fingerprint import Fingerprint
-from microprint.systems.path_rival import PathRival, train_path_rival
-from microprint.systems.self_consistent import SelfConsistentSurrogate
 from microprint.systems.surrogate import StressSurrogate, correct_surrogate
 
 style()
@@ -103,8 +99,6 @@ facts = {name: law.config for name, law in laws.items()}
 table([[name, fact["crystals"], 100 * fact["history"][-1]["validation_error"]] for name, fact in facts.items()],
       ["material", "single crystals", "error on crystals never seen (% of the mean stress)"],
       f"The learnt laws, left to themselves over {facts[first]['increments']} increments of random paths.")
-
-# %%
 sections = {f"{name}, {label}": pair for name in materials
             for label, pair in crystal_sections.sections(materials[name], laws[name].laws.laws[0], facts[name]["dt"]).items()}
 plot.yield_sections(sections);
@@ -143,6 +137,10 @@ plot.yield_sections(sections);
 # - *coarse*: the simulation itself on half the voxels an edge.
 
 # %%
+from microprint.systems.direct_surrogate import DirectSurrogate, train_direct_surrogate
+from microprint.systems.field_rivals import FieldRival, fit_rows, train_field_rival
+from microprint.systems.self_consistent import SelfConsistentSurrogate
+
 with notebook.open("polycrystals.h5") as polycrystals, notebook.open("cp.h5") as cp_file:
     sets = {name: read_curves(polycrystals, cp_file, name) for name in ("train", "validation", "test")}
 train, test = sets["train"], sets["test"]
@@ -174,11 +172,11 @@ half = test.elements.sampled(test.elements.edge // 2)
 begin = time.perf_counter()
 coarse = simulate_cp(half.grain_id, half.quaternion, test.material, test.load, device=notebook.device)
 coarse_ms = 1e3 * (time.perf_counter() - begin) / len(half)
+colours = {"mean curve": "constant", "line in two coefficients": "linear", "Gaussian processes": "light", "S1's network": "paper",
+           "ridge on linear cells": "reference", "graph network": "other", "Taylor, learnt law, corrected": "coded", "ours, no polycrystal": "accent", "ours, corrected": "ours"}
 points = [max(1, round(share * at)) for share in (0.05, 0.25, 0.5, 1.0)]
 
 # %%
-colours = {"mean curve": "constant", "line in two coefficients": "linear", "Gaussian processes": "light", "S1's network": "paper",
-           "ridge on linear cells": "reference", "graph network": "other", "Taylor, learnt law, corrected": "coded", "ours, no polycrystal": "accent", "ours, corrected": "ours"}
 predicted = {
     "mean curve": train.stress.mean(0).expand_as(test.stress),
     "line in two coefficients": regression.straight_line(lines["train"], train.stress, lines["test"]),
@@ -254,27 +252,20 @@ for number in range(len(laws[first].laws.laws)):
 table(seeds, ["law", "R², no polycrystal", "error (MPa)", "R², corrected", "error (MPa)"],
       f"Laws learnt from other first weights; strain {strain[at]:.3g}, corrected on the {len(sets['validation'].stress)} volume elements of the validation set.")
 
-# %%
 worst = (mean - test.stress)[:, at].abs().argsort(descending=True)[:4]
 draw.curves_with_band(strain.numpy(), test.stress[worst].numpy() / MPA, mean[worst].numpy() / MPA, std[worst].numpy() / MPA);
 
 # %% [markdown]
-# These are the four *worst* of the test set. S1 shows the same of its network, in its figure 9: how the training went, four
-# curves, and the error over the strain. Ours beside it.
+# These are the four *worst* of the test set. Below, what S1 shows of its network in its figure 9: how the training went, four
+# curves, and the error over the strain, with ours beside it. And: **does it converge?** The law is convex and its moduli are bounded, so
+# the iteration has a limit, whatever the grid. How near is it after one or two? The table has the same volume element on finer
+# and finer grids, with the simulation of the same grid beside it.
 
 # %%
 some = torch.randperm(len(test.stress), generator=generator)[:4]
 plot.as_in_s1(direct["paper"].config["history"], strain.numpy(), test.stress[some].numpy() / MPA,
               {name: predicted[name][some].numpy() / MPA for name in ("S1's network", "ours, corrected")},
               {name: ((predicted[name] - test.stress).abs() / MPA).numpy() for name in ("S1's network", "ours, corrected")}, colours);
-
-# %% [markdown]
-# ## Does it converge?
-#
-# The law is convex and its moduli are bounded, so the iteration has a limit, whatever the grid. How near is it after one or two?
-# The same volume element on finer and finer grids, with the simulation of the same grid beside it.
-
-# %%
 finest = generate(1, surrogate["finest"], SYMMETRY, torch.Generator().manual_seed(run["seed"]))
 steps = (1, 2, 4, 8)
 refined = surrogates.refinement(laws[first], train.material, finest, steps)
@@ -301,8 +292,6 @@ answers = {part: laws[first].predict(c.elements.grain_id, c.elements.quaternion)
 theirs = families["test"].families
 fitted = surrogates.held_out(answers["train"], truth["train"], families["train"].families, answers["test"], theirs)
 result = surrogates.family_rows(answers["test"][0], *fitted, truth["test"], theirs, at)
-
-# %%
 names = [name for name in result if name != "all"]
 plot.families(names, {"no polycrystal": [1 - result[n][2] for n in names], "corrected by other families": [1 - result[n][3] for n in names]},
               {"no polycrystal": "accent", "corrected by other families": "ours"}, "share of the variance within the family that is missed")
@@ -350,6 +339,8 @@ table([[name, *values] for name, values in rows_of.items()],
       f"All families of textures of each lattice, strain {strain[at]:.3g}.")
 
 # %%
+from microprint.systems.path_rival import PathRival, train_path_rival
+
 notebook.do(train_path_rival)
 recurrent = PathRival.load(notebook.path("path_rival.safetensors"))
 models = (*(lambda _, path, model=model: model.predict_path(path.load, path.elements.grain_id, path.elements.quaternion).P for model in (laws[first], uniform)),

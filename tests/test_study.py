@@ -43,7 +43,8 @@ def test_the_graph_follows_from_what_the_notebooks_read_and_make():
     notebooks = load_notebooks()
     assert needs(notebooks) == {"01": [], "02": ["01"], "03": ["01"], "04": ["01", "03"], "05": ["01"],
                                 "06": ["01", "03", "05"], "07": ["01", "02"], "08": ["01"]}
-    assert notebooks["06"].makes == {"crystal_law_*.safetensors", "surrogate_*.safetensors", "direct_*_ours.safetensors"}
+    assert notebooks["06"].makes == {"crystal_law_*.safetensors", "surrogate_*.safetensors", "direct_*_ours.safetensors",
+                                      "rival_*.safetensors", "path_rival.safetensors"}
     assert notebooks["04"].reads == {"polycrystals.h5", "fingerprint_*.safetensors"}
     assert alike("a_*.h5", "a_b.h5") and alike("a_*_c.h5", "a_b_*.h5") and not alike("a_*.h5", "b_*.h5")
     for notebook in notebooks.values():  # else a step would run with defaults
