@@ -28,7 +28,7 @@ from microprint.training import Schedule, fit, seeded
 
 FOLDS = 4  # of the paths; each network learns from all but its own fold's
 MEMORIES, UNITS = 24, 48
-EPOCHS, BATCH, LEARNING_RATE = 24, 32, 5e-3
+EPOCHS, BATCH, LEARNING_RATE = 16, 32, 5e-3
 REPEATS = 12  # of each path in an epoch, beside every curve of the one load
 STRAIN_UNIT = 0.002  # about the elastic strain of a metal that flows
 PRODUCT = 6**0.5 * torch.einsum("aij,bjk,cki->abc", BASIS, BASIS, BASIS)  # of deviators, a deviator
