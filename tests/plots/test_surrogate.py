@@ -36,3 +36,11 @@ def test_times_families_and_paths_are_drawn():
     time = np.arange(5.0)
     axes = drawn(surrogate.paths({f"kind {i}": (time, np.ones((5, 3)), np.zeros((5, 3))) for i in range(5)}))
     assert len(axes) == 8 and sum(ax.axison for ax in axes) == 5
+
+
+def test_s1s_figure_shows_loss_curves_and_errors():
+    history = [{"epoch": e, "train_loss": 1 / e, "validation_loss": 2 / e} for e in (1.0, 2.0)]
+    curves, strain = np.ones((4, 6)), np.linspace(0, 0.01, 6)
+    losses, lines, over = drawn(surrogate.as_in_s1(history, strain, curves, {"a": 2 * curves}, {"a": np.full((9, 6), 0.5)}, {"a": "ours"}))
+    assert len(losses.lines) == 2 and len(lines.lines) == 8
+    np.testing.assert_allclose(over.lines[0].get_ydata(), 0.5)

@@ -10,10 +10,9 @@ import torch
 from microprint import orientations
 from microprint.analysis import regression, stress
 from microprint.errors import UserError
-from microprint.mechanics.datasets import Curves, read_curves
+from microprint.mechanics.datasets import read_curves
 from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.materials import load_material
-from microprint.mechanics.simulate import simulate_cp
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.params import validate
 from microprint.steps import Job, run_step
@@ -120,18 +119,3 @@ def test_ridge_resists_more_features_than_samples():
     found = regression.ridge(x[:40], y[:40], x[60:])
     unbounded = regression.straight_line(x[:40], y[:40], x[60:])
     assert (found - y[60:]).square().mean() < min((unbounded - y[60:]).square().mean(), y[60:].square().mean())
-
-
-def curves_of(ids, quaternion, load) -> Curves:
-    nothing = torch.empty(0)
-    return Curves(VolumeElements.of(ids, quaternion), nothing, nothing, load, load_material("Mg"), 0)
-
-
-def test_taylor_is_exact_for_a_single_crystal_and_too_stiff_for_many():
-    ids, quaternion = volume_elements(1, edge=4, grains=6)
-    load = uniaxial_tension(strain=0.01, increments=5)
-    single = simulate_cp(torch.zeros(1, 2, 2, 2, dtype=torch.int64), quaternion[:, :1], load=load).P[0, :, 0, 0]
-    upper = stress.taylor(curves_of(torch.zeros(1, 2, 2, 2, dtype=torch.int64), quaternion[:, :1], load), points=4)[0]
-    torch.testing.assert_close(upper, single, rtol=1e-3, atol=1e3)
-    full = simulate_cp(ids, quaternion, load=load).P[0, -1, 0, 0]
-    assert full < stress.taylor(curves_of(ids, quaternion, load))[0, -1] < 1.6 * full

@@ -48,6 +48,14 @@ def test_a_law_alone_has_no_spread():
     assert StressSurrogate(laws(1), LOAD).predict(IDS, Q)[1].abs().max() == 0
 
 
+def test_the_mean_of_an_ensemble_is_that_of_its_members():
+    ensemble = laws(2)
+    members = [StressSurrogate(ensemble.member(number), LOAD).predict(IDS, Q)[0] for number in range(2)]
+    mean, std = StressSurrogate(ensemble, LOAD).predict(IDS, Q)
+    torch.testing.assert_close(torch.stack(members).mean(0), mean)
+    torch.testing.assert_close(torch.stack(members).std(0), std)
+
+
 def test_a_path_is_followed_and_its_mean_conditions_hold():
     load = standard_load("cyclic", "x", 1e-3, 0.002, 4)
     response = StressSurrogate(laws(), LOAD).predict_path(load, IDS, Q)

@@ -1,0 +1,62 @@
+"""How surrogates are judged."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from microprint import simulate_cp
+from microprint.analysis import regression, surrogates
+from microprint.mechanics.load import uniaxial_tension
+from microprint.mechanics.materials import load_material
+from microprint.microstructures.polycrystal import generate
+from microprint.networks.crystal_law import CrystalEnsemble
+from microprint.systems.surrogate import StressSurrogate
+
+
+def test_a_model_is_asked_where_it_has_labels_enough():
+    truth, asked = torch.full((3,), 5e6), []
+    fits = {"a": lambda rows: asked.append(len(rows)) or torch.full((3,), 1e6 * len(rows)), "b": lambda rows: truth}
+    errors = surrogates.errors_by_labels(fits, {"a": 2}, truth, 6, [0, 2, 6], 2, torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(errors["a"], [[np.nan, 3, 1]] * 2)
+    np.testing.assert_allclose(errors["b"], 0)
+    assert asked == [2, 6, 2, 6] and regression.mae_mpa(torch.tensor([1e6, 3e6]), torch.tensor([0.0, 2e6])) == 1
+
+
+def test_a_family_is_corrected_by_the_others_alone():
+    g = torch.Generator().manual_seed(0)
+    x = (80 + 5 * torch.randn(60, 1, generator=g).double()) * torch.linspace(0, 1, 8).double()
+    families = ["a", "b"] * 30
+    y = x * torch.tensor([1.01, 1.05]).double().repeat(30)[:, None]
+    mean, std = surrogates.held_out((x, 0 * x), y, families, (x, 0 * x), families)
+    ratio = (mean / x)[:, -1]
+    torch.testing.assert_close(ratio, torch.tensor([1.05, 1.01]).double().repeat(30), rtol=0, atol=2e-3)
+    rows = surrogates.family_rows(x, mean, std, y, families, 7)
+    assert list(rows) == ["a", "b", "all"] and rows["a"][0] == 30 and rows["a"][4] == pytest.approx(100 * (1.05 / 1.01 - 1), abs=0.2)
+
+
+def test_path_errors_are_means_over_the_volume_elements_of_a_kind():
+    step = SimpleNamespace(t=4.0, N=4)
+    P = 1e6 * torch.eye(3).double().expand(2, 5, 3, 3)
+    paths = [SimpleNamespace(P=P[:n], load=[step], kind=kind) for n, kind in ((1, "a"), (2, "a"), (0, "b"))]
+    rows, examples = surrogates.path_errors([lambda number, path: (2 + number) * path.P, lambda _, path: path.P], paths)
+    assert list(rows) == list(examples) == ["a"]
+    assert rows["a"] == pytest.approx([3, 5 / 9, 5 / 3, 0, 1])  # errors of 1 in one of three, of 2 in two
+    np.testing.assert_allclose(examples["a"][0], range(5))
+
+
+def test_refinement_has_the_simulation_of_the_same_grid_beside_it():
+    torch.manual_seed(0)
+    laws = CrystalEnsemble(1, 8, 8, 2)
+    laws.scale(2e-3, 8e7, 17e9, 35e9)
+    load = uniaxial_tension(strain=1e-4, increments=2)
+    elements = generate(1, 16, "hexagonal", torch.Generator().manual_seed(1))
+    surrogate = StressSurrogate(laws, load)
+    rows = surrogates.refinement(surrogate, load_material("Mg"), elements, (1, 2))
+    assert list(rows) == [8, 16] and all(len(values) == 3 for values in rows.values())
+    half = elements.sampled(8)
+    true = simulate_cp(half.grain_id, half.quaternion, load=load).P[0, -1, 0, 0] / 1e6
+    assert rows[8][2] == pytest.approx(float(true)) and rows[8][0] == pytest.approx(
+        float(StressSurrogate(laws, load, iterations=1).predict(half.grain_id, half.quaternion)[0][0, -1] / 1e6)
+    )
