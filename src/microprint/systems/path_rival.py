@@ -22,6 +22,7 @@ from microprint.mechanics.deviators import BASIS, deviator, hencky_strain, rotat
 from microprint.mechanics.load import LoadStep, read_load
 from microprint.mechanics.single_crystals import moduli
 from microprint.microstructures.volume_elements import VolumeElements
+from microprint.networks.grain_graph import volume_shares
 from microprint.networks.path_net import PathNet
 from microprint.steps import Job, step
 from microprint.training import Schedule, fit, seeded
@@ -92,9 +93,7 @@ def texture_averages(elements: VolumeElements) -> Tensor:
 
     They are all of a texture that linear elasticity, or another quadratic form of the strain, can depend on.
     """
-    most = elements.quaternion.shape[1]
-    volume = torch.stack([torch.bincount(ids.flatten().long(), minlength=most) for ids in elements.grain_id[:]])
-    share, turned = volume / volume.sum(1, keepdim=True), rotation(elements.quaternion.float())
+    share, turned = volume_shares(elements), rotation(elements.quaternion.float())
     planes = torch.stack(PLANES[elements.symmetry])
     means = torch.einsum("ng,ngab,pac,ngcd->npbd", share, turned, planes, turned)
     return CONTRAST * (means - planes.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(5))
