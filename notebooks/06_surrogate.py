@@ -227,7 +227,7 @@ fits = {
     "ours, corrected": lambda rows: corrected(alone, rows),
 }
 networks = {"graph network": lambda rows: fit_rows("graph", train, rows, run["seed"]).predict(test.elements)[:, at]}
-labels = sorted({0, *(n for n in (2, 4, 15, 60, 250) if n < len(y)), len(y)})
+labels = sorted({0, *(n for n in (2, 4, 15, 60, 250) if n < 0.7 * len(y)), len(y)})
 least = {"mean curve": 2, "line in two coefficients": 4} | dict.fromkeys(("Gaussian processes", "ridge on linear cells", "graph network"), min(15, len(y)))
 by_labels = surrogates.errors_by_labels(fits, least, test.stress[:, at], len(y), labels, 5, generator)
 by_labels |= surrogates.errors_by_labels(networks, least, test.stress[:, at], len(y), labels, 1, generator)

@@ -26,7 +26,7 @@ def yield_sections(sections: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
         ax.set(title=name, aspect="equal")
     figure.supxlabel("stress along the first (MPa)", fontsize=9)
     figure.supylabel("stress along the second (MPa)", fontsize=9)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7)
     return figure
 
 
@@ -77,7 +77,7 @@ def as_in_s1(
         losses.plot(
             [epoch["epoch"] for epoch in history], values, color=PALETTE[color], label="training" if part == "train" else part
         )
-    losses.set(xlabel="twentieths of the training", ylabel="squared error of scaled curves", yscale="log", title="S1's network")
+    losses.set(xlabel="twenties of passes over the training set", ylabel="squared error of scaled curves", yscale="log", title="S1's network")
     for name, values in curves.items():
         lines.plot(100 * strain, values.T, color=PALETTE[colours[name]], lw=1.2)
         mean, spread = errors[name].mean(0), errors[name].std(0)
