@@ -77,7 +77,7 @@ def as_in_s1(
         losses.plot(
             [epoch["epoch"] for epoch in history], values, color=PALETTE[color], label="training" if part == "train" else part
         )
-    losses.set(xlabel="twenties of passes over the training set", ylabel="squared error of scaled curves", yscale="log", title="S1's network")
+    losses.set(xlabel="passes over the training set / 20", ylabel="squared error", yscale="log", title="S1's network")
     for name, values in curves.items():
         lines.plot(100 * strain, values.T, color=PALETTE[colours[name]], lw=1.2)
         mean, spread = errors[name].mean(0), errors[name].std(0)
