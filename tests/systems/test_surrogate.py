@@ -50,7 +50,7 @@ def test_a_law_alone_has_no_spread():
 
 def test_the_mean_of_an_ensemble_is_that_of_its_members():
     ensemble = laws(2)
-    members = [StressSurrogate(ensemble.member(number), LOAD).predict(IDS, Q)[0] for number in range(2)]
+    members = [StressSurrogate(ensemble.only(number), LOAD).predict(IDS, Q)[0] for number in range(2)]
     mean, std = StressSurrogate(ensemble, LOAD).predict(IDS, Q)
     torch.testing.assert_close(torch.stack(members).mean(0), mean)
     torch.testing.assert_close(torch.stack(members).std(0), std)

@@ -32,6 +32,8 @@ from microprint.systems.equilibrium import Path as MeanPath
 
 VOXELS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 21}  # that are enough to keep a core, or a GPU, from waiting for the next call
 
+ANSWERING = (0, 1)  # members of an ensemble that a surrogate is made of: more take longer and know no better
+
 
 class Response(NamedTuple):
     """Mean response of B volume elements along a load path of T increments, the undeformed state first."""
@@ -142,12 +144,14 @@ def correct_surrogate(job: Job, *, material: str) -> None:
         curves = read_curves(polycrystals, cp, "validation")
     with job.open("textured.h5") as textured, job.open("campaign.h5") as campaign:
         families = read_campaign(textured, campaign, material, "train")
-    surrogate = StressSurrogate(alone.laws, curves.load, iterations=alone.iterations, device=job.device)
+    laws = alone.laws.only(*ANSWERING)
+    surrogate = StressSurrogate(laws, curves.load, iterations=alone.iterations, device=job.device)
     examples = [(curves.elements, curves.stress)]
     if plain(families.load) == plain(curves.load):
         examples.append((families.elements, families.P[(..., *curves.component)]))
     seen = [(*surrogate.predict(elements.grain_id, elements.quaternion), stress) for elements, stress in examples]
     correction = Correction.fit(*(torch.cat(parts) for parts in zip(*seen)))
     tensors = {f"correction.{name}": value for name, value in asdict(correction).items()}
-    config = alone.config | {"load": json.dumps(plain(curves.load))}
-    job.save_model(f"surrogate_{material}.safetensors", alone.laws.cpu().state_dict() | tensors, config)
+    sizes = alone.config["network"] | {"members": len(laws.laws)}
+    config = alone.config | {"load": json.dumps(plain(curves.load)), "network": sizes}
+    job.save_model(f"surrogate_{material}.safetensors", laws.cpu().state_dict() | tensors, config)
