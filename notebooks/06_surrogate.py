@@ -67,7 +67,7 @@ from microprint.plots import surrogate as plot
 from microprint.plots.learning import parity
 from microprint.systems.crystal_laws import train_crystal_law
 from microprint.systems.fingerprint import Fingerprint
-from microprint.systems.surrogate import ANSWERING, StressSurrogate, correct_surrogate
+from microprint.systems.surrogate import StressSurrogate, answering, correct_surrogate
 
 style()
 notebook = open_notebook(run=run, compute=compute, cp=cp, surrogate=surrogate)
@@ -95,7 +95,7 @@ for name in materials:
     notebook.do(train_crystal_law, material=name)
 notebook.do(correct_surrogate, material=first)
 learnt = {name: StressSurrogate.load(notebook.path(f"crystal_law_{name}.safetensors"), notebook.device) for name in materials}
-laws = {name: StressSurrogate(law.laws.only(*ANSWERING), law.load_path, iterations=law.iterations, device=notebook.device)
+laws = {name: StressSurrogate(answering(law.laws), law.load_path, iterations=law.iterations, device=notebook.device)
         for name, law in learnt.items()}
 ours = StressSurrogate.load(notebook.path(f"surrogate_{first}.safetensors"), notebook.device)
 facts = {name: law.config for name, law in learnt.items()}
@@ -248,7 +248,7 @@ coverage = regression.coverage(mean[:, 1:], std[:, 1:], test.stress[:, 1:])
 print(f"{100 * coverage:.0f} % of the simulated stresses are inside")
 seeds = []
 for number in range(len(learnt[first].laws.laws)):
-    single = StressSurrogate(learnt[first].laws.only(number), laws[first].load_path, iterations=ours.iterations, device=notebook.device)
+    single = StressSurrogate(learnt[first].laws.member(number), laws[first].load_path, iterations=ours.iterations, device=notebook.device)
     x = {name: single.predict(sets[name].elements.grain_id, sets[name].elements.quaternion) for name in ("validation", "test")}
     better = Correction.fit(*x["validation"], sets["validation"].stress).apply(*x["test"])[0]
     seeds.append([number + 1, *(f(v[:, at], test.stress[:, at]) for v in (x["test"][0], better) for f in (regression.r2, regression.mae_mpa))])
@@ -397,7 +397,7 @@ for name in metals:
 
 # %%
 few = test.elements[: min(16, len(test.elements))]
-single = StressSurrogate(laws[first].laws.only(0), laws[first].load_path, iterations=1, device=notebook.device)
+single = StressSurrogate(laws[first].laws.member(0), laws[first].load_path, iterations=1, device=notebook.device)
 tasks = {
     "simulation": lambda e: simulate_cp(e.grain_id, e.quaternion, test.material, test.load, device=notebook.device),
     "ours": lambda e: laws[first].predict(e.grain_id, e.quaternion),

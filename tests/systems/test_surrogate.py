@@ -13,7 +13,7 @@ from microprint.mechanics.load import standard_load, uniaxial_tension
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.correction import Correction
 from microprint.networks.crystal_law import CrystalEnsemble
-from microprint.systems.surrogate import StressSurrogate
+from microprint.systems.surrogate import StressSurrogate, answering
 
 LOAD = uniaxial_tension(strain=0.004, increments=8)
 IDS = torch.arange(2 * 4**3).reshape(2, 4, 4, 4) // 5 % 6
@@ -50,10 +50,11 @@ def test_a_law_alone_has_no_spread():
 
 def test_the_mean_of_an_ensemble_is_that_of_its_members():
     ensemble = laws(2)
-    members = [StressSurrogate(ensemble.only(number), LOAD).predict(IDS, Q)[0] for number in range(2)]
+    members = [StressSurrogate(ensemble.member(number), LOAD).predict(IDS, Q)[0] for number in range(2)]
     mean, std = StressSurrogate(ensemble, LOAD).predict(IDS, Q)
     torch.testing.assert_close(torch.stack(members).mean(0), mean)
     torch.testing.assert_close(torch.stack(members).std(0), std)
+    assert len(answering(laws(3)).laws) == 2 and answering(ensemble).laws[1] is ensemble.laws[1]
 
 
 def test_a_path_is_followed_and_its_mean_conditions_hold():

@@ -159,11 +159,11 @@ class CrystalEnsemble(nn.Module):
         for law in self.laws:
             law.scale(strain_unit, stress_unit, shear, bulk)
 
-    def only(self, *numbers: int) -> CrystalEnsemble:
-        """Ensemble of some of the members, which are the same and no copies; of those that there are."""
-        some = CrystalEnsemble(0, 1, 1, 1)
-        some.laws.extend(law for number, law in enumerate(self.laws) if number in numbers)
-        return some
+    def member(self, number: int) -> CrystalEnsemble:
+        """Ensemble of a single member, which is the same and no copy."""
+        alone = CrystalEnsemble(0, 1, 1, 1)
+        alone.laws.append(self.laws[number])
+        return alone
 
     def start(self, strain: Tensor, stress: Tensor, steps: int, generator: torch.Generator) -> None:
         """See `CrystalLaw.start`; each member draws its own crystals."""
