@@ -29,8 +29,8 @@
 #
 # | profile | time on 2 cores |
 # | --- | ---: |
-# | quick | 5 min |
-# | laptop | 25 min |
+# | quick | 6 min |
+# | laptop | 40 min |
 #
 # After White et al. (2025), *3D variational autoencoder for fingerprinting microstructure volume elements*, here **S1**:
 # 40,000 training simulations at 64³ voxels. Published numbers stand beside ours as orientation.
