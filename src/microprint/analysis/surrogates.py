@@ -34,7 +34,7 @@ def errors_by_labels(
         for column, count in enumerate(labels):
             for name, fit in fits.items():
                 if count >= least.get(name, 0):
-                    errors[name][draw, column] = (fit(order[:count]) - truth).abs().mean() / MPA
+                    errors[name][draw, column] = regression.mae_mpa(fit(order[:count]), truth)
     return errors
 
 
