@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from microprint.arrays import Array, integers, numbers, whole
 from microprint.errors import UserError
@@ -56,23 +59,79 @@ def effective_stiffness(
         each, and 70 B for each case and voxel of the element whose strains are kept.
     device : ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
     """
-    device, (phases, matrices) = choose_device(device, "device"), _checked(phase_ids, stiffnesses)
-    cases, shape = tuple(integers(cases, "cases", ("cases",)).tolist()), tuple(phases.shape[1:])
-    if not all(0 <= case < 6 for case in cases):
-        raise UserError(f"cases = {cases} are no mean strains", "effective_stiffness", "Give some of 0 to 5")
     tolerance, max_iterations = float(numbers(tolerance, "tolerance", ())), whole(max_iterations, "max_iterations")
     if not 0 < tolerance < 1:
         raise UserError(f"tolerance = {tolerance} is none", "effective_stiffness", "Give a number between 0 and 1")
     if dtype not in (torch.float32, torch.float64):
         raise UserError(f"dtype = {dtype} is none", "effective_stiffness", "Use torch.float32 or torch.float64")
+    make = partial(_Problem, tolerance=tolerance, max_iterations=max_iterations)
+    chunk_voxels = None if chunk_voxels is None else whole(chunk_voxels, "chunk_voxels")
+    work = _prepare(make, phase_ids, stiffnesses, cases, scheme, size, dtype, chunk_voxels, choose_device(device, "device"))
+    return torch.cat(work(_Problem.stiffness))
+
+
+class Estimate(NamedTuple):
+    """What a few iterations of the equilibrium say of the effective stiffness of B volume elements; Pa, Voigt."""
+
+    stiffness: Tensor  # (B, 6, 6) after the last of them; nan for cases that were not applied
+    history: Tensor  # (B, iterations + 1, cases) entries of the diagonal after none, one, two ... of them
+
+
+def estimate_stiffness(
+    phase_ids: Array,
+    stiffnesses: Array,
+    iterations: int,
+    *,
+    cases: Sequence[int] = (0, 1, 2),
+    device: torch.device | str = "cpu",
+) -> Estimate:
+    """`effective_stiffness`, in single precision, by so few `iterations` of the conjugate gradients that they do not converge.
+
+    Every strain field that is compatible with the mean strain bounds the energy from above. So the diagonal begins with the
+    Voigt average and falls from iteration to iteration, and its last entries tell how far it still has to go.
+    """
+    make = partial(_Problem, tolerance=0.0, max_iterations=whole(iterations, "iterations"))
+    device = choose_device(device, "device")
+    work = _prepare(make, phase_ids, stiffnesses, cases, "rotated", None, torch.float32, None, device)
+    return Estimate(*(torch.cat(part) for part in zip(*work(_Problem.estimate))))
+
+
+class Fields(NamedTuple):
+    """Effective stiffness of B volume elements, Pa, Voigt, and the strain fields that it comes from."""
+
+    stiffness: Tensor  # (B, 6, 6); nan for cases that were not applied
+    strain: Tensor  # (B, cases, 6, nx, ny, nz) under each mean strain of size one; float32, Mandel's notation
+
+
+def strain_fields(
+    phase_ids: Array, stiffnesses: Array, *, cases: Sequence[int] = (0, 1, 2), tolerance: float = 1e-3,
+    device: torch.device | str = "cpu",
+) -> Fields:  # fmt: skip
+    """`effective_stiffness`, in single precision, with the strain of every voxel under each of the mean strains."""
+    make = partial(_Problem, tolerance=tolerance, max_iterations=500)
+    device = choose_device(device, "device")
+    work = _prepare(make, phase_ids, stiffnesses, cases, "rotated", None, torch.float32, None, device)
+    stiffness, strain = (torch.cat(part) for part in zip(*work(_Problem.fields)))
+    return Fields(stiffness, strain.unflatten(3, phase_ids.shape[-3:]))
+
+
+def _prepare(
+    make: Callable[..., _Problem], phase_ids: Array, stiffnesses: Array, cases: Sequence[int], scheme: Scheme,
+    size: Sequence[float] | None, dtype: torch.dtype, chunk_voxels: int | None, device: torch.device,
+) -> Callable[[Callable[..., Any]], list[Any]]:  # fmt: skip
+    """Function that lets a method of the problem work on all elements, chunk by chunk in threads."""
+    phases, matrices = _checked(phase_ids, stiffnesses)
+    cases, shape = tuple(integers(cases, "cases", ("cases",)).tolist()), tuple(phases.shape[1:])
+    if not all(0 <= case < 6 for case in cases):
+        raise UserError(f"cases = {cases} are no mean strains", "effective_stiffness", "Give some of 0 to 5")
     cell = RotatedCell(shape, size, dtype, device) if scheme == "rotated" else PeriodicCell(shape, scheme, size, dtype, device)
-    voxels = (2**17 if device.type == "cpu" else 2**24) if chunk_voxels is None else whole(chunk_voxels, "chunk_voxels")
+    voxels = (2**17 if device.type == "cpu" else 2**24) if chunk_voxels is None else chunk_voxels
     at_once = max(1, voxels // prod(shape))
     groups = tuple(cases[i : i + at_once] for i in range(0, len(cases), at_once))
-    solve = _Problem(cell, groups, _reference(matrices, phases.flatten(1)), tolerance, max_iterations)
+    problem = make(cell, groups, _reference(matrices, phases.flatten(1)))
     chunk = max(1, at_once // len(cases))
-    starts = range(0, len(phases), chunk)
-    return torch.cat(in_threads(solve, list(zip(phases.split(chunk), matrices.split(chunk), starts)), device))
+    parts = list(zip(phases.split(chunk), matrices.split(chunk), range(0, len(phases), chunk)))
+    return lambda method: in_threads(partial(method, problem), parts, device)
 
 
 @dataclass(frozen=True)
@@ -85,35 +144,74 @@ class _Problem:
     tolerance: float
     max_iterations: int
 
-    def __call__(self, phases: Tensor, matrices: Tensor, first: int) -> Tensor:
+    def stiffness(self, phases: Tensor, matrices: Tensor, first: int) -> Tensor:
         """Effective stiffness (B, 6, 6), float64, of one chunk; matrices are Mandel's (B, phases, 6, 6)."""
+        strain, stress_of, scale, _ = self._solve(phases, matrices, first)
+        return self._full(_work(strain, stress_of) * scale)
+
+    def estimate(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Stiffness (B, 6, 6) and the history of its diagonal (B, iterations + 1, cases) of one chunk."""
+        strain, stress_of, scale, freed = self._solve(phases, matrices, first)
+        freed = pad(freed, (0, 0, 0, self.max_iterations - freed.shape[1]))  # a uniform element is at its end at once
+        energy = _work(strain, stress_of)
+        diagonal = energy.diagonal(dim1=1, dim2=2)[:, None]
+        # What all later iterations freed is what the energy was above its end.
+        above = freed.flip(1).cumsum(1).flip(1)
+        history = torch.cat([diagonal + above, diagonal], 1) * scale
+        shear = [1.0 if case < 3 else 0.5 for case in sum(self.groups, ())]  # an engineering strain of one is half a shear
+        return self._full(energy * scale), (history * torch.tensor(shear, device=history.device)).cpu()
+
+    def fields(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Stiffness (B, 6, 6) and strains (B, cases, 6, V) of one chunk."""
+        strain, stress_of, scale, _ = self._solve(phases, matrices, first)
+        return self._full(_work(strain, stress_of) * scale), strain.permute(1, 2, 0, 3).cpu()
+
+    def _solve(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """Strain (6, B, cases, V), its stress in units of a scale (B, 1, 1), energy freed in each iteration (B, n, cases)."""
         device, batch = self.cell.device, len(phases)
         phases, matrices = phases.flatten(1).to(device, torch.int64), matrices.to(device)
         scale = matrices.abs().amax((1, 2, 3), keepdim=True)
         stress_of = _stress((matrices / scale).to(self.cell.dtype), phases)
-        strains = [self._strain(stress_of, cases, phases.shape, first) for cases in self.groups]
-        energy = _work(torch.cat([strain.unflatten(1, (batch, -1)) for strain in strains], 2), stress_of)
-        full = torch.full((batch, 6, 6), torch.nan, dtype=torch.float64, device=device)
-        index = torch.tensor(sum(self.groups, ()), device=device)
-        full[:, index[:, None], index] = 0.5 * (energy + energy.transpose(1, 2)) * scale[:, 0]
+        solved = [self._strain(stress_of, cases, phases.shape, first) for cases in self.groups]
+        strain = torch.cat([part.unflatten(1, (batch, -1)) for part, _ in solved], 2)
+        longest = max(len(part) for _, part in solved)
+        freed = [pad(part, (0, 0, 0, longest - len(part))).unflatten(1, (batch, -1)) for _, part in solved]
+        return strain, stress_of, scale[:, 0], torch.cat(freed, 2).transpose(0, 1).double()
+
+    def _full(self, energy: Tensor) -> Tensor:
+        """Voigt stiffness (B, 6, 6) of energies (B, cases, cases) in Mandel's notation; nan for other cases."""
+        full = torch.full((len(energy), 6, 6), torch.nan, dtype=torch.float64, device=energy.device)
+        index = torch.tensor(sum(self.groups, ()), device=energy.device)
+        full[:, index[:, None], index] = 0.5 * (energy + energy.transpose(1, 2))
         return voigt_from_mandel(full).cpu()
 
     def _strain(
         self, stress_of: Callable[[Tensor], Tensor], cases: tuple[int, ...], shape: tuple[int, int], first: int
-    ) -> Tensor:
-        """Strain (6, B cases, V) in equilibrium under some mean strains; shape is (B, V)."""
+    ) -> tuple[Tensor, Tensor]:
+        """Strain (6, B cases, V) in equilibrium under some mean strains, and the energy (n, B cases) that each iteration freed.
+
+        `shape` is (B, V).
+        """
         cell = self.cell
         bulk, shear = (modulus.to(cell.device, cell.dtype) for modulus in self.reference)
         mean = torch.eye(6, dtype=cell.dtype, device=cell.device)[:, list(cases)].repeat(1, shape[0])[:, :, None]
         load, limits = -cell.force(stress_of(mean.expand(-1, -1, shape[1]))), (self.tolerance, self.max_iterations)
+        products: list[Tensor] = []
+
+        def dot(a: Tensor, b: Tensor) -> Tensor:
+            products.append(cell.dot(a, b))
+            return products[-1]
+
         u, used = conjugate_gradients(
-            lambda x: cell.force(stress_of(cell.strain(x))), lambda f: cell.green(f, bulk, shear), load, cell.dot, *limits
+            lambda x: cell.force(stress_of(cell.strain(x))), lambda f: cell.green(f, bulk, shear), load, dot, *limits
         )
-        if (used >= self.max_iterations).any():
+        if self.tolerance and (used >= self.max_iterations).any():
             where = f"volume element {first + int(used.argmax()) // len(cases)}"
             remedy = "Raise tolerance or max_iterations, or use the rotated scheme"
             raise UserError(f"no equilibrium after {self.max_iterations} iterations", where, remedy)
-        return cell.strain(u).add_(mean)
+        # The method's own inner products: of the residual, r.z, and of the direction, p.A.p; a step frees (r.z)^2 / p.A.p.
+        residual, curvature = torch.stack(products[::2])[: len(products) // 2], torch.stack(products[1::2])
+        return cell.strain(u).add_(mean), torch.where(curvature > 0, residual.square() / curvature, 0.0)
 
 
 def _work(strain: Tensor, stress_of: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,0 +1,125 @@
+"""Our VAE-regression: a variational autoencoder of media whose decoder gives a law, not a picture.
+
+It is S2's model (Sardeshmukh et al. 2024, eq. (4)) in other clothes. Its encoder q(z | x) and its likelihood see the two-point
+statistics of the whole volume, its decoder p(x | z) is a Gaussian random field cut at a level, whose statistics are known
+without drawing it; p(c | z) predicts the properties, and the conditional prior p(z | c) is a mixture of Gaussians.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from microprint.networks.losses import kl_divergence, sample_posterior
+from microprint.networks.random_medium import COEFFICIENTS, at, correlation, lags, two_point
+from microprint.networks.vae_regression import Mixture, log_density
+
+# Weight of the statistics' likelihood as if so many of the lags were independent: their errors are not.
+INDEPENDENT = 40.0
+LIMIT = 0.999  # of a correlation, where the arc's slope is finite
+PRIOR_BATCH, PRIOR_RATE = 512, 3e-3
+
+
+def network(inputs: int, hidden: int, outputs: int, layers: int = 2) -> nn.Sequential:
+    """Dense layers with SiLU between them."""
+    sizes = [inputs, *[hidden] * layers]
+    dense = [module for pair in zip(sizes, sizes[1:]) for module in (nn.Linear(*pair), nn.SiLU())]
+    return nn.Sequential(*dense, nn.Linear(hidden, outputs))
+
+
+class MediumVAE(nn.Module):
+    """Encoder, decoder and regressor; statistics are the arcs of correlations at `lags` of the edge, and the level.
+
+    Parameters
+    ----------
+    edge : of the volumes that it learns from, voxels; it draws volumes of any size.
+    properties : number of entries of c.
+    latent_dim : numbers in z.
+    hidden : width of the dense layers.
+    """
+
+    def __init__(self, *, edge: int, properties: int, latent_dim: int, hidden: int):
+        super().__init__()
+        self.edge, self.latent_dim = edge, latent_dim
+        self.register_buffer("lags", lags(edge), persistent=False)
+        count = len(self.lags) + 1
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("std", torch.ones(count))
+        self.encoder = network(count, hidden, 2 * latent_dim)
+        self.decoder = network(latent_dim, hidden, 1 + COEFFICIENTS, layers=1)
+        self.regressor = network(latent_dim, hidden, 2 * properties)
+        self.log_sigma = nn.Parameter(torch.full((count,), -4.0))  # of the statistics about those of the law
+
+    def standardise(self, statistics: Tensor) -> None:
+        """Take mean and scale of the encoder's input from those of a training set (N, L + 1)."""
+        self.mean.copy_(statistics.mean(0))
+        self.std.copy_(statistics.std(0).clamp_min(1e-6))
+
+    def posterior(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (B, d) of q(z | x) for arcs and level (B, L + 1)."""
+        mean, log_variance = self.encoder((statistics - self.mean) / self.std).chunk(2, 1)
+        return mean, log_variance.clamp(-8, 4)
+
+    def law(self, z: Tensor, edge: int) -> tuple[Tensor, Tensor]:
+        """Level (B,) and correlation (B, n, n, n) of the field that latent vectors (B, d) stand for, on n = edge voxels."""
+        level, coefficients = self.decoder(z).split([1, COEFFICIENTS], 1)
+        scale = coefficients.new_tensor([3.0] * 3 + [1.0] * 6 + [1.0])
+        shift = coefficients.new_tensor([0.0] * 9 + [-6.0])
+        return level[:, 0], correlation(coefficients * scale + shift, edge)
+
+    def expected(self, z: Tensor) -> Tensor:
+        """Two-point probabilities at the lags and volume fraction (B, L + 1) of the law."""
+        level, rho = self.law(z, self.edge)
+        arcs = torch.asin(at(rho, self.lags).clamp(-LIMIT, LIMIT))
+        return torch.cat([two_point(level, arcs), torch.special.ndtr(level)[:, None]], 1)
+
+    def properties(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (B, p) of p(c | z), standardised: the variance is what drawings of one law differ by."""
+        mean, log_variance = self.regressor(z).chunk(2, 1)
+        return mean, log_variance.clamp(-7, 2)
+
+    def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Terms of the evidence lower bound, means over the batch, in nats but for constants; ``loss`` is their sum.
+
+        `batch` holds ``statistics`` and ``probabilities`` (B, L + 1), as `posterior` takes and `expected` gives them, and
+        ``property`` (B, p), standardised.
+        """
+        mean, log_variance = self.posterior(batch["statistics"])
+        z = sample_posterior(mean, log_variance, generator)
+        misfit = (self.expected(z) - batch["probabilities"]).square() * (-2 * self.log_sigma).exp() / 2 + self.log_sigma
+        c, spread = self.properties(z)
+        regression = ((batch["property"] - c).square() * (-spread).exp() + spread).sum(1).mean() / 2
+        reconstruction = INDEPENDENT * misfit.mean()
+        kl = kl_divergence(mean, log_variance).sum(1).mean()
+        return {"loss": reconstruction + regression + kl, "reconstruction": reconstruction, "regression": regression, "kl": kl}
+
+
+class ConditionalPrior(nn.Module):
+    """Generator p(z | c): a mixture of K diagonal Gaussians whose weights, means and variances a network reads from c."""
+
+    def __init__(self, *, properties: int, latent_dim: int, components: int, hidden: int):
+        super().__init__()
+        self.shape = (components, latent_dim)
+        self.network = network(properties, hidden, components * (1 + 2 * latent_dim))
+
+    def forward(self, c: Tensor) -> Mixture:
+        """Mixture for each of (B, p) standardised properties."""
+        size = self.shape[0] * self.shape[1]
+        weight, mean, log_variance = self.network(c).split([self.shape[0], size, size], 1)
+        spread = log_variance.unflatten(1, self.shape).clamp(-8, 4)
+        return Mixture(F.log_softmax(weight, 1), mean.unflatten(1, self.shape), spread)
+
+    def fit(self, c: Tensor, mean: Tensor, log_variance: Tensor, steps: int, generator: torch.Generator) -> None:
+        """Maximise the likelihood of posteriors (N, d), (N, d) at properties (N, p), newly sampled at every visit."""
+        optimiser = torch.optim.Adam(self.parameters(), lr=PRIOR_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for _ in range(steps):
+            index = torch.randint(len(c), (PRIOR_BATCH,), generator=generator, device=generator.device).to(c.device)
+            z = sample_posterior(mean[index], log_variance[index], generator)
+            optimiser.zero_grad()
+            (-log_density(self(c[index]), z).mean()).backward()
+            optimiser.step()
+            schedule.step()
