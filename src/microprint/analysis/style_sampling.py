@@ -39,13 +39,13 @@ def sampling(
     edge = x.shape[-1]
     full_style = SliceStyle(vgg, layers, edge)
     begun = time.perf_counter()
-    full = full_style(x, y, generator).double()
+    full = full_style(x, y, generator).double().cpu()  # a copy waits for the GPU, so that the clock is of finished work
     all_seconds = time.perf_counter() - begun
     rows = []
     for count in counts:
         style = SliceStyle(vgg, layers, count)
         begun = time.perf_counter()
-        values = torch.stack([style(x, y, generator).double() for _ in range(draws)])
+        values = torch.stack([style(x, y, generator).double().cpu() for _ in range(draws)])
         seconds = (time.perf_counter() - begun) / draws
         relative = values / full - 1
         together = values.mean(1) / full.mean() - 1
@@ -83,17 +83,19 @@ def elongation(
     one says that the loss sees nothing but the noise of another sample.
     """
 
-    def composites(width: float) -> Tensor:
-        rows = torch.tensor([[width, *widths[1:]]]).expand(pairs, 3)
-        noise = torch.rand((pairs, edge, edge, edge), generator=generator)
-        return cut(smooth(noise, rows), torch.full((pairs,), 0.5))[:, None].float()
+    device = generator.device
 
-    one, three = (SliceStyle(vgg, layers, slices_per_axis, axes) for axes in ((0,), (0, 1, 2)))
+    def composites(width: float) -> Tensor:
+        rows = torch.tensor([[width, *widths[1:]]], device=device).expand(pairs, 3)
+        noise = torch.rand((pairs, edge, edge, edge), generator=generator, device=device)
+        return cut(smooth(noise, rows), torch.full((pairs,), 0.5, device=device))[:, None].float()
+
+    styles = [SliceStyle(vgg, layers, slices_per_axis, axes) for axes in ((0,), (0, 1, 2))]
     base, twin = composites(widths[0]), composites(widths[0])
-    floor = [float(style(base, twin, generator).mean()) for style in (one, three)]
+    floor = [float(style(base, twin, generator).mean()) for style in styles]
     rows = []
     for width in stretched:
         other = composites(width)
-        losses = [float(style(base, other, generator).mean()) for style in (one, three)]
+        losses = [float(style(base, other, generator).mean()) for style in styles]
         rows.append(Elongation(width, *(loss / least for loss, least in zip(losses, floor))))
     return rows

@@ -21,7 +21,7 @@ def likelihood(generator: nn.Module, posteriors: Posteriors, draws: int = DRAWS,
     rng = torch.Generator().manual_seed(seed)
     prior = generator(posteriors.c)
     samples = (sample_posterior(posteriors.mean, posteriors.log_variance, rng) for _ in range(draws))
-    return torch.stack([log_density(prior, z) for z in samples]).mean(0)
+    return torch.stack([log_density(prior, z) for z in samples]).mean(0).cpu()
 
 
 def held_out_likelihoods(
@@ -34,23 +34,23 @@ def held_out_likelihoods(
 ) -> dict[int, Tensor]:
     """`likelihood` (M,) of validation posteriors, under generators of K components fitted to training posteriors, by K.
 
-    K = 1 has the mixture's network, so that from it on a gain is due to components alone; K = `LINEAR` is S2's Gaussian. Each is
+    K = 1 has the mixture's network, so that from it on a gain is due to components alone; `LINEAR` is S2's Gaussian. Each is
     fitted as S2 trains it, by the bound of eq. (3), `restarts` times from other weights; the best on the training set counts.
-    The mean is nats a composite; two numbers of components should be compared by the mean of their difference and
-    its standard error. The encoder is the same for all, that of the model the posteriors come from: which K *it* was trained
-    with favours that K, so compare on the posteriors of each model.
+    The mean is nats a composite; two numbers of components should be compared by the mean of their difference and its
+    standard error. The posteriors are one model's, and favour the K that it was trained with: compare those of several models.
     """
-    found = {}
+    likelihoods = {}
     properties, latent_dim = train.c.shape[1], train.mean.shape[1]
     for count in counts:
         fits = []
         for restart in range(restarts if count > 1 else 1):
             with seeded(seed + restart):
-                single = count == LINEAR
-                new = GaussianPrior(properties, latent_dim) if single else MixturePrior(properties, latent_dim, count)
+                linear = count == LINEAR
+                new = GaussianPrior(properties, latent_dim) if linear else MixturePrior(properties, latent_dim, count)
+            new.to(train.mean.device)
             fits.append((fit_generator(new, train, steps)[-1], restart, new))
-        found[count] = likelihood(min(fits)[2], validation, seed=seed)
-    return found
+        likelihoods[count] = likelihood(min(fits)[2], validation, seed=seed)
+    return likelihoods
 
 
 def best_count(likelihoods: dict[int, Tensor]) -> int:
