@@ -117,6 +117,7 @@ RUNS = [
     Run("gaussian", 7, "gaussian", names=SIX),
     Run("cnn", 4, None, names=SIX),
     *(Run(prior, 2, prior, two=True) for prior in ("gaussian", "single", "mixture")),
+    *(Run(f"{prior}, a tenth of the divergence", 2, prior, two=True, divergence=0.1) for prior in ("gaussian", "mixture")),
     Run("mixture, a tenth of the divergence", 7, divergence=0.1),
 ]
 
