@@ -8,6 +8,8 @@ import torch
 from microprint.networks.losses import kl_divergence, sample_posterior
 from microprint.networks.vae_regression import (
     CNN3D,
+    PRIORS,
+    UNCONDITIONED,
     Mixture,
     Objective,
     SliceStyle,
@@ -16,6 +18,7 @@ from microprint.networks.vae_regression import (
     Weights,
     autocorrelation,
     draw_slices,
+    generator_of,
     kl_to_mixture,
     log_density,
     refit_prior,
@@ -67,13 +70,13 @@ def test_far_apart_components_make_the_bound_tight():
 
 
 @pytest.mark.parametrize("edge", [8, 9, 12, 27])
-@pytest.mark.parametrize("prior", ["gaussian", "mixture"])
+@pytest.mark.parametrize("prior", ["gaussian", "single", "mixture", "standard"])
 def test_volumes_of_any_edge_go_in_and_come_out(edge, prior):
     model = VAERegression(edge=edge, properties=2, prior=prior, components=3, latent_dim=4, width=2, hidden=8)
     x = torch.rand(2, 1, edge, edge, edge)
     z, _, c, _ = model.posteriors(x)
     assert model.decoder(z).shape == x.shape and c.shape == (2, 2)
-    assert model.generator(c).mean.shape == (2, 1 if prior == "gaussian" else 3, 4)
+    assert model.generator(c).mean.shape == (2, 3 if prior == "mixture" else 1, 4)
 
 
 def test_sizes_of_the_paper():
@@ -81,6 +84,29 @@ def test_sizes_of_the_paper():
     model = VAERegression(edge=51, properties=1, prior="mixture", components=2, latent_dim=16, width=16, hidden=64)
     assert model.trunk.dense.in_features == 256 and model.decoder.dense[-1].out_features == 13824
     assert model.decoder.last.kernel_size == (4, 4, 4) and model.generator.mean.out_features == 32
+
+
+def test_one_gaussian_on_the_mixture_s_generator():
+    """Besides the outputs that one component does not need, `single` is the mixture's network: tanh of eight."""
+    single, mixture, linear = (generator_of(prior, 1, 16, 2) for prior in PRIORS[1:] + PRIORS[:1])
+    assert single.dense.out_features == mixture.dense.out_features == 8
+    assert mixture.mean.out_features == 2 * single.mean.out_features == 32
+    assert linear.log_variance.out_features == 1  # S2 table 4
+    c = torch.tensor([[-1.0], [0.0], [1.0]])
+    bend = [(m[0] - 2 * m[1] + m[2]).abs().max() for m in (prior(c).mean for prior in (single, linear))]
+    assert bend[0] > 1e-4 > bend[1]
+
+
+def test_a_plain_vae_s_prior_is_standard_normal():
+    prior = generator_of(UNCONDITIONED, 1, 4, 1)(torch.randn(3, 1))
+    mean, log_variance = torch.randn(3, 4, generator=generator()), torch.randn(3, 4, generator=generator(1))
+    torch.testing.assert_close(kl_to_mixture(mean, log_variance, prior), kl_divergence(mean, log_variance).sum(1))
+
+
+def test_slices_of_one_axis():
+    x = torch.rand(2, 1, 5, 5, 5)
+    chosen = draw_slices(5, 2, generator())
+    torch.testing.assert_close(take_slices(x, chosen, (1,)).unflatten(0, (2, 2)), take_slices(x, chosen).unflatten(0, (2, 6))[:, 2:4])
 
 
 def test_slices_are_the_planes_of_the_volume():

@@ -17,6 +17,8 @@ from microprint.systems.inverse_design import (
     predict_cnn,
     train_forward_cnn,
     train_inverse_design,
+    train_vae,
+    vae_features,
 )
 from microprint.systems.stiffness import components, label_stiffness, permute_axes, simulate
 
@@ -46,11 +48,23 @@ def design(properties=("C11",), edge=8):
 
 def test_training_steps_make_models_that_load(folder):
     run_step(label_stiffness, PARAMS, folder, {})
-    for prior in ("gaussian", "mixture"):
+    for prior in ("gaussian", "single", "mixture"):
         (path,) = run_step(train_inverse_design, PARAMS, folder, {"prior": prior})
         assert InverseDesign.load(path).propose(20e9, 3).designs.shape == (3, 6, 6, 6)
     (path,) = run_step(train_forward_cnn, PARAMS, folder, {})
     assert (predict_cnn(path, composites()) > 0).all()
+    (path,) = run_step(train_vae, PARAMS, folder, {})
+    assert vae_features(path, composites()).shape == (9, 3)
+    with pytest.raises(UserError, match="no inverse-design"):
+        InverseDesign.load(path)
+
+
+def test_posteriors_come_with_the_properties():
+    model = design(("C11", "C22"), edge=6)
+    known = model.posteriors(composites(), torch.full((9, 2), 30e9))
+    assert known.mean.shape == known.log_variance.shape == (9, 3)
+    torch.testing.assert_close(known.c, model.scale.forward(torch.full((9, 2), 30e9)))
+    torch.testing.assert_close(known.mean, model.encode(composites()))
 
 
 def test_style_loss_trains_where_it_is_asked_for(folder, monkeypatch):

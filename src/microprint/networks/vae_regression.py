@@ -21,7 +21,10 @@ from microprint.networks.vgg import VGG19, style_loss
 SLOPE = 0.2  # of the leaky ReLU, S2 appendix A
 CONTRAST = 8.0  # standard deviation, about, of the logits of a new decoder's fields
 DECAY = 3  # of the weight of two-point statistics with distance: every octave of distances then weighs the same
-PRIORS = ("gaussian", "mixture")
+# Generators p(z | c). `single` is the mixture's network with one component: beside the mixture it shows what more than one
+# brings, beside `gaussian`, whose mean is linear in c, what a generator that can bend brings.
+PRIORS = ("gaussian", "single", "mixture")
+UNCONDITIONED = "standard"  # N(0, 1) whatever c is: the prior of a plain VAE, which S2 compares with
 # A posterior of the property narrower than exp(-3) of its spread would only say how small the training set is.
 LOG_VARIANCE_FLOOR = -6.0
 
@@ -63,6 +66,18 @@ class GaussianPrior(nn.Module):
         return Mixture(c.new_zeros(len(c), 1), mean, self.log_variance(c)[:, None].expand_as(mean))
 
 
+class StandardPrior(nn.Module):
+    """N(0, 1), whatever c is: the prior of a plain VAE (Kingma & Welling 2013)."""
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.latent_dim = latent_dim
+
+    def forward(self, c: Tensor) -> Mixture:
+        zeros = c.new_zeros(len(c), 1, self.latent_dim)
+        return Mixture(zeros[..., 0], zeros, zeros)
+
+
 class MixturePrior(nn.Module):
     """Generator p(z | c) with K Gaussians (S2 table 5)."""
 
@@ -82,6 +97,15 @@ class MixturePrior(nn.Module):
             self.mean(h).unflatten(1, self.shape),
             self.log_variance(h).unflatten(1, self.shape),
         )
+
+
+def generator_of(prior: str, properties: int, latent_dim: int, components: int) -> nn.Module:
+    """New generator p(z | c) by its name, one of `PRIORS` or `UNCONDITIONED`; `components` are those of the mixture."""
+    if prior == UNCONDITIONED:
+        return StandardPrior(latent_dim)
+    if prior == "gaussian":
+        return GaussianPrior(properties, latent_dim)
+    return MixturePrior(properties, latent_dim, components if prior == "mixture" else 1)
 
 
 class Trunk(nn.Module):
@@ -151,20 +175,21 @@ class Decoder(nn.Module):
 class SliceStyle(nn.Module):
     """Style loss between volumes, on slices normal to all three axes (S2 section 2 and appendix A.3).
 
-    The slices are drawn anew for each batch; as many as the volume has voxels an edge are all of them, as S2 takes. VGG19 is
-    frozen and no part of the state.
+    The slices are drawn anew for each batch, uniformly and without repetition: each of an axis is as likely as any other, so
+    the expectation over draws is the loss on all of them, whatever their number; as many as the volume has voxels an edge
+    *are* all of them, as S2 takes. VGG19 is frozen and no part of the state. `axes`: those that slices are normal to.
     """
 
-    def __init__(self, vgg: VGG19, layers: Sequence[str], slices_per_axis: int):
+    def __init__(self, vgg: VGG19, layers: Sequence[str], slices_per_axis: int, axes: Sequence[int] = (0, 1, 2)):
         super().__init__()
-        self.vgg, self.layers, self.slices_per_axis = vgg, tuple(layers), slices_per_axis
+        self.vgg, self.layers, self.slices_per_axis, self.axes = vgg, tuple(layers), slices_per_axis, tuple(axes)
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Mean style loss (B,) of the slices of x and y, both (B, 1, n, n, n)."""
         chosen = draw_slices(x.shape[-1], self.slices_per_axis, generator)
         with torch.no_grad():
-            wanted = self.vgg(take_slices(x, chosen), self.layers)
-        decoded = self.vgg(take_slices(y, chosen), self.layers)
+            wanted = self.vgg(take_slices(x, chosen, self.axes), self.layers)
+        decoded = self.vgg(take_slices(y, chosen, self.axes), self.layers)
         return style_loss(wanted, decoded).unflatten(0, (len(x), -1)).mean(1)
 
 
@@ -174,9 +199,12 @@ def draw_slices(edge: int, per_axis: int, generator: torch.Generator) -> Tensor:
     return order[:, :per_axis]
 
 
-def take_slices(x: Tensor, chosen: Tensor) -> Tensor:
-    """Slices of volumes (B, 1, n, n, n) at positions (3, s) along each axis: (B * 3 s, 1, n, n), a volume's together."""
-    slices = [x[:, 0].index_select(axis + 1, chosen[axis]).movedim(axis + 1, 1) for axis in range(3)]
+def take_slices(x: Tensor, chosen: Tensor, axes: Sequence[int] = (0, 1, 2)) -> Tensor:
+    """Slices of volumes (B, 1, n, n, n) at positions (3, s) along each of the axes, a volume's together.
+
+    (B * len(axes) * s, 1, n, n); `chosen` has a row for each of the three axes, whichever are taken.
+    """
+    slices = [x[:, 0].index_select(axis + 1, chosen[axis]).movedim(axis + 1, 1) for axis in axes]
     return torch.cat(slices, 1).flatten(0, 1)[:, None]
 
 
@@ -212,7 +240,7 @@ class VAERegression(nn.Module):
     ----------
     edge : of the volumes, voxels; S2: 51.
     properties : number of entries of c; S2: 1 or 6.
-    prior : "gaussian" or "mixture".
+    prior : one of `PRIORS`, or `UNCONDITIONED`.
     components : of the mixture; S2: 2.
     latent_dim : S2: 16.
     width : channels of the first convolution; S2: 16.
@@ -225,9 +253,7 @@ class VAERegression(nn.Module):
         self.encoder = Head(hidden, hidden // 2, latent_dim)
         self.regressor = Head(hidden, hidden // 2, properties)
         self.decoder = Decoder(edge, latent_dim, width)
-        self.generator = (
-            GaussianPrior(properties, latent_dim) if prior == "gaussian" else MixturePrior(properties, latent_dim, components)
-        )
+        self.generator = generator_of(prior, properties, latent_dim, components)
 
     def posteriors(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Means and log-variances of q(z | x), both (B, d), and q(c | x), both (B, properties)."""
@@ -289,18 +315,29 @@ class CNN3D(nn.Module):
 
 
 def refit_prior(model: VAERegression, z_mean: Tensor, z_log_variance: Tensor, c: Tensor, steps: int) -> list[float]:
-    """Train the generator alone, on posteriors (N, d), (N, d) and properties (N, p) that no longer change.
+    """`fit_generator` for the generator of a trained model: divergence, nats, at every step.
 
     In the joint training the generator learns through the last term of eq. (4) only, a few hundred steps towards a
     target that moves. The same term over all training samples costs next to nothing once the encoder stands.
-
-    Returns the divergence, nats, at every step.
     """
-    optimiser = torch.optim.Adam(model.generator.parameters(), lr=0.01)
+    return fit_generator(model.generator, Posteriors(z_mean, z_log_variance, c), steps)
+
+
+class Posteriors(NamedTuple):
+    """Gaussians q(z | x) of N volumes, and what is known of their properties."""
+
+    mean: Tensor  # (N, d)
+    log_variance: Tensor  # (N, d)
+    c: Tensor  # (N, p) standardised properties
+
+
+def fit_generator(generator: nn.Module, posteriors: Posteriors, steps: int) -> list[float]:
+    """Train a generator alone on posteriors that no longer change; the divergence (S2 eq. (3)), nats, at every step."""
+    optimiser = torch.optim.Adam(generator.parameters(), lr=0.01)
     history = []
     for _ in range(steps):
         optimiser.zero_grad()
-        kl = kl_to_mixture(z_mean, z_log_variance, model.generator(c)).mean()
+        kl = kl_to_mixture(posteriors.mean, posteriors.log_variance, generator(posteriors.c)).mean()
         kl.backward()
         optimiser.step()
         history.append(kl.item())

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import get_args
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -81,8 +82,10 @@ class VGG19(nn.Module):
 
 def gram(maps: Tensor) -> Tensor:
     """Gram matrix (B, C, C) of maps (B, C, h, w) over M = h w positions, divided by M: ``G_ij / M = sum_k F_ik F_jk / M``."""
-    flat = maps.flatten(2)
-    return flat @ flat.mT / flat.shape[2]
+    # Differences of Gram matrices are small beside the matrices, which bfloat16, of mixed precision, keeps to three digits.
+    with torch.autocast(maps.device.type, enabled=False):
+        flat = maps.flatten(2).float()
+        return flat @ flat.mT / flat.shape[2]
 
 
 def style_loss(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tensor:

@@ -17,8 +17,10 @@ from microprint.networks.losses import sample_posterior
 from microprint.networks.vae_regression import (
     CNN3D,
     PRIORS,
+    UNCONDITIONED,
     Mixture,
     Objective,
+    Posteriors,
     SliceStyle,
     TwoPointLoss,
     VAERegression,
@@ -157,6 +159,14 @@ class InverseDesign:
         return torch.cat([self.model.posteriors(x)[0] for x in self._volumes(phase_ids).split(BATCH)]).cpu()
 
     @torch.no_grad()
+    def posteriors(self, phase_ids: Array, properties: Array) -> Posteriors:
+        """Posteriors of z for composites as `predict` takes them, with their properties (B, p), Pa; see `conditional_prior`."""
+        wanted = numbers(properties, "properties", ("B", len(self.properties)), dtype=torch.float32)
+        parts = [self.model.posteriors(x)[:2] for x in self._volumes(phase_ids).split(BATCH)]
+        mean, log_variance = (torch.cat(part).cpu() for part in zip(*parts))
+        return Posteriors(mean, log_variance, self.scale.forward(wanted))
+
+    @torch.no_grad()
     def prior(self, target: Target) -> Mixture:
         """Conditional prior p(z | c) of one target (p,), Pa; raises `UserError` unless it is positive and of p entries."""
         return self.model.generator(self._standardised(target))
@@ -252,7 +262,7 @@ def regression_files(params: Params) -> Files:
     files=regression_files,
 )
 def train_inverse_design(job: Job, *, prior: str) -> None:
-    """Train VAE-regression with a Gaussian or a mixture prior."""
+    """Train VAE-regression with a prior of `PRIORS`: "gaussian" and "mixture" are S2's, "single" stands between them."""
     if prior not in PRIORS:
         raise UserError(f"no prior is called {prior}", remedy=f"Choose among {', '.join(PRIORS)}")
     settings = job.params.vae_regression
@@ -279,6 +289,35 @@ def train_forward_cnn(job: Job) -> None:
         model = CNN3D(**config["model"])
     history = fit(job, model, train, validation, _schedule(settings, settings.cnn_epochs), seed=seed, label="3D CNN")
     job.save_model("forward_cnn.safetensors", model.state_dict(), config | {"kind": "forward_cnn", "history": history})
+
+
+@step(
+    reads=("vae_regression",),
+    inputs=("composites.h5", "stiffness.h5", "splits.json"),
+    outputs=("vae.safetensors",),
+    files=regression_files,
+)
+def train_vae(job: Job) -> None:
+    """Train S2's network as a plain VAE: no property is learnt, and the prior is N(0, 1); `vae_features` reads it."""
+    settings, seed = job.params.vae_regression, job.seed("plain VAE")
+    train, validation, config = _data(job, settings)
+    config["model"] |= {"prior": UNCONDITIONED, "components": 1, "latent_dim": settings.latent_dim}
+    with seeded(seed):
+        model = VAERegression(**config["model"])
+    reconstruction = _reconstruction(settings).to(job.device)
+    weights = _weights(job, settings, reconstruction, train)._replace(regression=0.0)
+    objective = Objective(model, reconstruction, weights)
+    history = fit(job, objective, train, validation, _schedule(settings, settings.epochs), seed=seed, label="plain VAE")
+    job.save_model("vae.safetensors", model.state_dict(), config | {"kind": "vae", "history": history})
+
+
+@torch.no_grad()
+def vae_features(path: str | Path, phase_ids: Tensor) -> Tensor:
+    """Posterior means (B, d) that a trained plain VAE gives volumes (B, n, n, n)."""
+    state, metadata = store.load_tensors(path)
+    model = VAERegression(**metadata["config"]["model"])
+    model.load_state_dict(state)
+    return torch.cat([model.posteriors(x[:, None].float())[0] for x in phase_ids.split(BATCH)])
 
 
 @torch.no_grad()
