@@ -11,16 +11,15 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from microprint.networks.losses import kl_divergence, sample_posterior
 from microprint.networks.random_medium import COEFFICIENTS, at, correlation, lags, two_point
-from microprint.networks.vae_regression import Mixture, log_density
+from microprint.networks.vae_regression import MixturePrior, Posteriors, log_density
 
 # Weight of the statistics' likelihood as if so many of the lags were independent: their errors are not.
 INDEPENDENT = 40.0
 LIMIT = 0.999  # of a correlation, where the arc's slope is finite
-PRIOR_BATCH, PRIOR_RATE = 512, 3e-3
+PRIOR_BATCH, PRIOR_RATE = 512, 1e-2
 
 
 def network(inputs: int, hidden: int, outputs: int, layers: int = 2) -> nn.Sequential:
@@ -51,6 +50,9 @@ class MediumVAE(nn.Module):
         self.encoder = network(count, hidden, 2 * latent_dim)
         self.decoder = network(latent_dim, hidden, 1 + COEFFICIENTS, layers=1)
         self.regressor = network(latent_dim, hidden, 2 * properties)
+        # A new decoder's spectra are about as steep as the voxels allow, and nearly without white noise.
+        self.register_buffer("scale", torch.tensor([3.0] * 3 + [1.0] * (COEFFICIENTS - 3)), persistent=False)
+        self.register_buffer("shift", torch.tensor([0.0] * (COEFFICIENTS - 1) + [-6.0]), persistent=False)
         self.log_sigma = nn.Parameter(torch.full((count,), -4.0))  # of the statistics about those of the law
 
     def standardise(self, statistics: Tensor) -> None:
@@ -66,9 +68,7 @@ class MediumVAE(nn.Module):
     def law(self, z: Tensor, edge: int) -> tuple[Tensor, Tensor]:
         """Level (B,) and correlation (B, n, n, n) of the field that latent vectors (B, d) stand for, on n = edge voxels."""
         level, coefficients = self.decoder(z).split([1, COEFFICIENTS], 1)
-        scale = coefficients.new_tensor([3.0] * 3 + [1.0] * 6 + [1.0])
-        shift = coefficients.new_tensor([0.0] * 9 + [-6.0])
-        return level[:, 0], correlation(coefficients * scale + shift, edge)
+        return level[:, 0], correlation(coefficients * self.scale + self.shift, edge)
 
     def expected(self, z: Tensor) -> Tensor:
         """Two-point probabilities at the lags and volume fraction (B, L + 1) of the law."""
@@ -97,29 +97,15 @@ class MediumVAE(nn.Module):
         return {"loss": reconstruction + regression + kl, "reconstruction": reconstruction, "regression": regression, "kl": kl}
 
 
-class ConditionalPrior(nn.Module):
-    """Generator p(z | c): a mixture of K diagonal Gaussians whose weights, means and variances a network reads from c."""
-
-    def __init__(self, *, properties: int, latent_dim: int, components: int, hidden: int):
-        super().__init__()
-        self.shape = (components, latent_dim)
-        self.network = network(properties, hidden, components * (1 + 2 * latent_dim))
-
-    def forward(self, c: Tensor) -> Mixture:
-        """Mixture for each of (B, p) standardised properties."""
-        size = self.shape[0] * self.shape[1]
-        weight, mean, log_variance = self.network(c).split([self.shape[0], size, size], 1)
-        spread = log_variance.unflatten(1, self.shape).clamp(-8, 4)
-        return Mixture(F.log_softmax(weight, 1), mean.unflatten(1, self.shape), spread)
-
-    def fit(self, c: Tensor, mean: Tensor, log_variance: Tensor, steps: int, generator: torch.Generator) -> None:
-        """Maximise the likelihood of posteriors (N, d), (N, d) at properties (N, p), newly sampled at every visit."""
-        optimiser = torch.optim.Adam(self.parameters(), lr=PRIOR_RATE)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        for _ in range(steps):
-            index = torch.randint(len(c), (PRIOR_BATCH,), generator=generator, device=generator.device).to(c.device)
-            z = sample_posterior(mean[index], log_variance[index], generator)
-            optimiser.zero_grad()
-            (-log_density(self(c[index]), z).mean()).backward()
-            optimiser.step()
-            schedule.step()
+def fit_prior(prior: MixturePrior, posteriors: Posteriors, steps: int, generator: torch.Generator) -> None:
+    """Train p(z | c) alone, by the likelihood of samples of posteriors that no longer change, drawn anew at every visit."""
+    optimiser = torch.optim.Adam(prior.parameters(), lr=PRIOR_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    mean, log_variance, c = posteriors
+    for _ in range(steps):
+        index = torch.randint(len(c), (PRIOR_BATCH,), generator=generator, device=generator.device).to(c.device)
+        z = sample_posterior(mean[index], log_variance[index], generator)
+        optimiser.zero_grad()
+        (-log_density(prior(c[index]), z).mean()).backward()
+        optimiser.step()
+        schedule.step()

@@ -79,12 +79,11 @@ class StandardPrior(nn.Module):
 
 
 class MixturePrior(nn.Module):
-    """Generator p(z | c) with K Gaussians (S2 table 5)."""
+    """Generator p(z | c) with K Gaussians (S2 table 5, whose hidden layer has 8 units)."""
 
-    def __init__(self, properties: int, latent_dim: int, components: int):
+    def __init__(self, properties: int, latent_dim: int, components: int, hidden: int = 8):
         super().__init__()
         self.shape = (components, latent_dim)
-        hidden = 8
         self.dense = nn.Linear(properties, hidden)
         self.weight = nn.Linear(hidden, components)
         self.mean = nn.Linear(hidden, components * latent_dim)

@@ -233,6 +233,10 @@ class ElasticitySettings:
     # tolerance: of the out-of-balance forces, relative to those of a uniform strain.
     tolerance: Annotated[float, Between(1e-8, 0.1)] = 1e-3
     chunk_voxels: Positive = 400_000  # voxels of the composites simulated and saved at once.
+    # estimate_iterations, surrogate_labels: iterations of the equilibrium from which our forward model expects the rest, and
+    # the number of simulated composites, at most, that it learns from.
+    estimate_iterations: Positive = 4
+    surrogate_labels: Annotated[int, Between(10)] = 600
 
 
 @dataclass(frozen=True)
