@@ -473,7 +473,7 @@ def style_tables(data: Data, scale: Scale, vgg19: Path | None, folder: Path, dev
     """What sampling does to the style loss of unrelated composites, and what one axis does not see."""
     vgg, generator = VGG19.load(vgg19).to(device), torch.Generator(device).manual_seed(6)
     x = data.phase[: scale.pairs, None].to(device).float()
-    counts = [count for count in (1, 2, 4, 8, 16, 32) if count < scale.edge] + [scale.edge]
+    counts = (1, 2, 4, 8, 16, 32)
     style_sampling.sampling(x, x.roll(1, 0), vgg, scale.layers, counts, 2, generator)  # a GPU's first call is slow
     rows = style_sampling.sampling(x, x.roll(1, 0), vgg, scale.layers, counts, scale.draws, generator)
     append(folder, "style", [{"pairs": "unrelated"} | row._asdict() for row in rows])
