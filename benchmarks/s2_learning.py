@@ -12,6 +12,7 @@ without bias. Rows are appended to tables in FOLDER as soon as they are known:
 * ``s2_history.csv``: losses of every training, a row an epoch;
 * ``s2_inverse.csv``: designs for eight targets of C11, simulated, from the whole set and from two morphologies (table 6);
 * ``s2_inverse_six.csv``: the same for ten test composites' six components (table 10);
+* ``s2_reconstruction.csv``: stiffness of what the decoder makes of test composites' own codes, the floor of a design's error;
 * ``s2_components.csv``: held-out likelihood of posteriors under priors of K components;
 * ``s2_style.csv``, ``s2_elongation.csv``: what a sample of slices does to the style loss; why it takes three axes (figure 5).
 
@@ -38,7 +39,7 @@ from torch import Tensor, nn
 
 from microprint.analysis import forward_rivals, style_sampling
 from microprint.analysis.composites import statistics, volume_fraction
-from microprint.analysis.regression import straight_line
+from microprint.analysis.regression import r2, straight_line
 from microprint.errors import UserError
 from microprint.microstructures.composite import filters, generate
 from microprint.networks.gaussian_process import GaussianProcess
@@ -373,6 +374,7 @@ def finish(run: Run, model: nn.Module, config: dict, data: Data, folder: Path, s
         return plain_vae(design, data, folder, done)
     name = f"VAE-Reg, {run.name}" + (", two morphologies" if run.two else "")
     append(folder, "forward", forward_rows(name, design.predict(test)[0], data, run.names, **done))
+    reconstruct(run, design, data, folder)
     invert(run, design, data, folder, "as trained")
     parts = [(data.phase[data.parts[part]], data.of(part, run.names)) for part in ("train", "validation")]
     known, held = (Posteriors(*(value.to(device) for value in design.posteriors(*part))) for part in parts)
@@ -395,6 +397,19 @@ def plain_vae(design: InverseDesign, data: Data, folder: Path, done: dict) -> No
         predicted = forward_rivals.code_regression(codes["train"], data.of("train", SIX), codes["test"], kind)
         more = done | {"seconds": done["seconds"] + time.time() - begun}
         append(folder, "forward", forward_rows(f"VAE+{kind}", predicted, data, SIX, **more))
+
+
+def reconstruct(run: Run, design: InverseDesign, data: Data, folder: Path) -> None:
+    """Errors of the volume fraction and of C11 of decoded posterior means against the composites themselves."""
+    phase = data.phase[data.parts["test"][:TESTED]]
+    drawn = binarise(design.decode(design.encode(phase)))
+    achieved = label(drawn, next(design.model.parameters()).device)[:, 0, 0]
+    truth = data.of("test", ("C11",))[:TESTED, 0].double()
+    difference = (volume_fraction(drawn) - volume_fraction(phase)).abs().mean()
+    append(folder, "reconstruction", [{
+        "training": run.label, "composites": len(phase), "volume_fraction_error": float(difference),
+        "c11_error_pct": float(100 * (achieved / truth - 1).abs().mean()), "c11_r2_log": r2(achieved.log(), truth.log()),
+    }])  # fmt: skip
 
 
 @torch.no_grad()
@@ -473,7 +488,7 @@ def style_tables(data: Data, scale: Scale, vgg19: Path | None, folder: Path, dev
     """What sampling does to the style loss of unrelated composites, and what one axis does not see."""
     vgg, generator = VGG19.load(vgg19).to(device), torch.Generator(device).manual_seed(6)
     x = data.phase[: scale.pairs, None].to(device).float()
-    counts = [count for count in (1, 2, 4, 8, 16, 32) if count < scale.edge] + [scale.edge]
+    counts = (1, 2, 4, 8, 16, 32)
     style_sampling.sampling(x, x.roll(1, 0), vgg, scale.layers, counts, 2, generator)  # a GPU's first call is slow
     rows = style_sampling.sampling(x, x.roll(1, 0), vgg, scale.layers, counts, scale.draws, generator)
     append(folder, "style", [{"pairs": "unrelated"} | row._asdict() for row in rows])

@@ -80,10 +80,26 @@ def test_volumes_of_any_edge_go_in_and_come_out(edge, prior):
 
 
 def test_sizes_of_the_paper():
-    """S2, tables 2 and 3: 256 features before Dense1, a start of 6^3 x 64 = 13824, kernel 4 from 48 to 51."""
-    model = VAERegression(edge=51, properties=1, prior="mixture", components=2, latent_dim=16, width=16, hidden=64)
-    assert model.trunk.dense.in_features == 256 and model.decoder.dense[-1].out_features == 13824
-    assert model.decoder.last.kernel_size == (4, 4, 4) and model.generator.mean.out_features == 32
+    """S2, tables 2 to 5, output sizes layer by layer."""
+    model = VAERegression(edge=51, properties=6, prior="mixture", components=2, latent_dim=16, width=16, hidden=2048)
+    sizes, x = [], torch.zeros(1, 1, 51, 51, 51)
+    layers = [*model.trunk.convolutions, *model.decoder.dense, *model.decoder.convolutions, model.decoder.last]
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, inputs, output: sizes.append((tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))))
+    with torch.no_grad():
+        z = model.posteriors(x)[0]
+        decoded = model.decoder(z)
+    trunk, dense, upward = sizes[:5], sizes[5:8], sizes[8:]
+    assert [out[0] for _, out in trunk] == [16, 32, 64, 128, 256] and [i[1] for i, _ in trunk] == [51, 25, 12, 6, 3]
+    assert model.trunk.dense.in_features == 256 and model.trunk.dense.out_features == 2048
+    for head, outputs in ((model.encoder, 16), (model.regressor, 6)):
+        for branch in (head.mean, head.log_variance):
+            assert (branch[0].in_features, branch[0].out_features, branch[2].out_features) == (2048, 1024, outputs)
+    assert [out for _, out in dense] == [(32,), (64,), (13824,)]
+    assert [i for i, _ in upward] == [(64, 6, 6, 6), (64, 12, 12, 12), (32, 24, 24, 24), (16, 48, 48, 48)]
+    assert decoded.shape == x.shape and model.decoder.last.kernel_size == (4, 4, 4)
+    assert model.generator.dense.in_features == 6 and model.generator.dense.out_features == 8
+    assert (model.generator.weight.out_features, model.generator.mean.out_features, model.generator.log_variance.out_features) == (2, 32, 32)
 
 
 def test_one_gaussian_on_the_mixture_s_generator():

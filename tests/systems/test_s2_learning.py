@@ -62,7 +62,7 @@ def test_a_training_makes_rows(made, benchmark, monkeypatch, prior):
     if prior == "mixture":
         designs = [row for row in rows(folder, "inverse") if row["prior"] == "mixture"]
         assert len(designs) == 8 and {row["component"] for row in designs} == {"0", "1"}
-        assert len(rows(folder, "components")) == 5
+        assert len(rows(folder, "components")) == 5 and float(rows(folder, "reconstruction")[-1]["c11_error_pct"]) > 0
     if prior == "gaussian":
         assert len(rows(folder, "inverse_six")) == 20
     if prior == "standard":

@@ -33,26 +33,25 @@ def sampling(
 ) -> list[Sampling]:
     """How well the style loss between volumes x and y (B, 1, n, n, n) is known from some slices an axis, and in what time.
 
+    A row for each of the `counts` of slices, and for all of them, in ascending order.
     Slices are drawn uniformly and without repetition, so each is in the sample with probability s / n, and the expectation
     of the estimate is the loss on all n exactly. Its deviation falls faster than 1 / sqrt(s), to zero at s = n.
     """
-    edge = x.shape[-1]
-    full_style = SliceStyle(vgg, layers, edge)
-    begun = time.perf_counter()
-    full = full_style(x, y, generator).double().cpu()  # a copy waits for the GPU, so that the clock is of finished work
-    all_seconds = time.perf_counter() - begun
-    rows = []
-    for count in counts:
+    edge, measured = x.shape[-1], {}
+    for count in sorted({*(min(count, edge) for count in counts), edge}):
         style = SliceStyle(vgg, layers, count)
+        repeats = draws if count < edge else 2  # all slices are always the same ones
         begun = time.perf_counter()
-        values = torch.stack([style(x, y, generator).double().cpu() for _ in range(draws)])
-        seconds = (time.perf_counter() - begun) / draws
-        relative = values / full - 1
-        together = values.mean(1) / full.mean() - 1
-        error = relative.mean(1).std() / math.sqrt(draws)
-        spread = relative.std(0).square().mean().sqrt()
-        numbers = (relative.mean(), error, spread, together.std(), seconds, seconds / all_seconds)
-        rows.append(Sampling(count, *map(float, numbers)))
+        # A copy waits for the GPU, so that the clock is of finished work.
+        values = torch.stack([style(x, y, generator).double().cpu() for _ in range(repeats)])
+        measured[count] = values, (time.perf_counter() - begun) / repeats
+    full, all_seconds = measured[edge][0][0], measured[edge][1]
+    rows = []
+    for count, (values, seconds) in measured.items():
+        relative, together = values / full - 1, values.mean(1) / full.mean() - 1
+        error = relative.mean(1).std() / math.sqrt(len(values))
+        numbers = (relative.mean(), error, relative.std(0).square().mean().sqrt(), together.std(), seconds)
+        rows.append(Sampling(count, *map(float, numbers), seconds / all_seconds))
     return rows
 
 

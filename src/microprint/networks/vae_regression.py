@@ -235,6 +235,13 @@ def autocorrelation(x: Tensor) -> Tensor:
 class VAERegression(nn.Module):
     """Encoder and regressor on one trunk, decoder, and generator p(z | c); S2 fig. 1 and appendix A.
 
+    Layers, widths and activations are those of S2's tables 2 to 5. What these leave open is read so: kernels of 3^3; a
+    convolution comes before its upsampling (the order of S3's text); the last one is transposed, of kernel 4, which makes
+    51 of 48; table 4's log-variance is one number, as in Zhao et al. (the table gives it the size of c, which does not
+    fit 16 numbers); the regression loss is the Gaussian's whole log-likelihood, as the regressor's log-variance in table 2
+    asks for, not the squared error alone that the text mentions. Ours are: c is the standardised logarithm of a property,
+    phases go in as -0.5 and 0.5, a new decoder's fields have contrast, and a floor under the regressor's log-variance.
+
     Parameters
     ----------
     edge : of the volumes, voxels; S2: 51.
