@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from microprint.mechanics.elasticity import hashin_shtrikman, reuss_average, voigt_average
+from microprint.networks.random_medium import autocorrelation
 
 LAGS = (1, 2, 4, 8)  # voxels
 
@@ -25,6 +26,22 @@ def two_point(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
     phase = phase_ids.double()
     pairs = [(phase * phase.roll(-lag, axis + 1)).mean((1, 2, 3)) for axis in range(3) for lag in lags]
     return torch.stack(pairs, 1)
+
+
+def mean_chord(phase_ids: Tensor) -> Tensor:
+    """Mean length (B, 3) in voxels of the hard phase's runs along x, y and z in periodic volumes (B, n, n, n) of 0 and 1.
+
+    The number of runs is that of steps from soft to hard; a volume without any, full or empty along an axis, has the edge.
+    """
+    phase = phase_ids.bool()
+    begins = [(phase & ~phase.roll(1, axis + 1)).double().mean((1, 2, 3)) for axis in range(3)]
+    lengths = torch.stack([volume_fraction(phase_ids) / begin.clamp_min(1e-12) for begin in begins], 1)
+    return lengths.clamp(max=phase_ids.shape[-1])
+
+
+def two_point_distance(phase_ids: Tensor, others: Tensor) -> Tensor:
+    """Root mean square difference (B,) of all two-point probabilities of volumes (B, n, n, n) and others."""
+    return (autocorrelation(phase_ids.double()) - autocorrelation(others.double())).square().mean((1, 2, 3)).sqrt()
 
 
 def statistics(phase_ids: Tensor) -> Tensor:
@@ -50,3 +67,24 @@ def bounds(fraction: Tensor, stiffnesses: Tensor, entry: tuple[int, int] = (0, 0
     entries = torch.tensor([[k[0] + weight * g[row != column], k[1] + weight * g[row == column]] for k, g in pairs])
     lower, upper = entries.T.to(stiffnesses)
     return {"voigt": voigt, "reuss": reuss, "hill": (voigt + reuss) / 2, "hs_lower": lower, "hs_upper": upper}
+
+
+def novelty(phase_ids: Tensor, training: Tensor) -> Tensor:
+    """How far (B,) the `statistics` of designs lie from the nearest training composite's; 1 is a training composite's distance.
+
+    Features are standardised by the training set (N, n, n, n); the unit is the median distance of its members from their
+    nearest neighbours.
+    """
+    known, asked = statistics(training), statistics(phase_ids)
+    spread = known.std(0)
+    known, asked = known / spread, asked / spread
+    own = torch.cdist(known, known).fill_diagonal_(torch.inf).amin(1).median()
+    return torch.cdist(asked, known).amin(1) / own
+
+
+def diversity(designs: Tensor, training: Tensor) -> float:
+    """Mean distance of the `statistics` of designs (B, n, n, n) for one target, over that of training composites."""
+    spread = statistics(training).std(0)
+    known, asked = statistics(training) / spread, statistics(designs) / spread
+    pairs = len(asked) * (len(asked) - 1)
+    return float(torch.cdist(asked, asked).sum() / pairs / torch.cdist(known, known).mean()) if pairs else 0.0

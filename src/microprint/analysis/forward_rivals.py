@@ -15,7 +15,7 @@ from torch import Tensor
 from microprint.analysis import regression
 from microprint.analysis.composites import bounds, volume_fraction
 from microprint.networks.gaussian_process import GaussianProcess
-from microprint.networks.vae_regression import autocorrelation
+from microprint.networks.random_medium import autocorrelation
 from microprint.systems.stiffness import entry, phase_stiffnesses
 
 COMPONENTS = (2, 4, 8, 12, 16, 24, 32)  # numbers of principal components tried
@@ -29,7 +29,7 @@ def full_two_point(phase_ids: Tensor, device: torch.device | str = "cpu") -> Ten
     S2(r) = S2(-r), so that the other half says nothing more; r = 0, the volume fraction, comes first.
     """
     half = phase_ids.shape[-1] // 2 + 1
-    parts = [autocorrelation(part[:, None].to(device))[..., :half].flatten(1).cpu() for part in phase_ids.split(FEW)]
+    parts = [autocorrelation(part.to(device))[..., :half].flatten(1).cpu() for part in phase_ids.split(FEW)]
     return torch.cat(parts)
 
 
@@ -93,7 +93,7 @@ def code_regression(codes: Tensor, properties: Tensor, at: Tensor, kind: str, se
         if kind == "LIN":
             answers.append(regression.straight_line(codes, y[:, None], at)[:, 0])
         elif kind == "GPR":
-            answers.append(GaussianProcess.fit(codes, y, torch.Generator().manual_seed(seed)).predict(at)[0])
+            answers.append(process_regression(codes, y.exp()[:, None], at, seed)[:, 0].log())
         else:
             model = _sklearn(kind, seed).fit(codes.double().numpy(), y.numpy())
             answers.append(torch.from_numpy(np.asarray(model.predict(at.double().numpy()))))
@@ -110,6 +110,12 @@ def _sklearn(kind: str, seed: int):
         return regression.regressor("svr")
     network = MLPRegressor(hidden_layer_sizes=(64,), early_stopping=True, max_iter=500, random_state=seed)
     return TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())
+
+
+def process_regression(features: Tensor, properties: Tensor, at: Tensor, seed: int = 0) -> Tensor:
+    """Properties (B, p), Pa, at features (B, k), by a Gaussian process of each on features (N, k)."""
+    fits = [GaussianProcess.fit(features, y, torch.Generator().manual_seed(seed)) for y in properties.double().log().unbind(1)]
+    return torch.stack([fitted.predict(at)[0].exp() for fitted in fits], 1)
 
 
 def voigt_reuss_hill(phase_ids: Tensor, names: Sequence[str]) -> Tensor:

@@ -33,6 +33,29 @@ def write_vti(
     config.material_add(O=unit, phase=next(iter(phase)), homogenization="SX").save(path.with_suffix(".yaml"))
 
 
+def write_composite_vti(
+    path: str | Path, phase_ids: np.ndarray, edge_m: float, phases: Mapping[str, Mapping[str, float]]
+) -> None:
+    """DAMASK's grid of a composite (nx, ny, nz) at ``path`` (.vti), and its phases in a ``.yaml`` of the same name.
+
+    `phases` are the names of phase 0, 1 ... with their elastic constants ``C_11``, ``C_12``, ``C_44`` in Pa; `edge_m` is the
+    edge along x in metres. ParaView opens the grid, DAMASK's grid solver both.
+    """
+    import damask
+
+    path, size = Path(path), edge_m * np.array(phase_ids.shape) / len(phase_ids)
+    damask.GeomGrid(material=phase_ids.astype(int), size=size).save(path)
+    content = {
+        name: {"lattice": "cI", "mechanical": {"output": ["F", "P"], "elastic": {"type": "Hooke", **constants}}}
+        for name, constants in phases.items()
+    }
+    homogenization = {"SX": {"N_constituents": 1, "mechanical": {"type": "pass"}}}
+    config = damask.ConfigMaterial(phase=content, homogenization=homogenization)
+    for name in phases:
+        config = config.material_add(O=damask.Rotation(), phase=name, homogenization="SX")
+    config.save(path.with_suffix(".yaml"))
+
+
 def write_dream3d(path: str | Path, grain_id: np.ndarray, quaternion: np.ndarray, edge_m: float) -> None:
     """Least of a DREAM.3D 6 file (format 7.0): geometry, and Euler angles and phases of the cells; lengths in micrometres."""
     edge = len(grain_id)

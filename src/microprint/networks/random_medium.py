@@ -37,8 +37,12 @@ def at(field: Tensor, vectors: Tensor) -> Tensor:
 
 
 def autocorrelation(phase: Tensor) -> Tensor:
-    """Two-point probability S2(r) = <x(s) x(s + r)> of periodic volumes (B, n, n, n), float64; r = 0 comes first."""
-    power = torch.fft.rfftn(phase.double(), dim=(1, 2, 3)).abs().square()
+    """Two-point probability S2(r) = <x(s) x(s + r)> of periodic volumes (B, n, n, n); r = 0 comes first.
+
+    In double precision if the volumes are, else in single: no Fourier transform exists in bfloat16.
+    """
+    exact = phase.double() if phase.dtype == torch.float64 else phase.float()
+    power = torch.fft.rfftn(exact, dim=(1, 2, 3)).abs().square()
     return torch.fft.irfftn(power, s=phase.shape[1:], dim=(1, 2, 3)) / phase[0].numel()
 
 

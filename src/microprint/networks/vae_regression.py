@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from microprint.networks.losses import kl_divergence, sample_posterior
+from microprint.networks.random_medium import autocorrelation
 from microprint.networks.vgg import VGG19, style_loss
 
 SLOPE = 0.2  # of the leaky ReLU, S2 appendix A
@@ -220,16 +221,8 @@ class TwoPointLoss(nn.Module):
         along = torch.fft.fftfreq(edge, 1 / edge, device=x.device)
         distance = torch.linalg.vector_norm(torch.stack(torch.meshgrid(along, along, along, indexing="ij")), dim=0)
         weight = (1 + distance) ** -DECAY
-        difference = (autocorrelation(x) - autocorrelation(y)).square() * weight / weight.sum()
+        difference = (autocorrelation(x[:, 0]) - autocorrelation(y[:, 0])).square() * weight / weight.sum()
         return difference.sum((1, 2, 3)) + (x - y).mean((1, 2, 3, 4)).square()
-
-
-def autocorrelation(x: Tensor) -> Tensor:
-    """S2(r) (B, n, n, n) of volumes (B, 1, n, n, n), periodic; r = 0 comes first."""
-    shape = x.shape[2:]
-    # No Fourier transform exists in bfloat16, the type of mixed precision.
-    power = torch.fft.rfftn(x[:, 0].float(), dim=(1, 2, 3)).abs().square()
-    return torch.fft.irfftn(power, s=shape, dim=(1, 2, 3)) / shape.numel()
 
 
 class VAERegression(nn.Module):

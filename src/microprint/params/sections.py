@@ -95,7 +95,7 @@ class CompositeSettings:
 
     source: str = "synthetic"  # ``synthetic``, or a folder of .npy/.npz files with phases 0 and 1.
     edge: Annotated[int, Between(4, 256)] = 27  # voxels along each edge.
-    count: Annotated[int, Between(3)] = 120  # number of composites; the filters are used in turn.
+    count: Annotated[int, Between(3)] = 240  # number of composites; the filters are used in turn.
     # widths: standard deviations in voxels of the Gaussian filters along each axis; all combinations make the filters.
     widths: tuple[Rate, ...] = (0.5, 1.0, 2.0, 3.5)
     # fraction_low, fraction_high: bounds of the stiff phase's volume fraction.
@@ -262,17 +262,39 @@ class VAERegressionSettings:
     regression_weight: Rate = 3.0
     kl_weight: Rate = 1.0
     # epochs, cnn_epochs: passes over the training set, of VAE-regression and of the forward-only CNN.
-    epochs: Positive = 24
-    cnn_epochs: Positive = 15
+    epochs: Positive = 12
+    cnn_epochs: Positive = 8
     # batch_size, learning_rate, decay: of Adam.
     batch_size: Positive = 8
     learning_rate: Rate = 4e-3
     decay: Literal["constant", "cosine"] = "cosine"
     patience: Positive | None = None  # epochs without a better validation loss before training stops; null: never.
-    prior_steps: Count = 1000  # training of the generator alone at the end; S2 has none.
-    targets_gpa: tuple[Rate, ...] = (10.0, 20.0, 30.0, 40.0, 60.0)  # wanted values of the first property, GPa.
+    prior_steps: Count = 500  # training of the generator alone at the end; S2 has none.
+    targets_gpa: tuple[Rate, ...] = (20.0, 30.0, 40.0, 60.0)  # wanted values of the first property, GPa.
     refine_steps: Count = 30  # of the search in latent space with the regressor.
-    refine_evaluations: Positive = 3  # simulations a design in the search for its volume fraction.
+
+
+@dataclass(frozen=True)
+class CompositeDesignSettings:
+    """Our VAE-regression, whose decoder gives the law of a random medium (notebook 07)."""
+
+    latent_dim: Positive = 8  # numbers in a latent vector.
+    hidden: Positive = 128  # units of the dense layers.
+    # epochs, batch_size, learning_rate: passes over the training composites in all six orders of their axes; Adam.
+    epochs: Positive = 40
+    batch_size: Positive = 96
+    learning_rate: Rate = 1e-3
+    components: tuple[Positive, ...] = (2, 4, 8)  # of the mixture prior, among which validation chooses.
+    prior_hidden: Positive = 32  # units of the prior's layer.
+    prior_steps: Positive = 600  # of each conditional prior.
+    # three_targets, six_targets: number of targets of three properties that no training composite meets, and of six that one
+    # of the test set has.
+    three_targets: Positive = 2
+    six_targets: Positive = 3
+    designs: Positive = 3  # for each target.
+    drawings: Positive = 8  # of each law, of which the forward model takes the best.
+    evaluations: Positive = 6  # simulations in the refinement of a design.
+    annealing: Positive = 20  # evaluations of the forward model in S2's search, a design.
 
 
 @dataclass(frozen=True)
@@ -313,4 +335,5 @@ class Params:
     surrogate: SurrogateSettings = SurrogateSettings()
     elasticity: ElasticitySettings = ElasticitySettings()
     vae_regression: VAERegressionSettings = VAERegressionSettings()
+    composite_design: CompositeDesignSettings = CompositeDesignSettings()
     texture_vae: TextureVAESettings = TextureVAESettings()

@@ -95,3 +95,18 @@ def bounds(fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: 
     ax.set(xlabel="hard phase (%)", ylabel=f"{name} (GPa)", yscale="log")
     ax.legend(fontsize=7)
     return figure
+
+
+def falling(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], x: str, y: str, ax: Axes, levels: Mapping[str, float] = {}
+) -> None:
+    """Errors (N,) that fall along x (N,), on logarithmic axes, a line a method; horizontal lines at levels by their names."""
+    for number, (name, (places, errors)) in enumerate(curves.items()):
+        ax.plot(
+            places, errors, "o-", ms=3, color=PALETTE[("ours", "linear", "paper", "constant", "accent")[number % 5]], label=name
+        )
+    for name, level in levels.items():
+        ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
+        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=6.5, ha="right", va="bottom")
+    ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+    ax.legend(fontsize=7)

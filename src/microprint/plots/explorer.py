@@ -98,3 +98,20 @@ class Explorer:
             sizes = ", ".join(f"{known} 0 to {len(z) - 1}" for known, z in self.z.items())
             raise UserError(f"there is no volume element {name} {number}", "explorer", f"Use one of {sizes}")
         return self.z[name][number]
+
+
+def slider(picture: Callable[[float], Figure], low: float, high: float, label: str):
+    """A picture of a number between two ends: with a slider where a person looks on, else the picture of their mean.
+
+    A plain figure comes back where nobody looks on, or ipywidgets is not installed.
+    """
+    middle = (low + high) / 2
+    if watched():
+        try:
+            import ipywidgets as widgets
+
+            control = widgets.FloatSlider(middle, min=low, max=high, description=label, continuous_update=False)
+            return widgets.interactive(picture, value=control)
+        except ModuleNotFoundError:
+            pass
+    return picture(middle)

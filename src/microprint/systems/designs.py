@@ -78,3 +78,28 @@ def refine_latent(z: Tensor, objective: Callable[[Tensor], Tensor], steps: int, 
         value.sum().backward()
         optimiser.step()
     return best
+
+
+def anneal(
+    z: Tensor, objective: Callable[[Tensor], Tensor], steps: int, generator: torch.Generator, width: float = 0.3
+) -> tuple[Tensor, Tensor]:
+    """Simulated annealing of latent vectors (B, d), each on its own, as S2 searches (section 4, figure 4).
+
+    A step tries a normal change of standard deviation `width`, and takes it with the probability exp(-rise / temperature)
+    of the rise of the objective (B,); the temperature falls linearly from the first values' mean to nothing.
+
+    Returns the best vectors met (B, d), and the lowest objective after every evaluation, (steps + 1, B).
+    """
+    value = objective(z)
+    best, lowest, history = z.clone(), value.clone(), [value.clone()]
+    hot = value.mean()
+    for number in range(steps):
+        tried = z + width * torch.randn(z.shape, generator=generator)
+        new = objective(tried)
+        chance = (-(new - value) / (hot * (1 - number / steps)).clamp_min(1e-12)).exp()
+        taken = torch.rand(len(z), generator=generator) < chance
+        z, value = torch.where(taken[:, None], tried, z), torch.where(taken, new, value)
+        better = value < lowest
+        best, lowest = torch.where(better[:, None], z, best), torch.minimum(lowest, value)
+        history.append(lowest.clone())
+    return best, torch.stack(history)
