@@ -63,14 +63,14 @@ SIX = ("C11", "C22", "C33", "C12", "C13", "C23")
 TWO = ((6.5, 1.0, 1.0), (1.0, 6.5, 6.5))  # fibres along x, plates normal to x: one C11, two volume fractions
 TARGETS = (20.0, 25.0, 30.0, 35.0, 40.0, 50.0, 60.0, 80.0)  # GPa, of C11
 VECTORS = 10  # test composites whose six components are targets
-SECONDS = 480.0
+SECONDS, TINY_SECONDS = 480.0, 60.0
 RATE, BATCH, PATIENCE, EPOCHS = 5e-4, 8, 10, 1000
 REGRESSION, DIVERGENCE = 10.0, 20.0  # factors, the latter for a style loss as it is
 TESTED = 32  # volumes that go through a network together when none is trained
 REFIT = 500  # steps of a generator on posteriors that stand
 GPA = 1e9
 TAIL = 0.03  # share of the time left at the end
-OVERHEAD, LEAST = 10.0, 3.0  # seconds of a training's tests and designs, and of the shortest training
+LEAST = 2.0  # seconds of the shortest training
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,11 @@ class Scale:
     layers: tuple[str, ...] = STYLE_LAYERS
     draws: int = 24  # of the sampled style loss, to say what sampling does
     pairs: int = 8
+    overhead: float = 14.0  # seconds that a training's data, tests and designs take
 
 
-TINY = Scale(192, 13, (1.0, 6.5), width=4, hidden=32, latent_dim=4, layers=("conv1_1", "pool1"), draws=6, pairs=4)
+TINY = Scale(192, 13, (1.0, 6.5), width=4, hidden=32, latent_dim=4, layers=("conv1_1", "pool1"), draws=6, pairs=4,
+             overhead=6.0)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -504,9 +506,9 @@ def shared_out(
     while waiting or running:
         while waiting and len(running) < workers:
             now, run = time.time(), waiting.pop(0)
-            left = workers * (end - now) - sum(max(stop - now, 0.0) + OVERHEAD for stop in running.values())
-            seconds = left * run.share / (run.share + sum(other.share for other in waiting)) - OVERHEAD
-            seconds = min(seconds, end - now - OVERHEAD)
+            left = workers * (end - now) - sum(max(stop - now, 0.0) + scale.overhead for stop in running.values())
+            seconds = left * run.share / (run.share + sum(other.share for other in waiting)) - scale.overhead
+            seconds = min(seconds, end - now - scale.overhead)
             running[pool.submit(train, run, scale, folder, vgg19, max(seconds, LEAST))] = now + max(seconds, LEAST)
         for job in wait(running, return_when=FIRST_COMPLETED).done:
             del running[job]
@@ -516,18 +518,20 @@ def shared_out(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of everything")
+    parser.add_argument("--seconds", type=float, help=f"of everything; default {SECONDS:g}, {TINY_SECONDS:g} with --tiny")
     parser.add_argument("--workers", type=int, default=4, help="trainings at once")
     parser.add_argument("--vgg19", type=Path, help="vgg19.safetensors; default: that of the cache")
     parser.add_argument("--slices", type=int, help="slices an axis in the style loss")
     parser.add_argument("--tiny", action="store_true", help="everything in two minutes on a CPU, to see that it runs")
     arguments = parser.parse_args()
     begun, folder = time.time(), arguments.folder
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder.mkdir(parents=True, exist_ok=True)
     scale = TINY if arguments.tiny else Scale()
     scale = replace(scale, slices=arguments.slices or scale.slices)
-    seconds, workers = (100.0, 2) if arguments.tiny else (arguments.seconds, arguments.workers)
-    end, device = begun + seconds, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    seconds = arguments.seconds or (TINY_SECONDS if arguments.tiny else SECONDS)
+    workers = 2 if device.type == "cpu" else arguments.workers
+    end = begun + seconds
     data = make(scale, device, folder, begun + 0.3 * seconds)
     torch.save(data, folder / "sets.pt")
     style_tables(data, scale, arguments.vgg19, folder, device)

@@ -29,7 +29,10 @@ def test_two_branches_ask_for_two_components_and_a_bend_for_none():
 
 def test_fewer_components_win_a_tie():
     values = torch.randn(50, generator=torch.Generator().manual_seed(0))
-    assert best_count({LINEAR: values + 9, 1: values, 2: values + 0.01 * torch.randn(50), 3: values - 1}) == 1
+    assert best_count({LINEAR: values + 9, 1: values, 2: values + 0.05, 3: values - 1}) == 1
+    assert best_count({1: values, 2: values + 0.05}, least=0.01) == 2
+    noisy = values + 0.2 + 3 * torch.randn(50, generator=torch.Generator().manual_seed(1))
+    assert best_count({1: values, 2: values + (noisy - values - (noisy - values).mean()) + 0.2}) == 1
 
 
 def test_likelihood_is_the_expected_logarithm_of_the_density():

@@ -12,6 +12,7 @@ from microprint.networks.vae_regression import GaussianPrior, MixturePrior, Post
 from microprint.training import seeded
 
 STEPS, RESTARTS, DRAWS = 1000, 3, 16
+LEAST = 0.1  # nats that a further component has to bring
 LINEAR = 0  # in the place of a number of components: the Gaussian whose mean is linear in c (S2 table 4)
 
 
@@ -53,13 +54,13 @@ def held_out_likelihoods(
     return likelihoods
 
 
-def best_count(likelihoods: dict[int, Tensor]) -> int:
-    """Smallest K that no other beats by more than one standard error of the difference, `LINEAR` aside."""
+def best_count(likelihoods: dict[int, Tensor], least: float = LEAST) -> int:
+    """Smallest K that no other beats by more than `least` nats and one standard error of the difference, `LINEAR` aside."""
     counts = sorted(count for count in likelihoods if count != LINEAR)
     best = max(counts, key=lambda count: float(likelihoods[count].mean()))
 
     def behind(count: int) -> bool:
         gap = likelihoods[best] - likelihoods[count]
-        return float(gap.mean()) > float(gap.std() / len(gap) ** 0.5)
+        return float(gap.mean()) > max(least, float(gap.std() / len(gap) ** 0.5))
 
     return next(count for count in counts if count == best or not behind(count))
