@@ -237,3 +237,83 @@ def test_each_way_to_the_stress_is_the_same():
     plain = effective_stiffness(ids, PHASES)
     torch.testing.assert_close(effective_stiffness(ids, torch.cat([PHASES, PHASES[:1] * 0.7 + PHASES[1:] * 0.1 * torch.eye(6)])), plain)
     torch.testing.assert_close(effective_stiffness(ids, torch.cat([PHASES] * 3)), plain)
+
+
+def estimated(seed=1, iterations=60, cases=(0, 4)):
+    ids = torch.cat([random_composite(seed), random_composite(seed + 1, fraction=0.7)])
+    return ids, effective.estimate_stiffness(ids, PHASES, iterations, cases=cases)
+
+
+def test_estimates_fall_from_the_voigt_average_to_the_stiffness():
+    """Bounds from above, in engineering notation, of a normal and a shear case."""
+    ids, (stiffness, history) = estimated()
+    exact = effective_stiffness(ids, PHASES, tolerance=1e-8)
+    share = ids.double().mean((1, 2, 3))
+    for place, case in enumerate((0, 4)):
+        voigt = (1 - share) * PHASES[0, case, case] + share * PHASES[1, case, case]
+        torch.testing.assert_close(history[:, 0, place], voigt, rtol=1e-5, atol=0)
+        torch.testing.assert_close(history[:, -1, place], exact[:, case, case], rtol=1e-5, atol=0)
+        torch.testing.assert_close(stiffness[:, case, case], exact[:, case, case], rtol=1e-5, atol=0)
+        assert (history[:, :, place] >= exact[:, case, case, None] * (1 - 1e-6)).all()
+    assert (history.diff(dim=1) <= 0).all() and (history[:, :8].diff(dim=1) < 0).all()
+    assert stiffness[:, 1:4].isnan().all() and history.dtype == stiffness.dtype == torch.float64
+
+
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_each_iteration_is_what_stopping_there_gives(iterations):
+    _, (_, history) = estimated(iterations=6)
+    _, (stiffness, early) = estimated(iterations=iterations)
+    assert early.shape == (2, iterations + 1, 2)
+    torch.testing.assert_close(early, history[:, : iterations + 1], rtol=1e-5, atol=0)
+    torch.testing.assert_close(early[:, -1], stiffness[:, [0, 4], [0, 4]], rtol=1e-9, atol=0)
+
+
+def test_a_uniform_element_is_at_its_end_at_once():
+    """Alone, and beside one that is not."""
+    uniform = torch.ones(1, 7, 8, 6, dtype=torch.long)
+    for ids in (uniform, torch.cat([uniform, random_composite(3)])):
+        stiffness, history = effective.estimate_stiffness(ids, PHASES, 3)
+        torch.testing.assert_close(history[0], PHASES[1, [0, 1, 2], [0, 1, 2]].expand(4, 3), rtol=1e-5, atol=0)
+        torch.testing.assert_close(stiffness[0, :3, :3], PHASES[1, :3, :3], rtol=1e-5, atol=0)
+
+
+def test_estimates_do_not_depend_on_their_neighbours_much():
+    """The reference medium is the batch's; an estimate for one element alone is nearly the same, twice the same exactly."""
+    ids, (_, history) = estimated(iterations=4)
+    again = effective.estimate_stiffness(ids.numpy().tolist(), PHASES.tolist(), 4, cases=(0, 4)).history
+    assert torch.equal(history, again)
+    alone = effective.estimate_stiffness(ids[0], PHASES, 4, cases=(0, 4)).history
+    torch.testing.assert_close(alone[0], history[0], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("options, text", [
+    ({"iterations": 0}, "iterations"),
+    ({"iterations": 1.5}, "iterations"),
+    ({"cases": (6,)}, r"cases = \(6,\) are no mean strains"),
+    ({"phase_ids": np.full((3, 3, 3), 2)}, "phase 2 has no stiffness"),
+    ({"device": "gpu0"}, "device = 'gpu0'"),
+])  # fmt: skip
+def test_bad_options_of_an_estimate_are_refused(options, text):
+    with pytest.raises(UserError, match=text):
+        effective.estimate_stiffness(**{"phase_ids": random_composite(0), "stiffnesses": PHASES, "iterations": 2, **options})
+
+
+def test_strain_fields_carry_the_stiffness():
+    ids = random_composite(5)
+    stiffness, strain = effective.strain_fields(ids, PHASES, cases=(0, 2, 4), tolerance=1e-5)
+    exact = effective_stiffness(ids, PHASES, cases=(0, 2, 4), tolerance=1e-8)
+    torch.testing.assert_close(stiffness, exact, rtol=1e-5, atol=1e4, equal_nan=True)
+    assert strain.shape == (1, 3, 6, 7, 8, 6)
+    unit = torch.eye(6)[[0, 2, 4]]  # Mandel's
+    torch.testing.assert_close(strain[0].mean((2, 3, 4)), unit, rtol=0, atol=1e-5)
+    # Energies of the fields, voxel by voxel in Mandel's notation.
+    field = elasticity.mandel_from_voigt(PHASES)[ids[0]]
+    energy = torch.einsum("kixyz,xyzij,ljxyz->kl", strain[0].double(), field, strain[0].double()) / ids.numel()
+    torch.testing.assert_close(energy, elasticity.mandel_from_voigt(exact)[0][[0, 2, 4]][:, [0, 2, 4]], rtol=1e-5, atol=1e4)
+
+
+def test_strain_fields_of_a_list_and_without_equilibrium():
+    ids = random_composite(5, shape=(4, 3, 5))
+    assert effective.strain_fields(ids[0].tolist(), PHASES).strain.shape == (1, 3, 6, 4, 3, 5)
+    with pytest.raises(UserError, match="no equilibrium after 500 iterations"):
+        effective.strain_fields(ids, PHASES, tolerance=1e-12)

@@ -111,8 +111,7 @@ def strain_fields(
     make = partial(_Problem, tolerance=tolerance, max_iterations=500)
     device = choose_device(device, "device")
     work = _prepare(make, phase_ids, stiffnesses, cases, "rotated", None, torch.float32, None, device)
-    stiffness, strain = (torch.cat(part) for part in zip(*work(_Problem.fields)))
-    return Fields(stiffness, strain.unflatten(3, phase_ids.shape[-3:]))
+    return Fields(*(torch.cat(part) for part in zip(*work(_Problem.fields))))
 
 
 def _prepare(
@@ -162,9 +161,10 @@ class _Problem:
         return self._full(energy * scale), (history * torch.tensor(shear, device=history.device)).cpu()
 
     def fields(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Tensor]:
-        """Stiffness (B, 6, 6) and strains (B, cases, 6, V) of one chunk."""
+        """Stiffness (B, 6, 6) and strains (B, cases, 6, nx, ny, nz) of one chunk."""
         strain, stress_of, scale, _ = self._solve(phases, matrices, first)
-        return self._full(_work(strain, stress_of) * scale), strain.permute(1, 2, 0, 3).cpu()
+        fields = strain.permute(1, 2, 0, 3).unflatten(3, phases.shape[1:])
+        return self._full(_work(strain, stress_of) * scale), fields.cpu()
 
     def _solve(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor, Tensor]:
         """Strain (6, B, cases, V), its stress in units of a scale (B, 1, 1), energy freed in each iteration (B, n, cases)."""
