@@ -63,6 +63,22 @@ def test_what_damask_writes_is_read(path, ids, quaternion):
     assert (element.grain_id[0].numpy() == ids).all() and error_deg(element, ids, quaternion) < 1e-5
 
 
+def test_composites_are_read_again_by_damask(path):
+    """Grid, size, phases by name with their elastic constants, and a material for each phase in the ids' order."""
+    import damask
+
+    phase_ids = np.random.default_rng(0).integers(0, 2, (4, 4, 6)).astype(np.uint8)
+    moduli = {"soft": {"C_11": 3.2e9, "C_12": 1.4e9, "C_44": 0.9e9}, "hard": {"C_11": 160e9, "C_12": 69e9, "C_44": 46e9}}
+    writers.write_composite_vti(path, phase_ids, 4e-6, moduli)
+    grid, made = damask.GeomGrid.load(path), damask.ConfigMaterial.load(path.with_suffix(".yaml"))
+    assert (grid.material == phase_ids).all() and grid.size.tolist() == pytest.approx([4e-6, 4e-6, 6e-6])
+    assert [m["constituents"][0]["phase"] for m in made["material"]] == ["soft", "hard"]
+    for name, constants in moduli.items():
+        elastic = made["phase"][name]["mechanical"]["elastic"]
+        assert elastic == {"type": "Hooke", **constants}
+    assert made.is_complete and made.is_valid
+
+
 @pytest.mark.parametrize("lattice, symmetry", [("cF", "cubic"), ("cI", "cubic"), ("hP", "hexagonal")])
 def test_the_lattice_gives_the_symmetry(path, ids, quaternion, lattice, symmetry):
     write_grid(path, ids)

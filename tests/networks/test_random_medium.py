@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from microprint.networks import random_medium
-from microprint.networks.random_medium import COEFFICIENTS, arc_of, at, autocorrelation, correlation, draw, lags, level_of, two_point
+from microprint.networks.random_medium import (
+    COEFFICIENTS,
+    arc_of,
+    at,
+    autocorrelation,
+    correlation,
+    draw,
+    lags,
+    level_of,
+    two_point,
+)
 
 
 def generator(seed=0):

@@ -5,6 +5,7 @@ import sys
 import matplotlib
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from microprint import orientations
 from microprint.errors import UserError
@@ -65,3 +66,27 @@ def test_a_picture_where_nobody_looks_on_or_widgets_are_missing(made, monkeypatc
     monkeypatch.setattr(explorer, "watched", lambda: True)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     assert made.show(*ends).axes
+
+
+def level(value):
+    figure = Figure()
+    figure.suptitle(f"{value:g} GPa")
+    return figure
+
+
+def test_a_slider_s_picture_is_that_of_the_middle(monkeypatch):
+    monkeypatch.setattr(explorer, "watched", lambda: False)
+    assert explorer.slider(level, 20, 60, "C11").get_suptitle() == "40 GPa"
+    monkeypatch.setattr(explorer, "watched", lambda: True)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    assert explorer.slider(level, 20, 60, "C11").get_suptitle() == "40 GPa"
+
+
+def test_a_slider_moves_where_somebody_looks_on(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setattr(explorer, "watched", lambda: True)
+    seen = []
+    control, *_ = explorer.slider(seen.append, 20, 60, "C11").children
+    assert (control.min, control.max, control.value, control.description) == (20, 60, 40, "C11")
+    control.value = 25.0
+    assert seen[-1] == 25

@@ -86,3 +86,46 @@ def test_impossible_target_is_refused():
 def test_latent_search_keeps_the_best():
     found = designs.refine_latent(torch.tensor([[2.0], [0.1]]), lambda z: (z[:, 0] - 1).square(), steps=80, learning_rate=0.05)
     torch.testing.assert_close(found, torch.ones(2, 1), atol=0.05, rtol=0)
+
+
+def annealed(start, steps, seed=0, width=0.3):
+    calls = []
+
+    def parabola(z):
+        calls.append(len(z))
+        return (z - torch.tensor([1.0, -0.5])).square().sum(1)
+
+    best, history = designs.anneal(start, parabola, steps, torch.Generator().manual_seed(seed), width)
+    assert len(calls) == steps + 1
+    return best, history, parabola
+
+
+def test_annealing_never_loses_what_it_has():
+    start = torch.randn(5, 2, generator=torch.Generator().manual_seed(1))
+    best, history, objective = annealed(start, 12)
+    assert history.shape == (13, 5) and (history.diff(dim=0) <= 0).all()
+    torch.testing.assert_close(history[0], objective(start))
+    torch.testing.assert_close(history[-1], objective(best))
+
+
+def test_annealing_finds_a_minimum_and_twice_the_same():
+    start = torch.randn(5, 2, generator=torch.Generator().manual_seed(1)) + 3
+    best, _, _ = annealed(start, 300)
+    torch.testing.assert_close(best, torch.tensor([[1.0, -0.5]]).expand(5, 2), rtol=0, atol=0.3)
+    assert torch.equal(best, annealed(start, 300)[0]) and not torch.equal(best, annealed(start, 300, seed=2)[0])
+
+
+def test_annealing_leaves_local_minima():
+    """From a hollow at 0 into the deeper one at 1.5, to which mere descent of short steps does not come."""
+
+    def two_hollows(z):
+        return torch.minimum(z[:, 0].square() + 0.5, 2 * (z[:, 0] - 1.5).square())
+
+    best, _ = designs.anneal(torch.zeros(8, 1), two_hollows, 150, torch.Generator().manual_seed(0))
+    assert (best[:, 0] > 1).sum() >= 3
+
+
+def test_annealing_stays_at_a_perfect_start():
+    start = torch.tensor([[1.0, -0.5]])
+    best, history, _ = annealed(start, 5)
+    assert torch.equal(best, start) and (history == 0).all()
