@@ -86,7 +86,7 @@ def test_a_slider_moves_where_somebody_looks_on(monkeypatch):
     pytest.importorskip("ipywidgets")
     monkeypatch.setattr(explorer, "watched", lambda: True)
     seen = []
-    control, *_ = explorer.slider(seen.append, 20, 60, "C11").children
+    control, *_ = explorer.slider(lambda value: seen.append(value), 20, 60, "C11").children
     assert (control.min, control.max, control.value, control.description) == (20, 60, 40, "C11")
     control.value = 25.0
     assert seen[-1] == 25

@@ -31,7 +31,8 @@ def two_point(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
 def mean_chord(phase_ids: Tensor) -> Tensor:
     """Mean length (B, 3) in voxels of the hard phase's runs along x, y and z in periodic volumes (B, n, n, n) of 0 and 1.
 
-    The number of runs is that of steps from soft to hard; a volume without any, full along an axis, has the edge, an empty one 0.
+    The number of runs is that of steps from soft to hard. A volume without any has the edge, if it is full along the axis, and
+    0, if it is empty.
     """
     phase = phase_ids.bool()
     begins = [(phase & ~phase.roll(1, axis + 1)).double().mean((1, 2, 3)) for axis in range(3)]
