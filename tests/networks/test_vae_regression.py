@@ -21,7 +21,6 @@ from microprint.networks.vae_regression import (
     generator_of,
     kl_to_mixture,
     log_density,
-    refit_prior,
     take_slices,
 )
 from microprint.networks.vgg import VGG19
@@ -179,7 +178,7 @@ def test_refitted_prior_follows_the_property():
     model = VAERegression(edge=8, properties=1, prior="mixture", components=2, latent_dim=2, width=2, hidden=8)
     c = torch.linspace(-1, 1, 64)[:, None]
     z = torch.cat([2 * c, -c], 1)
-    history = refit_prior(model, z, torch.full_like(z, -4.0), c, steps=400)
+    history = fit_generator(model.generator, Posteriors(z, torch.full_like(z, -4.0), c), steps=400)
     assert history[-1] < 0.2 * history[0]
     prior = model.generator(torch.tensor([[0.5]]))
     likeliest = prior.mean[0, prior.log_weight[0].argmax()]
