@@ -12,12 +12,13 @@ from microprint.networks.vae_regression import (
     UNCONDITIONED,
     Mixture,
     Objective,
+    Posteriors,
     SliceStyle,
     TwoPointLoss,
     VAERegression,
     Weights,
-    autocorrelation,
     draw_slices,
+    fit_generator,
     generator_of,
     kl_to_mixture,
     log_density,
@@ -132,14 +133,6 @@ def test_slices_are_the_planes_of_the_volume():
     torch.testing.assert_close(slices[0, 3, 0], x[0, 0, :, chosen[1, 1]])
     torch.testing.assert_close(slices[1, 4, 0], x[1, 0, :, :, chosen[2, 0]])
     assert len(chosen[0].unique()) == 2 and draw_slices(5, 51, generator()).shape == (3, 5)
-
-
-def test_autocorrelation_counts_pairs():
-    x = (torch.rand(1, 1, 6, 6, 6, generator=generator()) > 0.5).double()
-    found = autocorrelation(x)
-    for r in ((0, 0, 0), (1, 0, 0), (2, 5, 3)):
-        shifted = x[0, 0].roll(tuple(-i for i in r), (0, 1, 2))
-        assert found[0][r].item() == pytest.approx((x[0, 0] * shifted).mean().item())
 
 
 def test_two_point_loss_forgives_shifts_but_not_grey():
