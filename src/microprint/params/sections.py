@@ -262,7 +262,7 @@ class VAERegressionSettings:
     regression_weight: Rate = 3.0
     kl_weight: Rate = 1.0
     # epochs, cnn_epochs: passes over the training set, of VAE-regression and of the forward-only CNN.
-    epochs: Positive = 12
+    epochs: Positive = 8
     cnn_epochs: Positive = 8
     # batch_size, learning_rate, decay: of Adam.
     batch_size: Positive = 8
@@ -282,8 +282,8 @@ class CompositeDesignSettings:
     hidden: Positive = 128  # units of the dense layers.
     # epochs, batch_size, learning_rate: passes over the training composites in all six orders of their axes; Adam.
     epochs: Positive = 40
-    batch_size: Positive = 96
-    learning_rate: Rate = 1e-3
+    batch_size: Positive = 32
+    learning_rate: Rate = 2e-3
     components: tuple[Positive, ...] = (2, 4, 8)  # of the mixture prior, among which validation chooses.
     prior_hidden: Positive = 32  # units of the prior's layer.
     prior_steps: Positive = 600  # of each conditional prior.
