@@ -1,0 +1,281 @@
+"""Polycrystals on demand: volume elements with a wanted stress response, drawn, refined by gradients, several for a target.
+
+The unknown is a fingerprint: the seeds of a power diagram, each with an orientation. Its prior is conditioned on the wanted
+properties c as a material is: cells know nothing of them, orientations follow the textures of volume elements that nearly
+have them,
+
+    p(sites, weights, rotations | c) = p(sites, weights) sum_k w_k(c) prod_g sum_h v_kh K(rotation_g, rotation_kh),
+
+w_k a kernel in the properties (Nadaraya 1964, Theory Probab. Appl. 9, 141-142), v_kh the volume shares of the grains of
+training element k, K a scatter about each of their orientations. What is drawn is then turned, grain by grain, as little as
+will do: a Gauss-Newton step of least norm through the surrogate, whose march is differentiated as it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from microprint import orientations
+from microprint.arrays import Array, numbers, whole
+from microprint.errors import UserError
+from microprint.machine import in_threads
+from microprint.mechanics.deviators import rotation
+from microprint.microstructures.periodic import voxel_centres
+from microprint.microstructures.volume_elements import VolumeElements, number_without_gaps, pad_orientations
+from microprint.networks.power_diagram import owners
+from microprint.networks.seed_list import rotation_numbers
+from microprint.orientations import embed, expand, from_rotation_vector, multiply, reduce
+from microprint.systems.equilibrium import March
+from microprint.systems.fingerprint import PAPERS, Fingerprint
+from microprint.systems.surrogate import StressSurrogate
+
+CYCLE = (0.5, 0.5, 0.5, 0.5)  # its matrix takes components along x, y, z for those along z, x, y
+NEIGHBOURS = 5  # the training element that is so far from a target, in the order of distance, is one kernel's width away
+SCATTER_DEG = 6.0  # standard deviation about each axis around the orientations of a training element
+STEPS = 6  # of Gauss and Newton, at most
+LONGEST_DEG = 12.0  # root mean square of the grains' turns in a step
+CLOSE = 5e4  # Pa; a stress that is met so well needs no further step
+REACH = 0.5  # of the range of the training elements, beyond which a target is refused
+DAMPING = 1e-4  # of the step's equations, relative: properties that no grain can tell apart ask for no wild turns
+
+
+@dataclass(frozen=True)
+class StressProperty:
+    """How much the stress along the load grows between two increments, Pa; its `name` is for tables and axes."""
+
+    name: str
+    late: int
+    early: int = 0  # 0: the undeformed state, so that the property is a stress
+    turns: int = 0  # of the sample, in which x takes the place of y, y of z and z of x: with 1, a load along x acts along z
+
+    def of(self, curves: Tensor) -> Tensor:
+        """The property (B,) of stress-strain curves (B, T + 1)."""
+        return curves[:, self.late] - curves[:, self.early]
+
+
+class Designs(NamedTuple):
+    """K volume elements for one target."""
+
+    fingerprints: Tensor  # (K, d), which `Fingerprint.decode` draws on any grid
+    elements: VolumeElements
+    predicted: Tensor  # (K, r) their properties by the surrogate, Pa
+    turned_deg: Tensor  # (K,) root mean square of the turns of what was drawn, weighed by volume
+    drawn: VolumeElements  # the same as they were drawn, before any grain was turned
+
+
+def turned(field: Tensor, turns: int) -> Tensor:
+    """Fields (B, n, n, n, 4) of a sample of which x takes the place of y, y of z and z of x, so many times."""
+    for _ in range(turns):
+        field = multiply(field.permute(0, 3, 1, 2, 4), field.new_tensor(CYCLE))
+    return field
+
+
+def turned_elements(elements: VolumeElements, turns: int) -> VolumeElements:
+    """The same of volume elements."""
+    ids, quaternion = elements.grain_id[:], elements.quaternion
+    for _ in range(turns):
+        ids, quaternion = ids.permute(0, 3, 1, 2), multiply(quaternion, quaternion.new_tensor(CYCLE))
+    return VolumeElements(ids.contiguous(), pad_orientations(quaternion, elements.grains), elements.grains, elements.symmetry)
+
+
+def least_turn(residual: Tensor, jacobian: Tensor, volume: Tensor) -> Tensor:
+    """Rotation vectors (G, 3) that change r properties by `residual` (r,), to first order, and the grains the least.
+
+    The measure is the mean square of the turns over the `volume` (G,) of the grains; `jacobian` (r, G, 3) is the
+    properties' derivative by them, all in one unit. Grains without volume stay.
+    """
+    slope = jacobian / volume.clamp_min(1e-12)[:, None] * (volume > 0)[:, None]  # what each metric-wise unit of turn gives
+    normal = jacobian.flatten(1) @ slope.flatten(1).T
+    damped = normal + DAMPING * normal.diagonal().mean() * torch.eye(len(normal)).to(normal)
+    return (torch.linalg.solve(damped, residual)[:, None, None] * slope).sum(0)
+
+
+def root_mean_square_deg(turns: Tensor, volume: Tensor) -> Tensor:
+    """Root mean square (...) in degrees of rotation vectors (..., G, 3), weighed by volumes (..., G)."""
+    return torch.rad2deg((volume * turns.square().sum(-1)).sum(-1).sqrt())
+
+
+class PolycrystalDesign:
+    """Volume elements with wanted properties, by the surrogate of notebook 06 and the fingerprint of notebook 03.
+
+    Parameters
+    ----------
+    surrogate : of the material; its load is the one that the properties are about.
+    fingerprint : ours, of the crystals' symmetry; what is designed are its seeds.
+    elements : N training volume elements, of that symmetry, whose cells and textures designs are drawn from.
+    properties : r properties that a target names.
+    known : (N, r) the training elements' properties where they are known, by simulation, Pa; else the surrogate answers.
+
+    Raises `UserError` for S1's fingerprint, which has no seeds, and crystals of another symmetry than the fingerprint's.
+
+    >>> design = PolycrystalDesign(surrogate, fingerprint, elements, (StressProperty("P_xx", 20),))    # doctest: +SKIP
+    >>> made = design.propose([95e6], count=4, generator=torch.Generator().manual_seed(0))    # doctest: +SKIP
+    >>> simulate_cp(made.elements.grain_id, made.elements.quaternion, "Mg", surrogate.load_path)    # doctest: +SKIP
+    """
+
+    def __init__(
+        self, surrogate: StressSurrogate, fingerprint: Fingerprint, elements: VolumeElements,
+        properties: tuple[StressProperty, ...], known: Tensor | None = None,
+    ):  # fmt: skip
+        if fingerprint.variant in PAPERS:
+            raise UserError("S1's fingerprint has no seeds", "fingerprint", "Load the model `ours`")
+        if elements.symmetry != fingerprint.symmetry:
+            what = f"{elements.symmetry or 'unnamed'} crystals, the fingerprint's are {fingerprint.symmetry}"
+            raise UserError(what, "elements", "Load the fingerprint with `symmetry` of the volume elements")
+        self.surrogate, self.fingerprint, self.elements = surrogate, fingerprint, elements
+        self.properties, self.edge = properties, elements.edge
+        self.known = self.respond(elements) if known is None else known
+        self.scale = self.known.std(0).clamp_min(CLOSE)  # one measure for all properties
+
+    # --- properties ---------------------------------------------------------------------------------------------------
+
+    def respond(self, elements: VolumeElements) -> Tensor:
+        """Properties (N, r) of volume elements by the surrogate, Pa."""
+        return torch.cat([self._respond(part.orientations()) for part in elements.parts()])
+
+    def _respond(self, field: Tensor) -> Tensor:
+        curves = {n: self.surrogate.predict_field(turned(field, n))[0] for n in {p.turns for p in self.properties}}
+        return torch.stack([p.of(curves[p.turns]) for p in self.properties], 1)
+
+    def sensitivity(self, owner: Tensor, quaternion: Tensor) -> Tensor:
+        """Derivative (B, r, G, 3), Pa, of the properties by small turns of all grains about the sample's axes, in radians.
+
+        The grains of voxels are (B, n, n, n), their orientations (B, G, 4). Exact for the first law of the ensemble, without
+        the correction: the others and the correction hardly change a slope, and a step need not know it better.
+        """
+        pairs = list(zip(owner, quaternion.double()))
+        return torch.stack(in_threads(self._slopes, pairs, self.surrogate.device))
+
+    @torch.enable_grad()
+    def _slopes(self, owner: Tensor, quaternion: Tensor) -> Tensor:
+        surrogate, slopes = self.surrogate, {}
+        component = surrogate.component
+        for turns in {p.turns for p in self.properties}:
+            omega = torch.zeros_like(quaternion[:, :3], requires_grad=True)
+            moved = multiply(quaternion, from_rotation_vector(omega))
+            field = turned(expand(owner[None], moved[None]).movedim(1, -1), turns).to(surrogate.device, torch.float32)
+            rotations = rotation(field).flatten(1, 3).permute(2, 3, 0, 1).contiguous()
+            march = March(surrogate.laws.laws[0], rotations, len(owner), surrogate.iterations)
+            curve = march.run(surrogate.load_path).P[:, :, component[0], component[1]]
+            for p in (p for p in self.properties if p.turns == turns):
+                slopes[p] = torch.autograd.grad(p.of(curve).sum(), omega, retain_graph=True)[0]
+        return torch.stack([slopes[p] for p in self.properties])
+
+    # --- the prior ----------------------------------------------------------------------------------------------------
+
+    def weights(self, target: Tensor) -> Tensor:
+        """Weights (N,) of the training elements in the prior of a target (r,): a Gaussian kernel in the properties.
+
+        It is as wide as the `NEIGHBOURS`-th nearest is far, wide where there are few and also beyond all of them.
+        """
+        away = ((self.known - target) / self.scale).square().sum(1)
+        width = away.kthvalue(min(NEIGHBOURS, len(away))).values.clamp_min(1e-12)
+        return torch.softmax(-0.5 * away / width, 0)
+
+    def draw(self, target: Array, count: int, generator: torch.Generator) -> Tensor:
+        """Fingerprints (count, d) of the prior for a target (r,) in Pa; each has another training element's texture, as long
+        as there are such. Raises `UserError` as `propose` does."""
+        target, count = self._wanted(target), whole(count, "count")
+        modes = self._different(self.weights(target), count, generator)
+        cells = torch.randint(len(self.elements), (count,), generator=generator)
+        z = self.fingerprint.encode_set(self.elements[cells])
+        drawn = [self._textured(self.elements[mode : mode + 1], generator) for mode in modes.tolist()]
+        return self._with_orientations(z, torch.stack(drawn))
+
+    def _wanted(self, target: Array) -> Tensor:
+        wanted = numbers(target, "target", ("r",), dtype=torch.float64)
+        if len(wanted) != len(self.properties):
+            what = f"{len(wanted)} values for the properties {', '.join(p.name for p in self.properties)}"
+            raise UserError(what, "target", "Give one value in Pa for each property")
+        low, high = self.known.amin(0), self.known.amax(0)
+        reach = REACH * (high - low)
+        for value, least, most, p in zip(wanted, low - reach, high + reach, self.properties):
+            if not least <= value <= most:
+                what = f"{value / 1e6:.4g} MPa of {p.name}, far from all training elements"
+                raise UserError(what, "target", f"Ask for {least / 1e6:.4g} to {most / 1e6:.4g} MPa")
+        return wanted
+
+    @staticmethod
+    def _different(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """So many indices by their weights, none twice before there is no other."""
+        able = int((weights > 1e-6 * weights.max()).sum())
+        rounds = [torch.multinomial(weights, min(count - at, able), generator=generator) for at in range(0, count, able)]
+        return torch.cat(rounds)
+
+    def _textured(self, element: VolumeElements, generator: torch.Generator) -> Tensor:
+        """Orientations (M, 4) of as many seeds: grains of one volume element, by their volumes, each scattered a little."""
+        voxels = torch.bincount(element.grain_id[:].flatten().long(), minlength=element.quaternion.shape[1])
+        grains = torch.multinomial(voxels.double(), len(self.fingerprint.anchors), replacement=True, generator=generator)
+        scatter = math.radians(SCATTER_DEG) * torch.randn((len(grains), 3), generator=generator, dtype=torch.float64)
+        return multiply(from_rotation_vector(scatter), element.quaternion[0, grains].double())
+
+    def _with_orientations(self, z: Tensor, quaternion: Tensor) -> Tensor:
+        """Fingerprints (B, d) with the orientations (B, M, 4) of their seeds, and the averages that follow from these."""
+        fingerprint, z = self.fingerprint, z.clone()
+        reduced = reduce(quaternion, fingerprint.symmetry)
+        seeds = z[:, fingerprint.parts["seeds"]].unflatten(1, (len(fingerprint.anchors), -1))
+        seeds[..., 3:6] = rotation_numbers(reduced).to(seeds)
+        _, volume = self._cells(z)
+        mean = (volume[..., None] * embed(reduced, fingerprint.symmetry)).sum(1)
+        z[:, fingerprint.parts["averages"]] = (fingerprint.network.average_scale * mean).to(z)
+        return z
+
+    def _cells(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The seed of every voxel (B, n, n, n), and the seeds' shares of the volume (B, M)."""
+        seeds = self.fingerprint.seeds(z)
+        owner = owners(*seeds[:3], voxel_centres(self.edge).expand(3, -1))
+        voxels = torch.nn.functional.one_hot(owner.flatten(1), seeds.weight.shape[1]).sum(1)
+        return owner, voxels.double() / self.edge**3
+
+    # --- the search ---------------------------------------------------------------------------------------------------
+
+    def propose(self, target: Array, count: int, generator: torch.Generator, *, steps: int = STEPS) -> Designs:
+        """Several volume elements for a target (r,) in Pa: drawn from the prior, then turned until the surrogate agrees.
+
+        Raises `UserError` for a target that is not finite, has another number of values than there are properties, or lies
+        far from what all training elements have. Whether a nearer one can be had shows in the designs' `predicted`.
+        """
+        wanted = self._wanted(target)
+        z = self.draw(wanted, count, generator)
+        drawn = self.fingerprint.seeds(z).quaternion.double()
+        owner, volume = self._cells(z)
+        quaternion, predicted = self._refined(wanted, owner, volume, drawn, steps)
+        angle = orientations.rotation_angle(multiply(orientations.conjugate(drawn), quaternion))
+        turns = root_mean_square_deg(angle[..., None], volume)
+        made, before = (self._elements(owner, q) for q in (quaternion, drawn))
+        return Designs(self._with_orientations(z, quaternion), made, predicted, turns, before)
+
+    def _refined(self, target: Tensor, owner: Tensor, volume: Tensor, quaternion: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Orientations (K, M, 4) after some steps, and their properties (K, r); a step that makes it worse is halved."""
+        quaternion, longest = quaternion.clone(), torch.full((len(owner),), LONGEST_DEG, dtype=torch.float64)
+        predicted = self._respond(expand(owner, quaternion).movedim(1, -1))
+        for _ in range(steps):
+            far = ((predicted - target).abs() > CLOSE).any(1).nonzero()[:, 0]
+            if not len(far):
+                break
+            slopes = self.sensitivity(owner[far], quaternion[far])
+            unit = self.scale[:, None, None]
+            gaps = (target - predicted[far]) / self.scale
+            turns = torch.stack([least_turn(*row) for row in zip(gaps, slopes / unit, volume[far])])
+            size = root_mean_square_deg(turns, volume[far])
+            turns = turns * (longest[far] / size.clamp_min(1e-12)).clamp_max(1)[:, None, None]
+            tried = multiply(quaternion[far], from_rotation_vector(turns))
+            answer = self._respond(expand(owner[far], tried).movedim(1, -1))
+            better = ((target - answer) / self.scale).norm(dim=1) < gaps.norm(dim=1)
+            quaternion[far[better]], predicted[far[better]] = tried[better], answer[better]
+            longest[far[~better]] = 0.5 * torch.minimum(longest[far], size)[~better]
+        return quaternion, predicted
+
+    def _elements(self, owner: Tensor, quaternion: Tensor) -> VolumeElements:
+        """Volume elements of cells (K, n, n, n) with orientations (K, M, 4); seeds without a voxel are no grains."""
+        ids, grains = number_without_gaps(owner, quaternion.shape[1])
+        own = torch.zeros_like(quaternion)
+        for row, (seeds, values) in enumerate(zip(owner, quaternion)):
+            present = seeds.unique()
+            own[row, : len(present)] = reduce(values[present], self.elements.symmetry)
+        return VolumeElements(ids, pad_orientations(own, grains), grains, self.elements.symmetry)
