@@ -27,6 +27,7 @@ from microprint.systems.field_rivals import train_field_rival
 from microprint.systems.fingerprint import train_fingerprint
 from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design
 from microprint.systems.path_rival import train_path_rival
+from microprint.systems.polycrystal_targets import design_polycrystals
 from microprint.systems.stiffness import label_stiffness
 from microprint.systems.surrogate import correct_surrogate
 from microprint.systems.texture import train_texture_vae
@@ -37,7 +38,7 @@ STEPS = {
         generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint,
         simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign, train_crystal_law, correct_surrogate,
         train_direct_surrogate, train_field_rival, train_path_rival, label_stiffness, train_forward_cnn, train_inverse_design,
-        train_texture_vae,
+        train_texture_vae, design_polycrystals,
     )
 }  # fmt: skip
 

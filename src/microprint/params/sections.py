@@ -294,6 +294,19 @@ class TextureVAESettings:
 
 
 @dataclass(frozen=True)
+class PolycrystalDesignSettings:
+    """Polycrystals with a wanted stress response (notebook 09)."""
+
+    # inside, between, beyond: number of targets of each aim that held-out volume elements have, of those in the widest gaps
+    # between the training ones, and of those beyond all of these.
+    inside: Positive = 1
+    between: Count = 1
+    beyond: Count = 1
+    designs: Annotated[int, Between(2)] = 2  # volume elements for each target.
+    rivals: Positive = 12  # new random volume elements among which the surrogate chooses, the rival of the same cost.
+
+
+@dataclass(frozen=True)
 class Params:
     """All sections of a parameter file."""
 
@@ -310,3 +323,4 @@ class Params:
     elasticity: ElasticitySettings = ElasticitySettings()
     vae_regression: VAERegressionSettings = VAERegressionSettings()
     texture_vae: TextureVAESettings = TextureVAESettings()
+    polycrystal_design: PolycrystalDesignSettings = PolycrystalDesignSettings()

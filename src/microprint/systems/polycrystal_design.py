@@ -14,6 +14,7 @@ will do: a Gauss-Newton step of least norm through the surrogate, whose march is
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,9 +38,9 @@ from microprint.systems.surrogate import StressSurrogate
 CYCLE = (0.5, 0.5, 0.5, 0.5)  # its matrix takes components along x, y, z for those along z, x, y
 NEIGHBOURS = 5  # the training element that is so far from a target, in the order of distance, is one kernel's width away
 SCATTER_DEG = 6.0  # standard deviation about each axis around the orientations of a training element
-STEPS = 6  # of Gauss and Newton, at most
-LONGEST_DEG = 12.0  # root mean square of the grains' turns in a step
-CLOSE = 5e4  # Pa; a stress that is met so well needs no further step
+STEPS = 8  # of Gauss and Newton, at most
+LONGEST_DEG, SHORTEST_DEG = 12.0, 0.5  # root mean square of the grains' turns in a step, at most, and where it ends
+CLOSE = 1e5  # Pa; a stress that is met so well needs no further step
 REACH = 0.5  # of the range of the training elements, beyond which a target is refused
 DAMPING = 1e-4  # of the step's equations, relative: properties that no grain can tell apart ask for no wild turns
 
@@ -64,8 +65,7 @@ class Designs(NamedTuple):
     fingerprints: Tensor  # (K, d), which `Fingerprint.decode` draws on any grid
     elements: VolumeElements
     predicted: Tensor  # (K, r) their properties by the surrogate, Pa
-    turned_deg: Tensor  # (K,) root mean square of the turns of what was drawn, weighed by volume
-    drawn: VolumeElements  # the same as they were drawn, before any grain was turned
+    turned_deg: Tensor  # (K,) root mean square of the turns of their grains in the search, weighed by volume
 
 
 def turned(field: Tensor, turns: int) -> Tensor:
@@ -83,6 +83,16 @@ def turned_elements(elements: VolumeElements, turns: int) -> VolumeElements:
     return VolumeElements(ids.contiguous(), pad_orientations(quaternion, elements.grains), elements.grains, elements.symmetry)
 
 
+def respond(surrogate: StressSurrogate, elements: VolumeElements, properties: Sequence[StressProperty]) -> Tensor:
+    """Properties (N, r) of volume elements by the surrogate, Pa."""
+    return torch.cat([_respond(surrogate, part.orientations(), properties) for part in elements.parts()])
+
+
+def _respond(surrogate: StressSurrogate, field: Tensor, properties: Sequence[StressProperty]) -> Tensor:
+    curves = {n: surrogate.predict_field(turned(field, n))[0] for n in {p.turns for p in properties}}
+    return torch.stack([p.of(curves[p.turns]) for p in properties], 1)
+
+
 def least_turn(residual: Tensor, jacobian: Tensor, volume: Tensor) -> Tensor:
     """Rotation vectors (G, 3) that change r properties by `residual` (r,), to first order, and the grains the least.
 
@@ -93,6 +103,13 @@ def least_turn(residual: Tensor, jacobian: Tensor, volume: Tensor) -> Tensor:
     normal = jacobian.flatten(1) @ slope.flatten(1).T
     damped = normal + DAMPING * normal.diagonal().mean() * torch.eye(len(normal)).to(normal)
     return (torch.linalg.solve(damped, residual)[:, None, None] * slope).sum(0)
+
+
+def learnt(slopes: Tensor, turns: Tensor, change: Tensor, volume: Tensor) -> Tensor:
+    """Least change of slopes (B, r, G, 3) after which turns (B, G, 3) explain a change (B, r) of the properties."""
+    along = volume[..., None] * turns
+    missed = change - torch.einsum("brga,bga->br", slopes, turns)
+    return missed[..., None, None] * (along / (along * turns).sum((1, 2), keepdim=True).clamp_min(1e-12))[:, None]
 
 
 def root_mean_square_deg(turns: Tensor, volume: Tensor) -> Tensor:
@@ -129,18 +146,10 @@ class PolycrystalDesign:
             raise UserError(what, "elements", "Load the fingerprint with `symmetry` of the volume elements")
         self.surrogate, self.fingerprint, self.elements = surrogate, fingerprint, elements
         self.properties, self.edge = properties, elements.edge
-        self.known = self.respond(elements) if known is None else known
+        self.known = respond(surrogate, elements, properties) if known is None else known
         self.scale = self.known.std(0).clamp_min(CLOSE)  # one measure for all properties
 
-    # --- properties ---------------------------------------------------------------------------------------------------
-
-    def respond(self, elements: VolumeElements) -> Tensor:
-        """Properties (N, r) of volume elements by the surrogate, Pa."""
-        return torch.cat([self._respond(part.orientations()) for part in elements.parts()])
-
-    def _respond(self, field: Tensor) -> Tensor:
-        curves = {n: self.surrogate.predict_field(turned(field, n))[0] for n in {p.turns for p in self.properties}}
-        return torch.stack([p.of(curves[p.turns]) for p in self.properties], 1)
+    # --- slopes -------------------------------------------------------------------------------------------------------
 
     def sensitivity(self, owner: Tensor, quaternion: Tensor) -> Tensor:
         """Derivative (B, r, G, 3), Pa, of the properties by small turns of all grains about the sample's axes, in radians.
@@ -240,36 +249,66 @@ class PolycrystalDesign:
         Raises `UserError` for a target that is not finite, has another number of values than there are properties, or lies
         far from what all training elements have. Whether a nearer one can be had shows in the designs' `predicted`.
         """
-        wanted = self._wanted(target)
-        z = self.draw(wanted, count, generator)
-        drawn = self.fingerprint.seeds(z).quaternion.double()
-        owner, volume = self._cells(z)
-        quaternion, predicted = self._refined(wanted, owner, volume, drawn, steps)
-        angle = orientations.rotation_angle(multiply(orientations.conjugate(drawn), quaternion))
-        turns = root_mean_square_deg(angle[..., None], volume)
-        made, before = (self._elements(owner, q) for q in (quaternion, drawn))
-        return Designs(self._with_orientations(z, quaternion), made, predicted, turns, before)
+        return self.refine(target, self.draw(target, count, generator), steps=steps)
 
-    def _refined(self, target: Tensor, owner: Tensor, volume: Tensor, quaternion: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """Orientations (K, M, 4) after some steps, and their properties (K, r); a step that makes it worse is halved."""
-        quaternion, longest = quaternion.clone(), torch.full((len(owner),), LONGEST_DEG, dtype=torch.float64)
-        predicted = self._respond(expand(owner, quaternion).movedim(1, -1))
+    def refine(self, target: Array, z: Tensor, simulated: Tensor | None = None, *, steps: int = STEPS) -> Designs:
+        """Volume elements that meet a target (r,) in Pa, with the cells of fingerprints (K, d) and grains turned the least.
+
+        Where their properties (K, r) have been `simulated`, the surrogate's error is taken to stay as it is. Raises
+        `UserError` as `propose` does.
+        """
+        wanted = self._wanted(target)
+        start = self.fingerprint.seeds(z).quaternion.double()
+        owner, volume = self._cells(z)
+        predicted = self._answer(owner, start)
+        error = torch.zeros_like(predicted) if simulated is None else predicted - simulated
+        quaternion, predicted = self._refined(wanted + error, owner, volume, start, predicted, steps)
+        angle = orientations.rotation_angle(multiply(orientations.conjugate(start), quaternion))
+        turns = root_mean_square_deg(angle[..., None], volume)
+        elements = self._elements(owner, quaternion)
+        return Designs(self._with_orientations(z, quaternion), elements, predicted - error, turns)
+
+    def _refined(
+        self, wanted: Tensor, owner: Tensor, volume: Tensor, quaternion: Tensor, predicted: Tensor, steps: int
+    ) -> tuple[Tensor, Tensor]:
+        """Orientations (K, M, 4) after some steps towards what is `wanted` (K, r), and their properties (K, r).
+
+        What a step has taught of the slopes is kept (Broyden, Math. Comput. 19 (1965) 577-593); they are computed anew after
+        one that was cut or made it worse. Where it did so with new slopes, the next one is shorter.
+        """
+        quaternion, predicted, unit = quaternion.clone(), predicted / self.scale, self.scale[:, None, None]
+        slopes = predicted.new_zeros(*predicted.shape, *volume.shape[1:], 3)
+        old, longest = torch.full((len(owner),), True), torch.full((len(owner),), LONGEST_DEG).double()
         for _ in range(steps):
-            far = ((predicted - target).abs() > CLOSE).any(1).nonzero()[:, 0]
+            gap = wanted / self.scale - predicted
+            far = (((gap * self.scale).abs() > CLOSE).any(1) & (longest > SHORTEST_DEG)).nonzero()[:, 0]
             if not len(far):
                 break
-            slopes = self.sensitivity(owner[far], quaternion[far])
-            unit = self.scale[:, None, None]
-            gaps = (target - predicted[far]) / self.scale
-            turns = torch.stack([least_turn(*row) for row in zip(gaps, slopes / unit, volume[far])])
+            again = far[old[far]]
+            if len(again):
+                slopes[again] = self.sensitivity(owner[again], quaternion[again]) / unit
+            turns = torch.stack([least_turn(*row) for row in zip(gap[far], slopes[far], volume[far])])
             size = root_mean_square_deg(turns, volume[far])
+            cut = size > longest[far]
             turns = turns * (longest[far] / size.clamp_min(1e-12)).clamp_max(1)[:, None, None]
             tried = multiply(quaternion[far], from_rotation_vector(turns))
-            answer = self._respond(expand(owner[far], tried).movedim(1, -1))
-            better = ((target - answer) / self.scale).norm(dim=1) < gaps.norm(dim=1)
-            quaternion[far[better]], predicted[far[better]] = tried[better], answer[better]
-            longest[far[~better]] = 0.5 * torch.minimum(longest[far], size)[~better]
-        return quaternion, predicted
+            answer = self._answer(owner[far], tried) / self.scale
+            better = (wanted[far] / self.scale - answer).norm(dim=1) < gap[far].norm(dim=1)
+            failed = ~better & old[far]
+            longest[far[failed]] = 0.5 * torch.minimum(longest[far], size)[failed]
+            old[far] = ~better | cut
+            won = far[better]
+            slopes[won] += learnt(slopes[won], turns[better], (answer - predicted[far])[better], volume[won])
+            quaternion[won], predicted[won] = tried[better], answer[better]
+        return quaternion, predicted * self.scale
+
+    def _answer(self, owner: Tensor, quaternion: Tensor) -> Tensor:
+        """Properties (B, r) by the surrogate of cells (B, n, n, n) with orientations (B, M, 4)."""
+        return _respond(self.surrogate, expand(owner, quaternion).movedim(1, -1), self.properties)
+
+    def decode(self, z: Tensor) -> VolumeElements:
+        """Volume elements of fingerprints (K, d), on the grid of the training elements."""
+        return self._elements(self._cells(z)[0], self.fingerprint.seeds(z).quaternion.double())
 
     def _elements(self, owner: Tensor, quaternion: Tensor) -> VolumeElements:
         """Volume elements of cells (K, n, n, n) with orientations (K, M, 4); seeds without a voxel are no grains."""
