@@ -31,6 +31,7 @@ from microprint.systems.surrogate import StressSurrogate
 
 AIMS = ("random", "textured", "anisotropy")
 KINDS = ("inside", "between", "beyond")  # of targets, against the training elements
+ANSWERED = 280  # training elements, and a quarter as many held-out ones, of which the surrogate answers what is not simulated
 PAIRS = 4000  # of training elements, among whose means the widest gaps are sought
 BEYOND = 1.1  # how far from the mean of the training elements a target lies whose farthest lies at 1
 MORE_STEPS = 4  # of the search after a simulation
@@ -69,7 +70,7 @@ class DesignStudy(NamedTuple):
 def spread_targets(
     known: Tensor, held_out: Tensor, counts: tuple[int, int, int], generator: torch.Generator
 ) -> tuple[Tensor, list[str]]:
-    """Targets (T, r), so many of each of the `KINDS`, and their kinds, from properties of training (N, r) and held-out elements.
+    """Targets (T, r), so many of each of the `KINDS`, and their kinds, from properties of training (N, r) and held-out ones.
 
     ``inside`` are those of held-out elements: the one nearest to the mean, then again and again that farthest from all before
     (Gonzalez, Theor. Comput. Sci. 38 (1985) 293-306). ``between`` are means of two training elements' properties, farthest
@@ -172,7 +173,11 @@ def _known(job: Job, aim: str, material: str, surrogate: StressSurrogate) -> tup
         parts = [read_campaign(textured, campaign, material, name) for name in ("train", "test")]
     i, j = driven_component(parts[0].load)
     alike = plain(parts[0].load) == plain(surrogate.load_path)
-    train, test = (Known(part.elements, part.P[:, :, i, j] if alike else None) for part in parts)
+    most = None if alike and aim == "textured" else ANSWERED
+    train, test = (
+        Known(part.elements[:some], part.P[:some, :, i, j] if alike else None)
+        for part, some in zip(parts, (most, most and most // 4))
+    )
     return train, test, parts[0].material
 
 
