@@ -42,7 +42,7 @@ def done(run: Run, *numbers: str) -> None:
 def test_the_graph_follows_from_what_the_notebooks_read_and_make():
     notebooks = load_notebooks()
     assert needs(notebooks) == {"01": [], "02": ["01"], "03": ["01"], "04": ["01", "03"], "05": ["01"],
-                                "06": ["01", "03", "05"], "07": ["01", "02"], "08": ["01"]}
+                                "06": ["01", "03", "05"], "07": ["01", "02"], "08": ["01"], "09": ["01", "03", "05", "06"]}
     assert notebooks["06"].makes == {"crystal_law_*.safetensors", "surrogate_*.safetensors", "direct_*_ours.safetensors",
                                       "rival_*.safetensors", "path_rival.safetensors"}
     assert notebooks["04"].reads == {"polycrystals.h5", "fingerprint_*.safetensors"}

@@ -21,7 +21,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from microprint import orientations
 from microprint.arrays import Array, numbers, whole
 from microprint.errors import UserError
 from microprint.machine import in_threads
@@ -30,7 +29,7 @@ from microprint.microstructures.periodic import voxel_centres
 from microprint.microstructures.volume_elements import VolumeElements, number_without_gaps, pad_orientations
 from microprint.networks.power_diagram import owners
 from microprint.networks.seed_list import rotation_numbers
-from microprint.orientations import embed, expand, from_rotation_vector, multiply, reduce
+from microprint.orientations import disorientation, embed, expand, from_rotation_vector, multiply, reduce
 from microprint.systems.equilibrium import March
 from microprint.systems.fingerprint import PAPERS, Fingerprint
 from microprint.systems.surrogate import StressSurrogate
@@ -263,7 +262,7 @@ class PolycrystalDesign:
         predicted = self._answer(owner, start)
         error = torch.zeros_like(predicted) if simulated is None else predicted - simulated
         quaternion, predicted = self._refined(wanted + error, owner, volume, start, predicted, steps)
-        angle = orientations.rotation_angle(multiply(orientations.conjugate(start), quaternion))
+        angle = disorientation(start, quaternion, self.elements.symmetry)
         turns = root_mean_square_deg(angle[..., None], volume)
         elements = self._elements(owner, quaternion)
         return Designs(self._with_orientations(z, quaternion), elements, predicted - error, turns)
@@ -291,7 +290,8 @@ class PolycrystalDesign:
             size = root_mean_square_deg(turns, volume[far])
             cut = size > longest[far]
             turns = turns * (longest[far] / size.clamp_min(1e-12)).clamp_max(1)[:, None, None]
-            tried = multiply(quaternion[far], from_rotation_vector(turns))
+            # In the fundamental zone, as fingerprints hold them: a learnt law has the crystal's symmetry but nearly.
+            tried = reduce(multiply(quaternion[far], from_rotation_vector(turns)), self.elements.symmetry)
             answer = self._answer(owner[far], tried) / self.scale
             better = (wanted[far] / self.scale - answer).norm(dim=1) < gap[far].norm(dim=1)
             failed = ~better & old[far]
@@ -316,5 +316,5 @@ class PolycrystalDesign:
         own = torch.zeros_like(quaternion)
         for row, (seeds, values) in enumerate(zip(owner, quaternion)):
             present = seeds.unique()
-            own[row, : len(present)] = reduce(values[present], self.elements.symmetry)
+            own[row, : len(present)] = values[present]
         return VolumeElements(ids, pad_orientations(own, grains), grains, self.elements.symmetry)
