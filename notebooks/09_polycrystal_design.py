@@ -165,11 +165,11 @@ table(rows, ["", *(f"{name} (MPa)" for name in names)],
 
 # %%
 begin = time.perf_counter()
-found = design.refine(target, z)
+made = design.refine(target, z)
 print(f"{(time.perf_counter() - begin) / len(z):.1f} s a design")
-rows = [[f"design {k + 1}", *(found.predicted[k] / MPA).tolist(), float(found.turned_deg[k])] for k in range(len(z))]
+rows = [[f"design {k + 1}", *(made.predicted[k] / MPA).tolist(), float(made.turned_deg[k])] for k in range(len(z))]
 display(table(rows, ["", *(f"{name} (MPa)" for name in names), "turned by (°)"], "The whole search, by the surrogate."))
-fields = torch.stack([begun.elements.orientations()[:2], found.elements.orientations()[:2]], 1).flatten(0, 1)
+fields = torch.stack([begun.elements.orientations()[:2], made.elements.orientations()[:2]], 1).flatten(0, 1)
 slices(fields.numpy(), [f"{what} {k + 1}" for k in range(2) for what in ("draw", "design")], fingerprint.symmetry, edge_m=EDGE_M);
 
 # %% [markdown]

@@ -37,9 +37,11 @@ from microprint.systems.surrogate import StressSurrogate
 CYCLE = (0.5, 0.5, 0.5, 0.5)  # its matrix takes components along x, y, z for those along z, x, y
 NEIGHBOURS = 5  # the training element that is so far from a target, in the order of distance, is one kernel's width away
 SCATTER_DEG = 6.0  # standard deviation about each axis around the orientations of a training element
-STEPS = 8  # of Gauss and Newton, at most
+STEPS = 10  # of Gauss and Newton, at most
 LONGEST_DEG, SHORTEST_DEG = 12.0, 0.5  # root mean square of the grains' turns in a step, at most, and where it ends
-CLOSE = 1e5  # Pa; a stress that is met so well needs no further step
+STALLED = 0.9  # of the gap, that a step leaves which hardly helped
+CLOSE, MISSED = 1e5, 5e5  # Pa; a stress that is met so well needs no further step, and one that is not needs another start
+REDRAWN = 2  # times, at most, that what has missed is drawn anew
 REACH = 0.5  # of the range of the training elements, beyond which a target is refused
 DAMPING = 1e-4  # of the step's equations, relative: properties that no grain can tell apart ask for no wild turns
 
@@ -245,10 +247,22 @@ class PolycrystalDesign:
     def propose(self, target: Array, count: int, generator: torch.Generator, *, steps: int = STEPS) -> Designs:
         """Several volume elements for a target (r,) in Pa: drawn from the prior, then turned until the surrogate agrees.
 
+        What ends in a dead end is drawn anew: grains whose c axes lie along the load have no slope that leads away.
         Raises `UserError` for a target that is not finite, has another number of values than there are properties, or lies
         far from what all training elements have. Whether a nearer one can be had shows in the designs' `predicted`.
         """
-        return self.refine(target, self.draw(target, count, generator), steps=steps)
+        wanted = self._wanted(target)
+        z, _, predicted, turned_deg = self.refine(wanted, self.draw(wanted, count, generator), steps=steps)
+        for _ in range(REDRAWN):
+            missed = ((predicted - wanted).abs() > MISSED).any(1).nonzero()[:, 0]
+            if not len(missed):
+                break
+            again = self.refine(wanted, self.draw(wanted, len(missed), generator), steps=steps)
+            gaps = [((values - wanted) / self.scale).norm(dim=1) for values in (again.predicted, predicted[missed])]
+            better = gaps[0] < gaps[1]
+            for old, new in ((z, again.fingerprints), (predicted, again.predicted), (turned_deg, again.turned_deg)):
+                old[missed[better]] = new[better]
+        return Designs(z, self.decode(z), predicted, turned_deg)
 
     def refine(self, target: Array, z: Tensor, simulated: Tensor | None = None, *, steps: int = STEPS) -> Designs:
         """Volume elements that meet a target (r,) in Pa, with the cells of fingerprints (K, d) and grains turned the least.
@@ -264,8 +278,8 @@ class PolycrystalDesign:
         quaternion, predicted = self._refined(wanted + error, owner, volume, start, predicted, steps)
         angle = disorientation(start, quaternion, self.elements.symmetry)
         turns = root_mean_square_deg(angle[..., None], volume)
-        elements = self._elements(owner, quaternion)
-        return Designs(self._with_orientations(z, quaternion), elements, predicted - error, turns)
+        z = self._with_orientations(z, quaternion)
+        return Designs(z, self.decode(z), predicted - error, turns)
 
     def _refined(
         self, wanted: Tensor, owner: Tensor, volume: Tensor, quaternion: Tensor, predicted: Tensor, steps: int
@@ -273,7 +287,7 @@ class PolycrystalDesign:
         """Orientations (K, M, 4) after some steps towards what is `wanted` (K, r), and their properties (K, r).
 
         What a step has taught of the slopes is kept (Broyden, Math. Comput. 19 (1965) 577-593); they are computed anew after
-        one that was cut or made it worse. Where it did so with new slopes, the next one is shorter.
+        one that was cut or made it worse. Where it hardly helped with new slopes, the next one is shorter.
         """
         quaternion, predicted, unit = quaternion.clone(), predicted / self.scale, self.scale[:, None, None]
         slopes = predicted.new_zeros(*predicted.shape, *volume.shape[1:], 3)
@@ -293,8 +307,9 @@ class PolycrystalDesign:
             # In the fundamental zone, as fingerprints hold them: a learnt law has the crystal's symmetry but nearly.
             tried = reduce(multiply(quaternion[far], from_rotation_vector(turns)), self.elements.symmetry)
             answer = self._answer(owner[far], tried) / self.scale
-            better = (wanted[far] / self.scale - answer).norm(dim=1) < gap[far].norm(dim=1)
-            failed = ~better & old[far]
+            left = (wanted[far] / self.scale - answer).norm(dim=1)
+            better = left < gap[far].norm(dim=1)
+            failed = old[far] & (left > STALLED * gap[far].norm(dim=1))
             longest[far[failed]] = 0.5 * torch.minimum(longest[far], size)[failed]
             old[far] = ~better | cut
             won = far[better]
@@ -307,11 +322,8 @@ class PolycrystalDesign:
         return _respond(self.surrogate, expand(owner, quaternion).movedim(1, -1), self.properties)
 
     def decode(self, z: Tensor) -> VolumeElements:
-        """Volume elements of fingerprints (K, d), on the grid of the training elements."""
-        return self._elements(self._cells(z)[0], self.fingerprint.seeds(z).quaternion.double())
-
-    def _elements(self, owner: Tensor, quaternion: Tensor) -> VolumeElements:
-        """Volume elements of cells (K, n, n, n) with orientations (K, M, 4); seeds without a voxel are no grains."""
+        """Volume elements of fingerprints (K, d), on the grid of the training elements; seeds without a voxel are no grains."""
+        owner, quaternion = self._cells(z)[0], self.fingerprint.seeds(z).quaternion.double()
         ids, grains = number_without_gaps(owner, quaternion.shape[1])
         own = torch.zeros_like(quaternion)
         for row, (seeds, values) in enumerate(zip(owner, quaternion)):

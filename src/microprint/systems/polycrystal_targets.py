@@ -7,6 +7,7 @@ same of all families of textures; ``anisotropy``, the stresses of tension along 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import h5py
@@ -26,7 +27,7 @@ from microprint.microstructures.textures import FAMILIES, draw_texture
 from microprint.microstructures.volume_elements import VolumeElements, pad_orientations
 from microprint.steps import Job, step
 from microprint.systems.fingerprint import Fingerprint
-from microprint.systems.polycrystal_design import STEPS, Designs, PolycrystalDesign, StressProperty, respond, turned_elements
+from microprint.systems.polycrystal_design import Designs, PolycrystalDesign, StressProperty, respond, turned_elements
 from microprint.systems.surrogate import StressSurrogate
 
 AIMS = ("random", "textured", "anisotropy")
@@ -205,12 +206,12 @@ def _proposals(
     """What each method makes of the targets, simulated; whether the training elements' properties are `known` from that."""
     settings, count = job.params.polycrystal_design, job.params.polycrystal_design.designs
     many = random_elements(max(settings.rivals, count), design.elements, families, generator)
-    z = torch.cat([design.draw(target, count, generator) for target in targets])
-    drawn, (fingerprints, *ours) = design.decode(z), _searched(design, targets, z)
+    drawn = design.decode(torch.cat([design.draw(target, count, generator) for target in targets]))
+    fingerprints, *ours = _searched(targets, count, lambda target, _: design.propose(target, count, generator))
     proposals = {
         "nearest": _nearest(design, targets, count, design.elements, design.known),
         "best_of_n": _nearest(design, targets, count, many, respond(design.surrogate, many, design.properties)),
-        "drawn": (drawn, respond(design.surrogate, drawn, design.properties), torch.zeros(len(z))),
+        "drawn": (drawn, respond(design.surrogate, drawn, design.properties), torch.zeros(len(drawn))),
         "ours": ours,
     }
 
@@ -220,7 +221,8 @@ def _proposals(
 
     made = {name: Made(some[0], some[1], simulated(name, *some[:2]), some[2]) for name, some in proposals.items()}
     told = torch.where(made["ours"].simulated.isnan(), made["ours"].predicted, made["ours"].simulated)
-    _, *again = _searched(design, targets, fingerprints, told)
+    refine = lambda target, own: design.refine(target, fingerprints[own], told[own], steps=MORE_STEPS)  # noqa: E731
+    _, *again = _searched(targets, count, refine)
     return made | {"corrected": Made(*again[:2], simulated("corrected", *again[:2]), again[2])}
 
 
@@ -233,18 +235,16 @@ def _nearest(
     return elements[chosen], values[chosen], torch.zeros(len(chosen))
 
 
-def _searched(design: PolycrystalDesign, targets: Tensor, z: Tensor, simulated: Tensor | None = None) -> Designs:
-    """Designs (T K) that the search makes of fingerprints (T K, d), or of these with their simulated properties (T K, r)."""
-    count, parts = len(z) // len(targets), []
-    with Progress("polycrystals on demand", len(z), "VEs", 0) as progress:
+def _searched(targets: Tensor, count: int, search: Callable[[Tensor, slice], Designs]) -> Designs:
+    """Designs (T K) of a search for each target, which is told the rows of its designs."""
+    parts = []
+    with Progress("polycrystals on demand", count * len(targets), "VEs", 0) as progress:
         for row, target in enumerate(targets):
-            own = slice(row * count, (row + 1) * count)
-            known = None if simulated is None else simulated[own]
-            parts.append(design.refine(target, z[own], known, steps=STEPS if known is None else MORE_STEPS))
+            parts.append(search(target, slice(row * count, (row + 1) * count)))
             progress.add(count)
     fingerprints, elements, predicted, turns = zip(*parts)
     ids, quaternion, grains = (torch.cat([getattr(e, name) for e in elements]) for name in ("grain_id", "quaternion", "grains"))
-    together = VolumeElements(ids, quaternion, grains, design.elements.symmetry)
+    together = VolumeElements(ids, quaternion, grains, elements[0].symmetry)
     return Designs(torch.cat(fingerprints), together, torch.cat(predicted), torch.cat(turns))
 
 
