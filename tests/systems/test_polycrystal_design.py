@@ -240,7 +240,7 @@ def test_what_is_written_is_read(tmp_path, design, elements, monkeypatch):
     monkeypatch.setattr(polycrystal_targets.Fingerprint, "load", lambda *_, **__: design.fingerprint)
     train = polycrystal_targets.Known(elements, None)
     monkeypatch.setattr(polycrystal_targets, "_known", lambda *_: (train, train, None))
-    params = validate({"polycrystal_design": {"beyond": 0, "rivals": 2}})
+    params = validate({"polycrystal_design": {"rivals": 2}})
     job = Job(polycrystal_targets.design_polycrystals, params, tmp_path, {"aim": "anisotropy", "material": "Mg"}, "key")
     polycrystal_targets.design_polycrystals.function(job, aim="anisotropy", material="Mg")
     from microprint.store import open_hdf5

@@ -297,11 +297,14 @@ class TextureVAESettings:
 class PolycrystalDesignSettings:
     """Polycrystals with a wanted stress response (notebook 09)."""
 
+    # aims: what is asked for: stress and hardening of volume elements without texture, `random`, or of any, `textured`; the
+    # stresses along two axes, `anisotropy`.
+    aims: tuple[Literal["random", "textured", "anisotropy"], ...] = ("random", "textured")
     # inside, between, beyond: number of targets of each aim that held-out volume elements have, of those in the widest gaps
     # between the training ones, and of those beyond all of these.
     inside: Positive = 1
     between: Count = 1
-    beyond: Count = 1
+    beyond: Count = 0
     designs: Annotated[int, Between(2)] = 2  # volume elements for each target.
     rivals: Positive = 12  # new random volume elements among which the surrogate chooses, the rival of the same cost.
 

@@ -35,13 +35,13 @@ from microprint.systems.fingerprint import PAPERS, Fingerprint
 from microprint.systems.surrogate import StressSurrogate
 
 CYCLE = (0.5, 0.5, 0.5, 0.5)  # its matrix takes components along x, y, z for those along z, x, y
-NEIGHBOURS = 5  # the training element that is so far from a target, in the order of distance, is one kernel's width away
+NEIGHBOURS = 3  # the training element that is so far from a target, in the order of distance, is one kernel's width away
 SCATTER_DEG = 6.0  # standard deviation about each axis around the orientations of a training element
-STEPS = 10  # of Gauss and Newton, at most
+STEPS = 8  # of Gauss and Newton, at most
 LONGEST_DEG, SHORTEST_DEG = 12.0, 0.5  # root mean square of the grains' turns in a step, at most, and where it ends
 STALLED = 0.9  # of the gap, that a step leaves which hardly helped
 CLOSE, MISSED = 1e5, 5e5  # Pa; a stress that is met so well needs no further step, and one that is not needs another start
-REDRAWN = 2  # times, at most, that what has missed is drawn anew
+REDRAWN = 1  # times, at most, that what has missed is drawn anew
 REACH = 0.5  # of the range of the training elements, beyond which a target is refused
 DAMPING = 1e-4  # of the step's equations, relative: properties that no grain can tell apart ask for no wild turns
 
@@ -218,9 +218,14 @@ class PolycrystalDesign:
         return torch.cat(rounds)
 
     def _textured(self, element: VolumeElements, generator: torch.Generator) -> Tensor:
-        """Orientations (M, 4) of as many seeds: grains of one volume element, by their volumes, each scattered a little."""
-        voxels = torch.bincount(element.grain_id[:].flatten().long(), minlength=element.quaternion.shape[1])
-        grains = torch.multinomial(voxels.double(), len(self.fingerprint.anchors), replacement=True, generator=generator)
+        """Orientations (M, 4) of as many seeds: grains of one volume element, each scattered a little, in any order.
+
+        Grains are drawn at regular distances along their summed volumes (systematic sampling), so that the texture is theirs
+        and no sharper, as by independent draws it would be.
+        """
+        voxels, count = element.grain_id[:].flatten().long().sort().values, len(self.fingerprint.anchors)
+        places = (torch.arange(count) + torch.rand((), generator=generator)) / count
+        grains = voxels[(places * len(voxels)).long()][torch.randperm(count, generator=generator)]
         scatter = math.radians(SCATTER_DEG) * torch.randn((len(grains), 3), generator=generator, dtype=torch.float64)
         return multiply(from_rotation_vector(scatter), element.quaternion[0, grains].double())
 
