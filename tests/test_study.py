@@ -113,6 +113,7 @@ def test_a_changed_file_of_a_user_makes_its_notebook_run_again(tmp_path, params,
     ({"cp": {"material": "nothing"}}, "no material is called 'nothing'"),
     ({"polycrystals": {"source": "/nowhere"}}, "is no folder"),
     ({"vae_regression": {"targets_gpa": [500.0]}}, "500 GPa of C11 lies outside"),
+    ({"polycrystal_design": {"aims": []}}, "polycrystal_design.aims"),
     ({"compute": {"device": "gpu0"}}, "compute.device = 'gpu0'"),
     ({"vae": {"latent_dim": 12}}, "12 numbers hold no"),
 ])

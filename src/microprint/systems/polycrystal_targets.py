@@ -25,7 +25,8 @@ from microprint.microstructures.datasets import polycrystal_arrays
 from microprint.microstructures.polycrystal import MORPHOLOGIES, grow
 from microprint.microstructures.textures import FAMILIES, draw_texture
 from microprint.microstructures.volume_elements import VolumeElements, pad_orientations
-from microprint.steps import Job, step
+from microprint.params.sections import Params
+from microprint.steps import Files, Job, step
 from microprint.systems.fingerprint import Fingerprint
 from microprint.systems.polycrystal_design import Designs, PolycrystalDesign, StressProperty, respond, turned_elements
 from microprint.systems.surrogate import StressSurrogate
@@ -110,13 +111,22 @@ def aim_properties(aim: str, at: int, axis: int) -> tuple[StressProperty, Stress
     return StressProperty(along[0], at), StressProperty("hardening", at, at // 2)
 
 
+def design_files(params: Params) -> Files:
+    """None; raises `UserError` where no aim is asked for, or one twice."""
+    aims = params.polycrystal_design.aims
+    if not aims or len(set(aims)) < len(aims):
+        raise UserError(f"polycrystal_design.aims = {list(aims)}", remedy="Name each aim once, and one at least")
+    return {}
+
+
 @step(
-    reads=("cp", "polycrystal_design"),
+    reads=("cp.scheme", *(f"polycrystal_design.{name}" for name in ("inside", "between", "beyond", "designs", "rivals"))),
     inputs=(
         *("polycrystals.h5", "cp.h5", "textured.h5", "campaign.h5"),
         *("fingerprint_ours.safetensors", "surrogate_{material}.safetensors"),
     ),
     outputs=("polycrystal_designs_{aim}.h5",),
+    files=design_files,
 )
 def design_polycrystals(job: Job, *, aim: str, material: str) -> None:
     """Volume elements for the targets of an aim, from five methods, each simulated: what `read_designs` reads.
