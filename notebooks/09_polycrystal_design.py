@@ -96,21 +96,22 @@ print(f"a fingerprint: {len(fingerprint.anchors)} seeds, {fingerprint.size} numb
 # ## A prior that knows the target
 #
 # S2 conditions its prior $p(z\,|\,c)$ on the property $c$ and takes Gaussians for it. A Gaussian over raw seeds draws nothing:
-# orientations are no vector space, and the order of seeds means nothing. But we know how a texture makes a property. So cells
-# come from any training element, and orientations from training elements that nearly have the property:
+# orientations are no vector space, and the order of seeds means nothing. But we know how a texture makes a property: to first
+# order a mixture of two textures has the mixture of their properties. So cells come from any training element, and orientations
+# from two training elements, in the shares $s$ and $1-s$ that bring the mixture nearest to the target:
 #
-# $$p(\text{cells},R\,|\,c)=p(\text{cells})\sum_k w_k(c)\prod_g\sum_h v_{kh}\,K(R_g,R_{kh}),\qquad
-# w_k\propto\exp\Big(-\frac{|c_k-c|^2}{2\,b(c)^2}\Big).$$
+# $$p(\text{cells},R\,|\,c)=p(\text{cells})\sum_{kl}w_{kl}(c)\prod_g\big(s f_k+(1-s)f_l\big)(R_g),\qquad
+# w_{kl}\propto\exp\Big(-\frac{|s\,c_k+(1-s)\,c_l-c|^2}{2b^2}\Big).$$
 #
-# $v_{kh}$ are the volume shares of the grains of element $k$, $K$ scatters about each of their orientations by a few degrees, and $b(c)$ is the
-# distance to the third nearest element: narrow amid the data, wide beyond them. It is a mixture with a component for each training
-# element, nothing is trained, and no component is taken twice for one target: that keeps designs different.
+# $f_k$ is the texture of element $k$: its grains by their volumes, each scattered by a few degrees. It is a mixture with a
+# component for each pair of training elements, nothing is trained, and no pair is taken twice for one target. Most pairs are unlike each
+# other, so that designs are, and a gap between the data is no gap between pairs. Some pairs that the prior draws:
 
 # %%
 target = known.mean(0) + torch.tensor([0.8, 0.4]).double() * known.std(0)
-weights = design.weights(target)
+drawn = design.mixtures(target, 8, notebook.generator("mixtures"))
 print("target:", ", ".join(f"{name} {value / MPA:.2f} MPa" for name, value in zip(names, target)))
-plot.prior(known.numpy() / MPA, weights.numpy(), target.numpy() / MPA, names);
+plot.mixtures(known.numpy() / MPA, drawn.pair.numpy(), drawn.share.numpy(), target.numpy() / MPA, names);
 
 # %%
 generator = notebook.generator("a design step by step")

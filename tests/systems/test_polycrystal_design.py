@@ -163,13 +163,21 @@ def test_a_simulation_s_word_is_taken(design):
     torch.testing.assert_close(plain + 1e6, made.predicted, rtol=1e-4, atol=2e4)
 
 
-def test_the_prior_follows_the_target_and_takes_nobody_twice(design):
-    target = design.known[3]
-    weights = design.weights(target)
-    assert int(weights.argmax()) == 3 and float(weights.sum()) == pytest.approx(1)
-    chosen = design._different(weights, 4, torch.Generator().manual_seed(0))
-    assert len(chosen.unique()) == 4
-    assert len(design._different(torch.tensor([1.0, 0.0]), 3, torch.Generator().manual_seed(0))) == 3
+def test_mixtures_lie_about_the_target_and_are_all_different(design):
+    target = design.known[:4].mean(0)
+    pair, share = design.mixtures(target, 6, torch.Generator().manual_seed(0))
+    mixed = share[:, None] * design.known[pair[:, 0]] + (1 - share[:, None]) * design.known[pair[:, 1]]
+    assert ((mixed - target) / design.scale).norm(dim=1).max() < 0.5
+    assert share.min() >= 0 and share.max() <= 1 and len(torch.cat([pair.double(), share[:, None]], 1).unique(dim=0)) > 1
+
+
+def test_a_texture_is_mixed_of_grains_of_two_elements_by_their_shares(design):
+    """Without scatter each seed has the orientation of a grain, and as many as the share says are of the first element."""
+    pair, count = torch.tensor([2, 5]), len(design.fingerprint.anchors)
+    q = design._textured(pair, 1 / 3, torch.Generator().manual_seed(0))
+    of = [orientations.disorientation(q[:, None], design.elements.quaternion[i, : design.elements.grains[i]].double(), "hexagonal")
+          .amin(1) for i in pair.tolist()]
+    assert q.shape == (count, 4) and abs(int((of[0] < of[1]).sum()) - round(count / 3)) <= 1
 
 
 @pytest.mark.parametrize("target, message", [

@@ -30,12 +30,17 @@ def property_planes(panels: Mapping[str, Panel], colours: Mapping[str, str]) -> 
     return figure
 
 
-def prior(known: np.ndarray, weights: np.ndarray, target: np.ndarray, names: Sequence[str]) -> Figure:
-    """Training elements in the plane of two properties (N, 2), MPa, their weights (N,) in the prior of a target as areas."""
-    figure, ax = plt.subplots(figsize=(4.2, 3.2))
+def mixtures(known: np.ndarray, pairs: np.ndarray, share: np.ndarray, target: np.ndarray, names: Sequence[str]) -> Figure:
+    """Training elements in the plane of two properties (N, 2), MPa; pairs of them (K, 2), and where the mixtures of these lie
+    by the rule of mixtures, for shares (K,) of the first.
+    """
+    figure, ax = plt.subplots(figsize=(4.4, 3.2))
     ax.plot(*known.T, ".", ms=2.5, color=PALETTE["constant"], alpha=0.5, label="training elements")
-    ax.scatter(*known.T, s=160 * weights / weights.max(), color=PALETTE["ours"], alpha=0.5, lw=0, label="weight in the prior")
-    ax.plot(*target, "+", ms=11, mew=1.8, color=PALETTE["paper"], label="target")
+    ends = known[pairs]
+    ax.plot(ends[..., 0].T, ends[..., 1].T, "o-", ms=3.5, lw=0.6, color=PALETTE["ours"], alpha=0.6)
+    mixed = share[:, None] * ends[:, 0] + (1 - share[:, None]) * ends[:, 1]
+    ax.plot(*mixed.T, "s", ms=4, color=PALETTE["light"], label="mixtures of two")
+    ax.plot(*target, "+", ms=12, mew=1.8, color=PALETTE["paper"], label="target")
     ax.set(xlabel=f"{names[0]} (MPa)", ylabel=f"{names[1]} (MPa)")
     ax.legend(fontsize=7)
     return figure

@@ -1,14 +1,13 @@
 """Polycrystals on demand: volume elements with a wanted stress response, drawn, refined by gradients, several for a target.
 
 The unknown is a fingerprint: the seeds of a power diagram, each with an orientation. Its prior is conditioned on the wanted
-properties c as a material is: cells know nothing of them, orientations follow the textures of volume elements that nearly
-have them,
+properties c as a material is: cells know nothing of them, orientations follow mixtures of two training elements' textures,
 
-    p(sites, weights, rotations | c) = p(sites, weights) sum_k w_k(c) prod_g sum_h v_kh K(rotation_g, rotation_kh),
+    p(sites, weights, rotations | c) = p(sites, weights) sum_kl w_kl(c) prod_g (s f_k + (1 - s) f_l)(rotation_g),
 
-w_k a kernel in the properties (Nadaraya 1964, Theory Probab. Appl. 9, 141-142), v_kh the volume shares of the grains of
-training element k, K a scatter about each of their orientations. What is drawn is then turned, grain by grain, as little as
-will do: a Gauss-Newton step of least norm through the surrogate, whose march is differentiated as it stands.
+f_k the texture of element k, its grains by their volumes, each scattered a little; s the share that by the rule of mixtures
+brings s c_k + (1 - s) c_l nearest to c, and w_kl a Gaussian kernel in what is left. What is drawn is then turned, grain by
+grain, as little as will do: Gauss-Newton steps of least norm through the surrogate, whose march is differentiated as it is.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from microprint.systems.fingerprint import PAPERS, Fingerprint
 from microprint.systems.surrogate import StressSurrogate
 
 CYCLE = (0.5, 0.5, 0.5, 0.5)  # its matrix takes components along x, y, z for those along z, x, y
-NEIGHBOURS = 3  # the training element that is so far from a target, in the order of distance, is one kernel's width away
+PAIRS, NEIGHBOURS = 4000, 40  # of training elements that are tried; those that come nearest are within one kernel's width
 SCATTER_DEG = 6.0  # standard deviation about each axis around the orientations of a training element
 STEPS = 8  # of Gauss and Newton, at most
 LONGEST_DEG, SHORTEST_DEG = 12.0, 0.5  # root mean square of the grains' turns in a step, at most, and where it ends
@@ -58,6 +57,13 @@ class StressProperty:
     def of(self, curves: Tensor) -> Tensor:
         """The property (B,) of stress-strain curves (B, T + 1)."""
         return curves[:, self.late] - curves[:, self.early]
+
+
+class Mixtures(NamedTuple):
+    """K textures, each mixed of those of two training elements."""
+
+    pair: Tensor  # (K, 2) their numbers
+    share: Tensor  # (K,) of the first one
 
 
 class Designs(NamedTuple):
@@ -178,23 +184,29 @@ class PolycrystalDesign:
 
     # --- the prior ----------------------------------------------------------------------------------------------------
 
-    def weights(self, target: Tensor) -> Tensor:
-        """Weights (N,) of the training elements in the prior of a target (r,): a Gaussian kernel in the properties.
+    def mixtures(self, target: Array, count: int, generator: torch.Generator) -> Mixtures:
+        """Textures for a target (r,) in Pa, drawn from the prior, none twice; raises `UserError` as `propose` does.
 
-        It is as wide as the `NEIGHBOURS`-th nearest is far, wide where there are few and also beyond all of them.
+        The rule of mixtures is no law of polycrystals, but near enough to begin with, between training elements above all.
         """
-        away = ((self.known - target) / self.scale).square().sum(1)
-        width = away.kthvalue(min(NEIGHBOURS, len(away))).values.clamp_min(1e-12)
-        return torch.softmax(-0.5 * away / width, 0)
+        wanted, count = self._wanted(target) / self.scale, whole(count, "count")
+        pair = torch.randint(len(self.elements), (max(PAIRS, count), 2), generator=generator)
+        first, second = (self.known / self.scale)[pair].unbind(1)
+        way = first - second
+        share = ((wanted - second) * way).sum(1) / way.square().sum(1).clamp_min(1e-12)
+        share = share.clamp(0, 1)
+        away = (second + share[:, None] * way - wanted).square().sum(1)
+        width = away.kthvalue(NEIGHBOURS).values.clamp_min(1e-12)
+        weight = torch.softmax(-0.5 * away / width, 0) + 1e-12  # so that there are as many as one wants
+        chosen = torch.multinomial(weight, count, generator=generator)
+        return Mixtures(pair[chosen], share[chosen])
 
     def draw(self, target: Array, count: int, generator: torch.Generator) -> Tensor:
-        """Fingerprints (count, d) of the prior for a target (r,) in Pa; each has another training element's texture, as long
-        as there are such. Raises `UserError` as `propose` does."""
-        target, count = self._wanted(target), whole(count, "count")
-        modes = self._different(self.weights(target), count, generator)
-        cells = torch.randint(len(self.elements), (count,), generator=generator)
+        """Fingerprints (count, d) of the prior for a target (r,) in Pa; raises `UserError` as `propose` does."""
+        mixtures = self.mixtures(target, count, generator)
+        cells = torch.randint(len(self.elements), (len(mixtures.share),), generator=generator)
         z = self.fingerprint.encode_set(self.elements[cells])
-        drawn = [self._textured(self.elements[mode : mode + 1], generator) for mode in modes.tolist()]
+        drawn = [self._textured(pair, float(share), generator) for pair, share in zip(mixtures.pair, mixtures.share)]
         return self._with_orientations(z, torch.stack(drawn))
 
     def _wanted(self, target: Array) -> Tensor:
@@ -210,24 +222,22 @@ class PolycrystalDesign:
                 raise UserError(what, "target", f"Ask for {least / 1e6:.4g} to {most / 1e6:.4g} MPa")
         return wanted
 
-    @staticmethod
-    def _different(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """So many indices by their weights, none twice before there is no other."""
-        able = int((weights > 1e-6 * weights.max()).sum())
-        rounds = [torch.multinomial(weights, min(count - at, able), generator=generator) for at in range(0, count, able)]
-        return torch.cat(rounds)
-
-    def _textured(self, element: VolumeElements, generator: torch.Generator) -> Tensor:
-        """Orientations (M, 4) of as many seeds: grains of one volume element, each scattered a little, in any order.
+    def _textured(self, pair: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        """Orientations (M, 4) of as many seeds in any order: grains of the first and the second of a pair (2,) of elements.
 
         Grains are drawn at regular distances along their summed volumes (systematic sampling), so that the texture is theirs
-        and no sharper, as by independent draws it would be.
+        and no sharper, as by independent draws it would be; each is scattered a little.
         """
-        voxels, count = element.grain_id[:].flatten().long().sort().values, len(self.fingerprint.anchors)
-        places = (torch.arange(count) + torch.rand((), generator=generator)) / count
-        grains = voxels[(places * len(voxels)).long()][torch.randperm(count, generator=generator)]
-        scatter = math.radians(SCATTER_DEG) * torch.randn((len(grains), 3), generator=generator, dtype=torch.float64)
-        return multiply(from_rotation_vector(scatter), element.quaternion[0, grains].double())
+        count = len(self.fingerprint.anchors)
+        counts = round(share * count), count - round(share * count)
+        grains = []
+        for number, many in zip(pair.tolist(), counts):
+            element = self.elements[number : number + 1]
+            voxels = element.grain_id[:].flatten().long().sort().values
+            places = (torch.arange(many) + torch.rand((), generator=generator)) / max(many, 1)
+            grains.append(element.quaternion[0, voxels[(places * len(voxels)).long()]].double())
+        scatter = math.radians(SCATTER_DEG) * torch.randn((count, 3), generator=generator, dtype=torch.float64)
+        return multiply(from_rotation_vector(scatter), torch.cat(grains)[torch.randperm(count, generator=generator)])
 
     def _with_orientations(self, z: Tensor, quaternion: Tensor) -> Tensor:
         """Fingerprints (B, d) with the orientations (B, M, 4) of their seeds, and the averages that follow from these."""
