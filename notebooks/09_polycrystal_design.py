@@ -152,7 +152,9 @@ plot.slopes(torch.rad2deg(c_axis.acos())[own].numpy(), (slopes[:, own].norm(dim=
 # \omega_g=\tfrac1{v_g}J_g^\top\lambda,\qquad \Big(\sum_g\tfrac1{v_g}J_gJ_g^\top\Big)\lambda=c-c(R):$$
 #
 # a system of as many equations as there are properties. The step is cut where it would turn grains by more than twelve degrees, the surrogate says
-# what it did, and the slopes learn from that (Broyden's rule) instead of being computed anew. First by hand, one step:
+# what it did, and the slopes learn from that (Broyden's rule) where the step was whole; else they are computed anew. A grain whose
+# c axis lies along the load has no slope at all, as the picture shows: a texture of such grains is a dead end, and what ends in one
+# is drawn anew, once. First by hand, one step:
 
 # %%
 residual = target - begun.predicted[0]
@@ -181,7 +183,8 @@ slices(fields.numpy(), [f"{what} {k + 1}" for k in range(2) for what in ("draw",
 # - *anisotropy*: stresses of tension along two axes of the *same* volume element.
 #
 # Targets are of three kinds: **inside**, what a held-out volume element has; **between**, in the widest gaps between the training
-# elements; **beyond**, a tenth farther from their mean than the farthest of them. For each there are several designs, of five methods:
+# elements (means of two of them, which suits a prior of pairs); **beyond**, a tenth farther from their mean than the farthest. For
+# each there are several designs, of five methods:
 #
 # - *nearest*: the training elements whose simulated properties come nearest. Costs nothing, and is nothing new;
 # - *best of many*: new random volume elements, of which the surrogate takes the best;
@@ -280,7 +283,8 @@ print(f"{before[0] / MPA:.1f} to {own.predicted[0, 0] / MPA:.1f} MPa by turning 
 # Forty grains can be turned to almost any stress, a real sheet's texture cannot; a prior over textures that can be
 # *processed* would be the next restriction. The slopes are those of one learnt law; where the surrogate is wrong, so is the design, until
 # a simulation corrects it. A target beyond the data is met as far as turning can: the search is local, and may stop before
-# the crystal's own bound.
+# the crystal's own bound. The march is held in memory for its way back: some hundred megabytes at 16³ voxels, eight times as many
+# at twice the edge.
 #
 # **Next**: this is the last notebook. The way back is to 05: designs with a wanted response are the simulations that teach a
 # surrogate most where data are thin.
