@@ -34,7 +34,7 @@ from microprint.systems.fingerprint import PAPERS, Fingerprint
 from microprint.systems.surrogate import StressSurrogate
 
 CYCLE = (0.5, 0.5, 0.5, 0.5)  # its matrix takes components along x, y, z for those along z, x, y
-PAIRS, NEIGHBOURS = 4000, 40  # of training elements that are tried; those that come nearest are within one kernel's width
+PAIRS, NEIGHBOURS = 4000, 8  # of training elements that are tried; a hundredth, or so many, lie within one kernel's width
 SCATTER_DEG = 6.0  # standard deviation about each axis around the orientations of a training element
 STEPS = 8  # of Gauss and Newton, at most
 LONGEST_DEG, SHORTEST_DEG = 12.0, 0.5  # root mean square of the grains' turns in a step, at most, and where it ends
@@ -185,20 +185,21 @@ class PolycrystalDesign:
     # --- the prior ----------------------------------------------------------------------------------------------------
 
     def mixtures(self, target: Array, count: int, generator: torch.Generator) -> Mixtures:
-        """Textures for a target (r,) in Pa, drawn from the prior, none twice; raises `UserError` as `propose` does.
+        """Textures for a target (r,) in Pa, drawn from the prior, no pair twice as long as there are others; raises `UserError`
+        as `propose` does.
 
         The rule of mixtures is no law of polycrystals, but near enough to begin with, between training elements above all.
         """
         wanted, count = self._wanted(target) / self.scale, whole(count, "count")
-        pair = torch.randint(len(self.elements), (max(PAIRS, count), 2), generator=generator)
+        pair = torch.randint(len(self.elements), (PAIRS, 2), generator=generator).sort(1).values.unique(dim=0)
         first, second = (self.known / self.scale)[pair].unbind(1)
         way = first - second
         share = ((wanted - second) * way).sum(1) / way.square().sum(1).clamp_min(1e-12)
         share = share.clamp(0, 1)
         away = (second + share[:, None] * way - wanted).square().sum(1)
-        width = away.kthvalue(NEIGHBOURS).values.clamp_min(1e-12)
-        weight = torch.softmax(-0.5 * away / width, 0) + 1e-12  # so that there are as many as one wants
-        chosen = torch.multinomial(weight, count, generator=generator)
+        width = away.kthvalue(max(len(pair) // 100, min(NEIGHBOURS, len(pair)))).values.clamp_min(1e-12)
+        weight = torch.softmax(-0.5 * away / width, 0) + 1e-12  # so that there are as many as there are pairs
+        chosen = torch.multinomial(weight, count, replacement=count > len(pair), generator=generator)
         return Mixtures(pair[chosen], share[chosen])
 
     def draw(self, target: Array, count: int, generator: torch.Generator) -> Tensor:
