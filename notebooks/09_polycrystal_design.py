@@ -29,7 +29,7 @@
 # | profile | designs | time on 2 cores |
 # | --- | ---: | ---: |
 # | quick | 8 | 1.5 min |
-# | laptop | 72 | 8 min |
+# | laptop | 36 | 8 min |
 #
 # None of the papers that this study follows does it: S1 stops at the surrogate, S2 designs elastic composites.
 
