@@ -198,6 +198,8 @@ def test_what_has_no_seeds_or_another_symmetry_is_refused(elements):
     cubic = Fingerprint.build(configuration(SETTINGS, "ours", "cubic", 8, 9.0))
     with pytest.raises(UserError, match="hexagonal crystals, the fingerprint's are cubic"):
         PolycrystalDesign(surrogate, cubic, elements, PROPERTIES)
+    with pytest.raises(UserError, match="no textures to mix"):
+        PolycrystalDesign(surrogate, toy_fingerprint(), elements[:1], PROPERTIES)
 
 
 def test_targets_lie_inside_between_and_beyond():

@@ -135,7 +135,8 @@ class PolycrystalDesign:
     properties : r properties that a target names.
     known : (N, r) the training elements' properties where they are known, by simulation, Pa; else the surrogate answers.
 
-    Raises `UserError` for S1's fingerprint, which has no seeds, and crystals of another symmetry than the fingerprint's.
+    Raises `UserError` for S1's fingerprint, which has no seeds, crystals of another symmetry than the fingerprint's, and less
+    than two elements.
 
     >>> design = PolycrystalDesign(surrogate, fingerprint, elements, (StressProperty("P_xx", 20),))    # doctest: +SKIP
     >>> made = design.propose([95e6], count=4, generator=torch.Generator().manual_seed(0))    # doctest: +SKIP
@@ -151,6 +152,8 @@ class PolycrystalDesign:
         if elements.symmetry != fingerprint.symmetry:
             what = f"{elements.symmetry or 'unnamed'} crystals, the fingerprint's are {fingerprint.symmetry}"
             raise UserError(what, "elements", "Load the fingerprint with `symmetry` of the volume elements")
+        if len(elements) < 2:
+            raise UserError("a single volume element has no textures to mix", "elements", "Give two at least")
         self.surrogate, self.fingerprint, self.elements = surrogate, fingerprint, elements
         self.properties, self.edge = properties, elements.edge
         self.known = respond(surrogate, elements, properties) if known is None else known
