@@ -320,6 +320,22 @@ class TextureVAESettings:
 
 
 @dataclass(frozen=True)
+class PolycrystalDesignSettings:
+    """Polycrystals with a wanted stress response (notebook 09)."""
+
+    # aims: what is asked for: stress and hardening of volume elements without texture, `random`, or of any, `textured`; the
+    # stresses along two axes, `anisotropy`.
+    aims: tuple[Literal["random", "textured", "anisotropy"], ...] = ("random", "textured")
+    # inside, between, beyond: number of targets of each aim that held-out volume elements have, of those in the widest gaps
+    # between the training ones, and of those beyond all of these.
+    inside: Positive = 1
+    between: Count = 1
+    beyond: Count = 0
+    designs: Annotated[int, Between(2)] = 2  # volume elements for each target.
+    rivals: Positive = 12  # new random volume elements among which the surrogate chooses, the rival of the same cost.
+
+
+@dataclass(frozen=True)
 class Params:
     """All sections of a parameter file."""
 
@@ -337,3 +353,4 @@ class Params:
     vae_regression: VAERegressionSettings = VAERegressionSettings()
     composite_design: CompositeDesignSettings = CompositeDesignSettings()
     texture_vae: TextureVAESettings = TextureVAESettings()
+    polycrystal_design: PolycrystalDesignSettings = PolycrystalDesignSettings()
