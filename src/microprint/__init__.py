@@ -2,8 +2,8 @@
 
 The public face applies a trained study to a user's own material::
 
-    from microprint import CompositeDesign, Fingerprint, InverseDesign, StiffnessSurrogate, StressSurrogate, TextureFingerprint
-    from microprint import effective_stiffness, simulate_cp
+    from microprint import CompositeDesign, Fingerprint, InverseDesign, PolycrystalDesign, StiffnessSurrogate, StressSurrogate
+    from microprint import TextureFingerprint, effective_stiffness, simulate_cp
 """
 
 import os
@@ -19,6 +19,7 @@ PUBLIC = {
     "Fingerprint": "systems.fingerprint",
     "StressSurrogate": "systems.surrogate",
     "CompositeDesign": "systems.composite_design",
+    "PolycrystalDesign": "systems.polycrystal_design",
     "StiffnessSurrogate": "systems.stiffness_surrogate",
     "InverseDesign": "systems.inverse_design",
     "TextureFingerprint": "systems.texture",
