@@ -103,9 +103,9 @@ for name in microprint.PUBLIC:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_eight_notebooks_are_paired_and_without_outputs():
+def test_the_nine_notebooks_are_paired_and_without_outputs():
     notebooks = load_notebooks()
-    assert len(notebooks) == 8
+    assert len(notebooks) == 9
     for notebook in notebooks.values():
         cells = nbformat.read(notebook.path, as_version=4).cells
         assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)

@@ -42,7 +42,7 @@ def done(run: Run, *numbers: str) -> None:
 def test_the_graph_follows_from_what_the_notebooks_read_and_make():
     notebooks = load_notebooks()
     assert needs(notebooks) == {"01": [], "02": ["01"], "03": ["01"], "04": ["01", "03"], "05": ["01"],
-                                "06": ["01", "03", "05"], "07": ["01", "02"], "08": ["01"]}
+                                "06": ["01", "03", "05"], "07": ["01", "02"], "08": ["01"], "09": ["01", "03", "05", "06"]}
     assert notebooks["06"].makes == {"crystal_law_*.safetensors", "surrogate_*.safetensors", "direct_*_ours.safetensors",
                                       "rival_*.safetensors", "path_rival.safetensors"}
     assert notebooks["04"].reads == {"polycrystals.h5", "fingerprint_*.safetensors"}
@@ -113,6 +113,7 @@ def test_a_changed_file_of_a_user_makes_its_notebook_run_again(tmp_path, params,
     ({"cp": {"material": "nothing"}}, "no material is called 'nothing'"),
     ({"polycrystals": {"source": "/nowhere"}}, "is no folder"),
     ({"vae_regression": {"targets_gpa": [500.0]}}, "500 GPa of C11 lies outside"),
+    ({"polycrystal_design": {"aims": []}}, "polycrystal_design.aims"),
     ({"compute": {"device": "gpu0"}}, "compute.device = 'gpu0'"),
     ({"vae": {"latent_dim": 12}}, "12 numbers hold no"),
 ])
@@ -247,6 +248,7 @@ def test_requirements_state_simulations_and_their_time():
     needed = dict(requirements(load(REPOSITORY / "params" / "paper.yml")))
     assert "50,000 of 64³" in needed["crystal-plasticity simulations (05)"]
     assert needed["crystal-plasticity simulations (05)"].endswith("days on two cores")
+    assert needed["the same of designs (09)"].startswith("32 of 64³")  # two aims, two targets, two designs
     assert needed["elastic load cases (07)"].startswith("53,400 on 51³ voxels, about")
 
 

@@ -2,7 +2,8 @@
 
 The public face applies a trained study to a user's own material::
 
-    from microprint import Fingerprint, StressSurrogate, InverseDesign, TextureFingerprint, simulate_cp, effective_stiffness
+    from microprint import CompositeDesign, Fingerprint, InverseDesign, PolycrystalDesign, StiffnessSurrogate, StressSurrogate
+    from microprint import TextureFingerprint, effective_stiffness, simulate_cp
 """
 
 import os
@@ -17,6 +18,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 PUBLIC = {
     "Fingerprint": "systems.fingerprint",
     "StressSurrogate": "systems.surrogate",
+    "CompositeDesign": "systems.composite_design",
+    "PolycrystalDesign": "systems.polycrystal_design",
+    "StiffnessSurrogate": "systems.stiffness_surrogate",
     "InverseDesign": "systems.inverse_design",
     "TextureFingerprint": "systems.texture",
     "simulate_cp": "mechanics",

@@ -22,12 +22,14 @@ from microprint.params import load
 from microprint.params.manual import manual
 from microprint.steps import Step, run_step
 from microprint.systems.composite_laws import train_composite_design
+from microprint.systems.composite_set import write_composite_set
 from microprint.systems.crystal_laws import train_crystal_law
 from microprint.systems.direct_surrogate import train_direct_surrogate
 from microprint.systems.field_rivals import train_field_rival
 from microprint.systems.fingerprint import train_fingerprint
-from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design
+from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design, train_vae
 from microprint.systems.path_rival import train_path_rival
+from microprint.systems.polycrystal_targets import design_polycrystals
 from microprint.systems.stiffness import label_stiffness
 from microprint.systems.stiffness_surrogate import estimate_composites, fit_stiffness_surrogate
 from microprint.systems.surrogate import correct_surrogate
@@ -39,7 +41,8 @@ STEPS = {
         generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint,
         simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign, train_crystal_law, correct_surrogate,
         train_direct_surrogate, train_field_rival, train_path_rival, label_stiffness, train_forward_cnn, train_inverse_design,
-        estimate_composites, fit_stiffness_surrogate, train_composite_design, train_texture_vae,
+        estimate_composites, fit_stiffness_surrogate, train_composite_design, write_composite_set, train_vae,
+        train_texture_vae, design_polycrystals,
     )
 }  # fmt: skip
 

@@ -58,6 +58,7 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         steps = (sum(elements.values()) + elements[PATHS]) * cp.increments  # a path has twice as many
         more, time = sum(elements.values()), duration(CP_SECONDS * steps * cp.edge**3)
         yield "the same of textures, materials and paths (05)", f"{more:,} of {cp.edge}³, about {time} on two cores"
+        yield "the same of designs (09)", _designs(params)
     edge, cases = composite_edge, len(CASES[params.elasticity.cases]) * composites
     time = duration(ELASTIC_SECONDS * cases * edge**3)
     yield "elastic load cases (07)", f"{cases:,} on {edge}³ voxels, about {time} on two cores"
@@ -72,6 +73,14 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         model = VAERegression(edge=edge, properties=len(s.properties), prior="mixture", **sizes)
         networks["VAE-regression (07)"] = model
     yield from ((name, weight(network)) for name, network in networks.items())
+
+
+def _designs(params: Params) -> str:
+    """Simulations of what is asked for: four an aim and design, ten where there are two directions of the load."""
+    cp, asked = params.cp, params.polycrystal_design
+    each = (asked.inside + asked.between + asked.beyond) * asked.designs
+    count = each * sum(10 if aim == "anisotropy" else 4 for aim in asked.aims)
+    return f"{count:,} of {cp.edge}³, about {duration(CP_SECONDS * count * cp.edge**3 * cp.increments)} on two cores"
 
 
 def _composites(settings: CompositeSettings) -> tuple[int, int]:

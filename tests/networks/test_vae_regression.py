@@ -12,16 +12,16 @@ from microprint.networks.vae_regression import (
     UNCONDITIONED,
     Mixture,
     Objective,
+    Posteriors,
     SliceStyle,
     TwoPointLoss,
     VAERegression,
     Weights,
-    autocorrelation,
     draw_slices,
+    fit_generator,
     generator_of,
     kl_to_mixture,
     log_density,
-    refit_prior,
     take_slices,
 )
 from microprint.networks.vgg import VGG19
@@ -135,14 +135,6 @@ def test_slices_are_the_planes_of_the_volume():
     assert len(chosen[0].unique()) == 2 and draw_slices(5, 51, generator()).shape == (3, 5)
 
 
-def test_autocorrelation_counts_pairs():
-    x = (torch.rand(1, 1, 6, 6, 6, generator=generator()) > 0.5).double()
-    found = autocorrelation(x)
-    for r in ((0, 0, 0), (1, 0, 0), (2, 5, 3)):
-        shifted = x[0, 0].roll(tuple(-i for i in r), (0, 1, 2))
-        assert found[0][r].item() == pytest.approx((x[0, 0] * shifted).mean().item())
-
-
 def test_two_point_loss_forgives_shifts_but_not_grey():
     x = (torch.rand(1, 1, 6, 6, 6, generator=generator()) > 0.5).float()
     loss = TwoPointLoss()
@@ -179,7 +171,7 @@ def test_refitted_prior_follows_the_property():
     model = VAERegression(edge=8, properties=1, prior="mixture", components=2, latent_dim=2, width=2, hidden=8)
     c = torch.linspace(-1, 1, 64)[:, None]
     z = torch.cat([2 * c, -c], 1)
-    history = refit_prior(model, z, torch.full_like(z, -4.0), c, steps=400)
+    history = fit_generator(model.generator, Posteriors(z, torch.full_like(z, -4.0), c), steps=400)
     assert history[-1] < 0.2 * history[0]
     prior = model.generator(torch.tensor([[0.5]]))
     likeliest = prior.mean[0, prior.log_weight[0].argmax()]

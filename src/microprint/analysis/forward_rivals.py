@@ -108,7 +108,7 @@ def _sklearn(kind: str, seed: int):
 
     if kind == "SVR":
         return regression.regressor("svr")
-    network = MLPRegressor(hidden_layer_sizes=(64,), early_stopping=True, max_iter=500, random_state=seed)
+    network = MLPRegressor(hidden_layer_sizes=(64,), early_stopping=True, max_iter=3000, random_state=seed)
     return TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())
 
 

@@ -313,15 +313,6 @@ class CNN3D(nn.Module):
         return {"loss": F.mse_loss(self(batch["phase"]), batch["property"])}
 
 
-def refit_prior(model: VAERegression, z_mean: Tensor, z_log_variance: Tensor, c: Tensor, steps: int) -> list[float]:
-    """`fit_generator` for the generator of a trained model: divergence, nats, at every step.
-
-    In the joint training the generator learns through the last term of eq. (4) only, a few hundred steps towards a
-    target that moves. The same term over all training samples costs next to nothing once the encoder stands.
-    """
-    return fit_generator(model.generator, Posteriors(z_mean, z_log_variance, c), steps)
-
-
 class Posteriors(NamedTuple):
     """Gaussians q(z | x) of N volumes, and what is known of their properties."""
 

@@ -262,7 +262,7 @@ class VAERegressionSettings:
     regression_weight: Rate = 3.0
     kl_weight: Rate = 1.0
     # epochs, cnn_epochs: passes over the training set, of VAE-regression and of the forward-only CNN.
-    epochs: Positive = 12
+    epochs: Positive = 8
     cnn_epochs: Positive = 8
     # batch_size, learning_rate, decay: of Adam.
     batch_size: Positive = 8
@@ -282,8 +282,8 @@ class CompositeDesignSettings:
     hidden: Positive = 128  # units of the dense layers.
     # epochs, batch_size, learning_rate: passes over the training composites in all six orders of their axes; Adam.
     epochs: Positive = 40
-    batch_size: Positive = 96
-    learning_rate: Rate = 1e-3
+    batch_size: Positive = 32
+    learning_rate: Rate = 2e-3
     components: tuple[Positive, ...] = (2, 4, 8)  # of the mixture prior, among which validation chooses.
     prior_hidden: Positive = 32  # units of the prior's layer.
     prior_steps: Positive = 600  # of each conditional prior.
@@ -320,6 +320,22 @@ class TextureVAESettings:
 
 
 @dataclass(frozen=True)
+class PolycrystalDesignSettings:
+    """Polycrystals with a wanted stress response (notebook 09)."""
+
+    # aims: what is asked for: stress and hardening of volume elements without texture, `random`, or of any, `textured`; the
+    # stresses along two axes, `anisotropy`.
+    aims: tuple[Literal["random", "textured", "anisotropy"], ...] = ("random", "textured")
+    # inside, between, beyond: number of targets of each aim that held-out volume elements have, of those in the widest gaps
+    # between the training ones, and of those beyond all of these.
+    inside: Positive = 1
+    between: Count = 1
+    beyond: Count = 0
+    designs: Annotated[int, Between(2)] = 2  # volume elements for each target.
+    rivals: Positive = 12  # new random volume elements among which the surrogate chooses, the rival of the same cost.
+
+
+@dataclass(frozen=True)
 class Params:
     """All sections of a parameter file."""
 
@@ -337,3 +353,4 @@ class Params:
     vae_regression: VAERegressionSettings = VAERegressionSettings()
     composite_design: CompositeDesignSettings = CompositeDesignSettings()
     texture_vae: TextureVAESettings = TextureVAESettings()
+    polycrystal_design: PolycrystalDesignSettings = PolycrystalDesignSettings()

@@ -30,9 +30,9 @@ def targets(target: np.ndarray, achieved: Mapping[str, np.ndarray], quantity: st
     return figure
 
 
-def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
-    """Three faces of two-phase volumes (n, n, n), the hard phase dark, in an isometric view from (1, 1, 1); six a row."""
-    columns = min(6, len(volumes))
+def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6) -> Figure:
+    """Three faces of two-phase volumes (n, n, n), the hard phase dark, in an isometric view from (1, 1, 1), row by row."""
+    columns = min(columns, len(volumes))
     rows = -(-len(volumes) // columns)
     figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=(1.5 * columns, 1.75 * rows))
     for ax in axes.flat:

@@ -25,8 +25,8 @@ from microprint.networks.vae_regression import (
     TwoPointLoss,
     VAERegression,
     Weights,
+    fit_generator,
     log_density,
-    refit_prior,
 )
 from microprint.networks.vgg import VGG19
 from microprint.networks.vgg_weights import cached
@@ -379,6 +379,7 @@ def _refit_prior(job: Job, model: VAERegression, train: CompositeSamples, steps:
     batches = [train.batch(part, generator) for _ in range(PRIOR_VIEWS) for part in torch.arange(len(train)).split(BATCH)]
     with torch.no_grad():
         posteriors = [model.posteriors(batch["phase"])[:2] for batch in batches]
-    mean, log_variance = (torch.cat(part) for part in zip(*posteriors))
-    history = refit_prior(model, mean, log_variance, torch.cat([batch["property"] for batch in batches]), steps)
+    properties = torch.cat([batch["property"] for batch in batches])
+    known = Posteriors(*(torch.cat(part) for part in zip(*posteriors)), properties)
+    history = fit_generator(model.generator, known, steps)
     return history[:1] + history[-1:]

@@ -1,0 +1,56 @@
+"""What designed polycrystals are worth: their errors by simulation, how they differ among each other and from known ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from microprint.analysis.descriptors import mean_embedding
+from microprint.microstructures.volume_elements import VolumeElements
+from microprint.systems.polycrystal_targets import KINDS, DesignStudy
+
+MPA = 1e6
+
+
+def variety(designs: VolumeElements, count: int, training: VolumeElements) -> float:
+    """How far apart the textures of the designs for one target lie, `count` of each in a row: 1 is as far as two training
+    elements. A texture is the volume average of the embedding, the lowest coefficients of the orientation distribution.
+    """
+    own = mean_embedding(designs).double().unflatten(0, (-1, count))
+    among = _between(mean_embedding(training).double())
+    return float(torch.stack([_between(some) for some in own]).mean() / among)
+
+
+def novelty(designs: VolumeElements, training: VolumeElements) -> float:
+    """How far from the nearest training element the textures of designs lie: 1 is as far as that is from its own nearest."""
+    known = mean_embedding(training).double()
+    away = torch.cdist(known, known).fill_diagonal_(torch.inf).amin(1).mean()
+    return float(torch.cdist(mean_embedding(designs).double(), known).amin(1).mean() / away)
+
+
+def _between(points: Tensor) -> Tensor:
+    """Mean distance of two different points (N, k)."""
+    return torch.pdist(points).mean()
+
+
+def errors_mpa(study: DesignStudy, method: str) -> dict[str, list[float]]:
+    """Mean absolute errors of the r properties, MPa, of all targets and of each kind that there is."""
+    errors = study.error(method) / MPA
+    return _by_kind(study, errors)
+
+
+def errors_at_random_mpa(study: DesignStudy) -> dict[str, list[float]]:
+    """The same of a training element at random."""
+    return _by_kind(study, (study.known - study.targets[:, None]).abs() / MPA)
+
+
+def _by_kind(study: DesignStudy, errors: Tensor) -> dict[str, list[float]]:
+    rows = {kind: torch.tensor([own == kind for own in study.kinds]) for kind in KINDS if kind in study.kinds}
+    return {"all": errors.nanmean((0, 1)).tolist()} | {kind: errors[own].nanmean((0, 1)).tolist() for kind, own in rows.items()}
+
+
+def within_half_spread(study: DesignStudy, method: str, kinds: tuple[str, ...]) -> float:
+    """Share of the designs for targets of some kinds all of whose properties are met within half the standard deviation of
+    the training elements."""
+    met = (study.error(method) < 0.5 * study.known.std(0)).all(-1)
+    return float(met[torch.tensor([kind in kinds for kind in study.kinds])].double().mean())
