@@ -177,7 +177,7 @@ def split_error(count, seed, physics):
     return regression.mean_normalised_mape(predicted, values[unseen, 0])
 
 
-counts = [n for n in (30, 60, 120, 300, 600, 1200, 3000) if n <= len(train)]
+counts = [n for n in (30, 60, 120, 300, 600, 1200, 3000) if n <= len(train)] or [len(train)]
 curves = {name: np.array([[split_error(n, seed, physics) for seed in range(5)] for n in counts])
           for name, physics in (("a few iterations (ours)", True), ("Gaussian process on 13 numbers", False))}
 figure, ax = plt.subplots(figsize=(4.6, 3.2))

@@ -56,6 +56,8 @@ class Notebook:
         paths = run_step(*call) if here else submit(self.params.compute, run_step, *call)
         made = {path.name: store.provenance_of(path) for path in paths}
         self._artifacts |= {name: provenance["key"] for name, provenance in made.items()}
+        for name in step.inputs:  # if one of them is replaced, the notebook is out of date
+            self.path(name.format(**arguments))
         # The outputs of a step are written one after the other: the last one knows how long all of them took.
         self._seconds[" ".join((step.name, *arguments.values()))] = max(p.get("seconds", 0.0) for p in made.values())
         return paths

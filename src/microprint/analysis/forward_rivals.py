@@ -95,12 +95,13 @@ def code_regression(codes: Tensor, properties: Tensor, at: Tensor, kind: str, se
         elif kind == "GPR":
             answers.append(process_regression(codes, y.exp()[:, None], at, seed)[:, 0].log())
         else:
-            model = _sklearn(kind, seed).fit(codes.double().numpy(), y.numpy())
+            model = _sklearn(kind, seed, early=len(codes) >= 20).fit(codes.double().numpy(), y.numpy())
             answers.append(torch.from_numpy(np.asarray(model.predict(at.double().numpy()))))
     return torch.stack(answers, 1).exp()
 
 
-def _sklearn(kind: str, seed: int):
+def _sklearn(kind: str, seed: int, early: bool):
+    """A regression; `early`: the network stops by a tenth of the samples, which takes twenty of them."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.neural_network import MLPRegressor
     from sklearn.pipeline import make_pipeline
@@ -108,7 +109,7 @@ def _sklearn(kind: str, seed: int):
 
     if kind == "SVR":
         return regression.regressor("svr")
-    network = MLPRegressor(hidden_layer_sizes=(64,), early_stopping=True, max_iter=3000, random_state=seed)
+    network = MLPRegressor(hidden_layer_sizes=(64,), early_stopping=early, max_iter=3000, random_state=seed)
     return TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())
 
 
