@@ -1,6 +1,6 @@
 """S2 at its own scale: 8,900 composites of 51^3 voxels, its network and its rivals, forward and backward.
 
-    python benchmarks/s2_learning.py FOLDER [--seconds 480] [--workers 4] [--vgg19 FILE] [--tiny]
+    python benchmarks/s2_learning.py FOLDER [--seconds 480] [--workers 4] [--vgg19 FILE] [--tiny] [--only TRAINING ...]
 
 Composites of all 64 filters are made and labelled, 60/20/20 % of them train, validate and test; the trainings share what is
 left of the time. S2's settings stand (tables 2 to 5, Adam 5e-4, batches of 8, an end after 10 epochs without a better
@@ -18,7 +18,9 @@ without bias. Rows are appended to tables in FOLDER as soon as they are known:
 
 S2's multipliers of the loss bring its terms to one order of magnitude. With the style loss of unrelated composites as unit,
 the regression loss (about one nat at the start) has the factor 1 times S2's weight of 10, and the divergence S2's 20, for a
-style loss as it is, times S2's weight of 1. Training is in bfloat16 as a CUDA graph where there is a GPU.
+style loss as it is, times S2's weight of 1. Training is in bfloat16 as a CUDA graph where there is a GPU. With that weight
+the posteriors of the first epochs collapse onto the prior, so some trainings have a tenth or a hundredth of it; ``--only``
+gives all the time to trainings named as in ``s2_history.csv``, and makes no table that is not of a training.
 """
 
 from __future__ import annotations
@@ -67,7 +69,6 @@ SECONDS, TINY_SECONDS = 480.0, 60.0
 RATE, BATCH, PATIENCE, EPOCHS = 5e-4, 8, 10, 1000
 REGRESSION, DIVERGENCE = 10.0, 20.0  # factors, the latter for a style loss as it is
 TESTED = 32  # volumes that go through a network together when none is trained
-REFIT = 500  # steps of a generator on posteriors that stand
 GPA = 1e9
 TAIL = 0.03  # share of the time left at the end
 LEAST = 2.0  # seconds of the shortest training
@@ -87,11 +88,12 @@ class Scale:
     layers: tuple[str, ...] = STYLE_LAYERS
     draws: int = 24  # of the sampled style loss, to say what sampling does
     pairs: int = 8
+    refit: int = 500  # steps of a generator on posteriors that stand
     overhead: float = 14.0  # seconds that a training's data, tests and designs take
 
 
 TINY = Scale(192, 13, (1.0, 6.5), width=4, hidden=32, latent_dim=4, layers=("conv1_1", "pool1"), draws=6, pairs=4,
-             overhead=6.0)  # fmt: skip
+             refit=50, overhead=6.0)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ RUNS = [
     *(Run(prior, 2, prior, two=True) for prior in ("gaussian", "single", "mixture")),
     *(Run(f"{prior}, a tenth of the divergence", 2, prior, two=True, divergence=0.1) for prior in ("gaussian", "mixture")),
     Run("mixture, a tenth of the divergence", 7, divergence=0.1),
+    *(Run(f"{prior}, a hundredth of the divergence", 7, prior, divergence=0.01) for prior in ("mixture", "gaussian", "single")),
 ]
 
 
@@ -380,10 +383,10 @@ def finish(run: Run, model: nn.Module, config: dict, data: Data, folder: Path, s
     invert(run, design, data, folder, "as trained")
     parts = [(data.phase[data.parts[part]], data.of(part, run.names)) for part in ("train", "validation")]
     known, held = (Posteriors(*(value.to(device) for value in design.posteriors(*part))) for part in parts)
-    fit_generator(model.generator, known, REFIT)
+    fit_generator(model.generator, known, scale.refit)
     invert(run, design, data, folder, "refitted")
     if run.prior == "mixture" and len(run.names) == 1:
-        likelihoods = held_out_likelihoods(known, held, steps=REFIT, restarts=2)
+        likelihoods = held_out_likelihoods(known, held, steps=scale.refit, restarts=2)
         base = likelihoods[1]
         append(folder, "components", [
             {"training": run.label, "components": count or "1, linear", "nats": float(values.mean()),
@@ -499,10 +502,10 @@ def style_tables(data: Data, scale: Scale, vgg19: Path | None, folder: Path, dev
 
 
 def shared_out(
-    pool: ProcessPoolExecutor, scale: Scale, folder: Path, vgg19: Path | None, end: float, workers: int
+    pool: ProcessPoolExecutor, runs: list[Run], scale: Scale, folder: Path, vgg19: Path | None, end: float, workers: int
 ) -> Iterator[str]:
-    """Run all trainings, so many at once, each as long as its share of what is left; a line about each that has ended."""
-    waiting, running = list(RUNS), {}
+    """Run trainings, so many at once, each as long as its share of what is left; a line about each that has ended."""
+    waiting, running = list(runs), {}
     while waiting or running:
         while waiting and len(running) < workers:
             now, run = time.time(), waiting.pop(0)
@@ -523,7 +526,10 @@ def main() -> None:
     parser.add_argument("--vgg19", type=Path, help="vgg19.safetensors; default: that of the cache")
     parser.add_argument("--slices", type=int, help="slices an axis in the style loss")
     parser.add_argument("--tiny", action="store_true", help="everything in two minutes on a CPU, to see that it runs")
+    labels = [run.label for run in RUNS]
+    parser.add_argument("--only", nargs="+", choices=labels, default=labels, metavar="TRAINING", help="; ".join(labels))
     arguments = parser.parse_args()
+    runs = [run for run in RUNS if run.label in arguments.only]
     begun, folder = time.time(), arguments.folder
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder.mkdir(parents=True, exist_ok=True)
@@ -532,18 +538,20 @@ def main() -> None:
     seconds = arguments.seconds or (TINY_SECONDS if arguments.tiny else SECONDS)
     workers = 2 if device.type == "cpu" else arguments.workers
     end = begun + seconds
-    data = make(scale, device, folder, begun + 0.3 * seconds)
+    data = make(scale, device, folder, begun + 0.35 * seconds)
     torch.save(data, folder / "sets.pt")
-    style_tables(data, scale, arguments.vgg19, folder, device)
-    nearest(data, folder)
+    if everything := len(runs) == len(RUNS):
+        style_tables(data, scale, arguments.vgg19, folder, device)
+        nearest(data, folder)
     if device.type == "cuda":
         torch.cuda.empty_cache()
     print(f"data after {time.time() - begun:.0f} s", flush=True)
     with ProcessPoolExecutor(workers + 1, mp_context=get_context("spawn")) as pool:
-        others = pool.submit(classical, folder)
-        for line in shared_out(pool, scale, folder, arguments.vgg19, end - TAIL * seconds, workers):
+        others = pool.submit(classical, folder) if everything else None
+        for line in shared_out(pool, runs, scale, folder, arguments.vgg19, end - TAIL * seconds, workers):
             print(line, flush=True)
-        print(repr(others.exception()) if others.exception() else others.result(), flush=True)
+        if others:
+            print(repr(others.exception()) if others.exception() else others.result(), flush=True)
     (folder / "sets.pt").unlink()
     print(f"all after {time.time() - begun:.0f} s", flush=True)
 
