@@ -146,6 +146,22 @@ def test_an_artifact_says_how_long_its_step_took_and_the_report_adds_them_up(tmp
     assert list(took) == ["slow", "make x"] and took["slow"] >= 0.2
 
 
+def test_a_notebook_is_known_by_what_its_steps_read(tmp_path):
+    """Also where the notebook itself does not open it: if it is replaced, the notebook is out of date."""
+    @step(inputs=("a_{kind}.h5",), outputs=("b.h5",))
+    def turn(job, kind):
+        with job.create("b.h5", kind="b"):
+            pass
+
+    with store.create_hdf5(tmp_path / "t" / "artifacts" / "a_x.h5", "a", {"key": "k1"}):
+        pass
+    study = notebook.open_notebook(run={"name": "t", "root": str(tmp_path)}, vae={})
+    study.do(turn, kind="x")
+    study.close("03", metrics={}, headline=Headline("label", 1.0))
+    artifacts = store.load_json(tmp_path / "t" / "results" / "03.json")["artifacts"]
+    assert set(artifacts) == {"a_x.h5", "b.h5"} and artifacts["a_x.h5"] == "k1"
+
+
 @pytest.mark.parametrize("shell, batch, expected", [
     (None, False, False), (SimpleNamespace(), False, False), (SimpleNamespace(kernel=1), False, True), (SimpleNamespace(kernel=1), True, False)])
 def test_a_notebook_s_kernel_is_watched_unless_the_runner_started_it(monkeypatch, shell, batch, expected):
