@@ -26,6 +26,9 @@ def targets(target: np.ndarray, achieved: Mapping[str, np.ndarray], quantity: st
         places = np.repeat(target, values.shape[1]) * 1.015**shift
         ax.plot(places, values.ravel(), "o", ms=4, alpha=0.8, color=PALETTE[colours.get(name, "ours")], label=name)
     ax.set(xscale="log", yscale="log", xlabel=f"target {quantity}", ylabel=f"simulated {quantity} of the design")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(target, [f"{value:g}" for value in target])
+        axis.set_ticks([], minor=True)
     ax.legend(fontsize=7)
     return figure
 
@@ -109,4 +112,9 @@ def falling(
         ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
         ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=6.5, ha="right", va="bottom")
     ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+    least, most = (end(places[-1 if end is max else 0] for places, _ in curves.values()) for end in (min, max))
+    ticks = [tick * 10**power for power in range(6) for tick in (1, 3) if least <= tick * 10**power <= most]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_xticks([], minor=True)
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.legend(fontsize=7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 
+import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -114,4 +115,6 @@ def slider(picture: Callable[[float], Figure], low: float, high: float, label: s
             return widgets.interactive(picture, value=control)
         except ModuleNotFoundError:
             pass
-    return picture(middle)
+    figure = picture(middle)
+    plt.close(figure)  # else a notebook shows it twice, as a picture that is open and as what the cell returns
+    return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -14,7 +15,7 @@ from microprint.microstructures.composite import cut, generate, smooth
 from microprint.params.sections import ElasticitySettings
 from microprint.systems.designs import refine_fraction
 from microprint.systems.stiffness import components, permute_axes, phase_stiffnesses, simulate, simulate_component
-from microprint.systems.stiffness_surrogate import COMPONENTS
+from microprint.systems.stiffness_surrogate import COMPONENTS, StiffnessSurrogate
 
 LONGER = 2.0  # the longest filter of a medium beyond the data, over that in the data
 MISSED = 0.1  # relative distance of a target from the data in one property at least
@@ -25,6 +26,15 @@ AT_ONCE = 64  # media that are simulated together
 def simulated(phase_ids: Tensor, tolerance: float = ElasticitySettings.tolerance) -> Tensor:
     """Six components (B, 6), Pa, of composites (B, n, n, n), by simulation."""
     return components(simulate(phase_ids, tolerance=tolerance), COMPONENTS)
+
+
+def seconds(phase_ids: Tensor, surrogate: StiffnessSurrogate) -> tuple[float, float]:
+    """Time of the surrogate and of a simulation for the same composites (B, n, n, n), one after the other."""
+    clock = [time.perf_counter()]
+    for task in (surrogate.predict, simulated):
+        task(phase_ids)
+        clock.append(time.perf_counter())
+    return clock[1] - clock[0], clock[2] - clock[1]
 
 
 def errors(stiffness: Tensor, target: Mapping[str, float]) -> Tensor:
