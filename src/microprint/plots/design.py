@@ -7,9 +7,12 @@ from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from microprint.analysis.regression import r2, straight_line
 from microprint.plots import PALETTE
 
 
@@ -58,19 +61,21 @@ def _cube(ax: Axes, volume: np.ndarray) -> None:
     ax.set_aspect("equal")
 
 
-def mixture_path(target: np.ndarray, weight: np.ndarray, fraction: np.ndarray, quantity: str) -> Figure:
-    """What the components of the prior offer along the targets (T,): their weights, and the volume fraction of their designs.
+def latent_maps(codes: Mapping[str, Tensor], values: Tensor, label: str) -> Figure:
+    """Two principal components of latent vectors (N, d), a panel a model, coloured by a property (N,).
 
-    Both are (T, K), at each target the likeliest component first.
+    Above each, what a straight line in all d numbers explains of the logarithm of the property.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.6))
-    for k in range(weight.shape[1]):
-        line = {"ms": 3, "color": PALETTE[("ours", "paper", "linear")[k % 3]]}
-        axes[0].plot(target, weight[:, k], "o-", label=("likeliest", "second", "third")[k] if k < 3 else None, **line)
-        axes[1].plot(target, 100 * fraction[:, k], "o-", **line)
-    axes[0].set(xlabel=f"target {quantity}", ylabel="probability", ylim=(-0.03, 1.03))
-    axes[1].set(xlabel=f"target {quantity}", ylabel="hard phase of the design (%)")
-    axes[0].legend(fontsize=7)
+    figure, axes = plt.subplots(1, len(codes), figsize=(2.6 * len(codes) + 0.6, 2.6), squeeze=False)
+    for ax, (name, z) in zip(axes[0], codes.items()):
+        centred = z.double() - z.double().mean(0)
+        places = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
+        log = values.double().log()[:, None]
+        share = r2(straight_line(centred, log, centred), log)
+        dots = ax.scatter(*places.T, c=values, s=5, cmap="viridis", norm="log")
+        ax.set(title=f"{name}\nlinear R² {share:.2f}", xlabel="first component", xticks=[], yticks=[])
+    axes[0, 0].set_ylabel("second component")
+    figure.colorbar(dots, ax=axes[0, -1], label=label, format="{x:g}")
     return figure
 
 
