@@ -308,8 +308,6 @@ display(table([[name, len(made[name][0]), error, diverse[name], novel[name], pub
               "novelty: distance from the nearest of these, 1 as between neighbours."))
 shown = {"S2: mixture, means": "paper", "ours: mixture, proposed": "linear", "ours: refined by the solver's gradient": "ours"}
 figure = draw.targets(targets.numpy() / GPA, {name: np.stack([a.numpy() for a in achieved[name]]) / GPA for name in shown}, "C11 (GPa)", shown)
-
-# %%
 middle = [i for i in (0, len(targets) // 2, len(targets) - 1)]
 panels = [("S2: mixture, means", i, k) for i in middle for k in range(min(2, settings.components))]
 panels += [("ours: refined by the solver's gradient", i, k) for i in middle for k in range(min(2, ours.designs))]
@@ -334,12 +332,12 @@ for task, wanted in tasks.items():
     means = {kind: [design.means(w, kind, rng).phase_ids for w in wanted] for kind in ("gaussian", "mixture")}
     better = [design.refine(p, w, ours.evaluations) for p, w in zip(offers, wanted)]
     histories[task] = torch.cat([history for _, history in better], 1)
-    found = {"nearest training composite": [design_targets.nearest(stiffness[train], w) for w in wanted],
+    given = {"nearest training composite": [design_targets.nearest(stiffness[train], w) for w in wanted],
              "ours: gaussian, means": [simulated(ids) for ids in means["gaussian"]],
              "ours: mixture, means": [simulated(ids) for ids in means["mixture"]],
              "ours: mixture, proposed": [simulated(p.phase_ids) for p in offers],
              "ours: refined": [best.expected for best, _ in better]}
-    for name, results in found.items():
+    for name, results in given.items():
         gaps = [100 * design_targets.errors(r, w) for r, w in zip(results, wanted)]
         several[task, name] = np.mean([g.mean().item() for g in gaps]), np.mean([g.amax(1).mean().item() for g in gaps])
         s2 = {"ours: gaussian, means": 33.0, "ours: mixture, means": 12.0}.get(name) if "six" in task else None
@@ -446,6 +444,16 @@ def picture(gpa):
 
 explorer.slider(picture, settings.targets_gpa[0], settings.targets_gpa[-1], "C11 (GPa)")
 
+# %% [markdown]
+# **Findings** are printed below, computed. **Limits**. The generator of the data *is* a filtered noise cut at a level, and so is our
+# decoder: it has the right form by construction, as a power diagram has for polycrystals. A medium with another law, grains in a
+# matrix or a foam, is matched in its volume fraction and two-point statistics alone. What the forward model is for are its error bar
+# and the labels that it does not need: it saves some of a simulation's time, not all. S2's networks are trained here on what minutes
+# of two cores allow, and at S2's own scale on minutes of a GPU, where S2 trained until nothing improved: that ours is better than S2's
+# *published* values is shown for the forward error and the designs, on composites that are ours and not S2's.
+#
+# **Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.
+
 # %%
 best_forward, rival = errors[ours_name], errors[strongest]
 searched = f"random filter, level searched, {ours.evaluations} simulations"
@@ -457,15 +465,7 @@ and {inverse["ours: gaussian, means"]:.1f} % (one Gaussian on the same network),
 refined by {inverse["ours: refined by the solver's gradient"]:.2f} %: {won} the nearest training composite ({inverse["nearest training composite"]:.2f} %). But for one property no model is
 needed at all: noise of any filter, its level searched by as many simulations, comes to {inverse[searched]:.2f} %. Where the data have nothing, three components beyond them, the nearest composite misses by
 {several["three, beyond the data", "nearest training composite"][0]:.0f} %, our proposals by {several["three, beyond the data", "ours: mixture, proposed"][0]:.0f} % and after {ours.evaluations} simulations by {several["three, beyond the data", "ours: refined"][0]:.1f} %.
-
-**Limits**. The generator of the data *is* a filtered noise cut at a level, and so is our decoder: it has the right form by
-construction, as a power diagram has for polycrystals. A medium with another law, grains in a matrix or a foam, is matched in
-its volume fraction and two-point statistics alone. The forward model takes 1/{saved.mean():.1f} of a simulation's time: what it is
-for are its error bar and the labels that it does not need.  S2's networks are trained here on what minutes of two cores allow, and at S2's own
-scale on minutes of a GPU, where S2 trained until nothing improved: that ours is better than S2's *published* values is shown for the
-forward error and the designs, on composites that are ours and not S2's.
-
-**Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.""")
+The forward model takes 1/{saved.mean():.1f} of a simulation's time.""")
 
 # %%
 key = {"mean of the training set": "mean", "Voigt-Reuss-Hill": "bounds", "Gaussian process on 13 numbers": "two_point",
@@ -480,6 +480,6 @@ metrics |= {f"07.inverse.{name}.error_pct": inverse[label] for name, label in (
 metrics |= {"07.refined.ours.error_pct": inverse["ours: refined by the solver's gradient"], "07.labels.ours.failed": failed,
             "07.decoded.ours.c11_error_pct": reconstruction["ours"][3], "07.decoded.inverse_design.c11_error_pct": reconstruction["S2's decoder"][3],
             "07.c11.ours.coverage_90": inside[0], "07.proposed.ours.calibration": calibration[0.01]}
-metrics |= {f"07.{task.split(',')[0]}.{name.split(': ')[-1].replace(', means', '').split(' ')[-1]}.error_pct": several[task, name][0] for task, name in several}
+metrics |= {f"07.{task.split(',')[0]}.{name.split(': ')[-1].removesuffix(', means').removesuffix(' training composite').split(' ')[-1]}.error_pct": several[task, name][0] for task, name in several}
 notebook.close("07", metrics=metrics, figure=figure, headline=Headline(
     "error of C11, a few iterations completed", metrics["07.c11.ours.mape_pct"], "%", metrics["07.c11.two_point.mape_pct"], 3.5))
