@@ -26,8 +26,8 @@
 #
 # | profile | polycrystals | composites | image patches | time on 2 cores |
 # | --- | ---: | ---: | ---: | ---: |
-# | quick | 1376 of 16³ | 120 of 27³ | 144 | 30 s |
-# | laptop | 10288 of 16³ | 600 of 27³ | 756 | 2 min |
+# | quick | 1376 of 16³ | 240 of 27³ | 144 | 30 s |
+# | laptop | 10288 of 16³ | 6000 of 27³ | 756 | 2 min |
 #
 # Three papers, three kinds of material: **S1** White et al. 2025 (polycrystals, arXiv:2503.17427), **S2** Sardeshmukh et
 # al. 2024 (two-phase composites, arXiv:2402.17806), **S3** Sardeshmukh et al. 2021 (cast iron, TextureVAE).
@@ -52,7 +52,7 @@ polycrystals = {
 composites = {
     "source": "synthetic",
     "edge": 27,
-    "count": 120,
+    "count": 240,
     "widths": [0.5, 1.0, 2.0, 3.5],
     "fraction_low": 0.25,
     "fraction_high": 0.75,
