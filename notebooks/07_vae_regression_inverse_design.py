@@ -148,7 +148,7 @@ forward["3D CNN (S2's rival)"] = inverse_design.predict_cnn(notebook.path("forwa
 notebook.do(stiffness_surrogate.fit_stiffness_surrogate)
 surrogate = stiffness_surrogate.StiffnessSurrogate.load(notebook.path("stiffness_surrogate.safetensors"))
 forward["a few iterations, completed (ours)"], deviation = surrogate.complete(stiffness_surrogate.take(estimate, test), fraction[test])
-ours_name, strongest = list(forward)[-1], "Gaussian process on 13 numbers"
+ours_name = list(forward)[-1]
 for prior in ("gaussian", "single", "mixture"):
     notebook.do(inverse_design.train_inverse_design, prior=prior)
 models = {prior: inverse_design.InverseDesign.load(notebook.path(f"inverse_design_{prior}.safetensors")) for prior in ("gaussian", "single", "mixture")}
@@ -441,6 +441,11 @@ moduli = {name: {"C_11": C[0, 0].item(), "C_12": C[0, 1].item(), "C_44": C[3, 3]
 for i, (best, _) in enumerate(refined):
     for k, ids in enumerate(best.phase_ids):
         write_composite_vti(folder / f"c11_{targets[i] / GPA:.0f}_gpa_{k + 1}.vti", ids.numpy(), 1e-6 * len(ids), moduli)
+balls = design_targets.overlapping_spheres(len(seen), phase.shape[1], notebook.generator("spheres"))
+again = design.draw(design.encode(balls)[0], notebook.generator("spheres again")).phase_ids
+before, after = (simulated(ids)[:, 0] for ids in (balls, again))
+print(f"overlapping spheres, a law never seen: drawn anew, C11 is off by {regression.mean_normalised_mape(after, before):.0f} % "
+      f"(bias {100 * (after / before - 1).mean():+.0f} %), the hard phase by {100 * (facts.volume_fraction(again) - facts.volume_fraction(balls)).abs().mean():.1f} points")
 print(f"{len(list(folder.glob('*.vti')))} designs in {folder.name}/, and one of {large.phase_ids.shape[1]}³ voxels: {large.expected[0, 0] / GPA:.1f} GPa expected")
 
 
@@ -457,7 +462,8 @@ explorer.slider(picture, settings.targets_gpa[0], settings.targets_gpa[-1], "C11
 #
 # **Limits**. The generator of the data *is* a filtered noise cut at a level, and so is our
 # decoder: it has the right form by construction, as a power diagram has for polycrystals. A medium with another law, grains in a
-# matrix or a foam, is matched in its volume fraction and two-point statistics alone. What the forward model is for are its error bar
+# matrix or a foam, is matched in its volume fraction and two-point statistics alone: how far that goes for overlapping spheres is
+# printed above. What the forward model is for are its error bar
 # and the labels that it does not need: it saves some of a simulation's time, not all. S2's networks are trained here on what minutes
 # of two cores allow, and at S2's own scale on minutes of a GPU, where S2 trained until nothing improved: that ours is better than S2's
 # *published* values is shown for the forward error and the designs, on composites that are ours and not S2's.
@@ -465,11 +471,12 @@ explorer.slider(picture, settings.targets_gpa[0], settings.targets_gpa[-1], "C11
 # **Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.
 
 # %%
+strongest = min((name for name in errors if name != ours_name), key=lambda name: errors[name][0][0])
 best_forward, rival = errors[ours_name], errors[strongest]
 searched = f"random filter, level searched, {ours.evaluations} simulations"
 won = "better than" if inverse["ours: refined by the solver's gradient"] < inverse["nearest training composite"] else "worse than"
 Markdown(f"""**Findings**. A few iterations of the equilibrium, completed by a Gaussian process, predict C11 to {best_forward[0][0]:.2f} % of its mean,
-where the strongest rival without physics, a Gaussian process on thirteen numbers, has {rival[0][0]:.2f} %, and the worst of six components to
+where the strongest rival without physics ({strongest}) has {rival[0][0]:.2f} %, and the worst of six components to
 {max(e[0] for e in best_forward):.2f} %; from {counts[0]} labels already to {curves_by_label[0]:.2f} %. Straight from the prior, our designs miss C11 by {inverse["ours: mixture, means"]:.1f} % (mixture)
 and {inverse["ours: gaussian, means"]:.1f} % (one Gaussian on the same network), S2's as trained here by {inverse["S2: mixture, means"]:.0f} %; ranked by the forward model by {inverse["ours: mixture, proposed"]:.2f} %,
 refined by {inverse["ours: refined by the solver's gradient"]:.2f} %: {won} the nearest training composite ({inverse["nearest training composite"]:.2f} %). But for one property no model is
@@ -492,4 +499,4 @@ metrics |= {"07.refined.ours.error_pct": inverse["ours: refined by the solver's 
             "07.c11.ours.coverage_90": inside[0], "07.proposed.ours.calibration": calibration[0.01]}
 metrics |= {f"07.{task.split(',')[0]}.{name.split(': ')[-1].removesuffix(', means').removesuffix(' training composite').split(' ')[-1]}.error_pct": several[task, name][0] for task, name in several}
 notebook.close("07", metrics=metrics, figure=figure, headline=Headline(
-    "error of C11, a few iterations completed", metrics["07.c11.ours.mape_pct"], "%", metrics["07.c11.two_point.mape_pct"], 3.5))
+    "error of C11, a few iterations completed", metrics["07.c11.ours.mape_pct"], "%", rival[0][0], 3.5))
