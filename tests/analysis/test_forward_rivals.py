@@ -59,3 +59,11 @@ def test_bounds_for_all_components():
 
 def test_products_of_two():
     assert forward_rivals.second_order(torch.tensor([[2.0, 3.0]])).tolist() == [[2.0, 3.0, 4.0, 6.0, 9.0]]
+
+
+@pytest.mark.parametrize("kind", forward_rivals.RIVALS)
+def test_a_few_codes_are_enough(kind):
+    g = torch.Generator().manual_seed(0)
+    codes, y = torch.randn(9, 3, generator=g), 1e10 * torch.rand(9, 1, generator=g).add(0.5).double()
+    predicted = forward_rivals.code_regression(codes, y, codes, kind)
+    assert predicted.shape == (9, 1) and predicted.isfinite().all() and (predicted > 0).all()
