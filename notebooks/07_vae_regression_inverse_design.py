@@ -406,7 +406,11 @@ table(rows, ["within", "stated probability (%)", "share that met the target (%)"
 # `benchmarks/s2_learning.py` trains S2's networks as written on 8,900 composites of 51³ on one GPU; the table says after how
 # many passes each stopped. With S2's weight of the divergence the latent vector is hardly used, and all targets get one design; with a
 # hundredth of it designs follow the target up to 40 GPa. On S2's second set, fibres along x and plates normal to x, a mixture should keep the two morphologies apart
-# where one Gaussian mixes them: the second table has our priors for these two, the means of their components drawn and simulated.
+# where one Gaussian mixes them: the last table has our priors for these two, the means of their components drawn and simulated.
+#
+# S2's tables and pictures have their counterparts above and here: its table 1, 7 and 8 the forward table; 6 the last table; 9 and 10 six components;
+# its figure 2 the bounds, 3 and 8 designs over targets, 4 and 9 the search, 5 slices on axes, 6 decoded composites, 7 latent spaces, 10 and 11
+# six components. Figure 4b, points pushed through the latent space, has none: our search moves the drawing as well as the law.
 
 # %%
 at_scale = [row for row in measured("s2_forward") if row["component"] == "C11"]

@@ -65,7 +65,7 @@ class CompositeDesign:
 
     >>> design = CompositeDesign.load("composite_design.safetensors", "stiffness_surrogate.safetensors")   # doctest: +SKIP
     >>> proposed = design.propose({"C11": 35e9}, count=4)       # doctest: +SKIP
-    >>> refined, stiffness = design.refine(proposed, {"C11": 35e9}, evaluations=5)         # doctest: +SKIP
+    >>> refined, errors = design.refine(proposed, {"C11": 35e9}, evaluations=5)         # doctest: +SKIP
     """
 
     def __init__(
