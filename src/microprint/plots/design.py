@@ -75,7 +75,8 @@ def latent_maps(codes: Mapping[str, Tensor], values: Tensor, label: str) -> Figu
         dots = ax.scatter(*places.T, c=values, s=5, cmap="viridis", norm="log")
         ax.set(title=f"{name}\nlinear R² {share:.2f}", xlabel="first component", xticks=[], yticks=[])
     axes[0, 0].set_ylabel("second component")
-    figure.colorbar(dots, ax=axes[0, -1], label=label, format="{x:g}")
+    bar = figure.colorbar(dots, ax=axes[0, -1], label=label, format="{x:g}")
+    bar.ax.yaxis.set_minor_formatter("{x:g}")
     return figure
 
 
@@ -99,7 +100,9 @@ def bounds(fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: 
     band = partial(ax.fill_between, 100 * share, lw=0)
     band(limits["reuss"], limits["voigt"], color=PALETTE["constant"], alpha=0.15, label="Reuss to Voigt")
     band(limits["hs_lower"], limits["hs_upper"], color=PALETTE["light"], alpha=0.3, label="Hashin-Shtrikman (isotropic)")
-    ax.plot(100 * fraction, values, "o", ms=2.5, alpha=0.7, color=PALETTE["ours"], label="simulated")
+    ax.plot(
+        100 * fraction, values, "o", ms=2.5 if len(values) < 1000 else 1, alpha=0.7, color=PALETTE["ours"], label="simulated"
+    )
     ax.set(xlabel="hard phase (%)", ylabel=f"{name} (GPa)", yscale="log")
     ax.legend(fontsize=7)
     return figure
@@ -110,9 +113,8 @@ def falling(
 ) -> None:
     """Errors (N,) that fall along x (N,), on logarithmic axes, a line a method; horizontal lines at levels by their names."""
     for number, (name, (places, errors)) in enumerate(curves.items()):
-        ax.plot(
-            places, errors, "o-", ms=3, color=PALETTE[("ours", "linear", "paper", "constant", "accent")[number % 5]], label=name
-        )
+        color, marker = ("ours", "linear", "paper", "constant", "accent")[number % 5], "o" if len(places) <= 30 else ""
+        ax.plot(places, errors, "-", marker=marker, ms=3, color=PALETTE[color], label=name)
     for name, level in levels.items():
         ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
         ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=6.5, ha="right", va="bottom")
@@ -122,4 +124,4 @@ def falling(
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.legend(fontsize=7)
+    ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))

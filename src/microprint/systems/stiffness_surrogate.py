@@ -28,6 +28,7 @@ from microprint.steps import Job, step
 from microprint.systems.stiffness import components, labelled, phase_stiffnesses
 
 COMPONENTS = ("C11", "C22", "C33", "C12", "C13", "C23")  # S2's six properties, in the order of all that is returned here
+POINTS = 300  # inducing points of a process: more are no better, and the file grows with their square
 _AXES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 _KINDS = ("diagonal", "coupling")  # C11, C22, C33 are one function of what is seen along each axis; C12, C13, C23 another
 
@@ -59,7 +60,7 @@ class StiffnessSurrogate:
         for kind, index in zip(_KINDS, ((0, 1, 2), (3, 4, 5))):
             x = torch.cat([seen[i][0] for i in index])
             y = torch.cat([target[:, i] - seen[i][1] for i in index])
-            processes[kind] = GaussianProcess.fit(x, y, generator)
+            processes[kind] = GaussianProcess.fit(x, y, generator, POINTS)
         return cls(processes, dict.fromkeys(_KINDS, 1.0), iterations)
 
     @classmethod
