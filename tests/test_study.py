@@ -252,6 +252,7 @@ def test_requirements_state_simulations_and_their_time():
     assert "50,000 of 64³" in needed["crystal-plasticity simulations (05)"]
     assert needed["crystal-plasticity simulations (05)"].endswith("days on two cores")
     assert needed["the same of designs (09)"].startswith("32 of 64³")  # two aims, two targets, two designs
+    assert needed["simulations of micrographs (08)"].startswith("12 of 766 x 1024 pixels, about")
     assert needed["elastic load cases (07)"].startswith("53,400 on 51³ voxels, about")
 
 

@@ -28,6 +28,7 @@ from microprint.systems.direct_surrogate import train_direct_surrogate
 from microprint.systems.field_rivals import train_field_rival
 from microprint.systems.fingerprint import train_fingerprint
 from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design, train_vae
+from microprint.systems.micrograph_properties import simulate_micrographs
 from microprint.systems.path_rival import train_path_rival
 from microprint.systems.polycrystal_targets import design_polycrystals
 from microprint.systems.stiffness import label_stiffness
@@ -42,7 +43,7 @@ STEPS = {
         simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign, train_crystal_law, correct_surrogate,
         train_direct_surrogate, train_field_rival, train_path_rival, label_stiffness, train_forward_cnn, train_inverse_design,
         estimate_composites, fit_stiffness_surrogate, train_composite_design, write_composite_set, train_vae,
-        train_texture_vae, design_polycrystals,
+        simulate_micrographs, train_texture_vae, design_polycrystals,
     )
 }  # fmt: skip
 

@@ -29,6 +29,7 @@ TRAINING_BYTES = 16
 # 32 voxels an edge, for those of `elasticity` at 27 and 51. Other loads, materials and machines have times of their own.
 CP_SECONDS = 8e-6  # a voxel and increment
 ELASTIC_SECONDS = 1.5e-6  # a voxel and load case
+MICROGRAPH_SECONDS = 1e-5  # a pixel of a simulated micrograph
 
 
 def requirements(params: Params) -> Iterator[tuple[str, str]]:
@@ -44,8 +45,12 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
     yield "composites (01)", f"{composites:,} of {composite_edge}³, {size(composites * composite_edge**3)} before compression"
     if micrographs.source == SYNTHETIC:
         corners = patch_corners((micrographs.rows, micrographs.columns), micrographs.edge, micrographs.stride)
-        count, edge = CASTINGS * len(corners), micrographs.edge
+        castings, edge = CASTINGS + micrographs.castings, micrographs.edge
+        count = castings * len(corners)
         yield "micrograph patches (01)", f"{count:,} of {edge}², {size(4 * count * edge**2)}"
+        rows, columns = micrographs.rows // 2, micrographs.columns // 2
+        work, time = f"{castings:,} of {rows} x {columns} pixels", duration(MICROGRAPH_SECONDS * castings * rows * columns)
+        yield "simulations of micrographs (08)", f"{work}, about {time} on two cores"
     else:
         yield "micrographs (01)", f"{len(list_files(micrographs.source, IMAGE_SUFFIXES)):,}"
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from microprint import orientations, store
 from microprint.errors import MissingData, UserError
-from microprint.microstructures import datasets, polycrystal, sets, writers
+from microprint.microstructures import cast_iron, datasets, polycrystal, sets, writers
 from microprint.microstructures.volume_elements import read_volume_elements
 from microprint.params.sections import CompositeSettings, ComputeSettings, MicrographSettings, Params, PolycrystalSettings
 from microprint.steps import run_step
@@ -17,7 +17,7 @@ from microprint.steps import run_step
 POLYCRYSTALS = PolycrystalSettings(edge=6, cubic_train=5, cubic_validation=2, cubic_test=2, cubic_mixed=10, hexagonal_train=2,
                             hexagonal_validation=1, hexagonal_test=1, edge_cases=2)  # fmt: skip
 SMALL = Params(polycrystals=POLYCRYSTALS, composites=CompositeSettings(edge=7, count=10, widths=(0.5, 1.0)),
-               micrographs=MicrographSettings(rows=96, columns=128, edge=64, stride=32))  # fmt: skip
+               micrographs=MicrographSettings(castings=2, rows=96, columns=128, edge=64, stride=32))  # fmt: skip
 
 
 def run(step, folder, **sections):
@@ -79,11 +79,23 @@ def test_composites_and_micrographs_have_their_shapes_and_units(artifacts):
         assert np.allclose(file["phase"][:].mean((1, 2, 3)), file["volume_fraction"][:])
         assert len(np.unique(file["widths"][:8], axis=0)) >= 5
     with store.open_hdf5(artifacts / "micrographs.h5", "micrographs") as file:
-        assert file["image"].shape == (12 * 6, 64, 64) and file["yield_strength"].attrs["unit"] == "Pa"
+        assert file["image"].shape == (14 * 6, 64, 64) and file["yield_strength"].attrs["unit"] == "Pa"
         row, column = file["position"][7]
         whole = file["samples/image"][f"{file['sample'][7]:03d}"][:]
         np.testing.assert_allclose(file["image"][7], whole[row : row + 64, column : column + 64] / 255, atol=0.003)
-        assert file["samples/tested"][:].sum() == 6
+        assert file["samples/tested"][:].sum() == 6 and file["samples/named"][:].tolist() == [True] * 12 + [False] * 2
+        causes = np.stack([file[f"samples/{name}"][:] for name in cast_iron.CONTROLS], 1)
+        assert np.allclose(causes[0], dataclasses.astuple(cast_iron.CASTINGS[12.0, 0.0])) and (causes[12] != causes[13]).all()
+        assert file["samples/magnesium"][:4].tolist() == [0.0] * 4 and np.isnan(file["samples/yield_strength"][:]).all()
+        phase = file["samples/phase/013"][:]
+        assert phase.shape == (96, 128) and (phase == cast_iron.GRAPHITE).mean() == file["samples/measured_graphite_share"][13]
+
+
+def test_a_drawn_casting_does_not_depend_on_how_many_there_are(tmp_path, artifacts):
+    fewer = dataclasses.replace(SMALL.micrographs, castings=1)
+    path = run(datasets.generate_micrographs, tmp_path, micrographs=fewer)
+    with store.open_hdf5(path) as few, store.open_hdf5(artifacts / "micrographs.h5") as more:
+        np.testing.assert_array_equal(few["samples/image/012"][:], more["samples/image/012"][:])
 
 
 def test_splits_are_disjoint_and_complete(artifacts):
@@ -165,7 +177,7 @@ def test_faults_of_real_folders_are_told(tmp_path):
     with pytest.raises(UserError, match="2.npz: has 4 x 4 x 4 voxels, but those before it have 3 x 3 x 3. Fingerprints"):
         run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path)))
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match="20 x 20 pixels are less than a patch of 128"):
+    with pytest.raises(UserError, match="20 x 20 pixels are less than a patch of 256"):
         run(datasets.generate_micrographs, tmp_path, micrographs=MicrographSettings(source=str(tmp_path)))
     (tmp_path / "labels.csv").write_text("file,yield_strength\na.png,300\n")
     with pytest.raises(UserError, match="yield_strength '300' has no unit"):  # before anything starts

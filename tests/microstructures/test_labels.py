@@ -42,6 +42,7 @@ def test_ways_to_write_a_table(tmp_path, content, encoding):
 @pytest.mark.parametrize("header, value", [
     ("yield_strength_Pa", 2.0), ("yield_strength_kPa", 2e3), ("Yield strength (MPa)", 2e6), ("yield_strength [GPa]", 2e9), ("YIELD STRENGTH / MPa", 2e6),
     ("Yield strength, N/mm2", 2e6), ("yield-strength N mm⁻²", 2e6), ("YieldStrength(N/mm²)", 2e6), ("yield strength in ksi", 2 * 6894757),
+    ("youngs_modulus_GPa", 2e9), ("Young's modulus (GPa)", 2e9), ("Young’s modulus [MPa]", 2e6),
     ("cooling_rate_K_per_s", 2.0), ("Cooling rate [°C/s]", 2.0), ("cooling rate K·s^-1", 2.0), ("cooling_rate K/min", 2 / 60), ("cooling_rate_C_per_h", 2 / 3600),
     ("magnesium_wt_pct", 2.0), ("Magnesium (wt.-%)", 2.0), ("magnesium wt%", 2.0), ("magnesium %", 2.0), ("magnesium_ppm", 2e-4),
 ])  # fmt: skip

@@ -1,59 +1,129 @@
-r"""Cast-iron-like micrographs: graphite nodules, worms and flakes in ferrite, by cooling rate and magnesium content.
+r"""Cast-iron-like micrographs: graphite nodules, worms and flakes in ferrite, by eight causes that can be set one by one.
 
 A synthetic stand-in for the twelve images of Sardeshmukh et al. 2021 (TextureVAE), which are not public: castings of four
 radii, three magnesium contents, unetched, with faint ferrite grain boundaries. It follows what is known of cast iron in
 outline only; none of its numbers was measured.
 
-* Cooling: solidification time grows as (volume / surface)^2 (Chvorinov), so the rate as 1 / radius^2.
-* Particles: their number an area grows as the root of the cooling rate, at 11 % of graphite; so slow cooling makes few
-  and large ones. Without magnesium graphite grows as flakes, with 0.025 % as short thick worms beside nodules, with
-  0.045 % as nodules.
-* Strength (`strengths`): a formula of descriptors of the image, with the known signs. Graphite bears no load; ferrite is
-  the stronger the shorter the way between particles (Hall & Petch); elongated graphite is a notch, the worse the longer
-  it is (Griffith), and costs ultimate strength more than yield strength.
+* Causes (`CONTROLS`): of the material the nodularity, the size, share and thickness of graphite and the size of grains; of
+  the picture the contrast of boundaries, the exposure and the noise. `drawn` takes them at random, each by itself.
+* Cooling: solidification time grows as (volume / surface)^2 (Chvorinov), so the rate as 1 / radius^2, and the number of
+  particles an area as the root of the rate; so slow cooling makes few and large ones.
+* Magnesium: without it graphite grows as flakes, with 0.025 % as short thick worms beside nodules, with 0.045 % as nodules.
+
+The twelve castings have their causes from radius and magnesium; of drawn ones it is the other way round.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 
 RADII_MM = (12.0, 24.0, 36.0, 48.0)
 MAGNESIUM_PCT = (0.0, 0.025, 0.045)
-PIXEL_M = 1e-6
-GRAPHITE_SHARE = 0.11
+PIXEL_M = 2e-6
 COOLING_AT_12_MM = 10.0  # K/s
-COUNT_AT_12_MM = 300.0  # nodules per mm^2
+COUNT_AT_12_MM = 300.0  # particles per mm^2
+FERRITE, GRAPHITE, BOUNDARY = range(3)
 
-_GREY = {"ferrite": 0.74, "boundary": 0.66, "graphite": 0.16}
-_NOISE = 0.02
-_BLUR_PX = 0.8
-_MARGIN = 40  # pixels around an image in which particles start too
+_NODULARITY = (0.0, 0.35, 1.0)  # at `MAGNESIUM_PCT`
+_LEAST_SLENDERNESS = 3.0  # of a worm, length by thickness
+_FERRITE_GREY, _GRAPHITE_GREY = 0.74, 0.16
+_SPREAD = 0.25  # of the logarithm of a particle's diameter
+_BLUR_UM = 0.8
 
 
 @dataclass(frozen=True)
 class Casting:
-    """One of the twelve samples, a cylinder."""
+    """What the micrographs of a casting follow from."""
 
-    radius_mm: float
-    magnesium_pct: float  # by weight
+    nodularity: float  # share of the graphite's area in nodules, not in worms or flakes
+    diameter_um: float  # of a disc with a particle's mean area
+    graphite_share: float  # of the image's area
+    thickness_um: float  # of worms and flakes; their length follows from their area
+    grain_um: float  # distance between centres of ferrite grains
+    boundary_contrast: float  # grey value of grain boundaries below that of ferrite
+    exposure: float  # factor of all grey values, by the light
+    noise: float  # standard deviation of the grey value of a pixel
+
+    @property
+    def density_per_mm2(self) -> float:
+        """Number of particles per mm^2, if none overlap."""
+        return 4e6 * self.graphite_share / (math.pi * self.diameter_um**2)
+
+    @property
+    def slenderness(self) -> float:
+        """Length by thickness of worms and flakes, if they were straight and had corners."""
+        return math.pi * self.diameter_um**2 / (4 * self.thickness_um**2)
 
     @property
     def cooling_rate(self) -> float:
-        """Cooling rate in K/s."""
-        return COOLING_AT_12_MM * (12.0 / self.radius_mm) ** 2
+        """Cooling rate in K/s, from the number of particles."""
+        return COOLING_AT_12_MM * (self.density_per_mm2 / COUNT_AT_12_MM) ** 2
 
     @property
-    def tested(self) -> bool:
-        """Whether the paper's study measured its strength: slowest and fastest cooling only."""
-        return self.radius_mm in (RADII_MM[0], RADII_MM[-1])
+    def magnesium_pct(self) -> float:
+        """Magnesium content in percent by weight, from the nodularity."""
+        return float(np.interp(self.nodularity, _NODULARITY, MAGNESIUM_PCT))
 
 
-CASTINGS = tuple(Casting(radius, magnesium) for magnesium in MAGNESIUM_PCT for radius in RADII_MM)
+CONTROLS = tuple(field.name for field in fields(Casting))
+# Ranges of what is drawn, and whether evenly in the logarithm.
+RANGES = {
+    "nodularity": (0.0, 1.0),
+    "diameter_um": (18.0, 45.0),
+    "graphite_share": (0.07, 0.15),
+    "thickness_um": (4.0, 12.0),
+    "grain_um": (20.0, 90.0),
+    "boundary_contrast": (0.02, 0.2),
+    "exposure": (0.85, 1.1),
+    "noise": (0.01, 0.06),
+}
+LOGARITHMIC = ("diameter_um", "thickness_um", "grain_um", "boundary_contrast", "noise")
+
+
+def drawn(rng: np.random.Generator) -> Casting:
+    """A casting whose causes are independent and even over `RANGES`; those in `LOGARITHMIC` in their logarithms.
+
+    Only the thickness is cut, where small particles would be thick, so that no worm is less than three times as long.
+    """
+    values = {}
+    for name, (low, high) in RANGES.items():
+        value = rng.uniform(math.log(low), math.log(high)) if name in LOGARITHMIC else rng.uniform(low, high)
+        values[name] = math.exp(value) if name in LOGARITHMIC else value
+    thickest = _thickness(values["diameter_um"], _LEAST_SLENDERNESS)
+    return Casting(**values | {"thickness_um": min(values["thickness_um"], thickest)})
+
+
+def _named(radius_mm: float, magnesium_pct: float) -> Casting:
+    """One of the twelve samples, a cylinder."""
+    share, rate = 0.11, COOLING_AT_12_MM * (RADII_MM[0] / radius_mm) ** 2
+    density = COUNT_AT_12_MM * math.sqrt(rate / COOLING_AT_12_MM)
+    diameter = math.sqrt(4e6 * share / (math.pi * density))
+    return Casting(
+        nodularity=float(np.interp(magnesium_pct, MAGNESIUM_PCT, _NODULARITY)),
+        diameter_um=diameter,
+        graphite_share=share,
+        thickness_um=_thickness(diameter, 16.0 if magnesium_pct == 0 else 5.0),
+        grain_um=2.0 * diameter,  # somewhat more than the distance between nodules
+        boundary_contrast=0.08,
+        exposure=1.0,
+        noise=0.02,
+    )
+
+
+def _thickness(diameter: float, slenderness: float) -> float:
+    """Thickness of worms with the area of a disc."""
+    return diameter * math.sqrt(math.pi / (4 * slenderness))
+
+
+# The twelve samples by radius in mm and magnesium in percent by weight. The paper's study measured the strength of those
+# that cooled slowest and fastest.
+CASTINGS = {(radius, magnesium): _named(radius, magnesium) for magnesium in MAGNESIUM_PCT for radius in RADII_MM}
+TESTED_RADII_MM = (RADII_MM[0], RADII_MM[-1])
 
 
 class Particle(NamedTuple):
@@ -87,74 +157,85 @@ class Micrograph(NamedTuple):
     """An image and what is in it."""
 
     image: np.ndarray  # grey values in [0, 1], (h, w) float32
+    phase: np.ndarray  # `FERRITE`, `GRAPHITE` or `BOUNDARY` of each pixel, (h, w) uint8
     descriptors: dict[str, float]  # by name; the unit is in the name
 
 
 def generate(casting: Casting, shape: tuple[int, int], rng: np.random.Generator) -> Micrograph:
-    """Micrograph (rows, columns) of a casting, at one micrometre a pixel."""
-    particles = sample_particles(casting, shape, rng)
-    graphite = render(particles, shape)
-    # Grains of ferrite are somewhat larger than the distance between nodules.
-    boundary = grain_boundaries(shape, 2.0 * nodule_diameter_px(casting), rng)
-    grey = np.where(boundary, _GREY["boundary"], _GREY["ferrite"])
-    grey = np.where(graphite, _GREY["graphite"], grey)
-    image = _blur(grey) + _NOISE * rng.standard_normal(shape)
-    return Micrograph(np.clip(image, 0, 1).astype(np.float32), describe(particles, graphite))
+    """Micrograph (rows, columns) of a casting, `PIXEL_M` a pixel; it is a part of a larger piece, and not periodic."""
+    particles, graphite = sample_graphite(casting, shape, rng)
+    phase = np.where(grain_boundaries(shape, _pixels(casting.grain_um), rng), BOUNDARY, FERRITE).astype(np.uint8)
+    phase[graphite] = GRAPHITE
+    greys = np.array([_FERRITE_GREY, _GRAPHITE_GREY, _FERRITE_GREY - casting.boundary_contrast])
+    image = casting.exposure * _blur(greys[phase]) + casting.noise * rng.standard_normal(shape)
+    return Micrograph(np.clip(image, 0, 1).astype(np.float32), phase, describe(particles, phase))
 
 
-def sample_particles(casting: Casting, shape: tuple[int, int], rng: np.random.Generator) -> list[Particle]:
-    """Graphite particles whose areas add up to the graphite's share of the image; none starts inside another."""
+def sample_graphite(
+    casting: Casting, shape: tuple[int, int], rng: np.random.Generator
+) -> tuple[list[Particle], np.ndarray]:
+    """Particles in the image and around it, and where graphite is, (h, w) bool; none starts inside another.
+
+    They are drawn until graphite has its share of the image and of a margin, in which particles start that reach in.
+    """
+    margin = math.ceil(_pixels(0.6 * max(casting.diameter_um, _length_um(casting))))
+    canvas = np.zeros([length + 2 * margin for length in shape], bool)
     particles: list[Particle] = []
-    goal = GRAPHITE_SHARE * (shape[0] + 2 * _MARGIN) * (shape[1] + 2 * _MARGIN)
-    while sum(p.area for p in particles) < goal:
-        candidate = _draw(casting, rng, shape)
-        if all(np.hypot(*(candidate.middle - p.middle)) > 1.1 * (candidate.radius + p.radius) for p in particles):
+    covered, goal = 0, casting.graphite_share * canvas.size
+    while covered < goal:
+        candidate = _draw(casting, rng, canvas.shape)
+        if all(math.dist(candidate.middle, p.middle) > 1.1 * (candidate.radius + p.radius) for p in particles):
+            covered += add_particle(canvas, candidate)
             particles.append(candidate)
-    return particles
+    inner = tuple(slice(margin, margin + length) for length in shape)
+    return [p._replace(line=p.line - margin) for p in particles], canvas[inner]
 
 
-def _draw(casting: Casting, rng: np.random.Generator, shape: tuple[int, int]) -> Particle:
-    """A particle somewhere in the image or within a margin around it."""
-    middle = rng.uniform(-_MARGIN, np.array(shape) + _MARGIN)
-    diameter = nodule_diameter_px(casting) * rng.lognormal(0, 0.25)
+def _draw(casting: Casting, rng: np.random.Generator, shape: tuple[int, ...]) -> Particle:
+    """A particle somewhere in the image; its size is log-normal, that of the mean area is 1."""
+    middle, size = rng.uniform(0, shape), rng.lognormal(-(_SPREAD**2), _SPREAD)
     ripple, phase = rng.normal(0, 0.04, 2), rng.uniform(0, 2 * math.pi, 2)
-    share_of_nodules = {0.0: 0.0, 0.025: 0.35, 0.045: 1.0}[casting.magnesium_pct]
-    if rng.random() < share_of_nodules:
-        return Particle(middle[None], diameter / 2, ripple, phase)
-    slender = 16.0 if casting.magnesium_pct == 0 else 5.0
-    thickness = diameter * math.sqrt(math.pi / (4 * slender))  # same area as the nodule
-    line = _bent_line(middle, slender * thickness, bend=1.2 if slender > 10 else 2.0, rng=rng)
+    if rng.random() < casting.nodularity:
+        return Particle(middle[None], _pixels(size * casting.diameter_um) / 2, ripple, phase)
+    thickness = _pixels(size * casting.thickness_um)
+    # Short worms are bent more than long flakes.
+    bend = float(np.interp(casting.slenderness, (5.0, 16.0), (2.0, 1.2)))
+    line = _bent_line(middle, _pixels(size * (_length_um(casting) - casting.thickness_um)), bend, rng)
     return Particle(line, thickness / 2, ripple, phase)
 
 
-def nodule_diameter_px(casting: Casting) -> float:
-    """Mean diameter of nodules: graphite's share of the area over their number."""
-    per_pixel = COUNT_AT_12_MM * math.sqrt(casting.cooling_rate / COOLING_AT_12_MM) * 1e6 * PIXEL_M**2
-    return math.sqrt(4 * GRAPHITE_SHARE / (math.pi * per_pixel))
+def _length_um(casting: Casting) -> float:
+    """Length of worms and flakes, round ends included, whose area is that of a nodule."""
+    return casting.thickness_um * (casting.slenderness + 1 - math.pi / 4)
+
+
+def _pixels(micrometres: float) -> float:
+    return micrometres * 1e-6 / PIXEL_M
 
 
 def _bent_line(middle: np.ndarray, length: float, bend: float, rng: np.random.Generator) -> np.ndarray:
     """Points along a line of given length whose direction turns steadily, by a normal angle of deviation `bend`."""
     steps = np.linspace(-0.5, 0.5, 13)
     direction = rng.uniform(0, 2 * math.pi) + rng.normal(0, bend) * steps + rng.normal(0, bend) * steps**2
-    path = np.cumsum(np.stack([np.cos(direction), np.sin(direction)], 1), 0) * length / len(steps)
+    path = np.cumsum(np.stack([np.cos(direction), np.sin(direction)], 1), 0) * length / (len(steps) - 1)
     return middle + path - path[len(path) // 2]
 
 
-def render(particles: list[Particle], shape: tuple[int, int]) -> np.ndarray:
-    """Where graphite is, (h, w) bool."""
-    graphite = np.zeros(shape, bool)
-    for particle in particles:
-        for piece in particle.pieces():
-            reach = 1.3 * particle.radius + 1
-            low = np.maximum(np.floor(piece.min(0) - reach), 0).astype(int)
-            high = np.minimum(np.ceil(piece.max(0) + reach) + 1, shape).astype(int)
-            if (low < high).all():
-                window = tuple(slice(a, b) for a, b in zip(low, high))
-                pixels = np.stack(np.mgrid[window], -1)
-                nodule = len(piece) == 1
-                graphite[window] |= _in_nodule(pixels, particle) if nodule else _in_capsule(pixels, *piece, particle.radius)
-    return graphite
+def add_particle(graphite: np.ndarray, particle: Particle) -> int:
+    """Draw a particle where graphite is, (h, w) bool; the number of pixels that were none before."""
+    added = 0
+    for piece in particle.pieces():
+        reach = 1.3 * particle.radius + 1
+        low = np.maximum(np.floor(piece.min(0) - reach), 0).astype(int)
+        high = np.minimum(np.ceil(piece.max(0) + reach) + 1, graphite.shape).astype(int)
+        if (low < high).all():
+            window = tuple(slice(a, b) for a, b in zip(low, high))
+            pixels = np.stack(np.mgrid[window], -1)
+            nodule = len(piece) == 1
+            inside = _in_nodule(pixels, particle) if nodule else _in_capsule(pixels, *piece, particle.radius)
+            added += np.count_nonzero(inside & ~graphite[window])
+            graphite[window] |= inside
+    return added
 
 
 def _in_nodule(pixels: np.ndarray, particle: Particle) -> np.ndarray:
@@ -171,7 +252,7 @@ def _in_capsule(pixels: np.ndarray, start: np.ndarray, end: np.ndarray, radius: 
 
 
 def grain_boundaries(shape: tuple[int, int], size: float, rng: np.random.Generator) -> np.ndarray:
-    """Faint lines: pixels of a Voronoi tessellation, mean grain size in pixels, whose right or lower neighbour differs."""
+    """Lines: pixels of a Voronoi tessellation, mean grain size in pixels, whose left or upper neighbour differs."""
     pitch = np.maximum(np.round(np.array(shape) / size), 1).astype(int)
     corner = np.stack(np.meshgrid(*(np.arange(-1, n + 1) for n in pitch), indexing="ij"), -1)
     seeds = (corner + rng.uniform(0, 1, corner.shape)) * (np.array(shape) / pitch)  # one in each box of a grid
@@ -183,43 +264,36 @@ def grain_boundaries(shape: tuple[int, int], size: float, rng: np.random.Generat
         distance = (rows - seeds[at][..., 0]) ** 2 + (columns - seeds[at][..., 1]) ** 2
         owner = np.where(distance < best, at[0] * (pitch[1] + 2) + at[1], owner)
         best = np.minimum(best, distance)
-    return (owner != np.roll(owner, 1, 0)) | (owner != np.roll(owner, 1, 1))
+    lines = np.zeros(shape, bool)
+    lines[1:] |= owner[1:] != owner[:-1]
+    lines[:, 1:] |= owner[:, 1:] != owner[:, :-1]
+    return lines
 
 
-def describe(particles: list[Particle], graphite: np.ndarray) -> dict[str, float]:
-    """Descriptors: graphite's share and the ferrite between it from the pixels, the rest from the particles in view.
+def describe(particles: list[Particle], phase: np.ndarray) -> dict[str, float]:
+    """Descriptors: shares and lengths of what lies between from the pixels (h, w), the rest from the particles in view.
 
-    ``nodularity`` is the share of graphite area in particles less than 1.67 times as long as wide (ISO 945's limit of
-    roundness 0.6); ``ferrite_path_m`` is the mean length of straight lines in ferrite, 2 (1 - share) over the crossings
-    per length in two directions.
+    ``measured_nodularity`` is the share of graphite area in particles less than 1.67 times as long as wide (ISO 945's limit
+    of roundness 0.6); ``ferrite_path_m`` is the mean length of straight lines in ferrite, 2 (1 - share) over the crossings
+    per length in two directions; ``boundary_m_per_m2`` is pi / 2 times the boundaries that such lines meet per length.
     """
-    inside = [p for p in particles if (p.middle >= 0).all() and (p.middle < graphite.shape).all()] or particles
+    inside = [p for p in particles if (p.middle >= 0).all() and (p.middle < phase.shape).all()] or particles
     area = np.array([p.area for p in inside])
     aspect = np.array([p.length / (2 * p.radius) for p in inside])
+    graphite, boundary = phase == GRAPHITE, phase == BOUNDARY
     crossings = 0.5 * ((graphite[1:] != graphite[:-1]).mean() + (graphite[:, 1:] != graphite[:, :-1]).mean())
+    met = 0.5 * ((boundary[1:] > boundary[:-1]).mean() + (boundary[:, 1:] > boundary[:, :-1]).mean())
     share = float(graphite.mean())
     return {
-        "graphite_share": share,
+        "measured_graphite_share": share,
+        "measured_nodularity": float(area[aspect < 1 / 0.6].sum() / area.sum()),
         "particles_per_mm2": len(inside) / (graphite.size * PIXEL_M**2 * 1e6),
-        "nodularity": float(area[aspect < 1 / 0.6].sum() / area.sum()),
         "aspect_ratio": float((aspect * area).sum() / area.sum()),
         "length_m": PIXEL_M * float(np.average([p.length for p in inside], weights=area)),
+        "width_m": PIXEL_M * float(np.average([2 * p.radius for p in inside], weights=area)),
         "ferrite_path_m": PIXEL_M * 2 * (1 - share) / float(crossings),
+        "boundary_m_per_m2": math.pi / 2 * float(met) / PIXEL_M,
     }
-
-
-def strengths(descriptors: dict[str, float]) -> dict[str, float]:
-    r"""Yield and ultimate strength in Pa, of a stated formula, not of a test.
-
-    With graphite share f, nodularity N, ferrite path l and particle length c::
-
-        notch = (1 - N) sqrt(c / 100 um)
-        yield = (1 - f) (230 MPa + 0.35 MPa sqrt(m) / sqrt(l)) / (1 + 0.5 notch)
-        ultimate = 1.55 (1 - f) (230 MPa + 0.35 MPa sqrt(m) / sqrt(l)) / (1 + 1.3 notch)
-    """
-    notch = (1 - descriptors["nodularity"]) * math.sqrt(descriptors["length_m"] / 1e-4)
-    matrix = (1 - descriptors["graphite_share"]) * (230e6 + 0.35e6 / math.sqrt(descriptors["ferrite_path_m"]))
-    return {"yield_strength": matrix / (1 + 0.5 * notch), "ultimate_strength": 1.55 * matrix / (1 + 1.3 * notch)}
 
 
 def patch_corners(shape: tuple[int, int], edge: int, stride: int) -> np.ndarray:
@@ -231,5 +305,5 @@ def patch_corners(shape: tuple[int, int], edge: int, stride: int) -> np.ndarray:
 def _blur(image: np.ndarray) -> np.ndarray:
     """Gaussian blur of the microscope, by FFT."""
     squared = np.add.outer(np.fft.fftfreq(image.shape[0]) ** 2, np.fft.rfftfreq(image.shape[1]) ** 2)
-    gain = np.exp(-2 * (math.pi * _BLUR_PX) ** 2 * squared)
+    gain = np.exp(-2 * (math.pi * _pixels(_BLUR_UM)) ** 2 * squared)
     return np.fft.irfft2(np.fft.rfft2(image) * gain, s=image.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -216,14 +217,16 @@ def micrograph_files(params: Params) -> Files:
 
 @step(reads=("micrographs",), outputs=("micrographs.h5",), files=micrograph_files, chunked=True)
 def generate_micrographs(job: Job) -> None:
-    """Patches of twelve cast-iron-like micrographs with their labels, or of the PNG and TIFF images of a folder.
+    """Patches of cast-iron-like micrographs with their labels, or of the PNG and TIFF images of a folder.
 
-    ``samples/`` holds what belongs to an image: labels, descriptors of a synthetic one, the ``name`` of a real one's file,
-    ``tested`` (whether the paper's study measured its strength) and, under ``samples/image``, the image itself in 8 bits.
+    ``samples/`` holds what belongs to an image: labels, the ``name`` of a real one's file, ``tested`` (whether the paper's
+    study measured its strength) and, under ``samples/image``, the image itself in 8 bits. Synthetic images, the twelve
+    ``named`` ones first, have their causes (`cast_iron.CONTROLS`), descriptors and a map ``samples/phase`` there, too.
     """
     settings = job.params.micrographs
     if settings.source == SYNTHETIC:
-        names = [f"{casting.radius_mm:g} mm, {casting.magnesium_pct:g} % Mg" for casting in cast_iron.CASTINGS]
+        names = [f"{radius:g} mm, {magnesium:g} % Mg" for radius, magnesium in cast_iron.CASTINGS]
+        names += [f"drawn casting {number}" for number in range(settings.castings)]
         make = partial(draw_chunk, settings=settings, seeds=[job.seed(name) for name in names])
     else:
         paths = readers.list_files(settings.source, IMAGE_SUFFIXES)
@@ -237,28 +240,36 @@ def generate_micrographs(job: Job) -> None:
     made = compute_chunks(job, make, split("micrographs", len(names), 1), "micrographs", "images")
     with job.create("micrographs.h5", kind="micrographs") as file:
         file.attrs.update(pixel_m=cast_iron.PIXEL_M, source=settings.source, image="grey values in 0 to 1, [row, column]")
-        samples, first = file.create_group("samples/image"), 0
+        file.attrs["phase"] = "0 ferrite, 1 graphite, 2 grain boundary, [row, column]"
+        first = 0
         for chunk, arrays in made:
             pixels = arrays.pop("pixels")[0]
+            maps = {"image": np.round(255 * pixels).astype(np.uint8)}
+            maps |= {"phase": arrays.pop("phase")[0]} if "phase" in arrays else {}
             patches = _patches(pixels, names[chunk.number], settings)
             count = len(patches["image"])
             patches["sample"] = np.full(count, chunk.number)
             patches |= {name: np.full(count, arrays[name][0]) for name in LABELS}
             write(file, Chunk("", 0, first, first + count, first + count), patches)
             first += count
-            samples.create_dataset(f"{chunk.number:03d}", data=np.round(255 * pixels).astype(np.uint8), compression="gzip")
+            for name, values in maps.items():
+                file.create_dataset(f"samples/{name}/{chunk.number:03d}", data=values, compression="gzip")
             write(file["samples"], chunk, arrays)
         for name, unit in LABELS.items():
             file[name].attrs["unit"] = file[f"samples/{name}"].attrs["unit"] = unit
 
 
 def draw_chunk(chunk: Chunk, settings: MicrographSettings, seeds: list[int]) -> Arrays:
-    """The micrograph of one casting: its pixels (1, h, w), labels, descriptors and whether it was tested, (1,) each."""
-    casting = cast_iron.CASTINGS[chunk.number]
-    made = cast_iron.generate(casting, (settings.rows, settings.columns), np.random.default_rng(seeds[chunk.number]))
-    labels = {"cooling_rate": casting.cooling_rate, "magnesium": casting.magnesium_pct, **cast_iron.strengths(made.descriptors)}
-    values = {**labels, **made.descriptors, "tested": casting.tested}
-    return {"pixels": made.image[None]} | {name: np.array([value]) for name, value in values.items()}
+    """The micrograph of one casting: pixels and phase (1, h, w); its causes, labels and descriptors (1,)."""
+    number, rng, named = chunk.number, np.random.default_rng(seeds[chunk.number]), list(cast_iron.CASTINGS)
+    casting = cast_iron.CASTINGS[named[number]] if number < len(named) else cast_iron.drawn(rng)
+    made = cast_iron.generate(casting, (settings.rows, settings.columns), rng)
+    labels = dict.fromkeys(LABELS, np.nan) | {"cooling_rate": casting.cooling_rate, "magnesium": casting.magnesium_pct}
+    causes = asdict(casting) | {"density_per_mm2": casting.density_per_mm2}
+    tested = number < len(named) and named[number][0] in cast_iron.TESTED_RADII_MM
+    values = {**labels, **causes, **made.descriptors, "named": number < len(named), "tested": tested}
+    maps = {"pixels": made.image[None], "phase": made.phase[None]}
+    return maps | {name: np.array([value]) for name, value in values.items()}
 
 
 def read_image_chunk(chunk: Chunk, paths: list[Path], labels: dict[str, dict[str, float]]) -> Arrays:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from microprint.errors import UserError
 from microprint.microstructures.micrographs import IMAGE_SUFFIXES, OTHER_SUFFIXES
 
-LABELS = {"cooling_rate": "K/s", "magnesium": "wt%", "yield_strength": "Pa", "ultimate_strength": "Pa"}
+LABELS = {"cooling_rate": "K/s", "magnesium": "wt%", "youngs_modulus": "Pa", "yield_strength": "Pa", "ultimate_strength": "Pa"}
 
 # Units by their spelling without spaces, brackets, dots, underscores and signs of powers, in lower case.
 _STRESS = {
@@ -29,15 +29,16 @@ _RATE = {f"{k}{over}{time}": 1 / s for k in _KELVIN for time, s in _SECONDS.item
 _RATE |= {f"{k}{time}1": 1 / s for k in _KELVIN for time, s in _SECONDS.items()}  # K s^-1
 _MASS = {f"{what}{sign}": 1.0 for what in ("", "wt", "weight", "m", "ma", "mass") for sign in ("%", "pct", "percent")}
 _MASS |= {"ppm": 1e-4, "wtppm": 1e-4}
-UNITS = {"cooling_rate": _RATE, "magnesium": _MASS, "yield_strength": _STRESS, "ultimate_strength": _STRESS}
-USUAL = {"cooling_rate": "K/s or K/min", "magnesium": "wt%", "yield_strength": "MPa", "ultimate_strength": "MPa"}
+UNITS = {label: {"K/s": _RATE, "wt%": _MASS, "Pa": _STRESS}[unit] for label, unit in LABELS.items()}
+USUAL = dict(zip(LABELS, ("K/s or K/min", "wt%", "GPa", "MPa", "MPa")))
 
 MISSING = {"", "-", "--", "–", "—", "n/a", "#n/a", "n.a.", "na", "nan", "none", "null"}
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xls", ".xlsx", ".ods")
 FILE_COLUMN = ("file", "filename")
 DELIMITERS = {"\t": ".", ";": ",", ",": "."}  # with the decimal mark that is usual beside each
 REMEDY_COLUMNS = (
-    "The columns are 'file' and any of cooling_rate_K_per_s, magnesium_wt_pct, yield_strength_MPa, ultimate_strength_MPa"
+    "The columns are 'file' and any of cooling_rate_K_per_s, magnesium_wt_pct, youngs_modulus_GPa, yield_strength_MPa, "
+    "ultimate_strength_MPa"
 )
 _QUANTITY = re.compile(
     r"([-+]?(?:\d[\d.,]*|[.,]\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?(?![a-z]))\s*(.*)", re.IGNORECASE | re.DOTALL
@@ -231,7 +232,7 @@ def _columns(header: list[str], path: Path) -> tuple[int, list[Column], list[str
 def _label(cell: str) -> tuple[str | None, str]:
     """Label and unit of a column's name; no label where it begins with none."""
     for label in LABELS:
-        name = label.replace("_", r"[\s_-]*")
+        name = label.replace("_", r"[\s_-]*").replace("youngs", "young['’]?s")
         if match := re.match(rf"{name}(?![a-z])(.*)", cell.strip(), re.IGNORECASE | re.DOTALL):
             return label, _unit(match[1])
     return None, ""
@@ -352,7 +353,7 @@ def _value(quantity: Quantity, path: Path) -> float:
     label, what = quantity.label, f"row {quantity.row}: the {quantity.label} {quantity.written!r}"
     factors = {UNITS[label][unit] for unit in quantity.units}
     if not factors and LABELS[label] == "Pa":
-        raise UserError(f"{what} has no unit", path, f"Name the column {label}_MPa, if that is its unit")
+        raise UserError(f"{what} has no unit", path, f"Name the column {label}_{USUAL[label]}, if that is its unit")
     if len(factors) > 1:
         raise UserError(f"{what} has the units {' and '.join(dict.fromkeys(quantity.units))}", path, "Keep one of them")
     try:

@@ -8,7 +8,7 @@ from microprint.errors import UserError
 from microprint.params.sections import Params
 
 SYNTHETIC = "synthetic"
-CASTINGS = 12  # micrographs that the study draws itself
+CASTINGS = 12  # micrographs of named castings, which the study draws itself, beside those of `micrographs.castings`
 Faults = Iterator[tuple[str, str]]  # what is wrong, and the remedy
 
 
@@ -64,7 +64,7 @@ def _patches(images, texture) -> Faults:
         pixels = f"micrographs.edge = {images.edge} pixels of a patch"
         yield f"texture_vae.edge = {texture.edge} is more than the {pixels}", "Lower texture_vae.edge"
     if images.source == SYNTHETIC:
-        yield from sample_faults(texture.test_samples, CASTINGS)
+        yield from sample_faults(texture.test_samples, CASTINGS + images.castings)
 
 
 def sample_faults(samples: Collection[int], images: int) -> Faults:

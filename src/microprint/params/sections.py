@@ -105,14 +105,15 @@ class CompositeSettings:
 
 @dataclass(frozen=True)
 class MicrographSettings:
-    """Cast-iron micrographs (notebook 01): twelve samples, four cooling rates by three magnesium contents."""
+    """Cast-iron micrographs (notebook 01): twelve castings, four cooling rates by three magnesium contents, and drawn ones."""
 
     source: str = "synthetic"  # ``synthetic``, or a folder of PNG/TIFF images, labels in labels.csv (notebook 01, part 4).
-    # rows, columns: pixels of a synthetic image, one micrometre each.
-    rows: Annotated[int, Between(32)] = 384
+    castings: Count = 24  # castings whose causes are drawn at random, one image each, beside the twelve.
+    # rows, columns: pixels of a synthetic image, two micrometres each.
+    rows: Annotated[int, Between(32)] = 512
     columns: Annotated[int, Between(32)] = 512
-    edge: Annotated[int, Between(16)] = 128  # pixels along each edge of a patch.
-    stride: Positive = 128  # pixels from one patch to the next.
+    edge: Annotated[int, Between(16)] = 256  # pixels along each edge of a patch.
+    stride: Positive = 256  # pixels from one patch to the next.
 
 
 @dataclass(frozen=True)
