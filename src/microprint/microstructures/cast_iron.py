@@ -171,9 +171,7 @@ def generate(casting: Casting, shape: tuple[int, int], rng: np.random.Generator)
     return Micrograph(np.clip(image, 0, 1).astype(np.float32), phase, describe(particles, phase))
 
 
-def sample_graphite(
-    casting: Casting, shape: tuple[int, int], rng: np.random.Generator
-) -> tuple[list[Particle], np.ndarray]:
+def sample_graphite(casting: Casting, shape: tuple[int, int], rng: np.random.Generator) -> tuple[list[Particle], np.ndarray]:
     """Particles in the image and around it, and where graphite is, (h, w) bool; none starts inside another.
 
     They are drawn until graphite has its share of the image and of a margin, in which particles start that reach in.
