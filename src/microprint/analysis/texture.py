@@ -23,6 +23,8 @@ from microprint.networks.vgg import VGG19
 DISTS_LAYERS = ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4")
 ORIENTATIONS, SCALES = 4, 3
 TINY = 1e-6  # keeps ratios of two vanishing moments at one
+NOTHING = 1e-3 / 255**2  # the same in STSIM-2, as its authors have it for grey values up to 255
+WINDOW = 7  # coefficients, of STSIM-2 in windows
 
 
 def mean_squared(x: Tensor, y: Tensor) -> Tensor:
@@ -38,8 +40,9 @@ def dists(vgg: VGG19, x: Tensor, y: Tensor) -> Tensor:
     """Deep image structure and texture similarity (Ding, Ma, Wang & Simoncelli 2020, eqs. 5-7), (B,), at most 1.
 
     Means of the feature maps are compared as texture, their covariance as structure. The published weights of the
-    channels were fitted to human judgements; here all channels weigh the same, half for either term, and VGG19
-    stands for VGG16. Values are therefore not those of the public DISTS; their order on textures is what matters.
+    channels were fitted to human judgements of the maps of VGG16's ImageNet filters, and mean nothing for other maps; here
+    all channels weigh the same, half for either term, and VGG19 stands for VGG16. So values are not those of the public DISTS.
+    Structure meets pixel with pixel: a blurred copy scores above another piece of the same texture.
     Images (B, 1, h, w) in [0, 1], of 16 pixels or more an edge.
     """
     terms = [_structure_and_texture(a, b) for a, b in zip(_dists_maps(vgg, x), _dists_maps(vgg, y))]
@@ -69,22 +72,30 @@ def _structure_and_texture(x: Tensor, y: Tensor) -> Tensor:
 # --- STSIM-2 ---------------------------------------------------------------------------------------------------------
 
 
-def stsim2(x: Tensor, y: Tensor) -> Tensor:
-    """Structural texture similarity STSIM-2 (Zujovic, Pappas & Neuhoff 2013, section III) of whole images, (B,), in [0, 1].
+def stsim2(x: Tensor, y: Tensor, window: int | None = None) -> Tensor:
+    """Structural texture similarity STSIM-2 (Zujovic, Pappas & Neuhoff 2013, section III), (B,), in [0, 1].
 
-    Each subband of a complex steerable pyramid is compared by its mean, its variance and its correlation with itself
-    one pixel aside; pairs of subbands by the correlation of their magnitudes. No pixel meets the pixel of the other
-    image, so a texture is like another piece of itself. (Windows of 7 pixels, as in the implementation that S3
-    used, would compare place by place.) Images (B, 1, h, w) in [0, 1]; raises `UserError` unless their edges are equal and
-    8 divides them.
+    Each of the 14 subbands of a complex steerable pyramid is compared by its mean, its variance and its correlation with
+    itself one pixel aside, ``(l c c01 c10)^(1/4)``; 26 pairs of subbands by the correlation of their magnitudes,
+    ``1 - |difference| / 2``; the result is the mean of the 40. The paper knows two forms. Without a window the statistics are
+    of whole images ("global"): no pixel meets the pixel of the other image, so a texture is like another piece of itself.
+    With a window (7 in the authors' implementations) they are of all windows of that many coefficients an edge, which meet
+    at the same places of both images, and each term is the mean over them.
+
+    Images (B, 1, h, w) in [0, 1]; raises `UserError` unless their edges are equal and 8 divides them, or if a window is
+    larger than the lowest band, an eighth of the image.
     """
     if x.shape != y.shape or x.shape[-1] % 2**SCALES or x.shape[-2] % 2**SCALES:
         shapes = f"images of shapes {tuple(x.shape)} and {tuple(y.shape)} cannot be compared"
         raise UserError(shapes, "stsim2", f"Give two of the same size, divisible by {2**SCALES}")
-    px, py = steerable_pyramid(x[:, 0]), steerable_pyramid(y[:, 0])
-    terms = [_band_similarity(a, b) for a, b in zip(_bands(px), _bands(py))]
-    terms += [1 - (a - b).abs() / 2 for a, b in zip(_cross_correlations(px), _cross_correlations(py))]
-    return torch.stack(terms).mean(0).clamp(0, 1)
+    if window and (edge := min(x.shape[-2:])) < (least := window * 2**SCALES):
+        fault = f"images of {edge} pixels an edge leave fewer than {window} coefficients in the lowest band"
+        raise UserError(fault, "stsim2", f"Give images of {least} pixels or more, or no window")
+    # A window's variance is a small difference of squares: double precision.
+    px, py = (steerable_pyramid(images[:, 0].double()) for images in (x, y))
+    terms = [_band_similarity(a, b, window) for a, b in zip(_bands(px), _bands(py))]
+    terms += [_agreement(_correlation(*a, window), _correlation(*b, window)) for a, b in zip(_band_pairs(px), _band_pairs(py))]
+    return torch.stack([term.mean((1, 2)) for term in terms]).mean(0).clamp(0, 1).to(x.dtype)
 
 
 def steerable_pyramid(images: Tensor) -> tuple[Tensor, list[list[Tensor]], Tensor]:
@@ -146,37 +157,50 @@ def _bands(pyramid) -> list[Tensor]:
     return [highpass, *(band for scale in bands for band in scale), lowpass]
 
 
-def _band_similarity(x: Tensor, y: Tensor) -> Tensor:
-    """Fourth root of mean, contrast and two neighbour terms (Zujovic et al. 2013, eqs. 5-9): (B,)."""
-    (mx, vx, rx), (my, vy, ry) = _moments(x), _moments(y)
-    luminance = (2 * mx * my + TINY) / (mx.square() + my.square() + TINY)
-    contrast = (2 * (vx * vy).sqrt() + TINY) / (vx + vy + TINY)
-    neighbours = [1 - (a - b).abs() / 2 for a, b in zip(rx, ry)]
-    return (luminance * contrast * neighbours[0] * neighbours[1]).clamp_min(0) ** 0.25
+def _band_similarity(x: Tensor, y: Tensor, window: int | None) -> Tensor:
+    """Fourth root of mean, contrast and two neighbour terms (Zujovic et al. 2013, eqs. 5-9), (B, rows, columns) of windows."""
+    mx, my = (_average(band, window, window).abs() for band in (x, y))
+    vx, vy = _variance(x, window, window), _variance(y, window, window)
+    luminance = (2 * mx * my + NOTHING) / (mx.square() + my.square() + NOTHING)
+    contrast = (2 * (vx * vy).sqrt() + NOTHING) / (vx + vy + NOTHING)
+    along = [_agreement(a, b) for a, b in zip(_neighbours(x, window), _neighbours(y, window))]
+    return (luminance * contrast * along[0] * along[1]).clamp_min(0) ** 0.25
 
 
-def _moments(band: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Magnitude of the mean, variance, and correlation with the next pixel along either axis, of (B, h, w)."""
-    mean = band.mean((1, 2), keepdim=True)
-    deviation = band - mean
-    variance = deviation.abs().square().mean((1, 2))
-    # The transform is periodic, and so is the neighbour.
-    shifted = [(deviation * deviation.roll(1, axis).conj()).mean((1, 2)) for axis in (1, 2)]
-    return mean[:, 0, 0].abs(), variance, [(s + TINY) / (variance + TINY) for s in shifted]
+def _neighbours(band: Tensor, window: int | None) -> list[Tensor]:
+    """Correlation of a band with itself one row down and one column aside, over the pairs inside each window."""
+    less = window and window - 1
+    down = _correlation(band[:, :-1], band[:, 1:], less, window)
+    return [down, _correlation(band[:, :, :-1], band[:, :, 1:], window, less)]
 
 
-def _cross_correlations(pyramid) -> list[Tensor]:
-    """Correlation (B,) of magnitudes: orientations of a scale, and neighbouring scales of an orientation."""
+def _band_pairs(pyramid) -> list[tuple[Tensor, Tensor]]:
+    """Magnitudes of two orientations of a scale, and of two scales of an orientation, the finer on the grid of the coarser."""
     magnitudes = [[band.abs() for band in scale] for scale in pyramid[1]]
     pairs = [pair for scale in magnitudes for pair in combinations(scale, 2)]
-    pairs += [(F.avg_pool2d(fine, 2), coarse) for a, b in zip(magnitudes, magnitudes[1:]) for fine, coarse in zip(a, b)]
-    return [_correlation(a, b) for a, b in pairs]
+    return pairs + [(F.avg_pool2d(fine, 2), coarse) for a, b in zip(magnitudes, magnitudes[1:]) for fine, coarse in zip(a, b)]
 
 
-def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    a, b = a - a.mean((1, 2), keepdim=True), b - b.mean((1, 2), keepdim=True)
-    spread = (a.square().mean((1, 2)) * b.square().mean((1, 2))).sqrt()
-    return ((a * b).mean((1, 2)) + TINY) / (spread + TINY)
+def _agreement(a: Tensor, b: Tensor) -> Tensor:
+    return 1 - (a - b).abs() / 2
+
+
+def _correlation(a: Tensor, b: Tensor, rows: int | None, columns: int | None = None) -> Tensor:
+    """Correlation coefficients of two maps (B, h, w) in all windows (of `rows` each way, if nothing is said of columns)."""
+    columns = columns or rows
+    covariance = _average(a * b.conj(), rows, columns) - _average(a, rows, columns) * _average(b, rows, columns).conj()
+    spread = (_variance(a, rows, columns) * _variance(b, rows, columns)).sqrt()
+    return (covariance + NOTHING) / (spread + NOTHING)
+
+
+def _variance(maps: Tensor, rows: int | None, columns: int | None) -> Tensor:
+    return (_average(maps.abs().square(), rows, columns) - _average(maps, rows, columns).abs().square()).clamp_min(0)
+
+
+def _average(maps: Tensor, rows: int | None, columns: int | None) -> Tensor:
+    """Means in all windows inside maps (B, h, w), (B, h - rows + 1, w - columns + 1); None is the whole height or width."""
+    means = maps.unfold(1, rows or maps.shape[1], 1).mean(-1)
+    return means.unfold(2, columns or maps.shape[2], 1).mean(-1)
 
 
 # --- what the latent vector knows ------------------------------------------------------------------------------------
