@@ -34,7 +34,8 @@ from microprint.systems.polycrystal_targets import design_polycrystals
 from microprint.systems.stiffness import label_stiffness
 from microprint.systems.stiffness_surrogate import estimate_composites, fit_stiffness_surrogate
 from microprint.systems.surrogate import correct_surrogate
-from microprint.systems.texture import train_texture_vae
+from microprint.systems.texture import train_texture_fingerprint
+from microprint.systems.texture_rivals import train_texture_vae
 
 STEPS = {
     step.name: step
@@ -43,7 +44,7 @@ STEPS = {
         simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign, train_crystal_law, correct_surrogate,
         train_direct_surrogate, train_field_rival, train_path_rival, label_stiffness, train_forward_cnn, train_inverse_design,
         estimate_composites, fit_stiffness_surrogate, train_composite_design, write_composite_set, train_vae,
-        simulate_micrographs, train_texture_vae, design_polycrystals,
+        simulate_micrographs, train_texture_fingerprint, train_texture_vae, design_polycrystals,
     )
 }  # fmt: skip
 

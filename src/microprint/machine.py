@@ -45,6 +45,13 @@ def choose_device(name: str | torch.device, where: str = "compute.device") -> to
     return device
 
 
+def fast_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the device multiplies it in hardware (a GPU that has it, a processor with AMX), else float32."""
+    cuda = torch.device(device).type == "cuda"
+    quick = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if quick else torch.float32
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch compute on one thread: sums over several are rounded differently."""

@@ -6,7 +6,7 @@ microstructures using variational autoencoders", 2021 (S3), section 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,36 +16,33 @@ from microprint.networks.vgg import CHANNELS, STYLE_LAYERS, VGG19, gram
 
 SLOPE = 0.3  # of the leaky ReLU, S3 section 3.3
 BLOCKS = 4  # upsampling blocks of the decoder, S3 section 3.3
-READOUT_LAYERS = {"last_maps": ("pool5",), "channel_means": STYLE_LAYERS}
+READOUT = "pool5"  # VGG19's last maps
+PIXEL_VARIANCE = 0.01  # of the loss on pixels, which then is of the style loss's size
 
 
 class TextureVAE(nn.Module):
     """Frozen VGG19 with trained mean and log-variance layers, a convolutional decoder, and the style loss.
 
-    As VGG19 is frozen and no image is augmented, what it makes of an image never changes: `read_out` and Gram
+    As VGG19 is frozen and no image is augmented, what it makes of an image never changes: `last_maps` and Gram
     matrices of the images are computed once, and an epoch runs VGG19 on decoded images only.
 
     Parameters
     ----------
     vgg : frozen VGG19; its weights are no part of the model's state.
-    layers : layers of the style loss.
-    readout : what of VGG19 the trained layers see, see `read_out`.
-    edge : edge of the square images, pixels, a multiple of 16; 32 at least, as periodic padding keeps a single place flat.
+    loss : "style", S3's, or "pixels", what a plain VAE compares.
+    edge : edge of the square images, pixels, a multiple of 16; 32 at least, as VGG19 halves it five times.
     latent_dim : size d of the latent vector.
     width : channels of the decoder's first block; halved from block to block.
-    kl_weight : weight of the Kullback-Leibler term beside the style loss.
+    kl_weight : weight of the Kullback-Leibler term beside the reconstruction's.
     """
 
-    def __init__(
-        self, vgg: VGG19, *, layers: Sequence[str], readout: str, edge: int, latent_dim: int, width: int, kl_weight: float
-    ):
+    def __init__(self, vgg: VGG19, *, loss: str, edge: int, latent_dim: int, width: int, kl_weight: float):
         super().__init__()
-        self.vgg, self.layers, self.readout, self.kl_weight = vgg, tuple(layers), readout, kl_weight
-        features = readout_size(readout, edge)
+        self.vgg, self.loss, self.kl_weight = vgg, loss, kl_weight
+        features = CHANNELS[READOUT] * (edge // 32) ** 2
         # Standardising the frozen features once takes the place of normalisation layers in the encoder.
         self.register_buffer("shift", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
-        self.register_buffer("layer_weights", torch.ones(len(self.layers)))
         self.mean = nn.Linear(features, latent_dim)
         self.log_variance = nn.Linear(features, latent_dim)
         self.decoder = Decoder(latent_dim, edge, width)
@@ -60,13 +57,6 @@ class TextureVAE(nn.Module):
         self.scale.copy_(features.std(0, correction=0).clamp_min(1e-3))
         nn.init.constant_(self.decoder.image.bias, torch.logit(torch.tensor(brightness), eps=0.01).item())
 
-    def weigh_layers(self, targets: Mapping[str, Tensor]) -> None:
-        """Weigh each layer so that the mean texture of all images costs ``1 / layers``: the style loss then is the
-        unexplained share of the variance of the Gram matrices (N, C, C), and 1 the trivial baseline.
-        """
-        variance = [(g.float() - g.float().mean(0)).square().mean() / 4 for g in targets.values()]
-        self.layer_weights.copy_(1 / (len(variance) * torch.stack(variance)))
-
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, d) of q(z | x) from features (B, k)."""
         # The root makes the size of the mean independent of the number of features.
@@ -75,27 +65,32 @@ class TextureVAE(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Posterior means (B, d) of images (B, 1, edge, edge) in [0, 1]."""
-        return self.posterior(read_out(self.vgg(images, READOUT_LAYERS[self.readout]), self.readout))[0]
+        return self.posterior(last_maps(self.vgg(images, (READOUT,))))[0]
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (B, 1, edge, edge) in [0, 1] of latent vectors (B, d)."""
         return self.decoder(z)
 
     def style(self, images: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Weighted style loss (B,) of images against Gram matrices: S3, eq. (2), with ``w_l`` = `layer_weights`."""
-        maps = self.vgg(images, self.layers)
-        terms = [(gram(maps[name]) - targets[name]).square().mean((1, 2)) / 4 for name in self.layers]
-        return torch.stack(terms, 1) @ self.layer_weights
+        """Style loss (B,) of images against Gram matrices (B, C, C) by layer: S3, eq. (2), with weights w_l of 1."""
+        maps = self.vgg(images, STYLE_LAYERS)
+        return sum((gram(maps[name]) - targets[name]).square().mean((1, 2)) / 4 for name in STYLE_LAYERS)
 
     def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """S3's objective: eq. (1) with the style loss, eq. (2), in place of the reconstruction term; means over the batch.
+        """S3's objective: eq. (1) with the style loss, eq. (2), in place of the squared difference of pixels; batch means.
 
-        `batch` holds ``features`` (B, k), and for each layer the Gram matrices (B, C, C) of the images, divided by M.
+        `batch` holds ``features`` (B, k), and for each layer the Gram matrices (B, C, C) of the images, divided by M; or
+        ``image`` (B, 1, edge, edge), for the loss on pixels.
         """
         mean, log_variance = self.posterior(batch["features"])
-        style = self.style(self.decode(sample_posterior(mean, log_variance, generator)), batch).mean()
+        images = self.decode(sample_posterior(mean, log_variance, generator))
+        if self.loss == "style":
+            with torch.autocast(images.device.type, enabled=False):
+                reconstruction = self.style(images.float(), batch).mean()
+        else:
+            reconstruction = (images - batch["image"]).square().mean() / PIXEL_VARIANCE
         kl = kl_divergence(mean, log_variance).sum(1).mean()
-        return {"loss": style + self.kl_weight * kl, "style": style, "kl": kl}
+        return {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
 
 
 class Decoder(nn.Module):
@@ -128,17 +123,6 @@ def block(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-def read_out(maps: Mapping[str, Tensor], readout: str) -> Tensor:
-    """What the trained layers of the encoder see of VGG19's maps (B, C, h, w) by layer: (B, `readout_size`).
-
-    ``last_maps`` flattens VGG19's last maps, as S3 seems to do: a feature then stands for a place in the image.
-    ``channel_means`` averages the maps of five layers over the image: a texture has no places.
-    """
-    chosen = [maps[name] for name in READOUT_LAYERS[readout]]
-    return torch.cat([m.flatten(1) if readout == "last_maps" else m.mean((2, 3)) for m in chosen], 1)
-
-
-def readout_size(readout: str, edge: int) -> int:
-    """Number of features of `read_out` for square images."""
-    positions = (edge // 32) ** 2 if readout == "last_maps" else 1
-    return positions * sum(CHANNELS[name] for name in READOUT_LAYERS[readout])
+def last_maps(maps: Mapping[str, Tensor]) -> Tensor:
+    """VGG19's last maps, flattened: (B, k). A feature stands for a place in the image, as S3 seems to have it."""
+    return maps[READOUT].float().flatten(1)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from microprint import store
 from microprint.errors import UserError
+from microprint.machine import fast_dtype
 from microprint.networks import vgg_weights
 from microprint.params.sections import VGGLayer
 
@@ -56,6 +57,13 @@ class VGG19(nn.Module):
             raise UserError(fault, path, "Make it again with `python -m microprint fetch-vgg19`")
         return cls(tensors)
 
+    def quick(self) -> VGG19:
+        """In bfloat16 where the device multiplies it in hardware, several times as fast; elsewhere as it is.
+
+        Gram matrices then are a hundredth off, the same for like images, a twentieth of what castings differ by.
+        """
+        return self.to(fast_dtype(self.mean.device))
+
     def forward(
         self, images: Tensor, layers: Iterable[str] = STYLE_LAYERS, pool=lambda maps: F.avg_pool2d(maps, 2)
     ) -> dict[str, Tensor]:
@@ -65,7 +73,8 @@ class VGG19(nn.Module):
         is computed; `pool` halves the maps. The result is in the order of the network.
         """
         wanted = set(layers)
-        maps = (images.expand(-1, 3, -1, -1) - self.mean[:, None, None]) / self.std[:, None, None]
+        maps = (images.expand(-1, 3, -1, -1) - self.mean[:, None, None].float()) / self.std[:, None, None].float()
+        maps = maps.to(self.mean.dtype, memory_format=torch.channels_last)  # in which CPUs convolve bfloat16 faster
         seen = {}
         for name in LAYERS:
             if len(seen) == len(wanted):

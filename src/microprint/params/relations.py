@@ -8,6 +8,7 @@ from microprint.errors import UserError
 from microprint.params.sections import Params
 
 SYNTHETIC = "synthetic"
+SMALLEST_PATCH = 64  # pixels an edge, of which VGG19 still sees something at half of them
 CASTINGS = 12  # micrographs of named castings, which the study draws itself, beside those of `micrographs.castings`
 Faults = Iterator[tuple[str, str]]  # what is wrong, and the remedy
 
@@ -53,27 +54,19 @@ def _images(images) -> Faults:
 
 
 def _style(texture) -> Faults:
-    if texture.edge % 16:
-        yield f"texture_vae.edge = {texture.edge} is no multiple of 16", "Choose 32, 48, 64 or more"
-    if not texture.layers:
-        yield "texture_vae.layers is empty", "Name one layer of VGG19 at least"
+    if texture.paper_edge % 32:
+        yield f"texture_vae.paper_edge = {texture.paper_edge} is no multiple of 32", "Choose 32, 64, 96, 128 or more"
+    if not texture.paper_latent_dims:
+        yield "texture_vae.paper_latent_dims is empty", "Name one size of S3's latent vector at least"
 
 
 def _patches(images, texture) -> Faults:
-    if texture.edge > images.edge:
+    if texture.paper_edge > images.edge:
         pixels = f"micrographs.edge = {images.edge} pixels of a patch"
-        yield f"texture_vae.edge = {texture.edge} is more than the {pixels}", "Lower texture_vae.edge"
-    if images.source == SYNTHETIC:
-        yield from sample_faults(texture.test_samples, CASTINGS + images.castings)
-
-
-def sample_faults(samples: Collection[int], images: int) -> Faults:
-    """Faults of `texture_vae.test_samples` where there are so many images."""
-    unknown = [number for number in samples if number >= images]
-    if unknown:
-        yield f"texture_vae.test_samples: there is no image {unknown[0]}", f"The images are numbered 0 to {images - 1}"
-    elif len(set(samples)) >= images:
-        yield f"texture_vae.test_samples = {list(samples)} leaves no image to train on", "Name some of them, not all"
+        yield f"texture_vae.paper_edge = {texture.paper_edge} is more than the {pixels}", "Lower texture_vae.paper_edge"
+    if images.edge < SMALLEST_PATCH or images.edge % 2:
+        what = f"micrographs.edge = {images.edge} is no patch that notebook 08 can read"
+        yield what, f"Choose an even number of pixels, {SMALLEST_PATCH} at least"
 
 
 def _regression(regression) -> Faults:

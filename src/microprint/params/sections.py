@@ -300,24 +300,28 @@ class CompositeDesignSettings:
 
 @dataclass(frozen=True)
 class TextureVAESettings:
-    """S3's TextureVAE (notebook 08)."""
+    """Textures of micrographs (notebook 08): ours, S3's TextureVAE, and its twin with a loss on pixels."""
 
-    edge: Annotated[int, Between(32, 512)] = 48  # pixels to which a patch's edge is reduced; a multiple of 16, 32 at least.
-    # readout: what the trained layers of the encoder see of VGG19: its last maps at every place, as S3, or the mean of each
-    # channel over the image.
-    readout: Literal["last_maps", "channel_means"] = "channel_means"
-    layers: tuple[VGGLayer, ...] = ("conv1_1", "pool1", "pool2", "pool3", "pool4")  # VGG19 layers of the style loss.
-    # layer_weights: `equal`, as S3's equation stands, or by `variance`: each layer counts as much as it varies.
-    layer_weights: Literal["equal", "variance"] = "variance"
-    latent_dim: Positive = 16  # size of the latent vector.
-    width: Literal[16, 32, 64, 128, 256, 512] = 128  # channels of the decoder's first block.
-    kl_weight: Rate = 0.01  # weight of the Kullback-Leibler term.
-    test_samples: tuple[Count, ...] = (1, 10)  # numbers of the images of which training sees no patch, from 0.
-    # epochs, batch_size, learning_rate: training with Adam, the rate decaying to zero.
-    epochs: Positive = 10
-    batch_size: Positive = 4
+    latent_dim: Positive = 32  # size of our latent vector.
+    width: Annotated[int, Between(8)] = 96  # channels of our drawings' coarsest scales.
+    drawings: Annotated[int, Between(2)] = 3  # drawings of each latent vector whose statistics are compared in training.
+    # epochs, batch_size, learning_rate: training of our drawings with Adam, the rate decaying to zero.
+    epochs: Positive = 12
+    batch_size: Positive = 6
     learning_rate: Rate = 3e-3
+    # paper_edge: pixels to which a patch's edge is reduced for S3's network; a multiple of 32.
+    paper_edge: Annotated[int, Between(32, 512)] = 64
+    paper_latent_dims: tuple[Positive, ...] = (32,)  # sizes of S3's latent vector; the largest is compared with pixels.
+    paper_width: Literal[16, 32, 64, 128, 256, 512] = 128  # channels of its decoder's first block.
+    paper_kl_weight: Rate = 0.01  # weight of its Kullback-Leibler term.
+    # paper_epochs, paper_batch_size, paper_learning_rate: training of S3's network with Adam, the rate decaying to zero.
+    paper_epochs: Positive = 10
+    paper_batch_size: Positive = 4
+    paper_learning_rate: Rate = 3e-3
     pairs: Positive = 16  # pairs of patches behind every mean similarity.
+    seeds: Positive = 3  # splits by image over which properties are averaged.
+    targets: Positive = 3  # wanted properties of each kind, for which micrographs are designed.
+    designs: Positive = 3  # drawings of each.
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Fingerprints of micrographs by TextureVAE: the public class, and the step that trains it."""
+"""Fingerprints of micrographs: the public class, and the step that fits its law and trains its drawings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,32 +17,43 @@ from microprint.arrays import Array, like, numbers
 from microprint.errors import MissingData, UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
+from microprint.microstructures.cast_iron import patch_corners
 from microprint.microstructures.micrographs import IMAGE_SUFFIXES
 from microprint.microstructures.readers import list_files
-from microprint.networks.texture_vae import READOUT_LAYERS, TextureVAE, read_out
-from microprint.networks.vgg import VGG19, gram
+from microprint.networks.texture_drawing import TextureDrawing
+from microprint.networks.texture_law import TextureLaw, channel_means, mean_grams, tile_edge
+from microprint.networks.vgg import VGG19
 from microprint.networks.vgg_weights import cached
-from microprint.params.relations import SYNTHETIC, sample_faults
+from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import Params
 from microprint.steps import Files, Job, step
 from microprint.training import Schedule, fit, seeded
 
-CHUNK = 16  # images that go through VGG19 together
-MODEL_KEYS = ("layers", "readout", "edge", "latent_dim", "width", "kl_weight")
+CHUNK = 16  # images that go through a network together
+
+
+class ImageTexture(NamedTuple):
+    """Latent vector of an image larger than a patch: mean and spread (d,) over its patches, and how many these are."""
+
+    mean: Array
+    spread: Array
+    patches: int
 
 
 class TextureFingerprint:
-    """Latent vector of the texture in a grey micrograph, and images of a latent vector.
+    """Latent vector of the texture in a grey micrograph, and drawings of a latent vector.
 
-    `config` holds ``model`` (the network's sizes), ``pixels`` (edge of the patches that it was trained on), and what
-    training left on record (``split``, ``history``).
+    `config` holds ``pixels`` (edge of the patches that it was made for), the networks' sizes, and what training left on
+    record (``split``, ``history``). Drawings have half the pixels of a patch to the same length.
 
     >>> fingerprint = TextureFingerprint.load("texture_fingerprint.safetensors")  # doctest: +SKIP
     >>> z = fingerprint.encode(patches)                                           # doctest: +SKIP
+    >>> images = fingerprint.decode(z)                                            # doctest: +SKIP
     """
 
-    def __init__(self, model: TextureVAE, config: Mapping[str, Any]):
-        self.model, self.config = model.eval(), dict(config)
+    def __init__(self, law: TextureLaw, drawing: TextureDrawing, config: Mapping[str, Any]):
+        self.law, self.drawing, self.config = law.eval(), drawing.eval(), dict(config)
+        self.vgg, self.device = drawing.vgg, law.centre.device
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu", vgg: VGG19 | None = None) -> TextureFingerprint:
@@ -56,38 +67,54 @@ class TextureFingerprint:
         config = metadata.get("config", {})
         if config.get("kind") != "texture_fingerprint":
             raise UserError("is no texture fingerprint", path, "Train one in notebook 08")
-        model = TextureVAE(vgg or VGG19.load(), **config["model"])
-        model.load_state_dict(state)
-        return cls(model.to(device), config)
-
-    def prepare(self, images: Array) -> Tensor:
-        """Images as the network sees them: (B, 1, edge, edge) float32 on its device.
-
-        What goes in are patches (B, n, n) or (n, n) in [0, 1] with as many pixels, of the same size, as those trained on.
-        Raises `UserError` if they are of another shape, empty, out of range or not finite.
-        """
-        patches = check_images(images, "images")
-        if (n := self.config["pixels"]) != patches.shape[-1]:
-            remedy = f"Cut patches of {n} pixels at the magnification of the training images"
-            raise UserError(f"patches of {patches.shape[-1]} pixels an edge, trained on {n}", "images", remedy)
-        return reduce(patches, self.config["model"]["edge"]).to(self.model.mean.weight.device)
+        law = TextureLaw(config["drawing"]["latent_dim"])
+        drawing = TextureDrawing(vgg or VGG19.load(), **config["drawing"])
+        for name, network in (("law", law), ("drawing", drawing)):
+            network.load_state_dict(
+                {key.removeprefix(f"{name}."): x.float() for key, x in state.items() if key.startswith(name)}
+            )
+        drawing.vgg.to(device).quick()
+        return cls(law.to(device), drawing.to(device), config)
 
     @torch.no_grad()
     def encode(self, images: Array) -> Array:
-        """Latent vectors (B, d), posterior means, of patches as `prepare` takes them.
+        """Latent vectors (B, d), posterior means, of patches (B, n, n) or (n, n) in [0, 1].
 
-        For a tensor a tensor comes back, on its device, and for all else a numpy array.
+        They have as many pixels, of the same size, as those it was made for. For a tensor a tensor comes back, on its device,
+        and for all else a numpy array. Raises `UserError` if they are of another shape, empty, out of range or not finite.
         """
-        return like(torch.cat([self.model.encode(chunk) for chunk in self.prepare(images).split(CHUNK)]), images)
+        patches = check_images(images, "images")
+        if (n := self.config["pixels"]) != patches.shape[-1]:
+            remedy = f"Cut patches of {n} pixels at the magnification of the training images, or use encode_image"
+            raise UserError(f"patches of {patches.shape[-1]} pixels an edge, trained on {n}", "images", remedy)
+        means = [channel_means(self.vgg, chunk.to(self.device)) for chunk in patches[:, None].split(CHUNK)]
+        return like(self.law.posterior(torch.cat(means))[0], images)
+
+    def encode_image(self, image: Array) -> ImageTexture:
+        """Mean and spread of the latent vectors of the patches into which an image (h, w) is cut; see `encode`.
+
+        Patches lie half an edge apart. Raises `UserError` for an image that is smaller than a patch, or no image.
+        """
+        edge, grey = self.config["pixels"], numbers(image, "image", ("h", "w"), dtype=torch.float32)
+        corners = patch_corners(tuple(grey.shape), edge, edge // 2)
+        if len(corners) == 0:
+            what = f"{' x '.join(map(str, grey.shape))} pixels are less than a patch of {edge}"
+            raise UserError(what, "image", "Give a larger image of the same magnification")
+        z = self.encode(torch.stack([grey[r : r + edge, c : c + edge] for r, c in corners]))
+        return ImageTexture(like(z.mean(0), image), like(z.std(0, correction=0), image), len(z))
 
     @torch.no_grad()
-    def decode(self, z: Array) -> Array:
-        """Images (B, edge, edge) in [0, 1] of latent vectors (B, d), of the kind that went in; see `encode`.
+    def decode(self, z: Array, generator: torch.Generator | None = None, edge: int | None = None) -> Array:
+        """A drawing (B, edge, edge) in [0, 1] of each latent vector (B, d), of the kind that went in; see `encode`.
 
-        Raises `UserError` if the vectors are none, of another width or not finite.
+        The same vector has as many drawings as the generator has states: without one, the same each time. The edge, a
+        patch's at half its pixels unless given, is rounded up to a multiple of 16. Drawings are periodic. Raises `UserError`
+        if the vectors are none, of another width or not finite.
         """
-        vectors = numbers(z, "z", ("B", self.config["model"]["latent_dim"]), dtype=torch.float32)
-        return like(self.model.decode(vectors.to(self.model.mean.weight.device))[:, 0], z)
+        vectors = numbers(z, "z", ("B", self.config["drawing"]["latent_dim"]), dtype=torch.float32).to(self.device)
+        generator = generator or torch.Generator(self.device).manual_seed(0)
+        edge = -(-(edge or self.config["pixels"] // 2) // 16) * 16
+        return like(torch.cat([self.drawing(chunk, edge, generator)[:, 0] for chunk in vectors.split(CHUNK)]), z)
 
 
 def check_images(images: Array, where: str) -> Tensor:
@@ -98,91 +125,99 @@ def check_images(images: Array, where: str) -> Tensor:
     return patches
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """What VGG19 says of patches: channel means (N, k), and Gram matrices (N, C, C) by layer of their halves."""
+
+    means: Tensor
+    grams: Mapping[str, Tensor]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, vgg: VGG19, patches: Tensor, device: torch.device) -> Statistics:
+        """Of patches (N, n, n); the Gram matrices, 0.7 MB a patch, stay in main memory."""
+        parts = [part.to(device) for part in patches[:, None].split(CHUNK)]
+        grams = [mean_grams(vgg, part) for part in parts]
+        means = torch.cat([channel_means(vgg, part) for part in parts])
+        return cls(means, {name: torch.cat([g[name] for g in grams]) for name in grams[0]})
+
+
+class DrawingSamples:
+    """Latent vectors of patches and the Gram matrices that their drawings are to have."""
+
+    def __init__(self, law: TextureLaw, statistics: Statistics, edge: int):
+        self.mean, log_variance = law.posterior(statistics.means)
+        self.deviation, self.grams, self.edge = (log_variance / 2).exp(), statistics.grams, edge
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """See `TextureDrawing.losses`; z is a sample of the posterior."""
+        index, device = index.to(self.mean.device), self.mean.device
+        noise = torch.randn((len(index), self.mean.shape[1]), generator=generator, device=device)
+        targets = {name: g[index.cpu()].to(device).float() for name, g in self.grams.items()}
+        return {"z": self.mean[index] + self.deviation[index] * noise, "edge": torch.full((len(index),), self.edge), **targets}
+
+
+def texture_files(params: Params) -> Files:
+    """VGG19's weights. Raises `UserError` where they are missing, `MissingData` for a single image of a user's."""
+    source = params.micrographs.source
+    if source != SYNTHETIC and len(list_files(source, IMAGE_SUFFIXES)) < 2:
+        raise MissingData("2 images or more in micrographs.source")
+    return {"vgg19": cached()}
+
+
+@step(reads=("texture_vae",), inputs=("micrographs.h5",), outputs=("texture_fingerprint.safetensors",), files=texture_files)
+def train_texture_fingerprint(job: Job) -> None:
+    """Fit the law of the training images' patches, and train the network that draws; a quarter of the images is unseen."""
+    settings = job.params.texture_vae
+    patches, split = read_patches(job)
+    vgg = VGG19.load().to(job.device).quick()
+    with seeded(job.seed("texture drawing")):
+        sizes = {"latent_dim": settings.latent_dim, "width": settings.width, "drawings": settings.drawings}
+        model = TextureDrawing(vgg, **sizes).to(job.device)
+    known = {name: Statistics.of(vgg, patches[split[name]], job.device) for name in ("train", "validation")}
+    law = TextureLaw.fit(known["train"].means, settings.latent_dim).to(job.device)
+    model.weigh_layers(known["train"].grams)
+    edge = tile_edge(patches.shape[-1] // 2)
+    samples = {name: DrawingSamples(law, statistics, edge) for name, statistics in known.items()}
+    rate = {"decay": "cosine", "warmup": 0.1, "gradient_clip": 1.0, "betas": (0.5, 0.99)}
+    schedule = Schedule(settings.epochs, settings.batch_size, settings.learning_rate, **rate)
+    seed = job.seed("texture drawings")
+    history = fit(job, model, samples["train"], samples["validation"], schedule, seed=seed, label="texture drawing")
+    config = {"kind": "texture_fingerprint", "drawing": sizes, "pixels": patches.shape[-1], "history": history}
+    config["split"] = {name: index.tolist() for name, index in split.items()}
+    networks = {"law": law, "drawing": model}
+    state = {f"{name}.{key}": x for name, network in networks.items() for key, x in network.state_dict().items()}
+    job.save_model("texture_fingerprint.safetensors", state, config | {"split_hash": digest(config["split"])})
+
+
+def read_patches(job: Job) -> tuple[Tensor, dict[str, np.ndarray]]:
+    """All patches (N, n, n) of the micrographs, and which are for training, validation and test; see `split_patches`."""
+    with job.open("micrographs.h5") as file:
+        patches, sample = check_images(file["image"][:], file.filename), file["sample"][:]
+    return patches, split_patches(sample)
+
+
+def split_patches(sample: np.ndarray, every: int = 4) -> dict[str, np.ndarray]:
+    """Indices of training, validation and test patches, from the parent image of each patch (N,).
+
+    ``test`` holds all patches of each fourth image, or of the last of fewer, ``validation`` every tenth of the others,
+    ``train`` what is left. Raises `UserError` if a single patch or image is left to train on.
+    """
+    images = np.unique(sample)
+    tested = images[every - 1 :: every] if len(images) >= every else images[-1:]
+    others = np.flatnonzero(~np.isin(sample, tested))
+    if len(others) < 2:
+        what = f"a single patch is left to train on beside the unseen image {tested[0]}"
+        raise UserError(what, "micrographs", "Lower micrographs.edge, or add images")
+    validating = np.arange(len(others)) % 10 == 9 if len(others) >= 10 else np.arange(len(others)) == len(others) - 1
+    return {"train": others[~validating], "validation": others[validating], "test": np.flatnonzero(np.isin(sample, tested))}
+
+
 def reduce(patches: Tensor, edge: int) -> Tensor:
     """Patches (B, n, n) with their edge reduced by an antialiased filter: (B, 1, edge, edge)."""
     if patches.shape[-1] == edge:
         return patches[:, None]
     return F.interpolate(patches[:, None], size=(edge, edge), mode="bilinear", antialias=True).clamp(0, 1)
-
-
-class FrozenViews:
-    """What frozen VGG19 makes of patches (N, 1, edge, edge), computed once: readout and Gram matrices.
-
-    The Gram matrices stay in main memory, in half precision: 0.7 MB a patch with all five layers.
-    """
-
-    @torch.no_grad()
-    def __init__(self, model: TextureVAE, patches: Tensor, device: torch.device):
-        self.device = device
-        layers = {*READOUT_LAYERS[model.readout], *model.layers}
-        features, targets = [], []
-        for chunk in patches.split(CHUNK):
-            maps = model.vgg(chunk.to(device), layers)
-            features.append(read_out(maps, model.readout))
-            targets.append([gram(maps[name]).half().cpu() for name in model.layers])
-        self.features = torch.cat(features)
-        self.grams = {name: torch.cat(g) for name, g in zip(model.layers, zip(*targets))}
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Features and Gram matrices of some patches, on the device."""
-        targets = {name: g[index].to(self.device).float() for name, g in self.grams.items()}
-        return {"features": self.features[index.to(self.device)], **targets}
-
-
-def texture_files(params: Params) -> Files:
-    """VGG19's weights.
-
-    Raises `UserError` where they are missing, and for a test image that is not among a user's; `MissingData` for a single one.
-    """
-    source = params.micrographs.source
-    if source != SYNTHETIC:
-        images = list_files(source, IMAGE_SUFFIXES)
-        if len(images) < 2:
-            raise MissingData("2 images or more in micrographs.source")
-        for fault, remedy in sample_faults(params.texture_vae.test_samples, len(images)):
-            raise UserError(fault, source, remedy)
-    return {"vgg19": cached()}
-
-
-@step(reads=("texture_vae",), inputs=("micrographs.h5",), outputs=("texture_fingerprint.safetensors",), files=texture_files)
-def train_texture_vae(job: Job) -> None:
-    """Train TextureVAE on the micrographs; the test images are left out, a tenth of the other patches validates."""
-    settings = job.params.texture_vae
-    with job.open("micrographs.h5") as file:
-        images, sample = check_images(file["image"][:], file.filename), file["sample"][:]
-    split = split_patches(sample, settings.test_samples)
-    patches = reduce(images, settings.edge)
-    sizes = {key: asdict(settings)[key] for key in MODEL_KEYS}
-    with seeded(job.seed("texture_vae")):
-        model = TextureVAE(VGG19.load(), **sizes).to(job.device)
-    train, validation = (FrozenViews(model, patches[split[name]], job.device) for name in ("train", "validation"))
-    model.standardise(train.features, patches[split["train"]].mean().item())
-    if settings.layer_weights == "variance":
-        model.weigh_layers(train.grams)
-    schedule = Schedule(settings.epochs, settings.batch_size, settings.learning_rate, decay="cosine", gradient_clip=1.0)
-    history = fit(job, model, train, validation, schedule, seed=job.seed("texture_vae training"), label="TextureVAE")
-    numbers = {name: index.tolist() for name, index in split.items()}
-    config = {"kind": "texture_fingerprint", "model": sizes, "pixels": images.shape[-1], "split": numbers, "history": history}
-    job.save_model("texture_fingerprint.safetensors", model.state_dict(), config | {"split_hash": digest(numbers)})
-
-
-def split_patches(sample: np.ndarray, test_samples: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Indices of training, validation and test patches, from the parent image of each patch (N,).
-
-    ``test`` holds all patches of the test images, ``validation`` every tenth of the others, ``train`` what is left. Raises
-    `UserError` if no image is left to train on, or a single patch, or a test image does not exist.
-    """
-    known, tested = set(sample.tolist()), set(test_samples)
-    if tested - known or known <= tested:
-        fault = f"texture_vae.test_samples = {list(test_samples)}; the micrographs are of samples {sorted(known)}"
-        raise UserError(fault, remedy="Name some of them, not all")
-    test = np.isin(sample, test_samples)
-    others = np.flatnonzero(~test)
-    if len(others) < 2:
-        what = f"texture_vae.test_samples = {list(test_samples)} leaves a single patch to train on"
-        raise UserError(what, remedy="Lower micrographs.edge, or add images")
-    validating = np.arange(len(others)) % 10 == 9 if len(others) >= 10 else np.arange(len(others)) == len(others) - 1
-    return {"train": others[~validating], "validation": others[validating], "test": np.flatnonzero(test)}

@@ -1,0 +1,122 @@
+"""Micrographs for a wanted property: a conditional prior on the latent vector, drawings, and their simulation.
+
+The prior is S2's, p(z | c) with K Gaussians, c the standardised logarithm of the property. What a prior proposes is drawn,
+segmented and simulated like the images that it was learnt from; the value asked for is then corrected by what came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microprint.analysis.graphite import graphite
+from microprint.networks.medium_vae import fit_prior
+from microprint.networks.vae_regression import Mixture, MixturePrior, Posteriors
+from microprint.systems.conditional_prior import best_count, likelihood
+from microprint.systems.micrograph_properties import simulate
+from microprint.training import seeded
+
+COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
+Decode = Callable[[Tensor], np.ndarray]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
+
+
+@dataclass(frozen=True)
+class TexturePrior:
+    """p(z | c) of one property, Pa, with the mean log-likelihood of unseen images by its number of components."""
+
+    generator: MixturePrior
+    mean: float
+    deviation: float
+    likelihoods: dict[int, float]
+
+    @classmethod
+    def fit(cls, z: Tensor, log_variance: Tensor, values: Tensor, held: Tensor, seed: int) -> TexturePrior:
+        """Prior of patches with posteriors (N, d) and their images' property (N,), Pa; `held` (N,) bool says what is unseen.
+
+        K is the smallest of `COMPONENTS` that no other beats on what is held out; its fit is what is kept.
+        """
+        logs = values.log().float()
+        mean, deviation = float(logs[~held].mean()), float(logs[~held].std(correction=0).clamp_min(1e-6))
+        c = ((logs - mean) / deviation)[:, None]
+        known, unseen = (Posteriors(z[some], log_variance[some], c[some]) for some in (~held, held))
+        fits, likelihoods = {}, {}
+        for count in COMPONENTS:
+            with seeded(seed + count):
+                fits[count] = MixturePrior(1, z.shape[1], count, HIDDEN)
+            fit_prior(fits[count], known, STEPS, torch.Generator().manual_seed(seed + count))
+            likelihoods[count] = likelihood(fits[count], unseen)
+        return cls(fits[best_count(likelihoods)], mean, deviation, {k: float(x.mean()) for k, x in likelihoods.items()})
+
+    @torch.no_grad()
+    def sample(self, value: float, count: int, generator: torch.Generator) -> Tensor:
+        """Latent vectors (count, d) for a property in Pa."""
+        c = torch.tensor([[(np.log(value) - self.mean) / self.deviation]], dtype=torch.float32)
+        prior: Mixture = self.generator(c)
+        chosen = torch.multinomial(prior[0][0].exp(), count, replacement=True, generator=generator)
+        noise = torch.randn((count, prior[1].shape[2]), generator=generator)
+        return prior[1][0, chosen] + (prior[2][0, chosen] / 2).exp() * noise
+
+
+def achieved(images: np.ndarray, name: str) -> np.ndarray:
+    """Property (B,), Pa, of grey images (B, h, w), by segmentation and simulation; NaN where all or nothing is graphite."""
+    dark = graphite(images)
+    usable = dark.any((1, 2)) & ~dark.all((1, 2))
+    values = np.full(len(images), np.nan)
+    if usable.any():
+        values[usable] = simulate(dark[usable].astype(np.uint8))[name].numpy()
+    return values
+
+
+@dataclass(frozen=True)
+class Design:
+    """Drawings for one wanted property and what they have; Pa."""
+
+    target: float
+    z: Tensor  # (n, d)
+    images: np.ndarray  # (n, h, w)
+    proposed: np.ndarray  # (n,) before any correction
+    values: np.ndarray  # (n,) at last
+
+    def error_pct(self, corrected: bool = True) -> float:
+        """Mean error of the drawings, %."""
+        return 100 * float(np.nanmean(np.abs((self.values if corrected else self.proposed) / self.target - 1)))
+
+
+def design(
+    prior: TexturePrior, decode: Decode, name: str, target: float, count: int, rounds: int, generator: torch.Generator
+) -> Design:
+    """`count` drawings of a property `name`, Pa: sampled, simulated, and corrected `rounds` times.
+
+    A drawing is moved along the prior's mean for other values by what its simulation says is missing, and no further: drawings
+    stay as different as they were proposed. The best of all rounds counts. `decode` has to draw with the same noise each time.
+    """
+    z = prior.sample(target, count, generator)
+    images = decode(z)
+    values = achieved(images, name)
+    first, best, chosen, shown = values, values.copy(), z.clone(), images.copy()
+    asked = np.full(count, np.log(target))
+    for _ in range(rounds):
+        step = np.nan_to_num(np.log(target / values))
+        z = z + _means(prior, asked + step) - _means(prior, asked)
+        asked = asked + step
+        images = decode(z)
+        values = achieved(images, name)
+        better = np.abs(values / target - 1) < np.nan_to_num(np.abs(best / target - 1), nan=np.inf)
+        best[better], kept[0][torch.from_numpy(better)], kept[1][better] = (
+            values[better],
+            z[torch.from_numpy(better)],
+            images[better],
+        )
+    return Design(target, kept[0], kept[1], first, best)
+
+
+@torch.no_grad()
+def _means(prior: TexturePrior, logs: Sequence[float] | np.ndarray) -> Tensor:
+    """Mean (n, d) of p(z | c) at logarithms (n,) of the property."""
+    c = torch.as_tensor((np.asarray(logs) - prior.mean) / prior.deviation, dtype=torch.float32)[:, None]
+    weights, means, _ = prior.generator(c)
+    return (weights.exp()[..., None] * means).sum(1)

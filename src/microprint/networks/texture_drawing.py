@@ -1,0 +1,111 @@
+r"""Drawings of a texture: noise, shaped by a latent vector, with the statistics that it stands for.
+
+A texture has many drawings. Each scale of the network gets noise of its own, and the latent vector sets mean and spread of
+every channel (Ulyanov et al., CVPR 2017; Huang & Belongie, ICCV 2017), so that a vector says *which* texture and the noise
+*where*. All convolutions are periodic: a drawing can have any size, and be a cell for the solver.
+
+S3's style loss compares one drawing with one patch. Gram matrices G of drawings scatter, as those of patches do, and
+
+    E |G - T|^2 = |E G - T|^2 + tr Cov G,
+
+so that the loss also asks for drawings without scatter: one drawing for each vector, the repeated blobs of S3's decoder. With K
+drawings of the same vector the mean over pairs k != l of <G_k - T, G_l - T> is an unbiased estimate of the first term alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from microprint.networks.vgg import STYLE_LAYERS, VGG19, gram
+
+SLOPE = 0.2
+NOISE = 32  # channels of the noise that a drawing begins with
+COARSEST = 8  # pixels of a drawing to one of the coarsest maps
+CHANNELS = (1.0, 1.0, 0.67, 0.33)  # of the four scales, over the width
+
+
+class TextureDrawing(nn.Module):
+    """Generator of images (B, 1, n, n) in [0, 1] from latent vectors (B, d) and noise.
+
+    Parameters
+    ----------
+    vgg : frozen VGG19, in which drawings are judged; no part of the model's state.
+    latent_dim : size d of the latent vector.
+    width : channels of the two coarsest scales.
+    drawings : drawings K of each vector in training, two at least.
+    """
+
+    def __init__(self, vgg: VGG19, *, latent_dim: int, width: int, drawings: int):
+        super().__init__()
+        self.vgg, self.drawings = vgg, drawings
+        self.register_buffer("layer_weights", torch.ones(len(STYLE_LAYERS)))
+        self.style = nn.Sequential(nn.Linear(latent_dim, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width), nn.SiLU())
+        widths = [max(int(share * width), 8) for share in CHANNELS]
+        pairs = zip([NOISE, *widths], widths)
+        self.scales = nn.ModuleList(nn.ModuleList([Block(a, b, 2 * width), Block(b, b, 2 * width)]) for a, b in pairs)
+        self.image = nn.Conv2d(widths[-1], 1, 3, padding=1, padding_mode="circular")
+        nn.init.constant_(self.image.bias, 1.0)
+
+    def weigh_layers(self, targets: Mapping[str, Tensor]) -> None:
+        """Weigh each layer so that the mean texture costs ``1 / layers``: a loss of 1 is the trivial baseline's.
+
+        Gram matrices (N, C, C) by layer are those of the training patches.
+        """
+        variance = torch.stack(
+            [(targets[name].float() - targets[name].float().mean(0)).square().mean() for name in STYLE_LAYERS]
+        )
+        self.layer_weights.copy_(1 / (len(STYLE_LAYERS) * variance.clamp_min(1e-12)))
+
+    def forward(self, z: Tensor, edge: int, generator: torch.Generator) -> Tensor:
+        """A drawing (B, 1, edge, edge) of each vector (B, d); the edge is a multiple of 16, the generator on z's device."""
+        style, side = self.style(z), edge // COARSEST
+        maps = torch.randn(len(z), NOISE, side, side, generator=generator, device=z.device)
+        for number, blocks in enumerate(self.scales):
+            if number:
+                maps = F.interpolate(maps, scale_factor=2)
+            for block in blocks:
+                maps = block(maps, style, generator)
+        return torch.sigmoid(self.image(maps))
+
+    def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Unbiased style loss (see the module) of drawings against ``z`` (B, d) and Gram matrices (B, C, C) by layer.
+
+        ``edge`` (B,) holds the drawings' edge. ``single`` is S3's loss, of one drawing against T.
+        """
+        z = batch["z"].repeat_interleave(self.drawings, 0)
+        images = self(z, int(batch["edge"][0]), generator)
+        loss, single = 0.0, 0.0
+        with torch.autocast(images.device.type, enabled=False):
+            for weight, (name, maps) in zip(self.layer_weights, self.vgg(images.float(), STYLE_LAYERS).items()):
+                away = gram(maps).unflatten(0, (-1, self.drawings)) - batch[name][:, None]
+                loss, single = loss + weight * unbiased(away), single + weight * away.square().mean()
+        return {"loss": loss, "single": single}
+
+
+def unbiased(away: Tensor) -> Tensor:
+    """Estimate of mean |E A|^2 an entry from K independent A (B, K, C, C): the mean over all pairs of different ones."""
+    count = away.shape[1]
+    pairs = away.sum(1).square() - away.square().sum(1)
+    return pairs.mean() / (count * (count - 1))
+
+
+class Block(nn.Module):
+    """Periodic 3x3 convolution, noise, and the vector's mean and spread of each channel."""
+
+    def __init__(self, inputs: int, outputs: int, style: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="circular")
+        self.noise = nn.Parameter(torch.full((outputs, 1, 1), 0.3))
+        self.modulation = nn.Linear(style, 2 * outputs)
+        nn.init.normal_(self.modulation.weight, std=0.3 / style**0.5)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, maps: Tensor, style: Tensor, generator: torch.Generator) -> Tensor:
+        maps = self.convolution(maps)
+        grain = torch.randn(len(maps), 1, *maps.shape[2:], generator=generator, device=maps.device)
+        spread, mean = self.modulation(style)[..., None, None].chunk(2, 1)
+        return F.leaky_relu(F.instance_norm(maps + self.noise * grain) * (1 + spread) + mean, SLOPE)
