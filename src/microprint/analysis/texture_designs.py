@@ -106,12 +106,8 @@ def design(
         images = decode(z)
         values = achieved(images, name)
         better = np.abs(values / target - 1) < np.nan_to_num(np.abs(best / target - 1), nan=np.inf)
-        best[better], kept[0][torch.from_numpy(better)], kept[1][better] = (
-            values[better],
-            z[torch.from_numpy(better)],
-            images[better],
-        )
-    return Design(target, kept[0], kept[1], first, best)
+        best[better], shown[better], chosen[better] = values[better], images[better], z[better]
+    return Design(target, chosen, shown, first, best)
 
 
 @torch.no_grad()
