@@ -17,7 +17,7 @@ from microprint.analysis.graphite import graphite
 from microprint.networks.medium_vae import fit_prior
 from microprint.networks.vae_regression import Mixture, MixturePrior, Posteriors
 from microprint.systems.conditional_prior import best_count, likelihood
-from microprint.systems.micrograph_properties import simulate
+from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, simulate
 from microprint.training import seeded
 
 COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
@@ -61,13 +61,17 @@ class TexturePrior:
         return prior[1][0, chosen] + (prior[2][0, chosen] / 2).exp() * noise
 
 
-def achieved(images: np.ndarray, name: str) -> np.ndarray:
-    """Property (B,), Pa, of grey images (B, h, w), by segmentation and simulation; NaN where all or nothing is graphite."""
+def read_and_simulate(images: np.ndarray, tolerance: float = TOLERANCE) -> dict[str, np.ndarray]:
+    """Properties (B,), Pa, of grey images (B, h, w) at 4 um a pixel: graphite is segmented, the rest simulated as ferrite.
+
+    NaN where an image has no graphite or nothing else. A large `tolerance` of the forces ends the solver after a few iterations.
+    """
     dark = graphite(images)
     usable = dark.any((1, 2)) & ~dark.all((1, 2))
-    values = np.full(len(images), np.nan)
+    values = {name: np.full(len(images), np.nan) for name in PROPERTIES}
     if usable.any():
-        values[usable] = simulate(dark[usable].astype(np.uint8))[name].numpy()
+        for name, found in simulate(dark[usable].astype(np.uint8), tolerance).items():
+            values[name][usable] = found.numpy()
     return values
 
 
@@ -96,7 +100,7 @@ def design(
     """
     z = prior.sample(target, count, generator)
     images = decode(z)
-    values = achieved(images, name)
+    values = read_and_simulate(images)[name]
     first, best, chosen, shown = values, values.copy(), z.clone(), images.copy()
     asked = np.full(count, np.log(target))
     for _ in range(rounds):
@@ -104,7 +108,7 @@ def design(
         z = z + _means(prior, asked + step) - _means(prior, asked)
         asked = asked + step
         images = decode(z)
-        values = achieved(images, name)
+        values = read_and_simulate(images)[name]
         better = np.abs(values / target - 1) < np.nan_to_num(np.abs(best / target - 1), nan=np.inf)
         best[better], shown[better], chosen[better] = values[better], images[better], z[better]
     return Design(target, chosen, shown, first, best)

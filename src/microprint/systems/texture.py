@@ -87,8 +87,7 @@ class TextureFingerprint:
         if (n := self.config["pixels"]) != patches.shape[-1]:
             remedy = f"Cut patches of {n} pixels at the magnification of the training images, or use encode_image"
             raise UserError(f"patches of {patches.shape[-1]} pixels an edge, trained on {n}", "images", remedy)
-        means = [channel_means(self.vgg, chunk.to(self.device)) for chunk in patches[:, None].split(CHUNK)]
-        return like(self.law.posterior(torch.cat(means))[0], images)
+        return like(self.law.posterior(means_of(self.vgg, patches, self.device))[0], images)
 
     def encode_image(self, image: Array) -> ImageTexture:
         """Mean and spread of the latent vectors of the patches into which an image (h, w) is cut; see `encode`.
@@ -125,6 +124,12 @@ def check_images(images: Array, where: str) -> Tensor:
     return patches
 
 
+@torch.no_grad()
+def means_of(vgg: VGG19, patches: Tensor, device: torch.device) -> Tensor:
+    """Channel means (N, k) of patches (N, n, n), on the device."""
+    return torch.cat([channel_means(vgg, part.to(device)) for part in patches[:, None].split(CHUNK)])
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What VGG19 says of patches: channel means (N, k), and Gram matrices (N, C, C) by layer of their halves."""
@@ -138,8 +143,7 @@ class Statistics:
         """Of patches (N, n, n); the Gram matrices, 0.7 MB a patch, stay in main memory."""
         parts = [part.to(device) for part in patches[:, None].split(CHUNK)]
         grams = [mean_grams(vgg, part) for part in parts]
-        means = torch.cat([channel_means(vgg, part) for part in parts])
-        return cls(means, {name: torch.cat([g[name] for g in grams]) for name in grams[0]})
+        return cls(means_of(vgg, patches, device), {name: torch.cat([g[name] for g in grams]) for name in grams[0]})
 
 
 class DrawingSamples:
