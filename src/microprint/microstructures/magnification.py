@@ -67,9 +67,8 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 def resample(image: np.ndarray, factor: float) -> np.ndarray:
     """Image (h, w) with pixels `factor` times as wide, each the mean over its area; (h // factor, w // factor) float32.
 
-    A mean over the area is what a camera with such pixels sees: it keeps the image's mean, and structures finer than a pixel
-    leave no moiré of their own size. What is left of a pixel at the right and lower edge is cut off. Factors within
-    `SAME_SIZE` of 1 leave the image as it is.
+    That is what a camera with such pixels sees: the mean is kept, and what is finer than a pixel fades. Parts of a pixel at
+    the right and the lower edge are cut off. An image whose factor is within `SAME_SIZE` of 1 is left as it is.
     """
     if abs(factor - 1) <= SAME_SIZE:
         return image
