@@ -57,7 +57,8 @@ composites = {
     "fraction_low": 0.25,
     "fraction_high": 0.75,
 }
-micrographs = {"source": "synthetic", "castings": 24, "rows": 512, "columns": 512, "edge": 256, "stride": 256}
+micrographs = {"source": "synthetic", "castings": 24, "rows": 512, "columns": 512, "edge": 256, "stride": 256,
+               "pixel_um": None, "footer": 0}
 
 # %%
 import tempfile
@@ -269,7 +270,8 @@ if synthetic:
     caption = "the twelve as measured in their images. S3 tested the slowest and the fastest cooling only."
 else:
     known = {"image": titles} | known
-    caption = f"labels from labels.csv, as far as it has them; pictures as if a pixel was {1e6 * pixel_m:g} µm wide."
+    width = "of unknown width" if np.isnan(pixel_m) else f"{1e6 * pixel_m:g} µm wide"
+    caption = f"labels from labels.csv, as far as it has them; a pixel is {width}."
 table(list(zip(*known.values())), list(known), f"{len(samples['tested'])} samples, cut into {patches} patches; {caption}")
 
 # %% [markdown]
@@ -284,6 +286,9 @@ table(list(zip(*known.values())), list(known), f"{len(samples['tested'])} sample
 # and any of `cooling_rate_K_per_s`, `magnesium_wt_pct`, `youngs_modulus_GPa`, `yield_strength_MPa` and
 # `ultimate_strength_MPa`, as spreadsheets write it: semicolons or tabs, decimal commas and other units
 # (`Yield strength (GPa)`) are understood, an empty cell is a value that is not known, and other columns are left out.
+# A column `pixel_size_um` (or nm, or px/µm) says how wide the pixels of each image are: all images are then resampled, by means
+# over areas, to the coarsest pixel or to `micrographs.pixel_um`; without it they are taken as they are. An instrument's footer
+# below an image is refused until `micrographs.footer` cuts off its rows; a scale bar within the picture is not noticed.
 #
 # A source need not have all sets. What can run with those that there are runs; `python run_all.py --dry-run` says which
 # notebooks cannot, and which sets each of them needs. Without a `validation` set a tenth of `train` becomes one. The volume

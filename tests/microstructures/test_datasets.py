@@ -165,6 +165,62 @@ def test_real_microstructures_are_read_from_folders(tmp_path, capsys):
     assert said.count("left out, as they are no labels: notes") == 1 and "left out, as they are not named .png, .tif, .tiff: preview.jpg" in said
 
 
+@pytest.fixture
+def images(tmp_path):
+    """A folder of two images, the second of the same piece at half the magnification, and what makes their set."""
+    folder, fine = tmp_path / "images", np.random.default_rng(0).integers(0, 256, (80, 96)).astype(np.uint8)
+    folder.mkdir()
+    Image.fromarray(fine).save(folder / "fine.png")
+    Image.fromarray(fine.reshape(40, 2, 48, 2).mean((1, 3)).round().astype(np.uint8)).save(folder / "coarse.png")
+
+    def make(labels="file,pixel_um\nfine,0.5\ncoarse,1\n", **settings):
+        (folder / "labels.csv").write_text(labels)
+        given = {"source": str(folder), "edge": 24, "stride": 8} | settings
+        return run(datasets.generate_micrographs, tmp_path, micrographs=MicrographSettings(**given))
+
+    return make
+
+
+def test_images_are_brought_to_one_pixel(images, capsys):
+    with store.open_hdf5(images()) as file:
+        coarse, fine = (file[f"samples/image/{number:03d}"][:].astype(int) for number in range(2))
+        assert file.attrs["pixel_m"] == 1e-6 and abs(coarse - fine).max() <= 1 and file["image"].shape == (24, 24, 24)
+        assert file["samples/pixel_size"][:].tolist() == [1e-6, 0.5e-6] and file["samples/pixel_size"].attrs["unit"] == "m"
+    assert capsys.readouterr().out.count("images: a pixel is 1 µm wide; images of other pixel sizes are resampled to it") == 1
+
+
+def test_images_of_unknown_pixels_are_taken_as_they_are(images, capsys):
+    with store.open_hdf5(images("file,magnesium_wt_pct\nfine,0.04\n")) as file:
+        assert file["samples/image/000"].shape == (40, 48) and file["samples/image/001"].shape == (80, 96)
+        assert np.isnan(file.attrs["pixel_m"]) and np.isnan(file["samples/pixel_size"][:]).all()
+    assert capsys.readouterr().out.count("no pixel size in labels.csv, so the images are taken as they are") == 1
+
+
+def test_images_keep_their_labels_and_lose_their_footers(images):
+    with store.open_hdf5(images("file,pixel_um,magnesium_wt_pct\nfine,0.5,0.04\ncoarse,1,0\n", footer=10, pixel_um=1.25)) as file:
+        assert file["samples/image/000"].shape == (24, 38) and file["samples/image/001"].shape == (28, 38)
+        assert file["samples/magnesium"][:].tolist() == [0, 0.04] and file.attrs["pixel_m"] == pytest.approx(1.25e-6)
+
+
+def test_faults_of_pixels_and_footers_are_told(images, tmp_path):
+    with pytest.raises(UserError, match="20 x 24 pixels of 2 µm are less than a patch of 24. Lower micrographs.edge or micrographs.pixel_um"):
+        images(pixel_um=2.0)
+    with pytest.raises(UserError, match="coarse.png is up to 1 µm wide, more than 1.5 times micrographs.pixel_um = 0.5"):
+        images(pixel_um=0.5)
+    with pytest.raises(UserError, match="coarse.png: micrographs.footer = 50 leaves none of its 40 rows"):
+        images(footer=50)
+    footer = np.zeros((10, 96), np.uint8)
+    footer[5:8, 40:80:2] = 255
+    fine = np.asarray(Image.open(tmp_path / "images" / "fine.png"))
+    Image.fromarray(np.concatenate([fine, footer])).save(tmp_path / "images" / "fine.png")
+    with pytest.raises(UserError, match="fine.png: its lowest 10 rows are an instrument's footer"):
+        images()
+    with pytest.raises(UserError, match="but not of coarse.png"):
+        images("file,pixel_um\nfine,0.5\n")
+    with pytest.raises(UserError, match="but not of coarse.png"):  # before anything starts
+        datasets.micrograph_files(Params(micrographs=MicrographSettings(source=str(tmp_path / "images"))))
+
+
 def test_faults_of_real_folders_are_told(tmp_path):
     with pytest.raises(UserError, match="holds no folder such as cubic/train"):
         run(datasets.generate_polycrystals, tmp_path, polycrystals=PolycrystalSettings(source=str(tmp_path)))

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from microprint.errors import UserError
-from microprint.microstructures.labels import LABELS, labels_file, read_labels
+from microprint.microstructures.labels import COLUMNS, PIXEL, labels_file, read_labels
 
 IMAGES = ("a.png", "b.png", "Körper 1.tif")
 PLAIN = "file,yield_strength_MPa\na.png,250\nb.png,300\n"
@@ -16,7 +16,7 @@ def read(folder, content, encoding="utf-8", images=IMAGES):
     (folder / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
     notices = []
     labels = read_labels(folder, [folder / image for image in images], notices.append)
-    assert set(labels) == set(images) and all(set(values) == set(LABELS) for values in labels.values())
+    assert set(labels) == set(images) and all(set(values) == set(COLUMNS) for values in labels.values())
     return {image: {label: v for label, v in values.items() if not math.isnan(v)} for image, values in labels.items()}, notices
 
 
@@ -51,6 +51,21 @@ def test_units_in_the_header(tmp_path, header, value):
     assert list(labels["a.png"].values()) == [pytest.approx(value)] and not notices
 
 
+@pytest.mark.parametrize("header, metres", [
+    ("pixel_um", 2e-6), ("pixel_nm", 2e-9), ("pixel size (µm)", 2e-6), ("Pixel size [μm]", 2e-6), ("PixelSize / nm", 2e-9), ("pixel_size_mm", 2e-3), ("pixel width, m", 2.0),
+    ("um/px", 2e-6), ("µm per pixel", 2e-6), ("nm per pixel", 2e-9), ("nm_per_px", 2e-9), ("Scale (µm/px)", 2e-6), ("pixel size (mm/pixel)", 2e-3), ("pixel size in microns", 2e-6),
+    ("px/µm", 0.5e-6), ("pixels per µm", 0.5e-6), ("pixels/nm", 0.5e-9), ("scale (px/mm)", 0.5e-3), ("pixel_size_px_per_um", 0.5e-6), ("pixels per micron", 0.5e-6),
+])  # fmt: skip
+def test_sizes_of_pixels(tmp_path, header, metres):
+    labels, notices = read(tmp_path, f'file,"{header}"\na.png,2\n')
+    assert labels["a.png"] == {PIXEL: pytest.approx(metres)} and not notices
+
+
+def test_units_of_pixels_in_cells(tmp_path):
+    labels, _ = read(tmp_path, "file;pixel size\na.png;0,5 µm\nb;250 nm/px\nKörper 1;4 px/µm\n")
+    assert [labels[image][PIXEL] for image in IMAGES] == pytest.approx([0.5e-6, 0.25e-6, 0.25e-6])
+
+
 def test_decimal_commas(tmp_path):
     assert strengths(tmp_path, "file;yield_strength_MPa\na.png;250,5\nb.png;1,250\n") == [250.5e6, 1.25e6]
     assert strengths(tmp_path, 'file,yield_strength_MPa\na.png,"250,5"\nb.png,300\n') == [250.5e6, 300e6]
@@ -59,7 +74,7 @@ def test_decimal_commas(tmp_path):
 
 
 def test_what_is_not_known_is_nan(tmp_path):
-    assert read_labels(tmp_path, ["a.png"])["a.png"].keys() == LABELS.keys()
+    assert read_labels(tmp_path, ["a.png"])["a.png"].keys() == COLUMNS.keys()
     assert all(math.isnan(value) for value in read_labels(tmp_path, ["a.png"])["a.png"].values())
     for missing in ("", " ", "n/a", "NA", "nan", "NaN", "-", "–", "#N/A"):
         assert strengths(tmp_path, f"file,yield_strength_MPa,magnesium_wt_pct\na.png,{missing},0.04\n") == [None, None]
@@ -122,6 +137,11 @@ FAULTS = {
     "file,yield_strength_MPa\na.png,−250\n": "'−250' is negative", "file,yield_strength_MPa\na.png,0\n": "'0' is zero", "file,yield_strength_MPa\na.png,inf\n": "'inf' is infinite",
     "file,yield_strength_MPa\na.png,1e999\n": "'1e999' is infinite", "file,magnesium_wt_pct\na.png,-0.1\n": "the magnesium '-0.1' is negative",
     "file,magnesium_wt_pct\na.png,101\n": "'101' is more than 100 %", "file,cooling_rate_K_per_s\na.png,-1\n": "the cooling_rate '-1' is negative",
+    # sizes of pixels
+    "file,pixel\na.png,2\n": "row 2: the pixel_size '2' has no unit. Name the column pixel_size_um", "file,pixel_um\na.png,0\n": "the pixel_size '0' is zero",
+    "file,px/um\na.png,0\n": "the pixel_size '0' is zero", "file,pixel_um,um/px\na.png,2,2\n": "has pixel_size twice: 'pixel_um' and 'um/px'",
+    "file,pixel_um\na.png,2 px/um\n": "has the units um and px/um", "file,pixel_inch\na.png,2\n": "a column 'pixel_inch', whose unit is not known", "file,pixel / um\na.png,2\n": "resembles 'pixel_size'",
+    "file,pixel/µm\na.png,2\n": "resembles 'pixel_size'", "file,pixel per µm\na.png,2\n": "resembles 'pixel_size'", "file,pixle_size_um\na.png,2\n": "resembles 'pixel_size'", "file,pixel_um\na.png,-2\n": "is negative",
     # decimal marks
     "file;yield_strength_MPa\na.png;250,5\nb.png;250.5\n": "numbers have commas (row 2: '250,5') and dots (row 3: '250.5')",
     'file,yield_strength_MPa\na.png,"1,250"\n': "row 2: the yield_strength '1,250' may be a thousand or have decimals. Write 1250, or mark decimals by '.'",

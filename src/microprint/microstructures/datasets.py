@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,8 @@ from microprint.errors import MissingData, UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
 from microprint.microstructures import cast_iron, composite, polycrystal, readers
-from microprint.microstructures.labels import LABELS, labels_file, read_labels
+from microprint.microstructures.labels import LABELS, PIXEL, labels_file, read_labels
+from microprint.microstructures.magnification import common_pixel, cut_footer, resample
 from microprint.microstructures.micrographs import IMAGE_SUFFIXES, OTHER_SUFFIXES, read_micrograph
 from microprint.microstructures.sets import own_sets, polycrystal_files, polycrystal_sets
 from microprint.params.relations import SYNTHETIC
@@ -206,13 +208,31 @@ def split_composites(job: Job) -> None:
 
 
 def micrograph_files(params: Params) -> Files:
-    """Real micrographs and their labels; raises `UserError` for a folder without images, and for labels that are wrong."""
-    source = params.micrographs.source
-    if source == SYNTHETIC:
+    """Real micrographs and their labels.
+
+    Raises `UserError` for a folder without images, for labels that are wrong, and for pixels that cannot be of one size.
+    """
+    settings = params.micrographs
+    if settings.source == SYNTHETIC:
         return {}
-    images = readers.list_files(source, IMAGE_SUFFIXES)
-    read_labels(source, images)
-    return {path.name: path for path in (*images, labels_file(source)) if path}
+    images, _, _ = _labelled_images(settings)
+    return {path.name: path for path in (*images, labels_file(settings.source)) if path}
+
+
+def _labelled_images(
+    settings: MicrographSettings, notice: Callable[[str], object] = lambda text: None
+) -> tuple[list[Path], dict[str, dict[str, float]], float]:
+    """A user's images, their labels, and the pixel size in metres that they are brought to; NaN where none is stated."""
+    source = settings.source
+    paths = readers.list_files(source, IMAGE_SUFFIXES)
+    labels = read_labels(source, paths, notice)
+    sizes = {name: values[PIXEL] for name, values in labels.items()}
+    pixel_m = common_pixel(sizes, settings.pixel_um, source)
+    if np.isnan(pixel_m):
+        notice(f"{source}: no pixel size in labels.csv, so the images are taken as they are, as if of one magnification")
+    else:
+        notice(f"{source}: a pixel is {1e6 * pixel_m:g} µm wide; images of other pixel sizes are resampled to it")
+    return paths, labels, pixel_m
 
 
 @step(reads=("micrographs",), outputs=("micrographs.h5",), files=micrograph_files, chunked=True)
@@ -221,32 +241,32 @@ def generate_micrographs(job: Job) -> None:
 
     ``samples/`` holds what belongs to an image: labels, the ``name`` of a real one's file, ``tested`` (whether the paper's
     study measured its strength) and, under ``samples/image``, the image itself in 8 bits. Synthetic images, the twelve
-    ``named`` ones first, have their causes (`cast_iron.CONTROLS`), descriptors and a map ``samples/phase`` there, too.
+    ``named`` ones first, have their causes (`cast_iron.CONTROLS`), descriptors and a map ``samples/phase`` there, too. The
+    attribute ``pixel_m`` is the size of a pixel in metres, NaN where it is not known; of real images, ``samples/pixel_size``
+    is that of the file, which was resampled.
     """
-    settings = job.params.micrographs
+    settings, pixel_m = job.params.micrographs, cast_iron.PIXEL_M
+    notice = partial(print, flush=True)
     if settings.source == SYNTHETIC:
         names = [f"{radius:g} mm, {magnesium:g} % Mg" for radius, magnesium in cast_iron.CASTINGS]
         names += [f"drawn casting {number}" for number in range(settings.castings)]
         make = partial(draw_chunk, settings=settings, seeds=[job.seed(name) for name in names])
     else:
-        paths = readers.list_files(settings.source, IMAGE_SUFFIXES)
         if others := [path.name for path in readers.visible_files(settings.source) if path.suffix.lower() in OTHER_SUFFIXES]:
-            print(
-                f"{settings.source}: left out, as they are not named {', '.join(IMAGE_SUFFIXES)}: {', '.join(others)}",
-                flush=True,
-            )
-        labels = read_labels(settings.source, paths, notice=partial(print, flush=True))
-        names, make = list(map(str, paths)), partial(read_image_chunk, paths=paths, labels=labels)
+            notice(f"{settings.source}: left out, as they are not named {', '.join(IMAGE_SUFFIXES)}: {', '.join(others)}")
+        paths, labels, pixel_m = _labelled_images(settings, notice)
+        names = list(map(str, paths))
+        make = partial(read_image_chunk, paths=paths, labels=labels, footer=settings.footer, pixel_m=pixel_m)
     made = compute_chunks(job, make, split("micrographs", len(names), 1), "micrographs", "images")
     with job.create("micrographs.h5", kind="micrographs") as file:
-        file.attrs.update(pixel_m=cast_iron.PIXEL_M, source=settings.source, image="grey values in 0 to 1, [row, column]")
+        file.attrs.update(pixel_m=pixel_m, source=settings.source, image="grey values in 0 to 1, [row, column]")
         file.attrs["phase"] = "0 ferrite, 1 graphite, 2 grain boundary, [row, column]"
         first = 0
         for chunk, arrays in made:
             pixels = arrays.pop("pixels")[0]
             maps = {"image": np.round(255 * pixels).astype(np.uint8)}
             maps |= {"phase": arrays.pop("phase")[0]} if "phase" in arrays else {}
-            patches = _patches(pixels, names[chunk.number], settings)
+            patches = _patches(pixels, names[chunk.number], settings, pixel_m)
             count = len(patches["image"])
             patches["sample"] = np.full(count, chunk.number)
             patches |= {name: np.full(count, arrays[name][0]) for name in LABELS}
@@ -257,6 +277,8 @@ def generate_micrographs(job: Job) -> None:
             write(file["samples"], chunk, arrays)
         for name, unit in LABELS.items():
             file[name].attrs["unit"] = file[f"samples/{name}"].attrs["unit"] = unit
+        if PIXEL in file["samples"]:
+            file[f"samples/{PIXEL}"].attrs["unit"] = "m"
 
 
 def draw_chunk(chunk: Chunk, settings: MicrographSettings, seeds: list[int]) -> Arrays:
@@ -272,17 +294,25 @@ def draw_chunk(chunk: Chunk, settings: MicrographSettings, seeds: list[int]) -> 
     return maps | {name: np.array([value]) for name, value in values.items()}
 
 
-def read_image_chunk(chunk: Chunk, paths: list[Path], labels: dict[str, dict[str, float]]) -> Arrays:
-    """A real micrograph with its labels, NaN for those that are not known."""
+def read_image_chunk(
+    chunk: Chunk, paths: list[Path], labels: dict[str, dict[str, float]], footer: int, pixel_m: float
+) -> Arrays:
+    """A real micrograph without its footer and with pixels of one size, and its labels, NaN for those that are not known."""
     path = paths[chunk.number]
-    values = {**labels[path.name], "tested": not np.isnan(labels[path.name]["yield_strength"]), "name": path.name}
-    return {"pixels": read_micrograph(path)[None]} | {name: np.array([value]) for name, value in values.items()}
+    known = labels[path.name]
+    pixels = cut_footer(read_micrograph(path), footer, path)
+    if not np.isnan(pixel_m):
+        pixels = resample(pixels, pixel_m / known[PIXEL])
+    values = {**known, "tested": not np.isnan(known["yield_strength"]), "name": path.name}
+    return {"pixels": pixels[None]} | {name: np.array([value]) for name, value in values.items()}
 
 
-def _patches(pixels: np.ndarray, name: str, settings: MicrographSettings) -> Arrays:
+def _patches(pixels: np.ndarray, name: str, settings: MicrographSettings, pixel_m: float) -> Arrays:
     edge, corners = settings.edge, cast_iron.patch_corners(pixels.shape, settings.edge, settings.stride)
     if len(corners) == 0:
-        size = " x ".join(map(str, pixels.shape))
-        raise UserError(f"{size} pixels are less than a patch of {edge}", name, "Lower micrographs.edge")
+        known = not np.isnan(pixel_m)
+        size = " x ".join(map(str, pixels.shape)) + " pixels" + (f" of {1e6 * pixel_m:g} µm" if known else "")
+        remedy = "Lower micrographs.edge" + (" or micrographs.pixel_um" if known else "")
+        raise UserError(f"{size} are less than a patch of {edge}", name, remedy)
     patches = np.stack([pixels[r : r + edge, c : c + edge] for r, c in corners]).astype(np.float32)
     return {"image": patches, "position": corners}

@@ -17,6 +17,8 @@ from microprint.errors import UserError
 from microprint.microstructures.micrographs import IMAGE_SUFFIXES, OTHER_SUFFIXES
 
 LABELS = {"cooling_rate": "K/s", "magnesium": "wt%", "youngs_modulus": "Pa", "yield_strength": "Pa", "ultimate_strength": "Pa"}
+PIXEL = "pixel_size"  # of an image's file: no label, but as a label in a column
+COLUMNS = LABELS | {PIXEL: "m"}
 
 # Units by their spelling without spaces, brackets, dots, underscores and signs of powers, in lower case.
 _STRESS = {
@@ -29,8 +31,13 @@ _RATE = {f"{k}{over}{time}": 1 / s for k in _KELVIN for time, s in _SECONDS.item
 _RATE |= {f"{k}{time}1": 1 / s for k in _KELVIN for time, s in _SECONDS.items()}  # K s^-1
 _MASS = {f"{what}{sign}": 1.0 for what in ("", "wt", "weight", "m", "ma", "mass") for sign in ("%", "pct", "percent")}
 _MASS |= {"ppm": 1e-4, "wtppm": 1e-4}
-UNITS = {label: {"K/s": _RATE, "wt%": _MASS, "Pa": _STRESS}[unit] for label, unit in LABELS.items()}
-USUAL = dict(zip(LABELS, ("K/s or K/min", "wt%", "GPa", "MPa", "MPa")))
+_LENGTH = {"nm": 1e-9, "mm": 1e-3, "m": 1.0} | dict.fromkeys(("um", "μm", "micron", "microns"), 1e-6)
+_WIDTHS = {f"{length}/{pixel}": metres for length, metres in _LENGTH.items() for pixel in ("px", "pixel")}
+# Without "pixel/µm", which may also be a heading: the pixel's size, in µm.
+_DENSITIES = {f"{pixels}/{length}": 1 / metres for length, metres in _LENGTH.items() for pixels in ("px", "pixels")}
+_PIXEL = _LENGTH | _WIDTHS | _DENSITIES
+UNITS = {label: {"K/s": _RATE, "wt%": _MASS, "Pa": _STRESS, "m": _PIXEL}[unit] for label, unit in COLUMNS.items()}
+USUAL = dict(zip(COLUMNS, ("K/s or K/min", "wt%", "GPa", "MPa", "MPa", "um")))
 
 MISSING = {"", "-", "--", "–", "—", "n/a", "#n/a", "n.a.", "na", "nan", "none", "null"}
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xls", ".xlsx", ".ods")
@@ -38,10 +45,13 @@ FILE_COLUMN = ("file", "filename")
 DELIMITERS = {"\t": ".", ";": ",", ",": "."}  # with the decimal mark that is usual beside each
 REMEDY_COLUMNS = (
     "The columns are 'file' and any of cooling_rate_K_per_s, magnesium_wt_pct, youngs_modulus_GPa, yield_strength_MPa, "
-    "ultimate_strength_MPa"
+    "ultimate_strength_MPa, pixel_size_um"
 )
 _QUANTITY = re.compile(
     r"([-+]?(?:\d[\d.,]*|[.,]\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?(?![a-z]))\s*(.*)", re.IGNORECASE | re.DOTALL
+)
+_PIXEL_NAME = re.compile(
+    r"(?:pixel|px)(?:[\s_-]*(?:size|width|spacing)(?![a-z])|(?![a-z]|[\s_-]*(?:/|per(?![a-z]))))(.*)", re.IGNORECASE | re.DOTALL
 )
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})+")
 
@@ -76,7 +86,7 @@ class Quantity(NamedTuple):
 def read_labels(
     folder: str | Path, images: Iterable[str | Path], notice: Callable[[str], object] = lambda text: None
 ) -> dict[str, dict[str, float]]:
-    """Labels of the images of a folder, from its ``labels.csv``, in the units of `LABELS`.
+    """Labels of the images of a folder and the size of their pixels, from its ``labels.csv``, in the units of `COLUMNS`.
 
     Parameters
     ----------
@@ -92,7 +102,7 @@ def read_labels(
     UserError
         For a file, column, row or number that is wrong or has two meanings.
     """
-    labels = {Path(image).name: dict.fromkeys(LABELS, math.nan) for image in images}
+    labels = {Path(image).name: dict.fromkeys(COLUMNS, math.nan) for image in images}
     path = labels_file(folder)
     if path is None:
         return labels
@@ -230,7 +240,12 @@ def _columns(header: list[str], path: Path) -> tuple[int, list[Column], list[str
 
 
 def _label(cell: str) -> tuple[str | None, str]:
-    """Label and unit of a column's name; no label where it begins with none."""
+    """Label and unit of a column's name; no label where it begins with none, and is no unit of pixels."""
+    unit = _unit(re.sub(r"^(scale|resolution)(?![a-z])", "", cell.strip(), flags=re.IGNORECASE))
+    if unit in _WIDTHS | _DENSITIES:
+        return PIXEL, unit
+    if match := _PIXEL_NAME.match(cell.strip()):
+        return PIXEL, _unit(match[1])
     for label in LABELS:
         name = label.replace("_", r"[\s_-]*").replace("youngs", "young['’]?s")
         if match := re.match(rf"{name}(?![a-z])(.*)", cell.strip(), re.IGNORECASE | re.DOTALL):
@@ -240,7 +255,7 @@ def _label(cell: str) -> tuple[str | None, str]:
 
 def _refuse_resembling(cell: str, path: Path) -> None:
     """Raise `UserError` for a name that is nearly, or a part of, that of a label."""
-    names = {_squeezed(label): label for label in (*LABELS, "file")}
+    names = {_squeezed(label): label for label in (*COLUMNS, "file")} | {"pixel": PIXEL}
     words = [word for word in re.split(r"[\s_\-()\[\],;:]+", cell) if word]
     stem = words and _squeezed("".join(words[:-1] if len(words) > 1 and _is_unit(words[-1]) else words))
     near = get_close_matches(stem, names, 1, 0.75) if stem else []
@@ -349,10 +364,10 @@ def _refuse_thousands(quantities: list[Quantity], delimiter: str, path: Path) ->
 
 
 def _value(quantity: Quantity, path: Path) -> float:
-    """Value in the unit of `LABELS`."""
+    """Value in the unit of `COLUMNS`."""
     label, what = quantity.label, f"row {quantity.row}: the {quantity.label} {quantity.written!r}"
     factors = {UNITS[label][unit] for unit in quantity.units}
-    if not factors and LABELS[label] == "Pa":
+    if not factors and COLUMNS[label] in ("Pa", "m"):
         raise UserError(f"{what} has no unit", path, f"Name the column {label}_{USUAL[label]}, if that is its unit")
     if len(factors) > 1:
         raise UserError(f"{what} has the units {' and '.join(dict.fromkeys(quantity.units))}", path, "Keep one of them")
@@ -368,4 +383,4 @@ def _value(quantity: Quantity, path: Path) -> float:
     }
     for fault in (name for name, is_so in faults.items() if is_so):
         raise UserError(f"{what} is {fault}", path, "Leave it empty if unknown")
-    return value
+    return 1 / value if _DENSITIES.keys() & set(quantity.units) else value

@@ -114,6 +114,10 @@ class MicrographSettings:
     columns: Annotated[int, Between(32)] = 512
     edge: Annotated[int, Between(16)] = 256  # pixels along each edge of a patch.
     stride: Positive = 256  # pixels from one patch to the next.
+    # pixel_um: micrometres a pixel to which your own images are resampled where labels.csv states theirs; null: as wide as
+    # those of the coarsest image, so that none is enlarged. Synthetic images have two micrometres.
+    pixel_um: Annotated[float, Between(1e-4, 1e4)] | None = None
+    footer: Count = 0  # rows that are cut off the lower edge of your own images, where an instrument wrote its caption.
 
 
 @dataclass(frozen=True)

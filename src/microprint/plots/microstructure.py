@@ -102,17 +102,18 @@ def phases(phase: np.ndarray, titles: Sequence[str]) -> Figure:
 
 
 def micrographs(images: Sequence[np.ndarray], titles: Sequence[str], pixel_m: float) -> Figure:
-    """Grey images, four a row, axes in micrometres."""
+    """Grey images, four a row, axes in micrometres, or in pixels where `pixel_m` is NaN."""
+    scale, unit = (1, "pixel") if math.isnan(pixel_m) else (1e6 * pixel_m, "µm")
     columns = 4
     rows = math.ceil(len(images) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 1.75 * rows), sharex=True, sharey=True, squeeze=False)
     for ax, image, title in zip(axes.flat, images, titles):
-        height, width = (length * pixel_m * 1e6 for length in image.shape)
+        height, width = (length * scale for length in image.shape)
         ax.imshow(image, cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255, extent=(0, width, height, 0))
         ax.set_title(title, fontsize=8)
         ax.grid(False)
-    plt.setp(axes[-1], xlabel="x / µm")
-    plt.setp(axes[:, 0], ylabel="y / µm")
+    plt.setp(axes[-1], xlabel=f"x / {unit}")
+    plt.setp(axes[:, 0], ylabel=f"y / {unit}")
     return figure
 
 
