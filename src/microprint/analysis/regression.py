@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -93,8 +95,13 @@ def ridge(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
     return torch.from_numpy(model.predict(asked.numpy())).reshape(len(at), *y.shape[1:])
 
 
-def regressor(kind: str):
-    """Standardised regression: ``mean``, ``ridge`` (penalty by cross-validation) or ``svr`` (radial kernel, as S3)."""
+def regressor(kind: str, standardise: bool = True, splits: Sequence | None = None):
+    """Regression of a standardised value: ``mean``, ``ridge`` (penalty by cross-validation), ``svr`` (radial kernel, as S3).
+
+    Features are standardised unless they have one unit, as principal components do, whose spreads say how much they count.
+    Of a ridge regression `splits` are the pairs of indices (training, validation) that the penalty is chosen by, else each
+    sample is left out once.
+    """
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.dummy import DummyRegressor
     from sklearn.linear_model import RidgeCV
@@ -102,8 +109,21 @@ def regressor(kind: str):
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVR
 
-    models = {"mean": DummyRegressor, "ridge": lambda: RidgeCV(PENALTIES), "svr": lambda: SVR(C=10.0)}
-    return TransformedTargetRegressor(make_pipeline(StandardScaler(), models[kind]()), transformer=StandardScaler())
+    models = {"mean": DummyRegressor, "ridge": lambda: RidgeCV(PENALTIES, cv=splits), "svr": lambda: SVR(C=10.0)}
+    steps = [StandardScaler()] if standardise else []
+    return TransformedTargetRegressor(make_pipeline(*steps, models[kind]()), transformer=StandardScaler())
+
+
+def components(x: np.ndarray, at: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Principal components (N, count) and (B, count) of features (N, k), evaluated at (B, k), in one unit.
+
+    There are at most N - 1. The unit is the root of their mean variance: each keeps its share.
+    """
+    from sklearn.decomposition import PCA
+
+    pca = PCA(min(count, len(x) - 1, x.shape[1]), svd_solver="full").fit(x)
+    unit = np.sqrt(pca.explained_variance_.mean()) or 1.0
+    return pca.transform(x) / unit, pca.transform(at) / unit
 
 
 def predict_unseen(kind: str, features: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> np.ndarray:

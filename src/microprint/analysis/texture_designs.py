@@ -64,7 +64,7 @@ class TexturePrior:
 def read_and_simulate(images: np.ndarray, tolerance: float = TOLERANCE) -> dict[str, np.ndarray]:
     """Properties (B,), Pa, of grey images (B, h, w) at 4 um a pixel: graphite is segmented, the rest simulated as ferrite.
 
-    NaN where an image has no graphite or nothing else. A large `tolerance` of the forces ends the solver after a few iterations.
+    NaN where an image has no graphite or nothing else. A large `tolerance` ends the solver after a few iterations.
     """
     dark = graphite(images)
     usable = dark.any((1, 2)) & ~dark.all((1, 2))

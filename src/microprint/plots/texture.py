@@ -31,53 +31,17 @@ def image_grid(images: ArrayLike, titles: Sequence[str] = ()) -> Figure:
     return figure
 
 
-def halves(originals: ArrayLike, reconstructions: ArrayLike, titles: Sequence[str]) -> Figure:
-    """Left half of each original beside the right half of its reconstruction, as S3's Figure 4."""
-    joined = np.array(reconstructions)
-    middle = joined.shape[2] // 2
-    joined[:, :, :middle] = np.asarray(originals)[:, :, :middle]
-    figure = image_grid(joined, titles)
-    for ax in figure.axes[: len(joined)]:
-        ax.axvline(middle - 0.5, color=PALETTE["paper"], linewidth=1)
-    return figure
-
-
-def gram_matrices(matrices: Sequence[ArrayLike], titles: Sequence[str]) -> Figure:
-    """Gram matrices (C, C) on one logarithmic colour scale."""
-    logs = [np.log10(np.maximum(np.asarray(m), 1e-3)) for m in matrices]
-    low, high = min(m.min() for m in logs), max(m.max() for m in logs)
-    figure, axes = plt.subplots(1, len(logs), figsize=(7.0, 2.6))
-    for ax, matrix, title in zip(axes, logs, titles):
-        picture = ax.imshow(matrix, vmin=low, vmax=high)
-        ax.set(title=title, xlabel="channel $j$", ylabel="channel $i$")
-        ax.grid(False)
-    figure.colorbar(picture, ax=axes, label=r"$\log_{10} G_{ij}/M$", shrink=0.8)
-    return figure
-
-
-def traversal_grid(images: ArrayLike, labels: Sequence[str], values: Sequence[float]) -> Figure:
-    """Decoded images (R, V, h, w): a row for each latent component, a column for each of its values."""
-    images = np.asarray(images)
-    rows, columns = images.shape[:2]
-    figure, axes = plt.subplots(rows, columns, figsize=(7.0, 7.2 / columns * rows), squeeze=False)
+def rows(images: Sequence[ArrayLike], labels: Sequence[str], titles: Sequence[str]) -> Figure:
+    """Grey images in [0, 1], a stack (V, h, w) for each row, on one grey scale; `titles` of the V columns."""
+    columns = len(titles)
+    figure, axes = plt.subplots(len(images), columns, figsize=(7.4, 7.0 / columns * len(images) + 0.2), squeeze=False)
     for (r, c), ax in np.ndenumerate(axes):
-        ax.imshow(images[r, c], cmap="gray", vmin=0, vmax=1)
+        ax.imshow(np.asarray(images[r][c]), cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         if r == 0:
-            ax.set_title(f"{values[c]:.0f}", fontsize=8)
+            ax.set_title(titles[c], fontsize=8, fontweight="normal")
         if c == 0:
             ax.set_ylabel(labels[r], fontsize=7)
-    return figure
-
-
-def correlation_map(matrix: ArrayLike, names: Sequence[str]) -> Figure:
-    """Correlation (D, d) of descriptors with latent components."""
-    matrix = np.asarray(matrix)
-    figure, ax = plt.subplots(figsize=(7.0, 1.0 + 0.3 * len(matrix)))
-    picture = ax.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="latent component")
-    ax.grid(False)
-    figure.colorbar(picture, ax=ax, label="Pearson's r")
     return figure
 
 
@@ -135,3 +99,18 @@ def _patch_axis(ax: Axes) -> None:
     right = ax.secondary_yaxis("right")
     right.set_yticks(reliability(HELD, 1 / numbers), numbers)
     right.set_ylabel(f"patches to pool for a share of {HELD:g}")
+
+
+def matrix(values: ArrayLike, rows: Sequence[str], columns: Sequence[str], label: str) -> Figure:
+    """Numbers from -1 to 1, (R, C), as a table in colours; empty where there is none."""
+    values = np.asarray(values, float)
+    figure, ax = plt.subplots(figsize=(7.4, 1.1 + 0.3 * len(values)))
+    picture = ax.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    for (r, c), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            ax.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.7 else "black")
+    ax.set_xticks(range(len(columns)), columns, rotation=25, ha="right")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.grid(False)
+    figure.colorbar(picture, ax=ax, label=label)
+    return figure

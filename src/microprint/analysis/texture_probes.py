@@ -1,0 +1,245 @@
+"""What a texture's code knows of the casting: probes, an ideal reader, disentanglement, and what a walk in it moves.
+
+G castings have P patches each: codes (G, P, d) and causes of the castings, factors (G, f). A casting that is probed is never
+one of those that a probe was fitted to.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from microprint.analysis import graphite, regression
+from microprint.analysis.forward_rivals import second_order
+from microprint.analysis.texture_properties import pooled
+from microprint.errors import UserError
+from microprint.microstructures.cast_iron import BOUNDARY, FERRITE, GRAPHITE
+
+BINS = 20  # of each number, for mutual information; Locatello et al. 2019
+SHUFFLES = 10
+TREES = 100
+INNER = 5  # folds inside the training part
+
+
+# --- probes ----------------------------------------------------------------------------------------------------------
+
+
+def probe(codes: ArrayLike, factors: ArrayLike, folds: ArrayLike, pool: bool, components: int | None = None) -> np.ndarray:
+    """R2 (f,) of factors (G, f) of unseen castings, from codes (G, P, d) by ridge regression, out of fold (G,).
+
+    Patch by patch, or with `pool` from the mean and spread of all patches of a casting. Penalties are chosen by castings
+    held out of the training part. With `components` the principal components of the training part take the codes' place.
+    Raises `UserError` for fewer than two folds and for codes that are no numbers.
+    """
+    codes, factors, folds = np.asarray(codes, float), np.asarray(factors, float), np.asarray(folds)
+    if len(np.unique(folds)) < 2:
+        raise UserError("one fold alone cannot be held out", "probe", "Give castings of two folds or more")
+    if not np.isfinite(codes).all():
+        raise UserError("some codes are no numbers", "probe", "Leave these castings out")
+    if pool:
+        codes = pooled(codes)[:, None]
+    read = np.empty((*codes.shape[:2], factors.shape[1]))
+    for fold in np.unique(folds):
+        out = folds == fold
+        read[out] = _read(codes[~out], factors[~out], codes[out], components)
+    return np.array(
+        [regression.r2(read[..., k].ravel(), factors[:, k].repeat(codes.shape[1])) for k in range(factors.shape[1])]
+    )
+
+
+def _read(codes: np.ndarray, factors: np.ndarray, at: np.ndarray, components: int | None) -> np.ndarray:
+    """Factors (B, P, f) read from codes (B, P, d), learned from codes (G, P, d) of castings with factors (G, f)."""
+    from sklearn.model_selection import KFold
+
+    count, patches, width = codes.shape
+    x, asked = codes.reshape(-1, width), at.reshape(-1, width)
+    if components:
+        x, asked = regression.components(x, asked, components)
+    of_casting = np.arange(count * patches).reshape(count, patches)
+    inner = KFold(min(INNER, count), shuffle=True, random_state=0).split(of_casting)
+    splits = [tuple(of_casting[part].ravel() for part in pair) for pair in inner]
+    labels = factors.repeat(patches, 0).T
+    answers = [regression.regressor("ridge", not components, splits).fit(x, y).predict(asked) for y in labels]
+    return np.stack(answers, 1).reshape(len(at), patches, -1)
+
+
+# --- what could be known ---------------------------------------------------------------------------------------------
+
+
+def ideal_reader(phase: ArrayLike, images: ArrayLike, factors: ArrayLike, folds: ArrayLike, pool: bool) -> np.ndarray:
+    """R2 (f,) of `probe` on `ideal_descriptors` of maps of phases and images (G, P, h, w) of the same patches.
+
+    How much of a factor a piece of that size holds: sizes scatter from piece to piece. It is the level of a reader who is
+    told where each phase is, not a bound.
+    """
+    phase, images = np.asarray(phase), np.asarray(images)
+    flat = ideal_descriptors(*(a.reshape(-1, *a.shape[2:]) for a in (phase, images)))
+    return probe(_with_products(flat).reshape(*phase.shape[:2], -1), factors, folds, pool)
+
+
+def _with_products(x: np.ndarray) -> np.ndarray:
+    """Standardised columns of (N, k), their squares and products, (N, k + k (k + 1) / 2)."""
+    spread = x.std(0)
+    return second_order(torch.from_numpy((x - x.mean(0)) / np.where(spread > 0, spread, 1))).numpy()
+
+
+def ideal_descriptors(phase: ArrayLike, images: ArrayLike) -> np.ndarray:
+    """Descriptors (N, k) of images (N, h, w) whose phases (N, h, w), of cast iron, are known; sizes and shades as logarithms.
+
+    Of graphite `graphite.measured_descriptors` on a drawing of it in two greys; of boundaries their length per area, by the
+    lines of pixels that they meet, and their shade under that of ferrite; grey and noise of pixels with ferrite all around.
+    What a piece does not have has the mean of the other pieces.
+    """
+    phase, images = np.asarray(phase), np.asarray(images, float)
+    drawn = np.where(phase == GRAPHITE, 0.0, 1.0)
+    shape = graphite.measured_descriptors(drawn)
+    columns = [
+        *(shape[name] for name in ("graphite_share", "nodularity")),
+        *(_log(shape[name]) for name in ("particles_per_px2", "thickness_px", "diameter_px", "ferrite_path_px")),
+        *np.array([_greys(*pair) for pair in zip(phase, images)]).T,
+    ]
+    table = np.stack(columns, 1)
+    return np.where(np.isfinite(table), table, np.nanmean(np.where(np.isfinite(table), table, np.nan), 0))
+
+
+def _greys(ids: np.ndarray, image: np.ndarray) -> tuple[float, float, float, float]:
+    """Logarithm of the boundaries' length per pixel and of their shade; grey of ferrite, and logarithm of its noise."""
+    from scipy import ndimage
+
+    boundary, dark = ids == BOUNDARY, ids == GRAPHITE
+    pure = ~ndimage.binary_dilation(ids != FERRITE, graphite.TOUCHING)
+    lines = boundary & ~ndimage.binary_dilation(dark, graphite.TOUCHING)
+    met = ((boundary[1:] > boundary[:-1]).mean() + (boundary[:, 1:] > boundary[:, :-1]).mean()) / 2
+    grey = image[pure].mean() if pure.any() else np.nan
+    shade = grey - image[lines].mean() if lines.any() else np.nan
+    return _log(met), _log(shade), grey, _log(image[pure].std() if pure.any() else np.nan)
+
+
+def _log(values):
+    """Logarithm, NaN where there is none."""
+    return np.log(np.where(np.asarray(values) > 0, values, np.nan))
+
+
+# --- disentanglement -------------------------------------------------------------------------------------------------
+
+
+def mutual_information_gap(codes: ArrayLike, factors: ArrayLike, seed: int, bins: int = BINS) -> tuple[float, np.ndarray]:
+    """Mutual information gap (Chen et al. 2018, doi:10.48550/arXiv.1802.04942, eq. 6), at most 1, and the information (f, d).
+
+    The gap between the two components that know most of a factor, mean over factors. Codes (G, P, d) and factors (G, f) are
+    cut into bins of equal counts. Few castings make noise look informed: from the information, and from the factor's entropy
+    that it is divided by, what codes dealt to other castings seem to know is subtracted, as in adjusted mutual information.
+    So a component that tells the factor's bin has 1, and one that tells nothing 0 on average.
+    """
+    codes, factors = np.asarray(codes, float), np.asarray(factors, float)
+    count, patches, width = codes.shape
+    x = np.stack([_binned(column, bins) for column in codes.reshape(-1, width).T], 1).reshape(codes.shape)
+    y = np.stack([_binned(column, bins) for column in factors.T], 1)
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(count) for _ in range(SHUFFLES)]
+
+    def information(j: int, k: int) -> float:
+        def between(order: np.ndarray) -> float:
+            return _mutual_information(x[order, :, k].ravel(), y[:, j].repeat(patches))
+
+        chance = np.mean([between(order) for order in orders])
+        entropy = _mutual_information(y[:, j], y[:, j])
+        return (between(np.arange(count)) - chance) / (entropy - chance) if entropy > chance else 0.0
+
+    known = np.array([[information(j, k) for k in range(width)] for j in range(factors.shape[1])])
+    first_two = np.sort(known, 1)[:, -2:]
+    return float((first_two[:, 1] - np.maximum(first_two[:, 0], 0)).mean()), known
+
+
+def _binned(values: np.ndarray, bins: int) -> np.ndarray:
+    """Bin of each value, of equal counts but for ties."""
+    return np.searchsorted(np.quantile(values, np.arange(1, bins) / bins), values, side="right")
+
+
+def _mutual_information(a: np.ndarray, b: np.ndarray) -> float:
+    """Mutual information, in nats, of integers (N,)."""
+    joint = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(joint, (a, b), 1 / len(a))
+    apart = joint.sum(1)[:, None] * joint.sum(0)
+    seen = joint > 0
+    return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
+
+
+class Disentanglement(NamedTuple):
+    """Scores of Eastwood & Williams 2018 (https://openreview.net/forum?id=By-7dz-AZ), each 1 at best."""
+
+    disentanglement: float  # whether a component knows one factor only
+    completeness: float  # whether a factor is known by one component only
+    informativeness: float  # R2 of the factors, mean, of castings that a tree has not seen
+    importance: np.ndarray  # (d, f)
+
+
+def disentanglement(codes: ArrayLike, factors: ArrayLike, seed: int) -> Disentanglement:
+    """Disentanglement, completeness and informativeness of codes (G, d) of castings with factors (G, f).
+
+    Importances are those of a random forest, one of the two that the paper uses; a lasso would find single weights in noise.
+    A factor counts as much as the forest knows of it, since importances of a forest that knows nothing add up to one, too.
+    Give mean codes of castings, since a tree must not know another patch of the one that it is asked for.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    codes, factors = np.asarray(codes, float), np.asarray(factors, float)
+    standard = (factors - factors.mean(0)) / factors.std(0)
+    forests = [RandomForestRegressor(TREES, oob_score=True, random_state=seed).fit(codes, column) for column in standard.T]
+    known = np.array([forest.oob_score_ for forest in forests])
+    importance = np.stack([forest.feature_importances_ for forest in forests], 1)
+    weighed = importance * known.clip(0)
+    return Disentanglement(_purity(weighed), _purity(weighed.T), float(known.mean()), importance)
+
+
+def _purity(weights: np.ndarray) -> float:
+    """1 - entropy of the shares in each row (n, m), over log m, mean weighed by the rows' sums; 0 without weights."""
+    sums = weights.sum(1)
+    shares = weights[sums > 0] / sums[sums > 0, None]
+    if not len(shares):
+        return 0.0
+    entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(1) / np.log(weights.shape[1])
+    return float(np.average(1 - entropy, weights=sums[sums > 0]))
+
+
+# --- what a walk moves -----------------------------------------------------------------------------------------------
+
+
+def directions(codes: ArrayLike, factors: ArrayLike) -> np.ndarray:
+    """How codes (G, d) change with each factor (G, f), the others the same, (f, d): least squares of codes on all factors."""
+    codes, factors = np.asarray(codes, float), np.asarray(factors, float)
+    return np.linalg.lstsq(factors - factors.mean(0), codes - codes.mean(0), rcond=None)[0]
+
+
+def walk(codes: ArrayLike, factors: ArrayLike, which: int, values: ArrayLike) -> np.ndarray:
+    """Expected codes (V, d) of castings whose factor `which` has the values (V,) and whose other factors are at their mean.
+
+    A straight line in latent space along `directions`, through the mean code: a traversal that is named by what it moves.
+    """
+    codes, factors = np.asarray(codes, float), np.asarray(factors, float)
+    away = np.asarray(values, float) - factors[:, which].mean()
+    return codes.mean(0) + away[:, None] * directions(codes, factors)[which]
+
+
+def follows(values: ArrayLike, measured: ArrayLike) -> np.ndarray:
+    """How much of each descriptor (V, n, D), of n drawings each, a straight line in the wanted values (V,) explains, (D,).
+
+    R2 of the line, negative where the descriptor falls as the value grows, and 0 for one that never changes. Drawings that
+    have no such descriptor (NaN) do not count. Of walks along all factors the rows make a matrix: its diagonal says whether
+    a drawing follows what is asked for, the other entries what moves with it.
+    """
+    measured = np.asarray(measured, float)
+    wanted = np.broadcast_to(np.asarray(values, float)[:, None], measured.shape[:2]).ravel()
+    return np.array([_signed_r2(wanted, column) for column in measured.reshape(-1, measured.shape[2]).T])
+
+
+def _signed_r2(x: np.ndarray, y: np.ndarray) -> float:
+    known = np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(y) < 3 or np.ptp(x) == 0 or np.ptp(y) <= 1e-12 * np.abs(y).max():
+        return 0.0
+    r = np.corrcoef(x, y)[0, 1]
+    return float(np.sign(r) * r * r)

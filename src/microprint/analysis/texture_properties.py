@@ -1,0 +1,191 @@
+"""Properties of castings from what is read in their micrographs, by models that have not seen the casting.
+
+Every predictor learns the logarithm of a property, so that errors are relative, and is asked out of fold: by models fitted
+to all other folds. All that a model chooses (penalty, principal components, C) it chooses inside its training part. G images
+have P patches each, codes (G, P, d), one row of features (G, k) and properties (G, p), which are positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from microprint.analysis import regression
+from microprint.analysis.forward_rivals import process_regression
+from microprint.errors import UserError
+
+KINDS = ("mean", "nearest", "ridge", "svr", "gp")
+MORPHOLOGIES = (1 / 3, 2 / 3)  # nodularity between flaky, mixed and nodular
+SVR_GRID = {"regressor__svr__C": [1.0, 10.0, 100.0], "regressor__svr__epsilon": [0.03, 0.1, 0.3]}
+WHERE = "property prediction"
+
+
+def pooled(codes: ArrayLike) -> np.ndarray:
+    """Mean and standard deviation (G, 2d) over the patches of each image, of codes (G, P, d); of one patch the mean (G, d)."""
+    codes = np.asarray(codes, float)
+    mean = codes.mean(1)
+    return np.concatenate([mean, codes.std(1, ddof=1)], 1) if codes.shape[1] > 1 else mean
+
+
+# --- what is held out ------------------------------------------------------------------------------------------------
+
+
+def folds_by_image(count: int, parts: int, seed: int) -> np.ndarray:
+    """Fold (G,) of each of `count` images, at random; sizes differ by one at most.
+
+    Raises `UserError` unless there are two folds, and an image for each.
+    """
+    if not 2 <= parts <= count:
+        raise UserError(f"{count} images cannot be parted into {parts} folds", WHERE, f"Give 2 to {count} folds")
+    return np.random.default_rng(seed).permutation(count) % parts
+
+
+def folds_by_morphology(nodularity: ArrayLike) -> np.ndarray:
+    """Fold (G,) by form of the graphite: 0 flaky (nodularity below 1/3), 1 mixed, 2 nodular (2/3 or more).
+
+    What is held out is a form never seen: models must extrapolate.
+    """
+    return np.digitize(np.asarray(nodularity, float), MORPHOLOGIES)
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+def predict(kind: str, features: ArrayLike, values: ArrayLike, folds: ArrayLike, components: int | None = None) -> np.ndarray:
+    """Out-of-fold predictions (G, p) of positive values (G, p) from features (G, k) by folds (G,).
+
+    Parameters
+    ----------
+    kind : ``mean``, the geometric mean of the training images, whatever the features are; ``nearest``, that of the training
+        images that are nearest in the features, as many as the root of their number, and all that are as near as the last of
+        them: with the magnesium content as the only feature, and three contents, images of the same content, and with any
+        content its neighbours; ``ridge``; ``svr``, support vectors with a radial kernel, C and epsilon by five-fold
+        cross-validation; ``gp``, a Gaussian process with a linear and a smooth part.
+    components : number of principal components of the training images' features that take the place of the features.
+
+    Raises `UserError` for fewer than two folds, features that are no numbers, and values that are not positive.
+    """
+    features, values, folds = np.asarray(features, float), np.asarray(values, float), np.asarray(folds)
+    _check(features, values, folds)
+    predicted = np.empty_like(values)
+    for fold in np.unique(folds):
+        out = folds == fold
+        x, at = features[~out], features[out]
+        if components:
+            x, at = regression.components(x, at, components)
+        predicted[out] = _answer(kind, x, values[~out], at, standardise=not components)
+    return predicted
+
+
+def _check(features: np.ndarray, values: np.ndarray, folds: np.ndarray) -> None:
+    if len(np.unique(folds)) < 2:
+        raise UserError("one fold alone cannot be held out", WHERE, "Give images of two folds or more")
+    if not np.isfinite(features).all():
+        rows = np.flatnonzero(~np.isfinite(features).all(1)).tolist()
+        raise UserError(f"features of images {rows[:5]} are no numbers", WHERE, "Leave these images out")
+    if not (np.isfinite(values) & (values > 0)).all():
+        rows = np.flatnonzero(~(np.isfinite(values) & (values > 0)).all(1)).tolist()
+        raise UserError(f"properties of images {rows[:5]} are not positive", WHERE, "Leave these images out")
+
+
+def _answer(kind: str, x: np.ndarray, y: np.ndarray, at: np.ndarray, standardise: bool) -> np.ndarray:
+    """Values (B, p) at features (B, k) by a model of values (N, p) on features (N, k)."""
+    if kind == "nearest":
+        return np.exp(_nearest(x, np.log(y), at))
+    if kind == "gp":
+        return process_regression(*map(torch.from_numpy, (x, y, at))).numpy()
+    return np.exp(np.stack([_model(kind, standardise, len(x)).fit(x, column).predict(at) for column in np.log(y).T], 1))
+
+
+def _model(kind: str, standardise: bool, count: int):
+    from sklearn.model_selection import GridSearchCV
+
+    model = regression.regressor(kind, standardise)
+    return GridSearchCV(model, SVR_GRID, scoring="neg_mean_squared_error", cv=min(5, count)) if kind == "svr" else model
+
+
+def _nearest(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Means (B, p) of values (N, p) over the nearest of N samples, ties included."""
+    distance = np.linalg.norm(at[:, None] - x, axis=2)
+    last = np.sort(distance, 1)[:, [round(len(x) ** 0.5) - 1]]
+    near = (distance <= last * (1 + 1e-9)).astype(float)
+    return near @ y / near.sum(1, keepdims=True)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+class Scores(NamedTuple):
+    """Errors of predictions: of one folding (p,), of several (S, p)."""
+
+    mape_pct: np.ndarray  # mean absolute percentage error
+    r2: np.ndarray  # coefficient of determination, over all images
+
+
+class Predictor(NamedTuple):
+    """What a property is predicted from, and how: see `predict`."""
+
+    kind: str
+    features: ArrayLike  # (G, k)
+    components: int | None = None
+    base: ArrayLike | None = None  # (G, p) rough values: what is learnt is by which factor they are wrong
+
+
+def scores(predicted: ArrayLike, observed: ArrayLike) -> Scores:
+    """Errors (p,) of predictions (G, p)."""
+    pairs = list(zip(np.asarray(predicted, float).T, np.asarray(observed, float).T, strict=True))
+    return Scores(*(np.array([measure(*pair) for pair in pairs]) for measure in (regression.mape, regression.r2)))
+
+
+def compare(predictors: Mapping[str, Predictor], values: ArrayLike, foldings: Sequence[ArrayLike]) -> dict[str, Scores]:
+    """Errors (S, p) of each predictor under the same S foldings (G,), which may differ by the seed of the split."""
+
+    values = np.asarray(values, float)
+
+    def errors(predictor: Predictor) -> Scores:
+        kind, features, components, base = predictor
+        base = np.ones_like(values) if base is None else np.asarray(base, float)
+        found = (base * predict(kind, features, values / base, folds, components) for folds in foldings)
+        return Scores(*map(np.array, zip(*(scores(predicted, values) for predicted in found))))
+
+    return {name: errors(predictor) for name, predictor in predictors.items()}
+
+
+def rows(compared: Mapping[str, Scores], index: int) -> list[tuple]:
+    """Rows of a table for property `index`: name, mean and standard deviation over foldings of the MAPE in %, and of R2.
+
+    The deviation says how much the split matters; with one folding there is none (NaN).
+    """
+
+    def entries(values: np.ndarray) -> tuple[float, float]:
+        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else np.nan
+
+    return [(name, *entries(s.mape_pct[:, index]), *entries(s.r2[:, index])) for name, s in compared.items()]
+
+
+def strongest(compared: Mapping[str, Scores], index: int) -> tuple[str, float]:
+    """Name and MAPE in %, mean over foldings, of the predictor with the smallest one, of property `index`."""
+    mape = {name: float(s.mape_pct[:, index].mean()) for name, s in compared.items()}
+    return min(mape.items(), key=lambda item: item[1])
+
+
+def split_by_patch(
+    kind: str, codes: ArrayLike, values: ArrayLike, parts: int, seed: int, components: int | None = None
+) -> dict[str, Scores]:
+    """Errors (p,) patch by patch, of codes (G, P, d), with whole ``images`` held out and with ``patches`` drawn at random.
+
+    Each patch has the label of its image, as in S3. With patches at random a model that recognises the image has read its
+    label: a warning, not a result. Both have as many folds.
+    """
+    codes, values = np.asarray(codes, float), np.asarray(values, float)
+    count, patches = codes.shape[:2]
+    flat, labels = codes.reshape(count * patches, -1), values.repeat(patches, 0)
+    foldings = {
+        "images": folds_by_image(count, parts, seed).repeat(patches),
+        "patches": folds_by_image(count * patches, parts, seed),
+    }
+    return {name: scores(predict(kind, flat, labels, folds, components), labels) for name, folds in foldings.items()}
