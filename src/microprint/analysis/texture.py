@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from microprint.errors import UserError
-from microprint.networks.texture_vae import READOUT_LAYERS, read_out
 from microprint.networks.vgg import VGG19
 
 DISTS_LAYERS = ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4")
@@ -231,35 +230,8 @@ def _standard(a: np.ndarray) -> np.ndarray:
     return (a - a.mean(0)) / np.where(spread > 1e-12 * np.abs(a).max(initial=0), spread, np.inf)
 
 
-@torch.no_grad()
-def plain_features(vgg: VGG19, images: Tensor, readout: str, chunk: int = 16) -> Tensor:
-    """Features (N, k) of untrained-for-the-purpose VGG19 for images (N, 1, h, w): what TextureVAE's encoder reads."""
-    layers = READOUT_LAYERS[readout]
-    return torch.cat([read_out(vgg(part, layers), readout) for part in images.split(chunk)])
-
-
-def counted_features(images: Tensor) -> Tensor:
-    """Three numbers (N, 3) that need no network: share of dark pixels, and of steps between dark and bright to the
-    right and downwards (phase boundary per length), for images (N, 1, h, w).
-    """
-    dark = (images[:, 0] < 0.5).float()
-    steps = [(dark - dark.roll(1, axis)).abs().mean((1, 2)) for axis in (1, 2)]
-    return torch.stack([dark.mean((1, 2)), *steps], 1)
-
-
 def partners(groups: ArrayLike, index: Sequence[int], same: bool, generator: np.random.Generator) -> np.ndarray:
     """For each patch of `index` another patch: of the same image (`same`), which must have one, or of a different one."""
     groups = np.asarray(groups)
     numbers = np.arange(len(groups))
     return np.array([generator.choice(numbers[((groups == groups[i]) == same) & (numbers != i)]) for i in index])
-
-
-def similarities(vgg: VGG19, x: Tensor, y: Tensor, chunk: int = 16) -> dict[str, float]:
-    """Mean over pairs of images (N, 1, h, w) of ``dists``, ``stsim2`` (similarities) and ``mse`` (a distance)."""
-    pairs = list(zip(x.split(chunk), y.split(chunk)))
-    values = {
-        "dists": [dists(vgg, a, b) for a, b in pairs],
-        "stsim2": [stsim2(a, b) for a, b in pairs],
-        "mse": [mean_squared(a, b) for a, b in pairs],
-    }
-    return {name: torch.cat(parts).mean().item() for name, parts in values.items()}
