@@ -91,8 +91,8 @@ synthetic, count, edge = phases is not None, len(whole), patches.shape[1]
 OURS = "ours, beside a rough equilibrium"
 values |= {name: known[name] for name in ("ultimate_strength",) if not synthetic}
 labels = {name: v for name, v in values.items() if np.isfinite(v).sum() >= 6}
-titles = [" · ".join([f"{i}", *(f"{v[i] / (1e9 if 'modulus' in n else 1e6):.0f} {'GPa' if 'modulus' in n else 'MPa'}" for n, v in labels.items())])
-          for i in range(min(12, count))]
+UNITS = {name: (1e9, "GPa") if "modulus" in name else (1e6, "MPa") for name in labels}
+titles = [f"image {i}\n" + ", ".join(f"{labels[n][i] / unit:.0f} {symbol}" for n, (unit, symbol) in UNITS.items()) for i in range(min(12, count))]
 draw.image_grid([image[:edge, :edge] for image in whole[:12]], titles);
 
 # %%

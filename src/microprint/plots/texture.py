@@ -20,8 +20,8 @@ HELD = 0.9  # of the variance of a mean over patches that is to lie between cast
 def image_grid(images: ArrayLike, titles: Sequence[str] = ()) -> Figure:
     """Grey images (N, h, w) in [0, 1], six a row, on one grey scale."""
     images, columns = np.asarray(images), 6
-    rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(7.0, rows * (7.0 / columns + (0.25 if titles else 0))), squeeze=False)
+    rows, lines = -(-len(images) // columns), max((title.count("\n") + 1 for title in titles), default=0)
+    figure, axes = plt.subplots(rows, columns, figsize=(7.0, rows * (7.0 / columns + 0.2 * lines)), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image in zip(axes.flat, images):
