@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -77,30 +75,39 @@ def power_law(x: ArrayLike, y: ArrayLike, at: ArrayLike, share: float = 0.9) -> 
     return np.exp([value, value - half, value + half])
 
 
-def ridge(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
+def ridge(x: Tensor, y: Tensor, at: Tensor, groups: ArrayLike | None = None) -> Tensor:
     """Ridge regression of y (N,) or (N, m) on features (N, k), evaluated at (B, k), in double precision.
 
-    The penalty is the one of the smallest error in five-fold cross-validation. Each feature counts by its own spread,
-    unless that is less than a thousandth of the largest.
+    The penalty is the one of the smallest error in five-fold cross-validation, in which samples of one group (N,) stay
+    together. Each feature counts by its own spread, unless that is less than a thousandth of the largest.
     """
-    from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import KFold
 
     x, y, at = (values.double() for values in (x, y, at))
     spread = x.std(0)
     scale = spread.clamp_min(1e-3 * spread.max()).clamp_min(torch.finfo(spread.dtype).tiny)
     known, asked = ((values - x.mean(0)) / scale for values in (x, at))
-    folds = KFold(min(5, len(x)), shuffle=True, random_state=0)
-    model = RidgeCV(PENALTIES, cv=folds, scoring="neg_mean_squared_error").fit(known.numpy(), y.numpy())
-    return torch.from_numpy(model.predict(asked.numpy())).reshape(len(at), *y.shape[1:])
+    targets, group = y.reshape(len(y), -1), torch.arange(len(x)) if groups is None else torch.as_tensor(groups)
+    members, errors = group.unique(), torch.zeros(len(PENALTIES)).double()
+    for _, held in KFold(min(5, len(members)), shuffle=True, random_state=0).split(members):
+        out = torch.isin(group, members[held])
+        errors += (_ridges(known[~out], targets[~out], known[out], PENALTIES) - targets[out]).square().mean((1, 2))
+    best = PENALTIES[[int(errors.argmin())]]
+    return _ridges(known, targets, asked, best).reshape(len(at), *y.shape[1:])
 
 
-def regressor(kind: str, standardise: bool = True, splits: Sequence | None = None):
+def _ridges(x: Tensor, y: Tensor, at: Tensor, penalties: np.ndarray) -> Tensor:
+    """Ridge regressions of y (N, m) on x (N, k) at (B, k), one for each of L penalties, by one decomposition: (L, B, m)."""
+    u, singular, axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    shrink = singular / (singular.square() + torch.from_numpy(penalties)[:, None])
+    weights = shrink[..., None] * (u.T @ (y - y.mean(0)))
+    return y.mean(0) + ((at - x.mean(0)) @ axes.T) @ weights
+
+
+def regressor(kind: str, standardise: bool = True):
     """Regression of a standardised value: ``mean``, ``ridge`` (penalty by cross-validation), ``svr`` (radial kernel, as S3).
 
     Features are standardised unless they have one unit, as principal components do, whose spreads say how much they count.
-    Of a ridge regression `splits` are the pairs of indices (training, validation) that the penalty is chosen by, else each
-    sample is left out once.
     """
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.dummy import DummyRegressor
@@ -109,7 +116,7 @@ def regressor(kind: str, standardise: bool = True, splits: Sequence | None = Non
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVR
 
-    models = {"mean": DummyRegressor, "ridge": lambda: RidgeCV(PENALTIES, cv=splits), "svr": lambda: SVR(C=10.0)}
+    models = {"mean": DummyRegressor, "ridge": lambda: RidgeCV(PENALTIES), "svr": lambda: SVR(C=10.0)}
     steps = [StandardScaler()] if standardise else []
     return TransformedTargetRegressor(make_pipeline(*steps, models[kind]()), transformer=StandardScaler())
 

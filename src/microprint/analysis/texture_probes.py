@@ -13,15 +13,13 @@ import torch
 from numpy.typing import ArrayLike
 
 from microprint.analysis import graphite, regression
-from microprint.analysis.forward_rivals import second_order
-from microprint.analysis.texture_properties import pooled
 from microprint.errors import UserError
 from microprint.microstructures.cast_iron import BOUNDARY, FERRITE, GRAPHITE
 
 BINS = 20  # of each number, for mutual information; Locatello et al. 2019
 SHUFFLES = 10
 TREES = 100
-INNER = 5  # folds inside the training part
+SIZES = ("particles_per_px2", "thickness_px", "diameter_px", "ferrite_path_px")
 
 
 # --- probes ----------------------------------------------------------------------------------------------------------
@@ -30,9 +28,9 @@ INNER = 5  # folds inside the training part
 def probe(codes: ArrayLike, factors: ArrayLike, folds: ArrayLike, pool: bool, components: int | None = None) -> np.ndarray:
     """R2 (f,) of factors (G, f) of unseen castings, from codes (G, P, d) by ridge regression, out of fold (G,).
 
-    Patch by patch, or with `pool` from the mean and spread of all patches of a casting. Penalties are chosen by castings
-    held out of the training part. With `components` the principal components of the training part take the codes' place.
-    Raises `UserError` for fewer than two folds and for codes that are no numbers.
+    Patch by patch, or with `pool` from the mean code of a casting. Penalties are chosen by castings held out of the training
+    part. With `components` as many principal components of the training part take the codes' place. Raises `UserError` for
+    fewer than two folds and for codes that are no numbers.
     """
     codes, factors, folds = np.asarray(codes, float), np.asarray(factors, float), np.asarray(folds)
     if len(np.unique(folds)) < 2:
@@ -40,30 +38,16 @@ def probe(codes: ArrayLike, factors: ArrayLike, folds: ArrayLike, pool: bool, co
     if not np.isfinite(codes).all():
         raise UserError("some codes are no numbers", "probe", "Leave these castings out")
     if pool:
-        codes = pooled(codes)[:, None]
-    read = np.empty((*codes.shape[:2], factors.shape[1]))
-    for fold in np.unique(folds):
-        out = folds == fold
-        read[out] = _read(codes[~out], factors[~out], codes[out], components)
-    return np.array(
-        [regression.r2(read[..., k].ravel(), factors[:, k].repeat(codes.shape[1])) for k in range(factors.shape[1])]
-    )
-
-
-def _read(codes: np.ndarray, factors: np.ndarray, at: np.ndarray, components: int | None) -> np.ndarray:
-    """Factors (B, P, f) read from codes (B, P, d), learned from codes (G, P, d) of castings with factors (G, f)."""
-    from sklearn.model_selection import KFold
-
+        codes = codes.mean(1, keepdims=True)
     count, patches, width = codes.shape
-    x, asked = codes.reshape(-1, width), at.reshape(-1, width)
-    if components:
-        x, asked = regression.components(x, asked, components)
-    of_casting = np.arange(count * patches).reshape(count, patches)
-    inner = KFold(min(INNER, count), shuffle=True, random_state=0).split(of_casting)
-    splits = [tuple(of_casting[part].ravel() for part in pair) for pair in inner]
-    labels = factors.repeat(patches, 0).T
-    answers = [regression.regressor("ridge", not components, splits).fit(x, y).predict(asked) for y in labels]
-    return np.stack(answers, 1).reshape(len(at), patches, -1)
+    casting, x, y = np.arange(count).repeat(patches), codes.reshape(-1, width), factors.repeat(patches, 0)
+    read = np.empty_like(y)
+    for fold in np.unique(folds):
+        out = (folds == fold)[casting]
+        known, asked = regression.components(x[~out], x[out], components) if components else (x[~out], x[out])
+        for k, column in enumerate(y[~out].T):
+            read[out, k] = regression.ridge(*map(torch.from_numpy, (known, column, asked)), groups=casting[~out])
+    return np.array([regression.r2(*pair) for pair in zip(read.T, y.T)])
 
 
 # --- what could be known ---------------------------------------------------------------------------------------------
@@ -77,32 +61,25 @@ def ideal_reader(phase: ArrayLike, images: ArrayLike, factors: ArrayLike, folds:
     """
     phase, images = np.asarray(phase), np.asarray(images)
     flat = ideal_descriptors(*(a.reshape(-1, *a.shape[2:]) for a in (phase, images)))
-    return probe(_with_products(flat).reshape(*phase.shape[:2], -1), factors, folds, pool)
-
-
-def _with_products(x: np.ndarray) -> np.ndarray:
-    """Standardised columns of (N, k), their squares and products, (N, k + k (k + 1) / 2)."""
-    spread = x.std(0)
-    return second_order(torch.from_numpy((x - x.mean(0)) / np.where(spread > 0, spread, 1))).numpy()
+    return probe(flat.reshape(*phase.shape[:2], -1), factors, folds, pool)
 
 
 def ideal_descriptors(phase: ArrayLike, images: ArrayLike) -> np.ndarray:
     """Descriptors (N, k) of images (N, h, w) whose phases (N, h, w), of cast iron, are known; sizes and shades as logarithms.
 
-    Of graphite `graphite.measured_descriptors` on a drawing of it in two greys; of boundaries their length per area, by the
-    lines of pixels that they meet, and their shade under that of ferrite; grey and noise of pixels with ferrite all around.
-    What a piece does not have has the mean of the other pieces.
+    Of graphite `graphite.measured_descriptors` on a drawing of it in two greys, and the products of nodularity with number
+    and sizes, which mean one thing of nodules and another of flakes; of boundaries their length per area, by the lines of
+    pixels that they meet, and their shade under ferrite; grey and noise of pixels with ferrite all around. What a piece
+    does not have has the mean of the other pieces.
     """
     phase, images = np.asarray(phase), np.asarray(images, float)
-    drawn = np.where(phase == GRAPHITE, 0.0, 1.0)
-    shape = graphite.measured_descriptors(drawn)
-    columns = [
-        *(shape[name] for name in ("graphite_share", "nodularity")),
-        *(_log(shape[name]) for name in ("particles_per_px2", "thickness_px", "diameter_px", "ferrite_path_px")),
-        *np.array([_greys(*pair) for pair in zip(phase, images)]).T,
-    ]
-    table = np.stack(columns, 1)
-    return np.where(np.isfinite(table), table, np.nanmean(np.where(np.isfinite(table), table, np.nan), 0))
+    shape = graphite.measured_descriptors(np.where(phase == GRAPHITE, 0.0, 1.0))
+    sizes = _log(np.stack([shape[name] for name in SIZES], 1))
+    sizes -= np.nanmean(sizes, 0)
+    nodularity = shape["nodularity"][:, None]
+    greys = np.array([_greys(*pair) for pair in zip(phase, images)])
+    table = np.column_stack([shape["graphite_share"], nodularity, sizes, nodularity * sizes, greys])
+    return np.where(np.isfinite(table), table, np.nanmean(table, 0))
 
 
 def _greys(ids: np.ndarray, image: np.ndarray) -> tuple[float, float, float, float]:
@@ -228,18 +205,32 @@ def follows(values: ArrayLike, measured: ArrayLike) -> np.ndarray:
     """How much of each descriptor (V, n, D), of n drawings each, a straight line in the wanted values (V,) explains, (D,).
 
     R2 of the line, negative where the descriptor falls as the value grows, and 0 for one that never changes. Drawings that
-    have no such descriptor (NaN) do not count. Of walks along all factors the rows make a matrix: its diagonal says whether
-    a drawing follows what is asked for, the other entries what moves with it.
+    have no such descriptor (NaN) do not count. It says how sure a drawing follows, not how far: see `shifts`.
     """
+    return np.array([np.sign(slope) * share for slope, share in _lines(values, measured)])
+
+
+def shifts(values: ArrayLike, measured: ArrayLike, ranges: ArrayLike) -> np.ndarray:
+    """How far each descriptor goes along the line of `follows`, from the smallest to the largest value, over its range (D,).
+
+    Ranges are those of the descriptors over castings. Of walks along all factors the rows make a matrix: a large entry where
+    the descriptor is of another factor is a leak, unless drawings of the generator, whose other causes stand still, have it,
+    too: number, size and share of particles go together.
+    """
+    slopes = np.array([slope for slope, _ in _lines(values, measured)])
+    return slopes * np.ptp(np.asarray(values, float)) / np.asarray(ranges, float)
+
+
+def _lines(values: ArrayLike, measured: ArrayLike) -> list[tuple[float, float]]:
+    """Slope and R2 of the line of each descriptor (V, n, D) in the values (V,)."""
     measured = np.asarray(measured, float)
-    wanted = np.broadcast_to(np.asarray(values, float)[:, None], measured.shape[:2]).ravel()
-    return np.array([_signed_r2(wanted, column) for column in measured.reshape(-1, measured.shape[2]).T])
+    wanted = np.asarray(values, float).repeat(measured.shape[1])
+    return [_line(wanted, column) for column in measured.reshape(len(wanted), -1).T]
 
 
-def _signed_r2(x: np.ndarray, y: np.ndarray) -> float:
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     known = np.isfinite(y)
     x, y = x[known], y[known]
     if len(y) < 3 or np.ptp(x) == 0 or np.ptp(y) <= 1e-12 * np.abs(y).max():
-        return 0.0
-    r = np.corrcoef(x, y)[0, 1]
-    return float(np.sign(r) * r * r)
+        return 0.0, 0.0
+    return float(np.polyfit(x, y, 1)[0]), float(np.corrcoef(x, y)[0, 1] ** 2)

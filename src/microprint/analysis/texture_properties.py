@@ -149,8 +149,8 @@ def compare(predictors: Mapping[str, Predictor], values: ArrayLike, foldings: Se
     def errors(predictor: Predictor) -> Scores:
         kind, features, components, base = predictor
         base = np.ones_like(values) if base is None else np.asarray(base, float)
-        found = (base * predict(kind, features, values / base, folds, components) for folds in foldings)
-        return Scores(*map(np.array, zip(*(scores(predicted, values) for predicted in found))))
+        predicted = (base * predict(kind, features, values / base, folds, components) for folds in foldings)
+        return Scores(*map(np.array, zip(*(scores(p, values) for p in predicted))))
 
     return {name: errors(predictor) for name, predictor in predictors.items()}
 
