@@ -1,4 +1,4 @@
-"""Texture similarities and property prediction, held to what defines them."""
+"""Texture similarities, held to what defines them."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from random_vgg import random_tensors
 
 from microprint import UserError
-from microprint.analysis import regression, texture
+from microprint.analysis import texture
 from microprint.networks.vgg import VGG19
 
 
@@ -149,13 +149,6 @@ def test_l2_pooling_of_a_constant_keeps_it():
     torch.testing.assert_close(pooled[..., 1:, 1:], torch.full((1, 3, 3, 3), 2.0))
 
 
-def test_similarities_are_means_over_all_pairs(vgg):
-    x, y = noise(5), noise(5, seed=1)
-    found = texture.similarities(vgg, x, y, chunk=2)
-    assert found["stsim2"] == pytest.approx(texture.stsim2(x, y).mean().item())
-    assert found["mse"] == pytest.approx((x - y).square().mean().item())
-
-
 def test_a_traversal_changes_one_component():
     z = torch.tensor([1.0, 2.0, 3.0])
     rows = texture.traverse(z, 1, (-4, 0, 4))
@@ -168,52 +161,6 @@ def test_correlations_are_pearson_s():
     found = texture.correlations(z, {"size": size, "constant": np.ones(50)})
     np.testing.assert_allclose(found[0], [np.corrcoef(size, z[:, k])[0, 1] for k in range(3)])
     np.testing.assert_array_equal(found[1], 0)
-
-
-def test_counted_features_of_stripes():
-    stripes = (torch.arange(16) // 4 % 2).float().expand(16, 16)[None, None]
-    np.testing.assert_allclose(texture.counted_features(stripes), [[0.5, 0, 0.25]])
-
-
-def grouped(images=6, each=5):
-    """Features that tell the image, labels that follow the first feature only."""
-    generator = np.random.default_rng(0)
-    groups = np.repeat(np.arange(images), each)
-    signal, mark = np.linspace(-1, 1, images), generator.normal(size=(images, 3))
-    features = np.column_stack([signal[groups], mark[groups]]) + 0.01 * generator.normal(size=(images * each, 4))
-    return features, 100 + 10 * signal[groups], groups
-
-
-def test_the_mean_of_the_others_is_the_trivial_baseline():
-    features, labels, groups = grouped()
-    predicted = regression.predict_unseen("mean", features, labels, groups)
-    np.testing.assert_allclose(predicted[groups == 0], labels[groups != 0].mean())
-
-
-def test_no_patch_of_the_held_out_image_is_seen():
-    """Labels that mean nothing: a split by patch finds them again, a split by image does not."""
-    features, _, groups = grouped()
-    labels = np.random.default_rng(1).normal(100, 10, 6)[groups]
-    by_patch = regression.predict_unseen("svr", features, labels, np.arange(len(groups)) % 5)
-    by_image = regression.predict_unseen("svr", features, labels, groups)
-    assert regression.mape(by_patch, labels) < 0.5 * regression.mape(by_image, labels)
-
-
-@pytest.mark.parametrize("kind", ["ridge", "svr"])
-def test_a_signal_is_found(kind):
-    features, labels, groups = grouped()
-    predicted = regression.predict_unseen(kind, features[:, :1], labels, groups)
-    assert regression.mape(predicted, labels) < 0.6 * regression.mape(regression.predict_unseen("mean", features, labels, groups), labels)
-
-
-def test_one_image_cannot_be_held_out():
-    with pytest.raises(UserError, match="held out"):
-        regression.predict_unseen("mean", np.zeros((3, 1)), np.ones(3), np.zeros(3))
-
-
-def test_means_and_errors():
-    assert regression.mape([110, 90], [100, 100]) == pytest.approx(10)
-    assert regression.mean_by([2, 0, 2], [1.0, 5.0, 3.0]).tolist() == [5, 2]
 
 
 def test_partners_come_from_the_right_images():

@@ -7,8 +7,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from microprint.errors import UserError
-
 PENALTIES = np.logspace(-6, 6, 25)  # of a ridge regression on standardised features
 
 
@@ -131,26 +129,3 @@ def components(x: np.ndarray, at: np.ndarray, count: int) -> tuple[np.ndarray, n
     pca = PCA(min(count, len(x) - 1, x.shape[1]), svd_solver="full").fit(x)
     unit = np.sqrt(pca.explained_variance_.mean()) or 1.0
     return pca.transform(x) / unit, pca.transform(at) / unit
-
-
-def predict_unseen(kind: str, features: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> np.ndarray:
-    """Predictions (N,) of labels (N,) from features (N, k), of each group by a `regressor` fitted to all other groups.
-
-    Groups (N,) are what is held out together: the image (honest), or a number drawn for each patch (flattering). Raises
-    `UserError` for fewer than two groups.
-    """
-    features, labels, groups = np.asarray(features), np.asarray(labels, float), np.asarray(groups)
-    if len(np.unique(groups)) < 2:
-        raise UserError("one image alone cannot be held out", "property prediction", "Give micrographs of two or more")
-    predicted = np.empty_like(labels)
-    for group in np.unique(groups):
-        held_out = groups == group
-        model = regressor(kind).fit(features[~held_out], labels[~held_out])
-        predicted[held_out] = model.predict(features[held_out])
-    return predicted
-
-
-def mean_by(groups: ArrayLike, values: ArrayLike) -> np.ndarray:
-    """Mean of the values in each group, groups in ascending order."""
-    groups, values = np.asarray(groups), np.asarray(values, float)
-    return np.array([values[groups == group].mean() for group in np.unique(groups)])
