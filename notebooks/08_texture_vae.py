@@ -70,6 +70,15 @@ style()
 notebook = open_notebook(run=run, compute=compute, micrographs=micrographs, texture_vae=texture_vae)
 settings, rng = notebook.params.texture_vae, np.random.default_rng(notebook.params.run.seed)
 
+
+def by_image(codes):
+    """Codes (images, patches, d) of all patches (N, d)."""
+    return np.asarray(codes).reshape(count, len(sample) // count, -1)
+
+
+def plain(names):
+    return [n.replace("_um", "").replace("_px", "").replace("_", " ") for n in names]
+
 # %% [markdown]
 # ## The material
 #
@@ -98,8 +107,8 @@ draw.image_grid([image[:edge, :edge] for image in whole[:12]], titles);
 # %%
 def again(casting):
     made = [cast_iron.generate(casting, whole[0].shape, np.random.default_rng([notebook.params.run.seed, k])) for k in range(5)]
-    one = simulate(np.stack([reduce_phase(m.phase) for m in made]))
-    return [100 * float(one[name].std() / one[name].mean()) for name in PROPERTIES]
+    repeats = simulate(np.stack([reduce_phase(m.phase) for m in made]))
+    return [100 * float(repeats[name].std() / repeats[name].mean()) for name in PROPERTIES]
 
 
 if synthetic:
@@ -123,7 +132,7 @@ fingerprint_path = notebook.do(train_texture_fingerprint)[0]
 fingerprint = TextureFingerprint.load(fingerprint_path, device=str(notebook.device))
 vgg, coarse = fingerprint.vgg, edge // 2
 chosen = [i for i, image in enumerate(whole) if min(image.shape) >= 2 * edge][-24:]
-if len(chosen) >= 3:
+if len(chosen) >= 3 and np.isfinite(pixel_m):
     shown = torch.from_numpy(np.stack([whole[i][: 2 * edge, : 2 * edge] for i in chosen])).float().to(notebook.device)
     fields = [edge * pixel_m / 4, edge * pixel_m / 2, edge * pixel_m]
     views = field_of_view(vgg, shown, pixel_m, fields, [coarse // 2, coarse], generator=rng)
@@ -196,10 +205,11 @@ learning_curves({name: model.config["history"] for name, model in rivals.items()
 # %% [markdown]
 # ## A law in closed form, and many drawings
 #
-# Two thoughts replace S3's network. **Causes multiply.** More graphite, another exposure, a finer grain change what a channel of VGG19
-# sees on average by factors. So take the logarithms $x$ of the channels' means, at two magnifications of the patch: they are nearly
-# *linear* in the causes, and the decoder of statistics may be linear, $p(x|z)=\mathcal N(m+Wz,\,s^2I)$. For a linear autoencoder the
-# evidence lower bound has one maximum, known in closed form: probabilistic principal components. No training, no seed.
+# Two thoughts replace S3's network. **Means are nearly linear in their causes.** Some causes add to what a channel of VGG19 sees on
+# average (more graphite), some multiply it (another exposure). Half way between, the square roots $x$ of the channels' means, at two
+# magnifications of the patch, let the decoder of statistics be linear, $p(x|z)=\mathcal N(m+Wz,\,s^2I)$. (Roots were chosen among
+# raw means, roots and logarithms in a sketch with castings of another seed.) For a linear autoencoder the evidence lower bound has
+# one maximum, known in closed form: probabilistic principal components. No training, no seed.
 #
 # **A texture has many drawings.** S3's decoder has one for each $z$, and a loss that compares it with one patch. Ours gets noise at
 # every scale; $z$ sets mean and spread of each channel. And the loss must not ask for drawings that are all alike: with Gram matrices
@@ -208,12 +218,13 @@ learning_curves({name: model.config["history"] for name, model in rivals.items()
 # $$\mathbb E\,|G-T|^2=|\mathbb E\,G-T|^2+\operatorname{tr}\operatorname{Cov}G,\qquad
 # \mathcal L=\frac1{K(K-1)}\sum_{k\neq l}\langle G_k-T,\,G_l-T\rangle$$
 #
-# estimates the first term alone. It also makes small drawings do: they scatter more, but without bias.
+# estimates the first term alone. It also makes small drawings do: they scatter more, but without bias. The figure's last row has
+# textures that never were: vectors from the prior, a standard normal distribution, which our law fills by construction.
 
 # %%
 learning_curves({"ours": fingerprint.config["history"]},
                 {"loss": "unbiased style loss\n(share of the variance)", "single": "S3's loss of\none drawing"})
-print(f"{settings.latent_dim} numbers keep {100 * fingerprint.law.explained():.1f} % of the variance of {2 * 1024} logarithms")
+print(f"{settings.latent_dim} numbers keep {100 * fingerprint.law.explained():.1f} % of the variance of {fingerprint.law.centre.numel()} roots of channel means")
 z = torch.as_tensor(fingerprint.encode(patches))
 z_of = {name: model.encode(torch.from_numpy(patches).float()).cpu() for name, model in rivals.items()}
 
@@ -228,7 +239,9 @@ def drawn(vectors, name="ours", seed=0, edge=coarse):
 
 first = [np.flatnonzero(sample == s)[0] for s in np.unique(sample[split["test"]])[:6]]
 rows = [small[first, 0], drawn(z[first]), drawn(z[first], seed=1), drawn(z_of[published_name][first], published_name), drawn(z_of[pixel_name][first], pixel_name)]
-figure = draw.rows(rows, ["unseen image", "ours", "ours, other noise", "S3", "pixels"], [f"image {sample[i]}" for i in first])
+random = torch.randn((6, settings.latent_dim), generator=notebook.generator("texture samples"))
+rows.append(drawn(random))
+figure = draw.rows([r.cpu() for r in rows], ["unseen image", "ours", "ours, other noise", "S3", "pixels", "ours, never seen:\nz from N(0, I)"], [f"image {sample[i]}" for i in first])
 
 # %%
 def judged(images):
@@ -247,14 +260,6 @@ blobs = {name: judging.same_place(drawn(v[split["test"]][:24], name).cpu()) for 
 table([(name, value) for name, value in blobs.items()] + [("the patches themselves", judging.same_place(small[split["test"]][:24, 0].cpu()))],
       ["", "correlation at the same places"], "Of images decoded for different patches: near 1, the same blobs whatever is asked for.")
 
-# %% [markdown]
-# ## Textures that never were
-#
-# The prior is a standard normal distribution, and our law fills it by construction. Twelve vectors from it:
-
-# %%
-random = torch.randn((12, settings.latent_dim), generator=notebook.generator("texture samples"))
-draw.image_grid(drawn(random).cpu());
 
 # %% [markdown]
 # ## What the numbers mean
@@ -264,14 +269,6 @@ draw.image_grid(drawn(random).cpu());
 # size and contrast of boundaries are faint; the thickness of flakes is no property of a casting that has none.
 
 # %%
-def by_image(codes):
-    return np.asarray(codes).reshape(count, each[0], -1)
-
-
-def plain(names):
-    return [n.replace("_um", "").replace("_px", "").replace("_", " ") for n in names]
-
-
 LOGS = {name: name in cast_iron.LOGARITHMIC for name in cast_iron.CONTROLS}
 each = np.bincount(sample)
 square = bool(synthetic) and (each == each[0]).all()
@@ -282,8 +279,8 @@ if square:
     maps = np.stack([[p[r : r + edge, c : c + edge] for r, c in corner] for p in phases])
     viewed = Statistics.of(vgg, torch.from_numpy(patches).float(), notebook.device)
     means, grams = viewed.means.cpu(), torch.cat([g[:, *torch.triu_indices(*g.shape[1:])] for g in viewed.grams.values()], 1).float()
-    logs = by_image((means + fingerprint.law.floor.cpu()).log())
-    probes = {"ours": texture_probes.probe(logs, causes, folds, True, settings.latent_dim)}
+    roots = by_image(fingerprint.law.scaled(viewed.means).cpu())
+    probes = {"ours": texture_probes.probe(roots, causes, folds, True, settings.latent_dim)}
     probes |= {name: texture_probes.probe(by_image(z_of[name]), causes, folds, True) for name in (published_name, pixel_name)}
     probes["ideal reader"] = texture_probes.ideal_reader(maps, by_image(patches.reshape(len(patches), -1)).reshape(maps.shape), causes, folds, True)
     draw.matrix(np.stack(list(probes.values())), list(probes), plain(cast_iron.CONTROLS), "R² of unseen castings")
@@ -296,7 +293,8 @@ if square:
 # %% [markdown]
 # No model has components that each stand for one cause, and none needs to: a cause is a *direction*. We regress codes on all causes
 # and walk along one with the others at their mean, so that a traversal is named by what it moves. On the drawings the cause is then
-# **measured**: the matrix has the share of each descriptor's variance that a straight line in the wanted cause explains.
+# **measured**: the matrix has the share of each descriptor's variance that a straight line in the wanted cause explains. Not all beside the diagonal is the model's doing: of the castings themselves, too,
+# the thickness that is measured goes with nodularity, since nodules are thick, and size and number with the share of graphite.
 
 # %%
 MEASURED = {"nodularity": "nodularity", "diameter_um": "diameter_px", "graphite_share": "graphite_share", "thickness_um": "thickness_px",
@@ -310,8 +308,8 @@ if square:
         wanted = np.linspace(*np.quantile(causes[:, j], [0.05, 0.95]), 7)
         line = torch.from_numpy(texture_probes.walk(pooled[seen_in_training], causes[seen_in_training], j, wanted)).float()
         drawings = [drawn(line, seed=k, edge=2 * coarse).cpu().numpy() for k in range(4)]
-        found = [seen.measured_descriptors(d) for d in drawings]
-        followed[name] = texture_probes.follows(wanted, np.stack([[f[m] for m in MEASURED.values()] for f in found]).transpose(2, 0, 1))
+        measured = [seen.measured_descriptors(d) for d in drawings]
+        followed[name] = texture_probes.follows(wanted, np.stack([[f[m] for m in MEASURED.values()] for f in measured]).transpose(2, 0, 1))
         strips[name] = [drawings[0][k][:coarse, :coarse] for k in range(7)]
     draw.rows(list(strips.values()), plain(strips), ["least", *[""] * 5, "most"])
     draw.matrix(np.stack(list(followed.values())), [f"walk along {n}" for n in plain(followed)], plain(MEASURED.values()), "R² of what is measured\n(sign: direction)")
@@ -346,7 +344,8 @@ if square and labels:
     wanted = np.stack([values[n] for n in kinds], 1)
     good = np.isfinite(wanted).all(1)
     grey = halved(torch.from_numpy(patches).float()[:, None])[:, 0].numpy()
-    hand = texture_properties.pooled(by_image(np.stack([np.nan_to_num(v, nan=np.nanmean(v)) for v in seen.measured_descriptors(grey).values()], 1)))[good]
+    hand = seen.measured_descriptors(np.stack([halved(torch.from_numpy(image)[None, None].float())[0, 0].numpy() for image in whole]))
+    hand = np.stack([np.nan_to_num(v, nan=np.nanmean(v)) for v in hand.values()], 1)[good]
     solved = {t: pool(np.stack(list(texture_designs.read_and_simulate(grey, t).values()), 1)) for t in (0.3, 0.01)}
     sources = {"mean of the others": ("mean", hand), "castings with like magnesium": ("nearest", known["magnesium"][good, None])}
     sources |= {f"measured numbers, {k}": (k, hand) for k in ("ridge", "gp")}
@@ -354,8 +353,8 @@ if square and labels:
     sources |= {f"VGG19 channel means, {k}": (k, pool(means), None if k == "ridge" else settings.latent_dim) for k in ("ridge", "svr", "gp")}
     sources |= {"VGG19 Gram matrices, ridge": ("ridge", pool(grams), settings.latent_dim)}
     sources |= {f"{name}, {k}": (k, pool(z_of[name])) for name in (pixel_name, published_name) for k in ("ridge", "svr", "gp")}
-    sources |= {f"ours, {k}": (k, logs.mean(1)[good], settings.latent_dim) for k in ("ridge", "svr", "gp")}
-    sources[OURS] = ("ridge", logs.mean(1)[good], settings.latent_dim, solved[0.3])
+    sources |= {f"ours, {k}": (k, roots.mean(1)[good], settings.latent_dim) for k in ("ridge", "svr", "gp")}
+    sources[OURS] = ("ridge", roots.mean(1)[good], settings.latent_dim, solved[0.3])
     sources["(patches segmented and simulated)"] = ("mean", hand, None, solved[0.01])
     sources = {name: texture_properties.Predictor(*s) for name, s in sources.items()}
     foldings = [texture_properties.folds_by_image(int(good.sum()), 5, s) for s in range(settings.seeds)]
@@ -412,8 +411,8 @@ if square and labels:
 # %%
 claims = []
 if square and labels:
-    rest = {k: v for k, v in compared.items() if not k.startswith(("ours", "("))}
-    rival = [texture_properties.strongest(rest, k) for k in range(len(kinds))]
+    others = {k: v for k, v in compared.items() if not k.startswith(("ours", "("))}
+    rival = [texture_properties.strongest(others, k) for k in range(len(kinds))]
     alone = [texture_properties.strongest({k: v for k, v in compared.items() if k.startswith("ours, ") and k != OURS}, k) for k in range(len(kinds))]
     mine = [float(compared[OURS].mape_pct[:, k].mean()) for k in range(len(kinds))]
     for k, name in enumerate(kinds):

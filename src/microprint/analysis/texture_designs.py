@@ -70,8 +70,8 @@ def read_and_simulate(images: np.ndarray, tolerance: float = TOLERANCE) -> dict[
     usable = dark.any((1, 2)) & ~dark.all((1, 2))
     values = {name: np.full(len(images), np.nan) for name in PROPERTIES}
     if usable.any():
-        for name, found in simulate(dark[usable].astype(np.uint8), tolerance).items():
-            values[name][usable] = found.numpy()
+        for name, simulated in simulate(dark[usable].astype(np.uint8), tolerance).items():
+            values[name][usable] = simulated.numpy()
     return values
 
 

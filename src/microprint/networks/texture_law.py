@@ -1,8 +1,8 @@
 r"""The law of a texture: a linear variational autoencoder of what VGG19 sees on average, which has a closed form.
 
 A texture has no places: what two pieces of it share are means over space, here of VGG19's feature maps at two
-magnifications. Causes (more graphite, another exposure) multiply these means rather than add to them, so that their
-logarithms x are nearly linear in the causes, and a linear decoder suffices::
+magnifications. Some causes add to these means (more graphite), some multiply them (another exposure). Their square roots x,
+half way between, are nearly linear in the causes and scatter alike for weak and strong channels: a linear decoder suffices::
 
     p(x | z) = N(m + W z, s^2 I),    p(z) = N(0, I).
 
@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from microprint.networks.vgg import CHANNELS, STYLE_LAYERS, VGG19, gram
 
-FLOOR = 0.1  # of a layer's mean activation, added to each channel's before the logarithm
 FEATURES = 2 * sum(CHANNELS[name] for name in STYLE_LAYERS)
 
 
@@ -40,12 +39,11 @@ def halved(patches: Tensor) -> Tensor:
 class TextureLaw(nn.Module):
     """Latent vector of a texture from the means (B, k) of `channel_means`, and the means that it stands for.
 
-    Each layer counts alike at each magnification: its logarithms are divided by the root of their total variance.
+    Each layer counts alike at each magnification: its roots are divided by the root of their total variance.
     """
 
     def __init__(self, latent_dim: int):
         super().__init__()
-        self.register_buffer("floor", torch.ones(FEATURES))
         self.register_buffer("centre", torch.zeros(FEATURES))
         self.register_buffer("scale", torch.ones(FEATURES))
         self.register_buffer("directions", torch.zeros(FEATURES, latent_dim))  # orthonormal
@@ -57,11 +55,10 @@ class TextureLaw(nn.Module):
         """Law of patches' means (N, k); components beyond N - 1 have no variance and are never used."""
         law = cls(latent_dim)
         sizes = [CHANNELS[name] for name in STYLE_LAYERS] * 2
-        law.floor.copy_(torch.cat([part.mean().expand(part.shape[1]) for part in means.split(sizes, 1)]) * FLOOR)
-        logs = (means + law.floor).log().double()
-        centred = logs - logs.mean(0)
+        roots = means.sqrt().double()
+        centred = roots - roots.mean(0)
         spread = [part.square().sum(1).mean().sqrt().clamp_min(1e-9).expand(part.shape[1]) for part in centred.split(sizes, 1)]
-        law.centre.copy_(logs.mean(0))
+        law.centre.copy_(roots.mean(0))
         law.scale.copy_(torch.cat(spread))
         _, singular, directions = torch.linalg.svd(centred / torch.cat(spread), full_matrices=False)
         variances, used = singular.square() / len(means), min(latent_dim, len(singular))
@@ -72,9 +69,13 @@ class TextureLaw(nn.Module):
         law.variances[:used] = torch.maximum(variances[:used], law.residual.double()).float()
         return law
 
+    def scaled(self, means: Tensor) -> Tensor:
+        """Centred and scaled roots x (B, k) of channel means (B, k)."""
+        return (means.sqrt() - self.centre) / self.scale
+
     def posterior(self, means: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, d) of q(z | x), exact, from channel means (B, k)."""
-        x = ((means + self.floor).log() - self.centre) / self.scale
+        x = self.scaled(means)
         loading = (self.variances - self.residual).clamp_min(0).sqrt()
         mean = x @ self.directions * (loading / self.variances)
         return mean, (self.residual / self.variances).log().expand_as(mean)
@@ -82,10 +83,10 @@ class TextureLaw(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Channel means (B, k) that latent vectors (B, d) stand for."""
         x = (z * (self.variances - self.residual).clamp_min(0).sqrt()) @ self.directions.T
-        return ((x * self.scale + self.centre).exp() - self.floor).clamp_min(0)
+        return (x * self.scale + self.centre).clamp_min(0).square()
 
     def explained(self) -> float:
-        """Share of the variance of the scaled logarithms that the latent vector keeps."""
+        """Share of the variance of the scaled roots that the latent vector keeps."""
         left = self.residual * (FEATURES - len(self.variances))
         return float(self.variances.sum() / (self.variances.sum() + left))
 
