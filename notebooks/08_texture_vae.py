@@ -70,7 +70,7 @@ style()
 notebook = open_notebook(run=run, compute=compute, micrographs=micrographs, texture_vae=texture_vae)
 settings, rng = notebook.params.texture_vae, np.random.default_rng(notebook.params.run.seed)
 
-
+# %%
 def by_image(codes):
     """Codes (images, patches, d) of all patches (N, d)."""
     return np.asarray(codes).reshape(count, len(sample) // count, -1)
