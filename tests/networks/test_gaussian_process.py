@@ -1,10 +1,20 @@
 """Gaussian processes: against scikit-learn's, with inducing points, on curves; exactly as saved."""
 
+import itertools
+
 import pytest
 import torch
 
 from microprint.networks.curve_process import CurveProcess
-from microprint.networks.gaussian_process import GaussianProcess, condition, kernel, prior_variance
+from microprint.networks.gaussian_process import (
+    RANGE,
+    GaussianProcess,
+    condition,
+    kernel,
+    maximise_likelihood,
+    misfit,
+    prior_variance,
+)
 
 
 def data(count=60, seed=0):
@@ -24,11 +34,54 @@ def test_prediction_is_the_textbook_s():
     cross = kernel(at, x, scales)
     mean = cross @ torch.linalg.solve(covariance, y)
     variance = prior_variance(at, scales) - (cross * torch.linalg.solve(covariance, cross.T).T).sum(1) + noise
-    state = {"x_mean": torch.zeros(3), "x_std": torch.ones(3), "y_mean": torch.zeros(()), "y_std": torch.ones(()), "log_scales": scales}
+    state = {
+        "x_mean": torch.zeros(3),
+        "x_std": torch.ones(3),
+        "y_mean": torch.zeros(()),
+        "y_std": torch.ones(()),
+        "log_scales": scales,
+    }
     state = {key: value.double() for key, value in state.items()} | condition(x, y, x, scales)
     found = GaussianProcess(state).predict(at)
     torch.testing.assert_close(found[0], mean, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(found[1], variance.sqrt(), rtol=1e-2, atol=1e-3)
+
+
+def likelihood(x, y, log_scales):
+    """Minus the log of a normal distribution's density and of the prior's, but for constants."""
+    covariance = kernel(x, x, log_scales) + ((2 * log_scales[3]).exp() + 1e-6) * torch.eye(len(x))
+    return (y @ torch.linalg.solve(covariance, y) + torch.logdet(covariance) + (log_scales / 3).square().sum()) / 2
+
+
+def pairs(x):
+    return x @ x.T / x.shape[1], torch.cdist(x, x).square() / x.shape[1]
+
+
+def test_misfit_and_its_gradient_are_those_of_the_density():
+    x, y, _ = data(20)
+    scales = torch.tensor([0.1, -0.2, 0.3, -1.0], dtype=torch.float64, requires_grad=True)
+    expected = likelihood(x, y, scales)
+    expected.backward()
+    value, gradient = misfit(*pairs(x), y, scales.detach())
+    torch.testing.assert_close(value, expected.detach())
+    torch.testing.assert_close(gradient, scales.grad)
+
+
+def test_no_other_scales_are_likelier():
+    x, y, generator = data(60)
+    y = (y - y.mean()) / y.std()
+    best = maximise_likelihood(x, y)
+    others = best + 0.3 * torch.randn(50, 4, generator=generator, dtype=torch.float64)
+    assert all(likelihood(x, y, best) < likelihood(x, y, other) for other in others)
+
+
+@pytest.mark.parametrize("corner", itertools.product(RANGE, repeat=4))
+def test_every_scale_in_reach_can_be_judged(corner):
+    """Samples in pairs that hardly differ: the covariance is as good as singular."""
+    x, y, _ = data(100)
+    x = torch.cat([x, x + 1e-9])
+    value, gradient = misfit(*pairs(x), torch.cat([y, y]), torch.tensor(corner, dtype=torch.float64))
+    assert value.isfinite() and gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("points", [1000, 80])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 JITTER = 1e-6  # of the kernel's diagonal, relative
 LIKELIHOOD_POINTS = 1000  # samples on which the kernel's parameters are fitted
-STEPS = 150  # of Adam on the likelihood
+RANGE = (math.log(1e-3), math.log(1e2))  # of the logarithms of a, b, l, s
 
 
 class GaussianProcess:
@@ -63,7 +63,6 @@ def kernel(x: Tensor, y: Tensor, log_scales: Tensor) -> Tensor:
     """Covariance (N, M) of features (N, k) and (M, k); log of a, b, l, s."""
     linear, smooth, length, _ = (2 * log_scales).exp()
     size = x.shape[1]
-    # Not torch.cdist: its square root has no gradient at zero distance.
     distance = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
     return linear * x @ y.T / size + smooth * (-distance.clamp_min(0) / (2 * length * size)).exp()
 
@@ -76,19 +75,44 @@ def prior_variance(x: Tensor, log_scales: Tensor) -> Tensor:
 
 def maximise_likelihood(x: Tensor, y: Tensor) -> Tensor:
     """Log of a, b, l, s with the largest marginal likelihood of values (N,) at features (N, k)."""
-    log_scales = torch.tensor([0.0, 0.0, 0.0, -1.5], dtype=x.dtype, device=x.device, requires_grad=True)
-    optimiser = torch.optim.Adam([log_scales], lr=0.05)
-    identity = torch.eye(len(x), dtype=x.dtype, device=x.device)
-    for _ in range(STEPS):
-        optimiser.zero_grad()
-        covariance = kernel(x, x, log_scales) + ((2 * log_scales[3]).exp() + JITTER) * identity
-        factor = torch.linalg.cholesky(covariance)
-        misfit = solve(factor, y[:, None]).square().sum() / 2 + factor.diagonal().log().sum()
-        # A broad log-normal prior keeps every scale within reach where few samples say little.
-        (misfit + (log_scales / 3).square().sum() / 2).backward()
-        optimiser.step()
-        log_scales.data[3].clamp_(min=math.log(1e-3))
-    return log_scales.detach()
+    log_scales = torch.tensor([0.0, 0.0, 0.0, -1.5], dtype=x.dtype, device=x.device)
+    settings = {"max_iter": 50, "tolerance_grad": 1e-3, "tolerance_change": 1e-5, "line_search_fn": "strong_wolfe"}
+    optimiser = torch.optim.LBFGS([log_scales], **settings)
+    products = x @ x.T / x.shape[1]
+    distance = (products.diagonal()[:, None] + products.diagonal() - 2 * products).clamp_min(0)
+
+    def closure() -> Tensor:
+        value, log_scales.grad = misfit(products, distance, y, log_scales)
+        return value
+
+    optimiser.step(closure)
+    return log_scales.clamp(*RANGE)
+
+
+def misfit(products: Tensor, distance: Tensor, y: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log of likelihood and prior (), and its gradient (4,), at log of a, b, l, s; eqs. (5.8) and (5.9).
+
+    The prior is log-normal, and so broad that it keeps scales within reach only where few samples say little.
+
+    Parameters
+    ----------
+    products, distance : x.y / k and |x - y|^2 / k of all pairs of samples, (N, N).
+    y : values (N,).
+    """
+    inside = log_scales.clamp(*RANGE)
+    linear, smooth, length, noise = (2 * inside).exp()
+    correlated = (distance / (-2 * length)).exp_().mul_(smooth)
+    covariance = torch.add(correlated, products, alpha=float(linear))
+    covariance.diagonal().add_(noise + JITTER)
+    factor = torch.linalg.cholesky(covariance)
+    inverse = torch.cholesky_inverse(factor)
+    weights = inverse @ y
+    value = y @ weights / 2 + factor.diagonal().log().sum() + (log_scales / 3).square().sum() / 2
+    change = inverse.addr_(weights, weights, alpha=-1)
+    part = correlated.mul_(change)
+    along_length = torch.tensordot(part, distance) / (2 * length)
+    slopes = torch.stack([linear * torch.tensordot(change, products), part.sum(), along_length, noise * change.trace()])
+    return value, slopes * (inside == log_scales) + log_scales / 9
 
 
 def condition(x: Tensor, y: Tensor, points: Tensor, log_scales: Tensor) -> dict[str, Tensor]:
