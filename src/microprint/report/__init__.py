@@ -46,7 +46,7 @@ def write_report(run: Run) -> Path:
 def _save_models(artifacts: Path, target: Path) -> list[str]:
     """Trained models, to use elsewhere; their names. Fingerprints in half precision, which is plenty, have half the size."""
     fingerprints = [path for path in sorted(artifacts.glob("fingerprint_*.safetensors")) if path.stem != "fingerprint_coded"]
-    others = ("surrogate_*", "composite_design", "stiffness_surrogate")
+    others = ("surrogate_*", "composite_design", "stiffness_surrogate", "texture_fingerprint")
     surrogates = [path for name in others for path in sorted(artifacts.glob(f"{name}.safetensors"))]
     for path in fingerprints + surrogates:
         tensors, metadata = store.load_tensors(path)
