@@ -346,7 +346,7 @@ if square and labels:
     grey = halved(torch.from_numpy(patches).float()[:, None])[:, 0].numpy()
     hand = seen.measured_descriptors(np.stack([halved(torch.from_numpy(image)[None, None].float())[0, 0].numpy() for image in whole]))
     hand = np.stack([np.nan_to_num(v, nan=np.nanmean(v)) for v in hand.values()], 1)[good]
-    solved = {t: pool(np.stack(list(texture_designs.read_and_simulate(grey, t).values()), 1)) for t in (0.3, 0.01)}
+    solved = {t: pool(np.stack([np.nan_to_num(v, nan=np.nanmean(v)) for v in texture_designs.read_and_simulate(grey, t).values()], 1)) for t in (0.3, 0.01)}
     sources = {"mean of the others": ("mean", hand), "castings with like magnesium": ("nearest", known["magnesium"][good, None])}
     sources |= {f"measured numbers, {k}": (k, hand) for k in ("ridge", "gp")}
     sources |= {f"two-point statistics, {k}": (k, pool(seen.two_point(seen.graphite(grey))), 8) for k in ("ridge", "gp")}

@@ -15,7 +15,8 @@ from microprint.mechanics.load import uniaxial_tension
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.crystal_law import CrystalEnsemble
 from microprint.networks.stress_net import StressMLP
-from microprint.networks.texture_vae import TextureVAE
+from microprint.networks.texture_drawing import TextureDrawing
+from microprint.networks.texture_law import TextureLaw
 from microprint.networks.vae_regression import VAERegression
 from microprint.networks.vgg import VGG19
 from microprint.params.sections import FingerprintSettings
@@ -23,7 +24,7 @@ from microprint.systems.direct_surrogate import DirectSurrogate
 from microprint.systems.fingerprint import Fingerprint, configuration
 from microprint.systems.inverse_design import InverseDesign
 from microprint.systems.surrogate import StressSurrogate
-from microprint.systems.texture import TextureFingerprint
+from microprint.systems.texture import TextureFingerprint, means_of
 
 # --- plain arrays, of values that each type of number holds exactly ---------------------------------------------------
 
@@ -72,8 +73,10 @@ def design():
 @cache
 def texture():
     torch.manual_seed(0)
-    sizes = {"layers": ["conv1_1"], "readout": "channel_means", "edge": 32, "latent_dim": 47, "width": 16, "kl_weight": 0.01}
-    return TextureFingerprint(TextureVAE(VGG19(random_tensors()), **sizes), {"model": sizes, "pixels": 32})
+    sizes = {"latent_dim": 47, "width": 8, "drawings": 2}
+    vgg = VGG19(random_tensors())
+    law = TextureLaw.fit(means_of(vgg, torch.as_tensor(IMAGES).float(), "cpu"), 47)
+    return TextureFingerprint(law, TextureDrawing(vgg, **sizes), {"drawing": sizes, "pixels": 32})
 
 
 def curves(*arrays):
@@ -105,10 +108,11 @@ DOORS = {
     "InverseDesign.propose": (lambda c: design().propose(c, 2), {"target": TARGET}),
     "InverseDesign.refine": (lambda z, c: design().refine(z, c, 1), {"z": LATENT, "target": TARGET}),
     "TextureFingerprint.encode": (lambda x: texture().encode(x), {"images": IMAGES}),
+    "TextureFingerprint.encode_image": (lambda x: texture().encode_image(x)[:2], {"image": IMAGES[0]}),
     "TextureFingerprint.decode": (lambda z: texture().decode(z), {"z": LATENT}),
 }
 KEEPING = ("Fingerprint.encode", "Fingerprint.posterior", "Fingerprint.decode", "DirectSurrogate.predict",
-           "TextureFingerprint.encode", "TextureFingerprint.decode")  # the kind of array  # fmt: skip
+           "TextureFingerprint.encode", "TextureFingerprint.encode_image", "TextureFingerprint.decode")  # the kind of array  # fmt: skip
 ARGUMENTS = [(door, name) for door, (_, plain) in DOORS.items() for name in plain]
 
 
@@ -273,6 +277,7 @@ def test_what_is_no_count_is_refused_by_name(value):
     for name, use in {
         "n": lambda: fingerprint().decode(LATENT, value),
         "count": lambda: design().propose(TARGET, value),
+        "edge": lambda: texture().decode(LATENT, edge=value),
         "steps": lambda: design().refine(LATENT, TARGET, value),
         "chunk_voxels": lambda: simulate_cp(IDS, QUATERNIONS, "Cu", LOAD, chunk_voxels=value),
         "max_iterations": lambda: effective_stiffness(PHASES, STIFFNESSES, max_iterations=value),

@@ -26,8 +26,9 @@ PROMISED = (
     "06.random.taylor.r2_at_0.01", "06.random.ours.coverage_90", "07.c11.vae_regression.mape_pct", "07.c11.cnn.mape_pct",
     "07.c11.two_point.mape_pct", "07.c11.bounds.mape_pct", "07.inverse.mixture.error_pct", "07.inverse.gaussian.error_pct",
     "07.refined.ours.error_pct", "07.c11.ours.mape_pct", "07.c11.ours.coverage_90", "07.six.refined.error_pct",
-    "07.three.refined.error_pct", "07.proposed.ours.calibration", "07.decoded.ours.c11_error_pct", "08.reconstruction.ours.dists", "08.reconstruction.ours.stsim2",
-    "08.leave_one_out.ours.mape_pct", "08.leave_one_out.vgg19.mape_pct", "09.random.ours.error_mpa",
+    "07.three.refined.error_pct", "07.proposed.ours.calibration", "07.decoded.ours.c11_error_pct", "08.same_place.ours", "08.same_place.pixels",
+    "08.youngs_modulus.ours.mape_pct", "08.yield_strength.ours.mape_pct", "08.yield_strength.latent.mape_pct",
+    "08.yield_strength.strongest_rival.mape_pct", "08.follows.nodularity.r2", "09.random.ours.error_mpa",
     "09.textured.ours.error_mpa", "09.textured.nearest.error_mpa", "09.textured.best_of_n.error_mpa", "09.anisotropy.ours.error_mpa",
     "09.anisotropy.corrected.error_mpa", "09.textured.ours.variety", "09.textured.ours.novelty")
 

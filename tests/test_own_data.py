@@ -98,7 +98,7 @@ def test_without_three_sets_of_a_symmetry_there_is_no_fingerprint(tmp_path):
 ])
 def test_composites_and_micrographs_may_be_too_few(tmp_path, composites, images, unable):
     run = own_study(tmp_path, composites={"source": save_composites(tmp_path / "phases", composites)},
-                    micrographs={"source": save_images(tmp_path / "images", images)}, texture_vae={"test_samples": [0]})
+                    micrographs={"source": save_images(tmp_path / "images", images)})
     plan = run.plan()
     assert run.unable == unable and not plan.keys() & unable
 

@@ -32,16 +32,17 @@ def test_the_manual_states_and_explains_every_parameter():
 
 
 @pytest.mark.parametrize("sections, message", [
-    ({"texture_vae": {"edge": 50}}, "texture_vae.edge = 50 is no multiple of 16"),
+    ({"texture_vae": {"paper_edge": 50}}, "texture_vae.paper_edge = 50 is no multiple of 32"),
+    ({"texture_vae": {"paper_latent_dims": []}}, "texture_vae.paper_latent_dims is empty"),
     ({"cp": {"edge": 5}}, "cp.edge = 5 does not divide polycrystals.edge = 16"),
     ({"cp": {"strain": 0.0}}, "cp.strain = 0 is no load"),
     ({"composites": {"fraction_low": 0.9, "fraction_high": 0.1}}, "fraction_low = 0.9 is not below fraction_high = 0.1"),
     ({"composites": {"widths": []}}, "widths is empty"),
     ({"micrographs": {"edge": 600}}, "micrographs.edge = 600 is more than the 512 x 512"),
-    ({"texture_vae": {"edge": 272}}, "texture_vae.edge = 272 is more than"),
-    ({"texture_vae": {"layers": ["conv9"]}}, "texture_vae.layers.0 = 'conv9'"),
-    ({"texture_vae": {"test_samples": [36]}}, "there is no image 36"),
-    ({"texture_vae": {"test_samples": list(range(36))}}, "leaves no image to train on"),
+    ({"texture_vae": {"paper_edge": 288}}, "texture_vae.paper_edge = 288 is more than the micrographs.edge = 256 pixels of a patch"),
+    ({"texture_vae": {"drawings": 1}}, "texture_vae.drawings = 1"),
+    ({"micrographs": {"edge": 48}, "texture_vae": {"paper_edge": 32}}, "micrographs.edge = 48 is no patch that notebook 08 can read"),
+    ({"micrographs": {"edge": 255}}, "Choose an even number of pixels, 64 at least"),
     ({"vae_regression": {"properties": ["C44"]}}, "C44 is not simulated"),
     ({"vae_regression": {"properties": ["C12"]}}, "begins with C12"),
     ({"vae_regression": {"properties": ["C11", "C11"]}}, "Name each property once"),
@@ -55,9 +56,9 @@ def test_relations_between_parameters(sections, message):
 
 def test_a_notebook_s_sections_are_held_to_relations_among_themselves_alone():
     """Its parameters cell does not say how large the patches of the run are."""
-    assert validate({"texture_vae": {"edge": 192}}, whole=False).texture_vae.edge == 192
+    assert validate({"texture_vae": {"paper_edge": 288}}, whole=False).texture_vae.paper_edge == 288
     with pytest.raises(UserError):
-        validate({"texture_vae": {"edge": 50}}, whole=False)
+        validate({"texture_vae": {"paper_edge": 50}}, whole=False)
 
 
 @pytest.mark.parametrize("sections, message", [

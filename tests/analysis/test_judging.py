@@ -61,6 +61,8 @@ def test_rows_of_a_table_say_what_is_above_the_ceiling():
     titles, (row,) = judging.rows([judged(ours=pairs(0.85, 0.95))])
     assert titles == [*judging.COLUMNS, "ours", "remark"] and len(row) == len(titles)
     assert row[0] == "m ↑" and row[2:4] == ("0.2 ± 0.1", "0.8 ± 0.1") and row[5] == "yes" and row[-1] == "ours is above the ceiling"
+    (row,) = judging.rows([judged(single=pairs(0.5, 0.7, group=[4, 4]))])[1]
+    assert row[-2] == "0.6"  # of a single material there is no error
 
 
 def test_same_place_is_the_mean_correlation_of_pairs():
@@ -70,3 +72,4 @@ def test_same_place_is_the_mean_correlation_of_pairs():
     assert judging.same_place(torch.tensor(images[:1]).expand(3, 8, 8)) == pytest.approx(1)
     assert judging.same_place(np.stack([images[0], 1 - images[0]])) == pytest.approx(-1)
     assert judging.same_place(np.full((3, 8, 8), 0.5)) == 0
+    assert np.isnan(judging.same_place(images[:1]))

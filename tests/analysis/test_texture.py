@@ -1,4 +1,4 @@
-"""Texture similarities, held to what defines them."""
+"""Texture similarities and what is read from latent vectors, held to what defines them."""
 
 import numpy as np
 import pytest
@@ -161,6 +161,13 @@ def test_correlations_are_pearson_s():
     found = texture.correlations(z, {"size": size, "constant": np.ones(50)})
     np.testing.assert_allclose(found[0], [np.corrcoef(size, z[:, k])[0, 1] for k in range(3)])
     np.testing.assert_array_equal(found[1], 0)
+
+
+def test_what_is_not_known_does_not_count():
+    generator = np.random.default_rng(0)
+    z, size = generator.normal(size=(30, 2)), generator.normal(size=30)
+    holed = np.where(np.arange(30) < 20, size, np.nan)
+    np.testing.assert_allclose(texture.correlations(z, {"size": holed}), texture.correlations(z[:20], {"size": size[:20]}))
 
 
 def test_partners_come_from_the_right_images():

@@ -12,6 +12,7 @@ import torch
 from random_vgg import random_tensors
 
 from microprint import UserError, store
+from microprint.machine import fast_dtype
 from microprint.networks import vgg, vgg_weights
 from microprint.networks.vgg import LAYERS, VGG19, gram, style_loss
 from microprint.params import validate
@@ -74,8 +75,21 @@ def test_style_loss_is_per_pair_and_zero_for_itself(net):
 
 
 def test_unknown_layer_is_refused():
-    with pytest.raises(UserError, match="texture_vae.layers.1 = 'pool6'"):
-        validate({"texture_vae": {"layers": ["pool1", "pool6"]}})
+    with pytest.raises(UserError, match="vae_regression.style_layers.1 = 'pool6'"):
+        validate({"vae_regression": {"style_layers": ["pool1", "pool6"]}})
+
+
+def test_quick_means_bfloat16_where_the_hardware_has_it():
+    net = VGG19(random_tensors())
+    assert net.quick() is net and net.mean.dtype == fast_dtype("cpu") and net(torch.rand(1, 1, 16, 16), ("pool1",))["pool1"].dtype == net.mean.dtype
+
+
+def test_bfloat16_keeps_gram_matrices_within_two_hundredths(net, monkeypatch):
+    monkeypatch.setattr(vgg, "fast_dtype", lambda device: torch.bfloat16)
+    images, quick = torch.rand(2, 1, 64, 64), VGG19(random_tensors()).quick()
+    for name, maps in net(images).items():
+        exact, found = gram(maps), gram(quick(images)[name])
+        assert found.dtype == torch.float32 and (found - exact).norm() < 0.02 * exact.norm(), name
 
 
 def test_weights_survive_the_round_trip_in_half_precision(net, tmp_path):

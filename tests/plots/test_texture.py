@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from microprint.analysis.field_of_view import Share, View, reliability
-from microprint.plots.texture import between_castings
+from microprint.plots.texture import between_castings, image_grid, matrix, rows
 
 
 def test_field_of_view_marks_the_choice_and_tells_how_many_patches_it_takes():
@@ -18,4 +18,26 @@ def test_field_of_view_marks_the_choice_and_tells_how_many_patches_it_takes():
     (counts,) = right.child_axes
     heights, labels = counts.get_yticks(), [int(label.get_text()) for label in counts.get_yticklabels()]
     np.testing.assert_allclose(reliability(heights, labels), 0.9)
+    plt.close(figure)
+
+
+def test_rows_have_a_label_each_and_columns_a_title():
+    figure = rows([np.zeros((2, 8, 8)), [np.ones((4, 4)), np.zeros((4, 4))], np.ones((2, 8, 8))], ["a", "b", "c"], ["left", "right"])
+    assert [ax.get_title() for ax in figure.axes] == ["left", "right", "", "", "", ""]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["a", "", "b", "", "c", ""]
+    assert {ax.images[0].get_clim() for ax in figure.axes} == {(0, 1)}
+    plt.close(figure)
+
+
+def test_a_matrix_shows_its_numbers_and_leaves_out_what_there_is_not():
+    figure = matrix([[0.5, np.nan], [-1, 0]], ["one", "two"], ["x", "y"], "R²")
+    ax, bar = figure.axes
+    assert [text.get_text() for text in ax.texts] == ["0.50", "-1.00", "0.00"] and bar.get_ylabel() == "R²"
+    assert [[label.get_text() for label in labels] for labels in (ax.get_yticklabels(), ax.get_xticklabels())] == [["one", "two"], ["x", "y"]]
+    plt.close(figure)
+
+
+def test_a_grid_has_six_images_a_row():
+    figure = image_grid(np.zeros((7, 4, 4)), ["first"])
+    assert len(figure.axes) == 12 and sum(bool(ax.images) for ax in figure.axes) == 7 and figure.axes[0].get_title() == "first"
     plt.close(figure)

@@ -104,17 +104,24 @@ def rows(judgements: Sequence[Judgement]) -> tuple[list[str], list[tuple]]:
     table = []
     for j in judgements:
         arrow = "↑" if j.measure.larger_is_alike else "↓"
-        known = [f"{s.mean:.3g} ± {s.error:.1g}" for s in (j.trivial, j.floor, j.ceiling, *j.candidates.values())]
+        known = [_entry(score) for score in (j.trivial, j.floor, j.ceiling, *j.candidates.values())]
         remark = "; ".join(f"{name} is above the ceiling" for name in j.above_ceiling())
         table.append((f"{j.measure.name} {arrow}", *known[:3], j.gap, "yes" if j.keeps else "no", *known[3:], remark))
     return [*COLUMNS, *names, "remark"], table
 
 
+def _entry(score: Score) -> str:
+    return f"{score.mean:.3g} ± {score.error:.1g}" if np.isfinite(score.error) else f"{score.mean:.3g}"
+
+
 def same_place(images: ArrayLike) -> float:
     """Mean correlation of all pairs of images (K, h, w), pixel by pixel: 0 for textures without places.
 
-    Near 1 a decoder draws its blobs at the same places whatever it is asked for. A flat image goes with nothing.
+    Near 1 a decoder draws its blobs at the same places whatever it is asked for. A flat image goes with nothing; of a single
+    image there is no pair (NaN).
     """
+    if len(images) < 2:
+        return np.nan
     flat = np.asarray(images, float).reshape(len(images), -1)
     flat = flat - flat.mean(1, keepdims=True)
     norm = np.linalg.norm(flat, axis=1, keepdims=True)

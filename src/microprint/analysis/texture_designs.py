@@ -86,8 +86,10 @@ class Design:
     values: np.ndarray  # (n,) at last
 
     def error_pct(self, corrected: bool = True) -> float:
-        """Mean error of the drawings, %."""
-        return 100 * float(np.nanmean(np.abs((self.values if corrected else self.proposed) / self.target - 1)))
+        """Mean error of the drawings that have the property, %; NaN if none has."""
+        values = self.values if corrected else self.proposed
+        known = values[np.isfinite(values)]
+        return 100 * float(np.abs(known / self.target - 1).mean()) if known.size else np.nan
 
 
 def design(

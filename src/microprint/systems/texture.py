@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from microprint import store
-from microprint.arrays import Array, like, numbers
+from microprint.arrays import Array, like, numbers, whole
 from microprint.errors import MissingData, UserError
 from microprint.keys import digest
 from microprint.machine import choose_device
@@ -108,11 +108,11 @@ class TextureFingerprint:
 
         The same vector has as many drawings as the generator has states: without one, the same each time. The edge, a
         patch's at half its pixels unless given, is rounded up to a multiple of 16. Drawings are periodic. Raises `UserError`
-        if the vectors are none, of another width or not finite.
+        if the vectors are none, of another width or not finite, or the edge is no whole number, 1 or more.
         """
         vectors = numbers(z, "z", ("B", self.config["drawing"]["latent_dim"]), dtype=torch.float32).to(self.device)
         generator = generator or torch.Generator(self.device).manual_seed(0)
-        edge = -(-(edge or self.config["pixels"] // 2) // 16) * 16
+        edge = -(-(self.config["pixels"] // 2 if edge is None else whole(edge, "edge")) // 16) * 16
         return like(torch.cat([self.drawing(chunk, edge, generator)[:, 0] for chunk in vectors.split(CHUNK)]), z)
 
 
