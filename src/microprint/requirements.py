@@ -17,7 +17,10 @@ from microprint.microstructures.micrographs import IMAGE_SUFFIXES
 from microprint.microstructures.polycrystal import MORPHOLOGIES
 from microprint.microstructures.readers import list_files, read_composite
 from microprint.microstructures.sets import set_edges, set_sizes
+from microprint.networks.texture_drawing import TextureDrawing
+from microprint.networks.texture_vae import TextureVAE
 from microprint.networks.vae_regression import VAERegression
+from microprint.networks.vgg import CHANNELS, STYLE_LAYERS
 from microprint.params.relations import CASTINGS, SYNTHETIC
 from microprint.params.sections import CompositeSettings, Params
 from microprint.systems.fingerprint import Fingerprint, configuration, trainable
@@ -30,6 +33,7 @@ TRAINING_BYTES = 16
 CP_SECONDS = 8e-6  # a voxel and increment
 ELASTIC_SECONDS = 1.5e-6  # a voxel and load case
 MICROGRAPH_SECONDS = 1e-5  # a pixel of a simulated micrograph
+GRAM_BYTES = 2 * sum(CHANNELS[name] ** 2 for name in STYLE_LAYERS)  # of a patch, half precision
 
 
 def requirements(params: Params) -> Iterator[tuple[str, str]]:
@@ -51,6 +55,7 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         rows, columns = micrographs.rows // 2, micrographs.columns // 2
         work, time = f"{castings:,} of {rows} x {columns} pixels", duration(MICROGRAPH_SECONDS * castings * rows * columns)
         yield "simulations of micrographs (08)", f"{work}, about {time} on two cores"
+        yield "Gram matrices of patches (08)", f"{size(GRAM_BYTES * count)} of main memory"
     else:
         yield "micrographs (01)", f"{len(list_files(micrographs.source, IMAGE_SUFFIXES)):,}"
 
@@ -77,6 +82,10 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         sizes = {"components": s.components, "latent_dim": s.latent_dim, "width": s.width, "hidden": s.hidden}
         model = VAERegression(edge=edge, properties=len(s.properties), prior="mixture", **sizes)
         networks["VAE-regression (07)"] = model
+        t, frozen = params.texture_vae, nn.Identity()  # VGG19 is not trained
+        networks["texture drawings (08)"] = TextureDrawing(frozen, latent_dim=t.latent_dim, width=t.width, drawings=t.drawings)
+        sizes = {"edge": t.paper_edge, "latent_dim": max(t.paper_latent_dims), "width": t.paper_width, "kl_weight": 0.0}
+        networks["TextureVAE (08)"] = TextureVAE(frozen, loss="style", **sizes)
     yield from ((name, weight(network)) for name, network in networks.items())
 
 
