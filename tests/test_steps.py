@@ -7,6 +7,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from microprint import keys, machine, notebook, store
@@ -126,6 +127,9 @@ def test_a_study_records_metrics_and_headline(tmp_path):
     study.close("03", metrics={"03.a": 1}, headline=Headline("label", 1.0))
     recorded = store.load_json(tmp_path / "t" / "results" / "03.json")
     assert recorded["metrics"] == {"03.a": 1.0} and recorded["peak_mib"] > 10
+    study.close("03", metrics={"03.a": np.nan}, headline=Headline("label", np.float32(np.nan), baseline=np.inf, paper=np.float32(0.5)))
+    recorded = store.load_json(tmp_path / "t" / "results" / "03.json")
+    assert recorded["metrics"] == {} and recorded["headline"] == {"label": "label", "value": None, "unit": "", "baseline": None, "paper": 0.5}
     with pytest.raises(ValueError, match="start with 03"):
         study.close("03", metrics={"04.a": 1}, headline=Headline("label", 1.0))
 

@@ -106,7 +106,7 @@ class Notebook:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
         record = {
             "metrics": finite,
-            "headline": vars(headline) | {"value": float(headline.value) if math.isfinite(headline.value) else None},
+            "headline": {name: _known(value) for name, value in vars(headline).items()},
             "artifacts": self._artifacts,
             "steps_seconds": self._seconds,
             "peak_mib": peak,
@@ -127,6 +127,13 @@ class Notebook:
             f"**Provenance** · {store.now()} · commit {commit} · Python {facts['python']}, {packages} · "
             f"{facts['machine']}, device {self.device} · run `{self.params.run.name}`, seed {self.params.run.seed}"
         )
+
+
+def _known(value: str | float | None) -> str | float | None:
+    """What a page can show of a headline: no number where it is not finite."""
+    if value is None or isinstance(value, str):
+        return value
+    return float(value) if math.isfinite(value) else None
 
 
 def open_notebook(**sections: Mapping[str, Any]) -> Notebook:
