@@ -52,6 +52,14 @@ def test_pairs_of_one_material_count_once_in_the_error():
     assert np.isnan(judgement.candidates["single"].error)
 
 
+def test_without_another_piece_of_the_same_nothing_can_judge():
+    """Images of one patch each have no ceiling."""
+    judgement = judging.judge(Measure("m", first_pixel), FLOOR, judging.Pairs(FLOOR.x[:0], FLOOR.y[:0], []), FLAT, {"a": CEILING})
+    assert not judgement.keeps and np.isnan(judgement.reached("a")) and judgement.above_ceiling() == []
+    (row,) = judging.rows([judgement])[1]
+    assert row[3] == "–" and row[5] == "no"
+
+
 def test_many_pairs_are_measured_in_parts():
     many = pairs(*np.linspace(0, 1, 40))
     assert judging.judge(Measure("m", first_pixel), many, many, many, {}).floor.mean == pytest.approx(0.5)

@@ -174,3 +174,4 @@ def test_partners_come_from_the_right_images():
     groups, index = np.repeat([0, 1, 2], 4), np.arange(12)
     same, other = (texture.partners(groups, index, same, np.random.default_rng(0)) for same in (True, False))
     assert (groups[same] == groups).all() and (same != index).all() and (groups[other] != groups).all()
+    assert groups[texture.partners(groups, [], True, np.random.default_rng(0))].size == 0

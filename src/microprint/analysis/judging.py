@@ -87,6 +87,8 @@ def judge(measure: Measure, floor: Pairs, ceiling: Pairs, trivial: Pairs, candid
 
 
 def _score(measure: Measure, pairs: Pairs) -> Score:
+    if not len(pairs.x):  # images of one patch each have no other piece
+        return Score(np.nan, np.nan, np.nan)
     values = [measure.function(a, b) for a, b in zip(pairs.x.split(CHUNK), pairs.y.split(CHUNK), strict=True)]
     scores, group = torch.cat(values).double().cpu().numpy(), np.asarray(pairs.group)
     # Pairs of one material share its accidents; only materials are independent.
@@ -111,6 +113,8 @@ def rows(judgements: Sequence[Judgement]) -> tuple[list[str], list[tuple]]:
 
 
 def _entry(score: Score) -> str:
+    if np.isnan(score.mean):
+        return "–"
     return f"{score.mean:.3g} ± {score.error:.1g}" if np.isfinite(score.error) else f"{score.mean:.3g}"
 
 

@@ -234,4 +234,4 @@ def partners(groups: ArrayLike, index: Sequence[int], same: bool, generator: np.
     """For each patch of `index` another patch: of the same image (`same`), which must have one, or of a different one."""
     groups = np.asarray(groups)
     numbers = np.arange(len(groups))
-    return np.array([generator.choice(numbers[((groups == groups[i]) == same) & (numbers != i)]) for i in index])
+    return np.array([generator.choice(numbers[((groups == groups[i]) == same) & (numbers != i)]) for i in index], int)
