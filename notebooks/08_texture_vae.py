@@ -430,6 +430,8 @@ claims.append(f"Images decoded for different patches agree at the same places by
 Markdown("**Findings**\n\n" + "\n".join(f"- {claim}" for claim in claims))
 
 # %% [markdown]
+# **Findings** are printed above, computed.
+#
 # **Limits**
 #
 # - The images are drawn and simple: graphite, ferrite and its boundaries; properties are linear elastic and of two dimensions. They
