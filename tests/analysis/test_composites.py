@@ -47,6 +47,12 @@ def test_two_point_distance_by_counting():
     assert composites.two_point_distance(one[None], moved[None]).item() < 1e-12
 
 
+def test_pairs_counted_a_few_volumes_at_a_time(monkeypatch):
+    together = composites.two_point(volumes(5, 9))
+    monkeypatch.setattr(composites, "FEW", 2)
+    assert torch.equal(composites.two_point(volumes(5, 9)), together)
+
+
 @pytest.fixture(scope="module")
 def training():
     return generate(filters((0.6, 1.5)).repeat(3, 1), 9, torch.Generator().manual_seed(0)).phase
@@ -54,22 +60,24 @@ def training():
 
 def test_novelty_in_units_of_neighbours(training):
     """A training composite has none; by brute force for others; the median member, left out of the distances, has one."""
-    assert composites.novelty(training[:4], training).tolist() == pytest.approx([0] * 4, abs=1e-6)
-    known = composites.statistics(training)
-    known = known / known.std(0)
+    unscaled = composites.statistics(training)
+    assert composites.novelty(unscaled[:4], unscaled).tolist() == pytest.approx([0] * 4, abs=1e-6)
+    known = unscaled / unscaled.std(0)
     own = sorted(min((a - b).norm().item() for j, b in enumerate(known) if j != i) for i, a in enumerate(known))
     design = torch.ones(1, 9, 9, 9, dtype=torch.uint8)
     design[:, :1] = 0
-    asked = composites.statistics(design)[0] / composites.statistics(training).std(0)
+    asked = composites.statistics(design)[0] / unscaled.std(0)
     nearest = min((asked - b).norm().item() for b in known)
-    assert composites.novelty(design, training).item() == pytest.approx(nearest / own[(len(own) - 1) // 2])
+    assert composites.novelty(composites.statistics(design), unscaled).item() == pytest.approx(
+        nearest / own[(len(own) - 1) // 2]
+    )
 
 
 def test_diversity_in_units_of_the_training_set(training):
-    assert composites.diversity(training[:1], training) == 0
-    assert composites.diversity(training[:1].expand(3, -1, -1, -1), training) == pytest.approx(0, abs=1e-6)
-    known = composites.statistics(training)
-    known = known / known.std(0)
+    unscaled = composites.statistics(training)
+    assert composites.diversity(unscaled[:1], unscaled) == 0
+    assert composites.diversity(unscaled[:1].expand(3, -1), unscaled) == pytest.approx(0, abs=1e-6)
+    known = unscaled / unscaled.std(0)
     pairs = [(a - b).norm().item() for a, b in itertools.combinations(known[:3], 2)]
     among = [(a - b).norm().item() for a, b in itertools.product(known, known)]
-    assert composites.diversity(training[:3], training) == pytest.approx((sum(pairs) / 3) / (sum(among) / len(among)))
+    assert composites.diversity(unscaled[:3], unscaled) == pytest.approx((sum(pairs) / 3) / (sum(among) / len(among)))

@@ -4,6 +4,8 @@ import itertools
 
 import pytest
 import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold
 
 from microprint import orientations
 from microprint.analysis import latent as space
@@ -39,7 +41,9 @@ def test_principal_components_against_the_covariance(generator):
 def test_matching_of_clusters_by_brute_force(generator):
     for _ in range(20):
         labels, clusters = torch.randint(3, (2, 30), generator=generator)
-        best = max(float((torch.tensor(order)[clusters] == labels).float().mean()) for order in itertools.permutations(range(3)))
+        best = max(
+            float((torch.tensor(order)[clusters] == labels).float().mean()) for order in itertools.permutations(range(3))
+        )
         assert space.clustering_accuracy(labels, clusters) == pytest.approx(best)
 
 
@@ -88,6 +92,7 @@ def test_collapsed_fingerprints_can_be_analysed():
 
 # --- paths -----------------------------------------------------------------------------------------------------------
 
+
 def layers(angles_deg: list[float]) -> torch.Tensor:
     """Field (1, n, n, n, 4) whose layers along x are turned about z by these angles."""
     turns = torch.deg2rad(torch.tensor(angles_deg))[:, None] * torch.tensor([0.0, 0.0, 1.0])
@@ -133,6 +138,7 @@ def test_neighbours_of_a_seed_are_its_nearest_everywhere():
 
 # --- neighbours, responses -------------------------------------------------------------------------------------------
 
+
 def test_retrieval_by_hand_and_by_chance(generator):
     sets = [torch.tensor([[0.0], [1.0], [9.0]]), torch.tensor([[10.0], [11.0]])]
     assert space.retrieved(sets) == pytest.approx(3 / 5)  # 9 finds 10 and 10 finds 9
@@ -175,6 +181,7 @@ def test_shells_about_the_origin_of_a_periodic_volume():
 
 # --- probes ----------------------------------------------------------------------------------------------------------
 
+
 def test_held_out_r2(generator):
     z = torch.randn(100, 8, generator=generator)
     assert space.held_out_r2(z, z @ torch.randn(8, generator=generator) + 2) > 0.9999
@@ -191,6 +198,18 @@ def test_ridge_at_no_penalty_is_least_squares(generator):
     weights = torch.linalg.lstsq(torch.cat([z, ones], 1), target).solution
     assert torch.allclose(regression.ridge(z, target, asked), torch.cat([asked, ones], 1) @ weights, atol=1e-4)
     assert regression.ridge(z, target[:, 0], asked).shape == (50,)
+
+
+@pytest.mark.parametrize("count", [20, 200])
+def test_ridge_is_scikit_learn_s(generator, count):
+    """With fewer samples than features and with more; the penalty by the same folds."""
+    z, target = torch.randn(count, 40, generator=generator).double(), torch.randn(count, 2, generator=generator).double()
+    target += z[:, :2]
+    known, asked = (z - z.mean(0)) / z.std(0), torch.randn(9, 40, generator=generator).double()
+    folds = KFold(5, shuffle=True, random_state=0)
+    model = RidgeCV(regression.PENALTIES, cv=folds, scoring="neg_mean_squared_error").fit(known.numpy(), target.numpy())
+    expected = model.predict(((asked - z.mean(0)) / z.std(0)).numpy())
+    torch.testing.assert_close(regression.ridge(z, target, asked), torch.from_numpy(expected), rtol=1e-6, atol=1e-8)
 
 
 def test_moments_stay_where_seeds_move_on(generator):

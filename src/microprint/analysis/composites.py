@@ -11,11 +11,12 @@ from microprint.mechanics.elasticity import hashin_shtrikman, reuss_average, voi
 from microprint.networks.random_medium import autocorrelation
 
 LAGS = (1, 2, 4, 8)  # voxels
+FEW = 64  # volumes whose pairs are counted together: they stay in the processor's cache
 
 
 def volume_fraction(phase_ids: Tensor) -> Tensor:
     """Share (B,) of phase 1 in volumes (B, n, n, n)."""
-    return phase_ids.double().mean((1, 2, 3))
+    return phase_ids.mean((1, 2, 3), dtype=torch.float64)
 
 
 def two_point(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
@@ -23,9 +24,11 @@ def two_point(phase_ids: Tensor, lags: Sequence[int] = LAGS) -> Tensor:
 
     (B, 3 len(lags)): along x for all lags, then y, then z.
     """
-    phase = phase_ids.double()
-    pairs = [(phase * phase.roll(-lag, axis + 1)).mean((1, 2, 3)) for axis in range(3) for lag in lags]
-    return torch.stack(pairs, 1)
+    shares = []
+    for phase in phase_ids.bool().split(FEW):
+        pairs = [phase & phase.roll(-lag, axis + 1) for axis in range(3) for lag in lags]
+        shares.append(torch.stack([volume_fraction(pair) for pair in pairs], 1))
+    return torch.cat(shares)
 
 
 def mean_chord(phase_ids: Tensor) -> Tensor:
@@ -70,22 +73,19 @@ def bounds(fraction: Tensor, stiffnesses: Tensor, entry: tuple[int, int] = (0, 0
     return {"voigt": voigt, "reuss": reuss, "hill": (voigt + reuss) / 2, "hs_lower": lower, "hs_upper": upper}
 
 
-def novelty(phase_ids: Tensor, training: Tensor) -> Tensor:
-    """How far (B,) the `statistics` of designs lie from the nearest training composite's; 1 is a training composite's distance.
+def novelty(designs: Tensor, training: Tensor) -> Tensor:
+    """How far (B,) designs lie from the nearest training composite; 1 is a training composite's distance.
 
-    Features are standardised by the training set (N, n, n, n); the unit is the median distance of its members from their
-    nearest neighbours.
+    Both by their `statistics`, (B, f) and (N, f), standardised by the training set; the unit is the median distance of its
+    members from their nearest neighbours.
     """
-    known, asked = statistics(training), statistics(phase_ids)
-    spread = known.std(0)
-    known, asked = known / spread, asked / spread
+    known, asked = training / training.std(0), designs / training.std(0)
     own = torch.cdist(known, known).fill_diagonal_(torch.inf).amin(1).median()
     return torch.cdist(asked, known).amin(1) / own
 
 
 def diversity(designs: Tensor, training: Tensor) -> float:
-    """Mean distance of the `statistics` of designs (B, n, n, n) for one target, over that of training composites."""
-    spread = statistics(training).std(0)
-    known, asked = statistics(training) / spread, statistics(designs) / spread
+    """Mean distance of designs for one target, over that of training composites; by `statistics`, as for `novelty`."""
+    known, asked = training / training.std(0), designs / training.std(0)
     pairs = len(asked) * (len(asked) - 1)
     return float(torch.cdist(asked, asked).sum() / pairs / torch.cdist(known, known).mean()) if pairs else 0.0

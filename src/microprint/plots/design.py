@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from microprint.analysis.regression import r2, straight_line
@@ -75,8 +76,8 @@ def latent_maps(codes: Mapping[str, Tensor], values: Tensor, label: str) -> Figu
         dots = ax.scatter(*places.T, c=values, s=5, cmap="viridis", norm="log")
         ax.set(title=f"{name}\nlinear R² {share:.2f}", xlabel="first component", xticks=[], yticks=[])
     axes[0, 0].set_ylabel("second component")
-    bar = figure.colorbar(dots, ax=axes[0, -1], label=label, format="{x:g}")
-    bar.ax.yaxis.set_minor_formatter("{x:g}")
+    bar = figure.colorbar(dots, ax=axes[0, -1], label=label, ticks=LogLocator(subs=(1, 2, 5)), format="{x:g}")
+    bar.minorticks_off()
     return figure
 
 
