@@ -85,7 +85,7 @@ def plain(names):
 # Castings of notebook 01: the twelve of S3 (three magnesium contents, four cooling rates), and others whose causes are drawn at
 # random, so that a prediction can be judged. Of each image the map of phases is known, and the study's solver gives in plane
 # strain its Young's modulus and the stress at which 5 % of the metal yields: labels with a cause, not a formula. The table says how
-# much they scatter between images of *one* casting; no reader of an image of that size can be better than that.
+# much they scatter between images of *one* casting: who knew all causes, but had not seen the image, could do no better.
 # (Of your own micrographs, the labels of `labels.csv`; what nothing is known of is left out below.)
 
 # %%
@@ -331,8 +331,8 @@ if synthetic:
 # quarters of them, unlabelled. Rivals: the mean; castings with like magnesium; measured numbers (shares, sizes, shades, noise);
 # two-point statistics; plain VGG19.
 #
-# **The form that is the physics** needs hardly any label: segment the patches, solve their equilibrium *roughly* (forces out of
-# balance by 0.3 instead of 0.01), and let the code say only what is missing. (Of your own images the phases are not known: without it.)
+# **A form that is the physics** stands beside: segment the patches, solve their equilibrium *roughly* (forces out of balance by 0.3
+# instead of 0.01), and let the code say only by which factor that is wrong. (Of your own images the phases are not known: without it.)
 
 # %%
 def pool(codes):
@@ -446,14 +446,15 @@ claims.append(f"Images decoded for different patches agree at the same places by
 Markdown("**Findings**\n\n" + "\n".join(f"- {claim}" for claim in claims))
 
 # %% [markdown]
-# **Findings** are printed above, computed.
+# **Findings** are the computed list above.
 #
 # **Limits**
 #
 # - The images are drawn and simple: graphite, ferrite and its boundaries; properties are linear elastic and of two dimensions. They
 #   test the method; they say nothing about iron.
-# - The latent vector is one of statistics that VGG19 makes; what two networks of photographs do not see (grain size behind noise), no
-#   vector holds. Its components stand for no single cause; directions do.
+# - The latent vector holds what a network trained on photographs sees on average; grain size behind noise it hardly sees. Its
+#   components stand for no single cause; directions do. How they change with the weight of the divergence was not studied: a linear
+#   law's components are only scaled by it.
 # - Drawings keep statistics, not shapes: long flakes come out bent or broken, and boundaries of ferrite are lost where they are faint,
 #   so that the yield-like stress of a drawing is that of graphite in ferrite alone.
 # - S3's networks ran for minutes, one seed each. Its weights of the layers and of the divergence are not published.
