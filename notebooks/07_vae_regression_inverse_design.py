@@ -27,7 +27,7 @@
 #
 # | profile | composites | edge | time on 2 cores |
 # | --- | ---: | ---: | ---: |
-# | quick | 240 | 27 | 2.5 min |
+# | quick | 240 | 27 | 4 min |
 # | laptop | 6000 | 27 | 30 min |
 #
 # After Sardeshmukh et al. (2024), *Material microstructure design using VAE-regression with multimodal prior*, here **S2**:
