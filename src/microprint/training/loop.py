@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from microprint import store
+from microprint.machine import fast_dtype
 from microprint.training.logs import tensorboard
 from microprint.training.samples import Setting
 from microprint.training.streams import seeded
@@ -35,7 +36,7 @@ def precision_on(device: torch.device, precision: str) -> str:
     """Lightning's name of `compute.precision`: "auto" is bfloat16 on GPUs that compute in it, else single precision."""
     if precision != "auto":
         return precision
-    suits = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    suits = device.type == "cuda" and fast_dtype(device) == torch.bfloat16
     return "bf16-mixed" if suits else "32-true"
 
 
