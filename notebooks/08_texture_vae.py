@@ -29,7 +29,7 @@
 #
 # | profile | castings | patches | time on 2 cores |
 # | --- | ---: | ---: | ---: |
-# | quick | 36 | 144 | 3 min |
+# | quick | 36 | 144 | 6 min |
 # | laptop | 84 | 336 | 20 min |
 #
 # After Sardeshmukh, Reddy, Gautham & Bhattacharyya (2021), *TextureVAE*, here **S3**. Their twelve images are not public: every
