@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from microprint.analysis.graphite import graphite
-from microprint.networks.medium_vae import fit_prior
-from microprint.networks.vae_regression import Mixture, MixturePrior, Posteriors
-from microprint.systems.conditional_prior import best_count, likelihood
+from microprint.networks.losses import sample_posterior
+from microprint.networks.vae_regression import MixturePrior, Posteriors
+from microprint.systems.conditional_prior import best_count, fit_mixtures
 from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, simulate
-from microprint.training import seeded
 
 COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
 Decode = Callable[[Tensor], np.ndarray]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
@@ -43,22 +42,16 @@ class TexturePrior:
         mean, deviation = float(logs[~held].mean()), float(logs[~held].std(correction=0).clamp_min(1e-6))
         c = ((logs - mean) / deviation)[:, None]
         known, unseen = (Posteriors(z[some], log_variance[some], c[some]) for some in (~held, held))
-        fits, likelihoods = {}, {}
-        for count in COMPONENTS:
-            with seeded(seed + count):
-                fits[count] = MixturePrior(1, z.shape[1], count, HIDDEN)
-            fit_prior(fits[count], known, STEPS, torch.Generator().manual_seed(seed + count))
-            likelihoods[count] = likelihood(fits[count], unseen)
+        fits, likelihoods = fit_mixtures(known, unseen, COMPONENTS, HIDDEN, STEPS, lambda count: seed + count)
         return cls(fits[best_count(likelihoods)], mean, deviation, {k: float(x.mean()) for k, x in likelihoods.items()})
 
     @torch.no_grad()
     def sample(self, value: float, count: int, generator: torch.Generator) -> Tensor:
         """Latent vectors (count, d) for a property in Pa."""
         c = torch.tensor([[(np.log(value) - self.mean) / self.deviation]], dtype=torch.float32)
-        prior: Mixture = self.generator(c)
-        chosen = torch.multinomial(prior[0][0].exp(), count, replacement=True, generator=generator)
-        noise = torch.randn((count, prior[1].shape[2]), generator=generator)
-        return prior[1][0, chosen] + (prior[2][0, chosen] / 2).exp() * noise
+        log_weight, mean, log_variance = (part[0] for part in self.generator(c))
+        chosen = torch.multinomial(log_weight.exp(), count, replacement=True, generator=generator)
+        return sample_posterior(mean[chosen], log_variance[chosen], generator)
 
 
 def read_and_simulate(images: np.ndarray, tolerance: float = TOLERANCE) -> dict[str, np.ndarray]:

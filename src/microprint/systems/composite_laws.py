@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from microprint.networks.medium_vae import MediumVAE, fit_prior
+from microprint.networks.medium_vae import MediumVAE
 from microprint.networks.random_medium import arc_of, at, autocorrelation, lags, level_of
 from microprint.networks.vae_regression import MixturePrior, Posteriors
 from microprint.steps import Job, step
-from microprint.systems.conditional_prior import best_count, likelihood
+from microprint.systems.conditional_prior import best_count, fit_mixtures
 from microprint.systems.inverse_design import LogScale
 from microprint.systems.stiffness import components, labelled, permute_axes
 from microprint.systems.stiffness_surrogate import COMPONENTS
@@ -112,14 +112,10 @@ def _fit_priors(
     with torch.no_grad():
         known = [Posteriors(*model.posterior(s.statistics), s.property[:, index]) for s in (train, held)]
     seen, unseen = (Posteriors(*(x[some] for x in posteriors)) for posteriors, some in zip(known, chosen))
-    fits, likelihoods = {}, {}
-    for count in sorted({1, *settings.components}):
-        label = f"prior {count} {' '.join(names)} {len(seen.c)}"
-        with seeded(job.seed(label)):
-            prior = MixturePrior(len(names), settings.latent_dim, count, settings.prior_hidden).to(job.device)
-        fit_prior(prior, seen, settings.prior_steps, job.generator(label, job.device))
-        fits[count], likelihoods[count] = prior, likelihood(prior, unseen)
-    return fits, likelihoods
+    counts, name = sorted({1, *settings.components}), f"{' '.join(names)} {len(seen.c)}"
+    return fit_mixtures(
+        seen, unseen, counts, settings.prior_hidden, settings.prior_steps, lambda k: job.seed(f"prior {k} {name}")
+    )
 
 
 def _named(module: torch.nn.Module, prefix: str) -> dict[str, Tensor]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from microprint.networks.losses import sample_posterior
+from microprint.networks.medium_vae import fit_prior
 from microprint.networks.vae_regression import GaussianPrior, MixturePrior, Posteriors, fit_generator, log_density
 from microprint.training import seeded
 
@@ -52,6 +53,22 @@ def held_out_likelihoods(
             fits.append((fit_generator(new, train, steps)[-1], restart, new))
         likelihoods[count] = likelihood(min(fits)[2], validation, seed=seed)
     return likelihoods
+
+
+def fit_mixtures(
+    known: Posteriors, unseen: Posteriors, counts: Sequence[int], hidden: int, steps: int, seed_of: Callable[[int], int]
+) -> tuple[dict[int, MixturePrior], dict[int, Tensor]]:
+    """Mixtures by their number of components, fitted by likelihood, and the `likelihood` (M,) of unseen posteriors under each.
+
+    `seed_of` gives the seed of a number of components; weights and samples are drawn by it.
+    """
+    fits, likelihoods, device = {}, {}, known.c.device
+    for count in counts:
+        with seeded(seed_of(count)):
+            fits[count] = MixturePrior(known.c.shape[1], known.mean.shape[1], count, hidden).to(device)
+        fit_prior(fits[count], known, steps, torch.Generator(device).manual_seed(seed_of(count)))
+        likelihoods[count] = likelihood(fits[count], unseen)
+    return fits, likelihoods
 
 
 def best_count(likelihoods: dict[int, Tensor], least: float = LEAST) -> int:

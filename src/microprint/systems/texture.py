@@ -141,8 +141,7 @@ class Statistics:
     @torch.no_grad()
     def of(cls, vgg: VGG19, patches: Tensor, device: torch.device) -> Statistics:
         """Of patches (N, n, n); the Gram matrices, 0.7 MB a patch, stay in main memory."""
-        parts = [part.to(device) for part in patches[:, None].split(CHUNK)]
-        grams = [mean_grams(vgg, part) for part in parts]
+        grams = [mean_grams(vgg, part.to(device)) for part in patches[:, None].split(CHUNK)]
         return cls(means_of(vgg, patches, device), {name: torch.cat([g[name] for g in grams]) for name in grams[0]})
 
 
