@@ -184,9 +184,9 @@ def show_sweep(runs: list[tuple[dict[str, str], Run]], columns: list[str]) -> No
     """Table of the points' headlines, of those notebooks that are up to date."""
     table, labels = Table(*runs[0][0], *columns, title="sweep"), {}
     for point, run in runs:
-        headlines = {number: run.results(number)["headline"] for number in columns if run.why(number) is None}
-        table.add_row(*point.values(), *(f"{headlines[n]['value']:.4g}" if n in headlines else "" for n in columns))
-        labels |= {number: " / ".join(filter(None, (h["label"], h["unit"]))) for number, h in headlines.items()}
+        headlines = {number: run.results(number)["standings"][0] for number in columns if run.why(number) is None}
+        table.add_row(*point.values(), *(f"{headlines[n]['ours']:.4g}" if n in headlines else "" for n in columns))
+        labels |= {number: " / ".join(filter(None, (h["measure"], h["unit"]))) for number, h in headlines.items()}
     console.print(table)
     for number, label in sorted(labels.items()):
         console.print(f"{number}: {label}", highlight=False, markup=False)

@@ -71,7 +71,7 @@ import torch
 from microprint import UserError, orientations
 from microprint.microstructures import cast_iron, datasets, polycrystal, readers, writers
 from microprint.microstructures.volume_elements import read_volume_elements
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 from microprint.params.relations import SYNTHETIC
 from microprint.plots import microstructure as draw
 from microprint.plots import style, table
@@ -344,5 +344,5 @@ metrics |= {f"01.{name.replace('/', '.')}.ln_esd_spread": float(np.log(d).std())
 metrics |= {f"01.{symmetry}.grains_per_ve": train.grains.double().mean().item(), "01.composites.count": len(fraction),
             "01.composites.volume_fraction_min": fraction.min(), "01.composites.volume_fraction_max": fraction.max(),
             "01.micrographs.patches": patches, "01.readers.error_deg": max(row[2] for row in rows)}
-headline = Headline("mean number of grains in a training VE", metrics[f"01.{symmetry}.grains_per_ve"], "grains", paper=40.0)
-notebook.close("01", metrics=metrics, headline=headline, figure=overview)
+standing = Standing("mean number of grains in a training VE", metrics[f"01.{symmetry}.grains_per_ve"], published=40.0)
+notebook.close("01", metrics=metrics, standings=[standing], figure=overview)

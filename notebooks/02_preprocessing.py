@@ -52,7 +52,7 @@ from microprint import orientations
 from microprint.analysis import representation
 from microprint.microstructures import datasets
 from microprint.microstructures.volume_elements import read_volume_elements
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 from microprint.plots import microstructure as draw
 from microprint.plots import style, table
 
@@ -228,6 +228,5 @@ metrics |= {f"02.{s}.embedding.round_trip_deg": value for s, value in round_trip
 for s, (one_minus, angle) in baselines.items():
     metrics |= {f"02.{s}.constant.one_minus_abs_dot": one_minus, f"02.{s}.constant.disorientation_deg": angle,
                 f"02.{s}.damask.disorientation_difference_deg": checks[s][3]}
-headline = Headline("pairs that jump: embedding (baseline: Euler channels)", share["cubic", "embedding"], "%",
-                    baseline=share["cubic", "euler"])
-notebook.close("02", metrics=metrics, headline=headline, figure=overview)
+standing = Standing("pairs of like orientations that jump, cubic", share["cubic", "embedding"], "%", rebuilt=share["cubic", "euler"])
+notebook.close("02", metrics=metrics, standings=[standing], figure=overview)

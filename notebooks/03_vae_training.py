@@ -68,7 +68,7 @@ from microprint.analysis.reconstruction import errors_of, reconstruct, reconstru
 from microprint.analysis.regression import power_law
 from microprint.microstructures.polycrystal import generate
 from microprint.microstructures.volume_elements import read_volume_elements, stored_edges
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 from microprint.plots import latent as draw
 from microprint.plots import style, table
 from microprint.plots.latent import rate_distortion
@@ -409,9 +409,8 @@ metrics |= {f"03.s1_at_20_million.paper.{key}_{end}": value
 metrics |= {f"03.rate.{name.replace(' ', '_')}.{point.numbers}.{point.bits}.disorientation_deg": point.disorientation_deg
             for name, some in measured_points.items() for point in some}
 best = metrics[f"03.{symmetry}.ours.one_minus_abs_dot"]
-headline = Headline(f"reconstruction error 1−|q·q|, {symmetry} test VEs", best, "",
-                    baseline=metrics[f"03.{symmetry}.constant.one_minus_abs_dot"], paper=3e-2)
-notebook.close("03", metrics=metrics, headline=headline, figure=figure)
+standing = Standing(f"reconstruction error 1−|q·q|, {symmetry} test VEs", best)
+notebook.close("03", metrics=metrics, standings=[standing], figure=figure)
 
 # %% [markdown]
 # **Findings**

@@ -45,7 +45,7 @@ from microprint.analysis import latent as space
 from microprint.analysis.measured import measured
 from microprint.microstructures.polycrystal import COMPONENTS, generate
 from microprint.microstructures.volume_elements import VolumeElements, stored_edges
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 from microprint.orientations import from_euler, reduce
 from microprint.plots import latent as draw
 from microprint.plots import style, table
@@ -354,8 +354,8 @@ metrics |= {f"04.{path}_path.ours.{what}": values[path][settings.path_steps // 2
 metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
 metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
-headline = Headline("textures in the right cluster", accuracy["textures", "ours"], "", baseline=1 / len(TEXTURES), paper=0.965)
-notebook.close("04", metrics=metrics, headline=headline, figure=scatter)
+standing = Standing("textures in the right cluster", accuracy["textures", "ours"], published=0.965, higher_is_better=True)
+notebook.close("04", metrics=metrics, standings=[standing], figure=scatter)
 
 # %% [markdown]
 # **Findings**

@@ -75,7 +75,7 @@ from microprint.mechanics.campaign import (
 from microprint.mechanics.datasets import SETS, read_curves, simulate_cp_dataset
 from microprint.mechanics.materials import load_material
 from microprint.mechanics.reference import open_reference
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 from microprint.plots import mechanics as draw
 from microprint.plots import style, table
 
@@ -304,4 +304,4 @@ worst = max(crystal_error, *errors.values())
 metrics = {"05.reference.ours.max_relative_error": worst, "05.random.ours.converged_pct": 100 * good.mean(), "05.random.ours.failed": (~good).sum(),
            f"05.random.ours.mean_mpa_at_{settings.strain:g}": last.mean(), f"05.random.ours.sd_mpa_at_{settings.strain:g}": last.std(ddof=1)}
 notebook.close("05", metrics=metrics, figure=curves_figure,
-            headline=Headline("worst relative error of the mean stress against DAMASK", worst))
+            standings=[Standing("worst relative error of the mean stress against DAMASK", worst)])

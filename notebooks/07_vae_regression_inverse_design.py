@@ -66,7 +66,7 @@ from microprint.analysis import forward_rivals, regression, style_sampling
 from microprint.analysis.measured import measured
 from microprint.microstructures.writers import write_composite_vti
 from microprint.networks.vgg import VGG19
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 from microprint.plots import design as draw
 from microprint.plots import explorer, learning, style, table
 from microprint.systems import composite_laws, design_targets, designs, inverse_design, stiffness_surrogate
@@ -505,5 +505,5 @@ metrics |= {"07.refined.ours.error_pct": inverse["ours: refined by the solver's 
             "07.decoded.ours.c11_error_pct": reconstruction["ours"][3], "07.decoded.s2.c11_error_pct": reconstruction["S2's decoder"][3],
             "07.c11.ours.coverage_90": inside[0], "07.proposed.ours.calibration": calibration[0.01]}
 metrics |= {f"07.{task.split(',')[0]}.{name.split(': ')[-1].removesuffix(', means').removesuffix(' training composite').split(' ')[-1]}.error_pct": several[task, name][0] for task, name in several}
-notebook.close("07", metrics=metrics, figure=figure, headline=Headline(
-    "error of C11, a few iterations completed", metrics["07.c11.ours.mape_pct"], "%", rival[0][0], 3.5))
+notebook.close("07", metrics=metrics, figure=figure, standings=[Standing(
+    "error of C11, a few iterations completed", metrics["07.c11.ours.mape_pct"], "%", ("strongest rival", rival[0][0]), published=3.5)])

@@ -58,7 +58,7 @@ from microprint.analysis.field_of_view import field_of_view
 from microprint.microstructures import cast_iron
 from microprint.networks.texture_law import halved
 from microprint.networks.vgg import STYLE_LAYERS, gram
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 from microprint.plots import style, table
 from microprint.plots import texture as draw
 from microprint.plots.learning import learning_curves
@@ -469,12 +469,12 @@ Markdown("**Findings**\n\n" + "\n".join(f"- {claim}" for claim in claims))
 metrics = {f"08.texture.{name.split(',')[0].replace(' ', '_').lower()}.{j.measure.name.replace(' ', '_').replace('-', '').lower()}": j.candidates[name].mean
            for j in kept for name in ("ours", published_name, pixel_name)}
 metrics |= {f"08.same_place.{name.split(',')[0].lower()}": value for name, value in blobs.items()}
-headline = Headline("correlation at the same places of images decoded for different patches", blobs["ours"], "", baseline=blobs[pixel_name])
+standing = Standing("correlation at the same places of images decoded for different patches", blobs["ours"])
 if synthetic:
     for k, name in enumerate(kinds):
         metrics |= {f"08.{name}.ours.mape_pct": mine[k], f"08.{name}.latent.mape_pct": alone[k][1], f"08.{name}.strongest_rival.mape_pct": rival[k][1]}
     metrics |= {"08.designs.ours.error_pct": designed["ours"], "08.designs.s3.error_pct": designed[published_name]}
     metrics |= {f"08.follows.{name}.r2": value for name, value in diagonal.items()}
-    headline = Headline("yield-like stress of an unseen casting, mean error", mine[kinds.index("yield_strength")], "%",
-                        baseline=rival[kinds.index("yield_strength")][1], paper=8.02)
-notebook.close("08", metrics=metrics, headline=headline, figure=figure)
+    standing = Standing("yield-like stress of an unseen casting, mean error", mine[kinds.index("yield_strength")], "%",
+                        ("strongest rival", rival[kinds.index("yield_strength")][1]))
+notebook.close("08", metrics=metrics, standings=[standing], figure=figure)

@@ -53,7 +53,7 @@ from microprint.mechanics.campaign import campaign_materials, read_campaign
 from microprint.mechanics.datasets import SYMMETRY, read_curves
 from microprint.microstructures.polycrystal import EDGE_M
 from microprint.microstructures.volume_elements import read_volume_elements
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 from microprint.plots import polycrystal_design as plot
 from microprint.plots import style, table
 from microprint.plots.microstructure import slices
@@ -304,5 +304,5 @@ metrics |= {f"09.{aim}.ours.{name}": value for aim, (_, apart) in results.items(
 metrics |= {f"09.{aim}.ours.within_half_spread_pct": 100 * value for aim, value in share.items()}
 last = "textured" if "textured" in results else settings.aims[0]
 trivial, (errors, _) = "a training element at random", results[last]
-notebook.close("09", metrics=metrics, figure=figure, headline=Headline(
-    f"error of a design's {studies[last].properties[0]}, {last}", errors["ours"]["all"][0], "MPa", errors[trivial]["all"][0]))
+notebook.close("09", metrics=metrics, figure=figure, standings=[Standing(
+    f"error of a design's {studies[last].properties[0]}, {last}", errors["ours"]["all"][0], "MPa", ("at random", errors[trivial]["all"][0]))])

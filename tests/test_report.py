@@ -37,11 +37,11 @@ def test_report_of_a_partial_run(run):
     assert store.load_json(page.parent / "params.json")["run"]["name"] == "t"
 
 
-def test_a_headline_may_have_no_number(run):
-    store.save_json(run.folder / "results" / "01.json", {"metrics": {}, "headline": {"label": "x", "unit": "", "value": None, "baseline": None, "paper": 8.02}})
+def test_a_standing_may_have_no_number(run):
+    store.save_json(run.folder / "results" / "01.json", {"metrics": {}, "standings": [{"measure": "x", "unit": "", "ours": None, "rival": ["r", 2.0], "rebuilt": None, "published": 8.02, "verdict": "worse"}]})
     run._mark("01", status="done", key=run.key("01"), seconds=1.0)
     index = write_report(run).read_text()
-    assert '<td>–</td><td>8.02</td><td class="ours">–</td>' in index
+    assert '<td class="ours">–</td><td>2 <small>r</small></td><td>–</td><td>8.02</td><td>worse</td>' in index
 
 
 def test_the_report_carries_the_trained_fingerprints(run):

@@ -14,7 +14,7 @@ from microprint import keys, machine, notebook, store
 from microprint.__main__ import find_step
 from microprint.errors import UserError
 from microprint.keys import code_digest, digest, modules_imported, source_digest
-from microprint.notebook import Headline
+from microprint.notebook import Standing
 from microprint.params.sections import FingerprintSettings, LatentSettings, Params, RunSettings
 from microprint.steps import Job, run_step, step
 
@@ -122,16 +122,17 @@ def test_seeds_differ_by_label_and_repeat(tmp_path):
     assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
 
 
-def test_a_study_records_metrics_and_headline(tmp_path):
+def test_a_study_records_metrics_and_where_it_stands(tmp_path):
     study = notebook.open_notebook(run={"name": "t", "root": str(tmp_path)}, vae={})
-    study.close("03", metrics={"03.a": 1}, headline=Headline("label", 1.0))
+    study.close("03", metrics={"03.a": 1}, standings=[Standing("label", 1.0)])
     recorded = store.load_json(tmp_path / "t" / "results" / "03.json")
     assert recorded["metrics"] == {"03.a": 1.0} and recorded["peak_mib"] > 10
-    study.close("03", metrics={"03.a": np.nan}, headline=Headline("label", np.float32(np.nan), baseline=np.inf, paper=np.float32(0.5)))
+    study.close("03", metrics={"03.a": np.nan}, standings=[Standing("label", np.float32(np.nan), rival=("r", np.inf), published=np.float32(0.5))])
     recorded = store.load_json(tmp_path / "t" / "results" / "03.json")
-    assert recorded["metrics"] == {} and recorded["headline"] == {"label": "label", "value": None, "unit": "", "baseline": None, "paper": 0.5}
+    assert recorded["metrics"] == {} and recorded["standings"][0]["ours"] is None
+    assert recorded["standings"][0]["rival"] == ["r", None] and recorded["standings"][0]["published"] == 0.5
     with pytest.raises(ValueError, match="start with 03"):
-        study.close("03", metrics={"04.a": 1}, headline=Headline("label", 1.0))
+        study.close("03", metrics={"04.a": 1}, standings=[Standing("label", 1.0)])
 
 
 def test_an_artifact_says_how_long_its_step_took_and_the_report_adds_them_up(tmp_path):
@@ -145,7 +146,7 @@ def test_an_artifact_says_how_long_its_step_took_and_the_report_adds_them_up(tmp
         (path,) = study.do(slow)
     study.do(make, kind="x")
     assert 0.2 <= store.provenance_of(path)["seconds"] < 5
-    study.close("03", metrics={}, headline=Headline("label", 1.0))
+    study.close("03", metrics={}, standings=[Standing("label", 1.0)])
     took = store.load_json(tmp_path / "t" / "results" / "03.json")["steps_seconds"]
     assert list(took) == ["slow", "make x"] and took["slow"] >= 0.2
 
@@ -161,7 +162,7 @@ def test_a_notebook_is_known_by_what_its_steps_read(tmp_path):
         pass
     study = notebook.open_notebook(run={"name": "t", "root": str(tmp_path)}, vae={})
     study.do(turn, kind="x")
-    study.close("03", metrics={}, headline=Headline("label", 1.0))
+    study.close("03", metrics={}, standings=[Standing("label", 1.0)])
     artifacts = store.load_json(tmp_path / "t" / "results" / "03.json")["artifacts"]
     assert set(artifacts) == {"a_x.h5", "b.h5"} and artifacts["a_x.h5"] == "k1"
 
@@ -279,6 +280,14 @@ def test_a_notebook_refuses_steps_whose_parameters_it_does_not_state(tmp_path):
 
 def test_a_metric_that_is_no_number_is_not_recorded(tmp_path, capsys):
     opened = notebook.open_notebook(run={"name": "t", "root": str(tmp_path)})
-    opened.close("03", metrics={"03.a": float("nan"), "03.b": 2}, headline=Headline("label", float("nan")))
+    opened.close("03", metrics={"03.a": float("nan"), "03.b": 2}, standings=[Standing("label", float("nan"))])
     assert store.load_json(tmp_path / "t" / "results" / "03.json")["metrics"] == {"03.b": 2.0}
     assert "03.a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ours, higher, spread, verdict", [
+    (1.0, False, 0.0, "better"), (2.5, False, 0.0, "worse"), (2.05, False, 0.1, "equal"), (2.5, True, 0.0, "worse"), (3.5, True, 0.0, "better"),
+    (float("nan"), False, 0.0, "")])
+def test_a_verdict_is_against_the_best_that_stands_beside(ours, higher, spread, verdict):
+    assert Standing("m", ours, rival=("r", 2.0), rebuilt=3.0, higher_is_better=higher, spread=spread).verdict == verdict
+    assert Standing("m", ours, published=1.0).verdict == ""

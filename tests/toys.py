@@ -19,12 +19,12 @@ latent = {{"path_steps": 3}}
 
 # %%
 from microprint import store
-from microprint.notebook import Headline, open_notebook
+from microprint.notebook import Standing, open_notebook
 notebook = open_notebook(run=run, latent=latent)
 {body}
 
 # %%
-notebook.close("{number}", metrics={{"{number}.x": run["seed"]}}, headline=Headline("x", run["seed"]))
+notebook.close("{number}", metrics={{"{number}.x": run["seed"]}}, standings=[Standing("x", run["seed"])])
 '''
 
 

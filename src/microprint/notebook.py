@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import resource
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,49 @@ from microprint.steps import Declared, Step, run_step, stream_seed
 
 
 @dataclass(frozen=True)
-class Headline:
-    """The one number of a notebook, for the report."""
+class Standing:
+    """Where a notebook stands by one measure, for the report's index: ours, and what it has to be held against.
 
-    label: str
-    value: float
+    `rival` is the strongest of the page's simple rivals, by its name and value; `rebuilt` the published system as rebuilt here;
+    `published` the paper's own number, given only if it is the same measure. Ours is equal where it is nearer than `spread`.
+    """
+
+    measure: str
+    ours: float
     unit: str = ""
-    baseline: float | None = None  # that of something trivial
-    paper: float | None = None  # the published one
+    rival: tuple[str, float] | None = None
+    rebuilt: float | None = None
+    published: float | None = None
+    higher_is_better: bool = False
+    spread: float = 0.0
+
+    @property
+    def verdict(self) -> str:
+        """Ours against the best that stands beside it: better, equal or worse; empty where there is nothing to compare."""
+        beside = [x for x in (self.rival and self.rival[1], self.rebuilt) if x is not None and math.isfinite(x)]
+        if not beside or not math.isfinite(self.ours):
+            return ""
+        lead = self.ours - max(beside) if self.higher_is_better else min(beside) - self.ours
+        return "equal" if abs(lead) <= self.spread else "better" if lead > 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Learning curves of a notebook for the report's index: errors over what they cost, lines (x, y) by their names.
+
+    Ours is called ``ours``, the published system as rebuilt here ``paper``.
+    """
+
+    cost: str  # label of the x axis: labels, or numbers kept
+    error: str  # label of the y axis, with its unit
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def findings(*sentences: str):
+    """The list of a notebook's findings, sentences with numbers that the notebook computed; empty ones are left out."""
+    from IPython.display import Markdown
+
+    return Markdown("**Findings**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences if sentence))
 
 
 class Notebook:
@@ -91,11 +126,21 @@ class Notebook:
         """Random generator of one stream of the notebook, from the run's seed."""
         return torch.Generator().manual_seed(stream_seed(self.params.run.seed, label))
 
-    def close(self, number: str, *, metrics: Mapping[str, float], headline: Headline, figure=None):
-        """Record a notebook's metrics, headline and picture for the report's index page, and show its provenance.
+    def close(
+        self,
+        number: str,
+        *,
+        metrics: Mapping[str, float],
+        standings: Sequence[Standing],
+        missed: Sequence[str] = (),
+        curve: Curve | None = None,
+        figure=None,
+    ):
+        """Record what a notebook found for the report's index page, and show its provenance.
 
         The name of a metric starts with the notebook's number (``"03."``) and has the unit in it; what is no finite number
-        is left out, and named.
+        is left out, and named. The first of the `standings` is the headline. `missed` says in a sentence each, with the numbers
+        that the notebook computed, what did not reproduce or what a rival does better, and why.
         """
         if wrong := [name for name in metrics if not name.startswith(f"{number}.")]:
             raise ValueError(f"metrics of notebook {number} start with {number}., unlike {wrong[0]}")
@@ -106,7 +151,9 @@ class Notebook:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
         record = {
             "metrics": finite,
-            "headline": {name: _known(value) for name, value in vars(headline).items()},
+            "standings": [_known(asdict(standing) | {"verdict": standing.verdict}) for standing in standings],
+            "missed": list(missed),
+            "curve": curve and _known(asdict(curve)),
             "artifacts": self._artifacts,
             "steps_seconds": self._seconds,
             "peak_mib": peak,
@@ -129,9 +176,13 @@ class Notebook:
         )
 
 
-def _known(value: str | float | None) -> str | float | None:
-    """What a page can show of a headline: no number where it is not finite."""
-    if value is None or isinstance(value, str):
+def _known(value: Any) -> Any:
+    """What a page can show: nothing where a number is not finite."""
+    if isinstance(value, Mapping):
+        return {name: _known(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(part) for part in value]
+    if value is None or isinstance(value, str | bool):
         return value
     return float(value) if math.isfinite(value) else None
 

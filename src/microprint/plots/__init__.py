@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import os
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 PALETTE = {
@@ -49,6 +53,22 @@ def style() -> None:
     )
 
 
+def show(figure: Figure, caption: str) -> None:
+    """Show a figure with a caption below it, which says what is seen, in which units, and is the picture's alternative text.
+
+    The figure is closed: the cell does not show it again.
+    """
+    from IPython.display import Markdown, display
+
+    png = io.BytesIO()
+    figure.savefig(png, format="png", bbox_inches="tight")
+    plt.close(figure)
+    alternative = {"image/png": {"alt": caption.replace("$", "")}}
+    picture = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": caption}
+    display(picture, metadata=alternative, raw=True)
+    display(Markdown(f"*{caption}*"))
+
+
 def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
     """Table for a notebook: numbers to three significant digits, None and what is no number as a dash; a caption above it."""
     from IPython.display import Markdown
@@ -62,5 +82,5 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
 
 def _entry(value) -> str:
     if isinstance(value, str | int):
-        return str(value)
+        return str(value).replace("|", "\\|")
     return f"{value:.3g}" if value is not None and math.isfinite(value) else "–"

@@ -74,7 +74,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
             "needs": run.unable.get(number),
             "seconds": last.get("seconds"),
             "steps_seconds": sum(results.get("steps_seconds", {}).values()),
-            "headline": results.get("headline") if done else None,
+            "standings": results.get("standings", []) if done else [],
             "peak_mib": results.get("peak_mib"),
             "executed": executed if able and executed.is_file() else None,
             "picture": picture if done and picture.is_file() else None,
@@ -138,6 +138,7 @@ class Formulas:
 def _render(template: str, **context: Any) -> str:
     loader = jinja2.FileSystemLoader(FOLDER)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.3g}"
     return environment.get_template(template).render(css=(FOLDER / "style.css").read_text(), **context)
 
 

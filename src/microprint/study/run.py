@@ -57,7 +57,7 @@ class Run:
         return store.load_json(path) if path.is_file() else {}
 
     def results(self, number: str) -> dict[str, Any]:
-        """What a notebook recorded: metrics, headline, artifacts, peak memory; empty if it has not closed."""
+        """What a notebook recorded: metrics, standings, artifacts, peak memory; empty if it has not closed."""
         path = self.folder / "results" / f"{number}.json"
         return store.load_json(path) if path.is_file() else {}
 
