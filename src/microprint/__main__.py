@@ -9,44 +9,11 @@ import sys
 from pathlib import Path
 
 from microprint.errors import UserError
-from microprint.mechanics.campaign import generate_textured_polycrystals, simulate_campaign
-from microprint.mechanics.datasets import simulate_cp_dataset
-from microprint.microstructures.datasets import (
-    generate_composites,
-    generate_micrographs,
-    generate_polycrystals,
-    split_composites,
-)
 from microprint.networks.vgg_weights import fetch
 from microprint.params import load
 from microprint.params.manual import manual
-from microprint.steps import Step, run_step
-from microprint.systems.composite_laws import train_composite_design
-from microprint.systems.composite_set import write_composite_set
-from microprint.systems.crystal_laws import train_crystal_law
-from microprint.systems.direct_surrogate import train_direct_surrogate
-from microprint.systems.field_rivals import train_field_rival
-from microprint.systems.fingerprint import train_fingerprint
-from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design, train_vae
-from microprint.systems.micrograph_properties import simulate_micrographs
-from microprint.systems.path_rival import train_path_rival
-from microprint.systems.polycrystal_targets import design_polycrystals
-from microprint.systems.stiffness import label_stiffness
-from microprint.systems.stiffness_surrogate import estimate_composites, fit_stiffness_surrogate
-from microprint.systems.surrogate import correct_surrogate
-from microprint.systems.texture import train_texture_fingerprint
-from microprint.systems.texture_rivals import train_texture_vae
-
-STEPS = {
-    step.name: step
-    for step in (
-        generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint,
-        simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign, train_crystal_law, correct_surrogate,
-        train_direct_surrogate, train_field_rival, train_path_rival, label_stiffness, train_forward_cnn, train_inverse_design,
-        estimate_composites, fit_stiffness_surrogate, train_composite_design, write_composite_set, train_vae,
-        simulate_micrographs, train_texture_fingerprint, train_texture_vae, design_polycrystals,
-    )
-}  # fmt: skip
+from microprint.steps import run_step
+from microprint.study.catalogue import find_step
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,13 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted: the same command resumes", file=sys.stderr)
         return 130
     return 0
-
-
-def find_step(name: str) -> Step:
-    """A step by its name; raises `UserError` naming the known ones."""
-    if name not in STEPS:
-        raise UserError(f"no step is called {name}", remedy=f"Steps: {', '.join(sorted(STEPS))}")
-    return STEPS[name]
 
 
 if __name__ == "__main__":
