@@ -14,6 +14,7 @@ import pytest
 from microprint.params import as_dict
 from microprint.params.sections import Params
 from microprint.study.graph import literals, load_notebooks
+from microprint.study.participants import is_solution
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "src" / "microprint"
@@ -116,14 +117,32 @@ def test_form_of_a_notebook(path):
     notebook = jupytext.read(path)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    assert 15 <= len(notebook.cells) <= 30 and notebook.metadata.kernelspec.name == "python3"
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert 15 <= sum(not is_solution(cell) for cell in notebook.cells) <= 30
     assert max(len(source.splitlines()) for source in code) <= 25
     assert not any(isinstance(node, ast.ClassDef) for source in code for node in ast.walk(ast.parse(source)))
-    for word in ("Question", "Inputs", "Outputs", "Hardware"):
-        assert f"**{word}" in prose[0]
-    assert "TIME_" not in prose[0]
-    for word in ("Findings", "Limits", "Next"):
-        assert any(f"**{word}" in text for text in prose[-3:])
+    for word in ("Question", "You will learn", "Prerequisites", "Inputs", "Outputs", "Time"):
+        assert f"**{word}" in prose[0], word
+    assert "TIME_" not in prose[0] and "**Hardware" not in prose[0]
+    for word in ("Limits", "Next", "Before you look"):
+        assert any(f"**{word}" in text for text in prose), word
+    assert any(calls(source, "findings") for source in code)
+    assert "**In three lines**" in notebook.cells[-1].source and notebook.cells[-1].cell_type == "markdown"
+
+
+def calls(source: str, name: str) -> bool:
+    return any(isinstance(node, ast.Call) and ast.unparse(node.func) == name for node in ast.walk(ast.parse(source)))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
+def test_a_notebook_has_three_exercises_each_with_its_solution(path):
+    """A solution is the tagged cells that follow each other, below the exercise; code of it is run with the notebook."""
+    cells = jupytext.read(path).cells
+    first = next(number for number, cell in enumerate(cells) if cell.cell_type == "markdown" and "## Exercises" in cell.source)
+    solved = [number for number, cell in enumerate(cells) if is_solution(cell) and not is_solution(cells[number - 1])]
+    assert len(solved) == 3 and min(solved) > first
+    assert all(cells[number - 1].cell_type == "markdown" for number in solved)
+    assert any(cell.cell_type == "code" for cell in cells if is_solution(cell))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)

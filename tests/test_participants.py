@@ -6,6 +6,8 @@ import pytest
 from toys import HEADER
 
 from microprint.__main__ import main
+from microprint.params import load
+from microprint.study.graph import literals
 from microprint.study.participants import write_participants
 
 SOURCE = HEADER + """
@@ -42,7 +44,7 @@ def source(tmp_path):
 
 
 def test_each_solution_becomes_one_empty_cell(tmp_path, source):
-    (path,) = write_participants(tmp_path / "a" / "copy", source)
+    (path,) = write_participants(tmp_path / "a" / "copy", notebooks=source)
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert path.name == "01_sums.ipynb" and "jupytext" not in notebook.metadata and notebook.metadata.kernelspec.name == "python3"
@@ -59,6 +61,16 @@ def test_the_command_copies_every_notebook(tmp_path, capsys):
     assert main(["participants", str(tmp_path / "copy")]) == 2
     assert "copy: exists and is not empty. Name a new folder" in capsys.readouterr().err
     assert (tmp_path / "copy" / "01_data.ipynb").read_text() == "my work"
+
+
+def test_copies_can_have_the_parameters_of_a_profile(tmp_path):
+    assert main(["participants", str(tmp_path), "--params", "params/workshop.yml"]) == 0
+    cells = nbformat.read(tmp_path / "08_texture_vae.ipynb", as_version=4).cells
+    own, injected = (next(n for n, c in enumerate(cells) if tag in c.metadata.get("tags", [])) for tag in ("parameters", "injected-parameters"))
+    assert injected == own + 1 and literals(cells[own].source)["run"]["name"] == "by-hand"
+    stated = literals(cells[injected].source)
+    assert stated.keys() == literals(cells[own].source).keys()
+    assert stated["run"]["name"] == "workshop" and stated["texture_vae"]["epochs"] == load("params/workshop.yml").texture_vae.epochs
 
 
 @pytest.mark.parametrize("arguments, message", [

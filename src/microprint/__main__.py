@@ -3,7 +3,7 @@
 A step needs torch, numpy, h5py and Lightning alone; FILE is `params.json` of a run (or, where pydantic is installed, any
 parameter file), DIR the run's folder. An artifact made here is as good as one made by a notebook. Beside the steps,
 `fetch-vgg19` gets the weights of VGG19, `parameters` lists all parameters, and `participants FOLDER` copies the notebooks
-without the solutions of their exercises.
+without the solutions of their exercises, with the parameters of a FILE if there is one.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(manual(), end="")
             return 0
         if options.step == "participants":
-            copy_for_participants(options.arguments)
+            copy_for_participants(options.arguments, options.params)
             return 0
         if not (options.params and options.run):
             raise UserError(f"step {options.step} needs --params FILE and --run DIR")
@@ -53,13 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def copy_for_participants(arguments: list[str]) -> None:
+def copy_for_participants(arguments: list[str], params: Path | None) -> None:
     """Write the notebooks without solutions into the one folder that is named; raises `UserError` without one."""
     from microprint.study.participants import write_participants  # reads notebooks, which a machine that trains need not
 
     if len(arguments) != 1:
-        raise UserError("participants needs one folder", remedy="python -m microprint participants FOLDER")
-    print(f"{len(write_participants(Path(arguments[0])))} notebooks without solutions in {arguments[0]}")
+        raise UserError("participants needs one folder", remedy="python -m microprint participants FOLDER [--params FILE]")
+    written = write_participants(Path(arguments[0]), params and load(params))
+    print(f"{len(written)} notebooks without solutions in {arguments[0]}")
 
 
 if __name__ == "__main__":

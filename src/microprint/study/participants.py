@@ -4,18 +4,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
+from papermill.parameterize import parameterize_notebook
 
 from microprint import store
 from microprint.errors import UserError
 from microprint.folders import REPOSITORY
+from microprint.params import sections_from
+from microprint.params.sections import Params
+from microprint.study.graph import literals
 
 INVITATION = "# Your solution"
 
 
-def write_participants(folder: Path, notebooks: Path = REPOSITORY / "notebooks") -> list[Path]:
+def write_participants(folder: Path, params: Params | None = None, notebooks: Path = REPOSITORY / "notebooks") -> list[Path]:
     """Write all notebooks into a new or empty folder, an empty cell in place of each solution; return their paths.
 
-    A solution is the cells tagged ``solution`` that follow each other. Raises `UserError` if the folder holds anything, or
+    A solution is the cells tagged ``solution`` that follow each other. With `params`, a cell that sets them follows the
+    notebook's own parameters, so that it works in their run. Raises `UserError` if the folder holds anything, or
     cannot be made.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -24,11 +29,14 @@ def write_participants(folder: Path, notebooks: Path = REPOSITORY / "notebooks")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot be made ({error.strerror})", folder, "Name a folder where you may write") from None
-    return [_write(source, folder / source.name) for source in sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))]
+    return [_write(source, folder / source.name, params) for source in sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))]
 
 
-def _write(source: Path, target: Path) -> Path:
+def _write(source: Path, target: Path, params: Params | None) -> Path:
     notebook = nbformat.read(source, as_version=4)
+    if params:
+        names = tuple(literals(next(c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", []))))
+        notebook = parameterize_notebook(notebook, sections_from(params, names))
     notebook.cells = list(without_solutions(notebook.cells))
     notebook.metadata.pop("jupytext", None)  # a copy has no .py beside it
     with store.atomic(target) as temporary:
