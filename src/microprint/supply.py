@@ -34,7 +34,9 @@ def supply(name: str, params: Params) -> None:
         return
     step, arguments = known
     inputs = [template.format(**arguments) for template in step.inputs]
-    remedy = f"Your own: python run_all.py --name {params.run.name} --only {' '.join(notebooks_behind(step))}"
+    profile = f"params/{params.run.name}.yml"
+    run = f"--params {profile}" if (REPOSITORY / profile).is_file() else f"--name {params.run.name}"
+    remedy = f"Your own: python run_all.py {run} --only {' '.join(notebooks_behind(step))}"
     if shipped := _shipped(name, params, step, [folder / name for name in inputs]):
         print(f"{name} is missing in run {params.run.name}: taken from {_origin(shipped)}. {remedy}", flush=True)
         with store.atomic(folder / name) as temporary:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
-from papermill.parameterize import parameterize_notebook
 
 from microprint import store
 from microprint.errors import UserError
@@ -35,8 +34,12 @@ def write_participants(folder: Path, params: Params | None = None, notebooks: Pa
 def _write(source: Path, target: Path, params: Params | None) -> Path:
     notebook = nbformat.read(source, as_version=4)
     if params:
-        names = tuple(literals(next(c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", []))))
-        notebook = parameterize_notebook(notebook, sections_from(params, names))
+        at = next(n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+        sections = sections_from(params, tuple(literals(notebook.cells[at].source)))
+        values = "\n".join(f"{name} = {section!r}" for name, section in sections.items())
+        notebook.cells.insert(
+            at + 1, nbformat.v4.new_code_cell(f"# Parameters of run {params.run.name}\n{values}", id="of-the-run")
+        )
     notebook.cells = list(without_solutions(notebook.cells))
     notebook.metadata.pop("jupytext", None)  # a copy has no .py beside it
     with store.atomic(target) as temporary:
