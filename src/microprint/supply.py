@@ -12,7 +12,7 @@ from microprint import store
 from microprint.folders import REPOSITORY, run_folder
 from microprint.params import as_dict, sections_from
 from microprint.params.sections import Params
-from microprint.steps import Step, run_step
+from microprint.steps import Step, file_digests, run_step
 
 REPORT = REPOSITORY / "reports" / "laptop"
 SHIPPED = (REPORT / "models", REPOSITORY / "data" / "quick")  # models of the report; data that take minutes (`make shipped`)
@@ -77,12 +77,13 @@ def _values(plain: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _made_with(params: Params, path: Path) -> bool:
-    """Whether data were made with these parameters and this seed, and from no file of a user's."""
+    """Whether data were made with these parameters, files and seed."""
     from microprint.study.catalogue import find_step
 
     made = store.provenance_of(path)
-    expected = sections_from(params, find_step(made["step"]).reads)
-    return (made["params"], made["seed"], made["files"]) == (expected, params.run.seed, {})
+    step = find_step(made["step"])
+    expected = sections_from(params, step.reads), file_digests(step.files(params)), params.run.seed
+    return (made["params"], made["files"], made["seed"]) == expected
 
 
 def _origin(shipped: Path) -> str:
