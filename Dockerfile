@@ -4,14 +4,14 @@
 # --build-arg PIP_EXTRA_INDEX_URL=...
 FROM python:3.12-slim
 ARG PIP_EXTRA_INDEX_URL
-ARG JUPYTERHUB=">=5"
+ARG JUPYTERHUB=6.1.1
 ENV PIP_NO_CACHE_DIR=1
 RUN useradd --create-home --uid 1000 student
 WORKDIR /home/student/microprint
 COPY constraints.txt .
 RUN pip install -c constraints.txt torch
 COPY --chown=student . .
-RUN pip install -c constraints.txt -e . "jupyterhub${JUPYTERHUB}" && chown student .
+RUN pip install -c constraints.txt -e . jupyterhub==${JUPYTERHUB} && chown student .
 USER student
 RUN python -m microprint fetch-vgg19
 EXPOSE 8888
