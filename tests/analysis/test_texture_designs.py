@@ -74,7 +74,7 @@ def test_corrections_lead_to_what_is_asked_for(prior, monkeypatch):
     monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
     made = design(prior, lambda z: discs(16 - 2 * z[:, 0].numpy(), 64), "youngs_modulus", 140e9, 4, 6, torch.Generator().manual_seed(0))
     assert made.images.shape == (4, 64, 64) and made.z.shape == (4, 2)
-    assert made.error_pct(corrected=False) > 5 and made.error_pct() < 2
+    assert made.error_pct(corrected=False) > 5 and made.error_pct() < 0.5
     np.testing.assert_allclose(as_simulated(made.images)["youngs_modulus"], made.values)
     np.testing.assert_allclose(discs(16 - 2 * made.z[:, 0].numpy(), 64), made.images)
     start = prior.sample(140e9, 4, torch.Generator().manual_seed(0))

@@ -20,6 +20,8 @@ from microprint.systems.conditional_prior import best_count, fit_mixtures
 from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, simulate
 
 COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
+SLOPES = (0.2, 5.0)  # of a property's logarithm over what is asked for, as two simulations may give it
+FARTHEST = 0.3  # that a correction goes, of the logarithm
 Decode = Callable[[Tensor], np.ndarray]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
 
 
@@ -78,6 +80,13 @@ class Design:
     proposed: np.ndarray  # (n,) before any correction
     values: np.ndarray  # (n,) at last
 
+    def better(self, z: Tensor, images: np.ndarray, values: np.ndarray) -> Design:
+        """The same with those drawings (n, h, w), their vectors (n, d) and values (n,) that come nearer."""
+        nearer = np.abs(values / self.target - 1) < np.nan_to_num(np.abs(self.values / self.target - 1), nan=np.inf)
+        shown = np.where(nearer[:, None, None], images, self.images)
+        vectors = torch.where(torch.from_numpy(nearer)[:, None], z, self.z)
+        return Design(self.target, vectors, shown, self.proposed, np.where(nearer, values, self.values))
+
     def error_pct(self, corrected: bool = True) -> float:
         """Mean error of the drawings that have the property, %; NaN if none has."""
         values = self.values if corrected else self.proposed
@@ -91,22 +100,25 @@ def design(
     """`count` drawings of a property `name`, Pa: sampled, simulated, and corrected `rounds` times.
 
     A drawing is moved along the prior's mean for other values by what its simulation says is missing, and no further: drawings
-    stay as different as they were proposed. The best of all rounds counts. `decode` has to draw with the same noise each time.
+    stay as different as they were proposed. How its property follows what is asked is known from the last two simulations
+    (the secant rule). The best of all rounds counts. `decode` has to draw with the same noise each time.
     """
-    z = prior.sample(target, count, generator)
-    images = decode(z)
-    values = read_and_simulate(images)[name]
-    first, best, chosen, shown = values, values.copy(), z.clone(), images.copy()
-    asked = np.full(count, np.log(target))
-    for _ in range(rounds):
-        step = np.nan_to_num(np.log(target / values))
-        z = z + _means(prior, asked + step) - _means(prior, asked)
-        asked = asked + step
+    proposed, start = prior.sample(target, count, generator), np.full(count, np.log(target))
+    asked, slope, best, before = start, np.ones(count), None, None
+    for _ in range(rounds + 1):
+        z = proposed + _means(prior, asked) - _means(prior, start)
         images = decode(z)
         values = read_and_simulate(images)[name]
-        better = np.abs(values / target - 1) < np.nan_to_num(np.abs(best / target - 1), nan=np.inf)
-        best[better], shown[better], chosen[better] = values[better], images[better], z[better]
-    return Design(target, chosen, shown, first, best)
+        off = np.log(values / target)
+        if best is None:
+            best = Design(target, z, images, values, values)
+        best = best.better(z, images, values)
+        if before is not None:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                secant = (off - before[1]) / (asked - before[0])
+            slope = np.where(np.isfinite(secant), np.clip(secant, *SLOPES), slope)
+        before, asked = (asked, off), asked - np.clip(np.nan_to_num(off / slope), -FARTHEST, FARTHEST)
+    return best
 
 
 @torch.no_grad()
