@@ -442,7 +442,7 @@ if synthetic:
         late = torch.from_numpy(np.isin(sample[use], np.flatnonzero(inside)[::5]))
         spread = fingerprint.law.posterior(means[:1].to(notebook.device))[1].cpu() if name == "ours" else torch.full((1, codes.shape[1]), -4.0)
         prior = texture_designs.TexturePrior.fit(codes[use], spread.expand(int(use.sum()), -1), modulus[sample[use]], late, 0)
-        decode = lambda v, name=name: drawn(v, name, seed=3).cpu().numpy()
+        decode = partial(drawn, name=name, seed=3)
         for kind, targets in aims.items():
             made[name, kind] = [texture_designs.design(prior, decode, "youngs_modulus", float(t), settings.designs, 5, notebook.generator(f"designs {t}")) for t in targets]
             designed[name, kind] = [float(np.mean([x.error_pct(last) for x in made[name, kind]])) for last in (False, True)]

@@ -22,7 +22,7 @@ from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, simu
 COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
 SLOPES = (0.2, 5.0)  # of a property's logarithm over what is asked for, as two simulations may give it
 FARTHEST = 0.3  # that a correction goes, of the logarithm
-Decode = Callable[[Tensor], np.ndarray]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
+Decode = Callable[[Tensor], Tensor]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def design(
     asked, slope, best, before = start, np.ones(count), None, None
     for _ in range(rounds + 1):
         z = proposed + _means(prior, asked) - _means(prior, start)
-        images = decode(z)
+        images = np.asarray(decode(z).cpu())
         values = read_and_simulate(images)[name]
         off = np.log(values / target)
         if best is None:

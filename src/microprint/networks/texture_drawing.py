@@ -12,8 +12,9 @@ so that the loss also asks for drawings without scatter: one drawing for each ve
 drawings of the same vector the mean over pairs k != l of <G_k - T, G_l - T> is an unbiased estimate of the first term alone.
 
 VGG19 hardly sees how much of an image is dark, and a network that gives no more than it is asked for draws flakes too faint and
-graphite too little. How often each grey value occurs is linear in the latent vector, nearly, so it needs no network: a drawing's
-values are moved, in their order, to the quantiles that z stands for (Heeger & Bergen, SIGGRAPH 1995). The network decides where.
+graphite too little. How often each grey value occurs is nearly linear in the latent vector and needs no network: the values of
+a drawing are moved, in their order, to the quantiles that z stands for (Heeger & Bergen, SIGGRAPH 1995). The network decides
+where. That is done once it is trained: to move the values of each tile in training, too, made drawings worse.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class TextureDrawing(nn.Module):
         pairs = zip([NOISE, *widths], widths)
         self.scales = nn.ModuleList(nn.ModuleList([Block(a, b, 2 * width), Block(b, b, 2 * width)]) for a, b in pairs)
         self.image = nn.Conv2d(widths[-1], 1, 3, padding=1, padding_mode="circular")
+        nn.init.constant_(self.image.bias, 1.0)
 
     def weigh_layers(self, targets: Mapping[str, Tensor]) -> None:
         """Weigh each layer so that the mean texture costs ``1 / layers``: a loss of 1 is the trivial baseline's.
@@ -79,11 +81,14 @@ class TextureDrawing(nn.Module):
         self.grey_slopes.copy_(slopes)
         self.greys.copy_(values.mean(0) - z.double().mean(0) @ slopes)
 
-    def forward(self, z: Tensor, edge: int, generator: torch.Generator, together: int = 1) -> Tensor:
-        """A drawing (B, 1, edge, edge) of each vector (B, d); the edge is a multiple of 16, the generator on z's device.
+    @torch.no_grad()
+    def draw(self, z: Tensor, edge: int, generator: torch.Generator) -> Tensor:
+        """A drawing (B, edge, edge) of each vector (B, d), with its grey values; see `forward`."""
+        wanted = (self.greys + z @ self.grey_slopes).sort(1).values.clamp(0, 1)
+        return moved(self(z, edge, generator).flatten(1).float(), wanted).unflatten(1, (edge, edge))
 
-        So many neighbours of one vector as are `together` have its grey values in common, and need not have them each.
-        """
+    def forward(self, z: Tensor, edge: int, generator: torch.Generator) -> Tensor:
+        """The network's image (B, 1, edge, edge) of vectors (B, d); edge a multiple of 16; generator on z's device."""
         style, side = self.style(z), edge // COARSEST
         maps = torch.randn(len(z), NOISE, side, side, generator=generator, device=z.device)
         for number, blocks in enumerate(self.scales):
@@ -91,16 +96,14 @@ class TextureDrawing(nn.Module):
                 maps = F.interpolate(maps, scale_factor=2)
             for block in blocks:
                 maps = block(maps, style, generator)
-        values = (self.greys + z[::together] @ self.grey_slopes).sort(1).values.clamp(0, 1)
-        with torch.autocast(maps.device.type, enabled=False):
-            return moved(self.image(maps).float().view(len(values), -1), values).view(len(z), 1, edge, edge)
+        return torch.sigmoid(self.image(maps))
 
     def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Unbiased style loss (see the module) of drawings against ``z`` (B, d) and Gram matrices (B, C, C) by layer.
 
         ``single`` is S3's loss, of one drawing against T.
         """
-        images = self(batch["z"].repeat_interleave(self.drawings, 0), self.tile, generator, self.drawings)
+        images = self(batch["z"].repeat_interleave(self.drawings, 0), self.tile, generator)
         loss, single = 0.0, 0.0
         with torch.autocast(images.device.type, enabled=False):
             for weight, (name, maps) in zip(self.layer_weights, self.vgg(images.float(), STYLE_LAYERS).items()):
@@ -123,12 +126,9 @@ def quantiles(values: Tensor) -> Tensor:
 
 
 def moved(values: Tensor, wanted: Tensor) -> Tensor:
-    """Values (B, n) moved, in their order, to have the quantiles (B, QUANTILES): linear between their own.
-
-    The gradient is that of the map, its own quantiles held.
-    """
-    own = quantiles(values.detach())
-    low = (torch.searchsorted(own, values.detach(), right=True) - 1).clamp(0, QUANTILES - 2)
+    """Values (B, n) moved, in their order, to have the quantiles (B, QUANTILES): linear between their own."""
+    own = quantiles(values)
+    low = (torch.searchsorted(own, values, right=True) - 1).clamp(0, QUANTILES - 2)
     (a, b), (to_a, to_b) = ((x.gather(1, low), x.gather(1, low + 1)) for x in (own, wanted))
     return to_a + (to_b - to_a) * (values - a) / (b - a).clamp_min(1e-12)
 

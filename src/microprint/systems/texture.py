@@ -113,7 +113,7 @@ class TextureFingerprint:
         vectors = numbers(z, "z", ("B", self.config["drawing"]["latent_dim"]), dtype=torch.float32).to(self.device)
         generator = generator or torch.Generator(self.device).manual_seed(0)
         edge = -(-(self.config["pixels"] // 2 if edge is None else whole(edge, "edge")) // 16) * 16
-        return like(torch.cat([self.drawing(chunk, edge, generator)[:, 0] for chunk in vectors.split(CHUNK)]), z)
+        return like(torch.cat([self.drawing.draw(chunk, edge, generator) for chunk in vectors.split(CHUNK)]), z)
 
 
 def check_images(images: Array, where: str) -> Tensor:
