@@ -11,10 +11,15 @@ from typing import Any
 import jinja2
 import latex2mathml.converter
 import nbformat
+from markupsafe import Markup
 from nbconvert import HTMLExporter
+from nbconvert.filters import markdown2html
 from pygments.formatters import HtmlFormatter
 
 from microprint import store
+from microprint.report.claim import figure
+from microprint.report.index import index_facts, recorded
+from microprint.study.graph import REPOSITORY
 from microprint.study.run import Run
 
 FOLDER = Path(__file__).parent
@@ -38,9 +43,17 @@ def write_report(run: Run) -> Path:
     for name in ("metrics.json", "params.json"):
         if (run.folder / name).is_file():
             shutil.copy2(run.folder / name, target)
-    models = _save_models(run.folder / "artifacts", target / "models")
-    facts = {"run": run.params.run, "environment": store.environment(), "at": store.now()}
-    return _save(target / "index.html", _render("index.html.j2", entries=entries, models=models, **facts))
+    citation = REPOSITORY / "CITATION.cff"
+    if citation.is_file():
+        shutil.copy2(citation, target)
+    facts = {
+        "run": run.params.run,
+        "environment": store.environment(),
+        "at": store.now(),
+        "models": _save_models(run.folder / "artifacts", target / "models"),
+        "citation": citation.name if citation.is_file() else None,
+    }
+    return _save(target / "index.html", _render("index.html.j2", entries=entries, **facts, **index_facts(entries, target)))
 
 
 def _save_models(artifacts: Path, target: Path) -> list[str]:
@@ -74,7 +87,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
             "needs": run.unable.get(number),
             "seconds": last.get("seconds"),
             "steps_seconds": sum(results.get("steps_seconds", {}).values()),
-            "standings": results.get("standings", []) if done else [],
+            **recorded(results if done else {}),
             "peak_mib": results.get("peak_mib"),
             "executed": executed if able and executed.is_file() else None,
             "picture": picture if done and picture.is_file() else None,
@@ -83,10 +96,8 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
 
 def _question(markdown: str) -> str:
     match = re.search(r"\*\*Question\*\*\W*(.+?)(?=\n\s*\n|\n\*\*|\Z)", markdown, re.S)
-    if not match:
-        return ""
-    formulas, text = Formulas(), " ".join(match[1].split())
-    return formulas.put_back(formulas.take_out(text[0].upper() + text[1:]))
+    text = " ".join(match[1].split()) if match else ""
+    return text[:1].upper() + text[1:]
 
 
 def _without_paths(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -135,10 +146,17 @@ class Formulas:
         return f"@@math{len(self.mathml) - 1}@@"
 
 
+def _inline(markdown: str) -> Markup:
+    """A sentence of Markdown as HTML, its formulas as MathML."""
+    formulas = Formulas()
+    html = markdown2html(formulas.take_out(" ".join(markdown.split()))).strip()
+    return Markup(formulas.put_back(html.removeprefix("<p>").removesuffix("</p>")))
+
+
 def _render(template: str, **context: Any) -> str:
     loader = jinja2.FileSystemLoader(FOLDER)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.3g}"
+    environment.filters |= {"figure": figure, "inline": _inline}
     return environment.get_template(template).render(css=(FOLDER / "style.css").read_text(), **context)
 
 
