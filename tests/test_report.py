@@ -37,20 +37,13 @@ def test_report_of_a_partial_run(run):
     assert store.load_json(page.parent / "params.json")["run"]["name"] == "t"
 
 
-def test_a_standing_may_have_no_number(run):
-    store.save_json(run.folder / "results" / "01.json", {"metrics": {}, "standings": [{"measure": "x", "unit": "", "ours": None, "rival": ["r", 2.0], "rebuilt": None, "published": 8.02, "verdict": "worse"}]})
-    run._mark("01", status="done", key=run.key("01"), seconds=1.0)
-    index = write_report(run).read_text()
-    assert '<td class="ours">–</td><td>2 <small>r</small></td><td>–</td><td>8.02</td><td>worse</td>' in index
-
-
 def test_the_report_carries_the_trained_fingerprints(run):
     for variant in ("ours", "coded"):
         path = run.folder / "artifacts" / f"fingerprint_{variant}.safetensors"
         store.save_tensors(path, {"w": torch.tensor([0.1, 2.0]), "n": torch.tensor([3])}, {"config": {"edge": 16}})
     store.save_tensors(run.folder / "artifacts" / "texture_fingerprint.safetensors", {"w": torch.tensor([0.1])}, {})
     page = write_report(run)
-    assert "models/fingerprint_ours.safetensors" in page.read_text() and "coded" not in page.read_text()
+    assert "models/fingerprint_ours.safetensors" in page.read_text() and "fingerprint_coded" not in page.read_text()
     assert torch.equal(store.load_tensors(page.parent / "models" / "texture_fingerprint.safetensors")[0]["w"], torch.tensor([0.1]))
     tensors, metadata = store.load_tensors(page.parent / "models" / "fingerprint_ours.safetensors")
     assert tensors["w"].dtype == torch.float16 and torch.allclose(tensors["w"].float(), torch.tensor([0.1, 2.0]), rtol=1e-3)

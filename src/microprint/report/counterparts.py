@@ -33,7 +33,7 @@ def linked_papers(entries: Sequence[Mapping[str, Any]], target: Path) -> list[di
     def link(number: str, section: str) -> tuple[str | None, str]:
         if anchor := sections.get(number, {}).get(section):
             return f"{pages[number]}#{anchor}", f"{number} · {section}"
-        return pages.get(number), number
+        return pages.get(number), f"notebook {number}"
 
     return [
         paper | {"items": [item | {"links": [link(*pair) for pair in item["at"].items()]} for item in paper["items"]]}
