@@ -157,6 +157,7 @@ class Notebook:
             "artifacts": self._artifacts,
             "steps_seconds": self._seconds,
             "peak_mib": peak,
+            "commit": _commit(store.environment()),
         }
         store.save_json(results / f"{number}.json", record)
         if figure is not None:
@@ -169,11 +170,14 @@ class Notebook:
 
         facts = store.environment()
         packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
-        commit = (facts["commit"] or "none")[:10] + (" with uncommitted changes" if facts["dirty"] else "")
         return Markdown(
-            f"**Provenance** · {store.now()} · commit {commit} · Python {facts['python']}, {packages} · "
+            f"**Provenance** · {store.now()} · commit {_commit(facts)} · Python {facts['python']}, {packages} · "
             f"{facts['machine']}, device {self.device} · run `{self.params.run.name}`, seed {self.params.run.seed}"
         )
+
+
+def _commit(facts: Mapping[str, Any]) -> str:
+    return (facts["commit"] or "none")[:10] + (" with uncommitted changes" if facts["dirty"] else "")
 
 
 def _known(value: Any) -> Any:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from microprint import store
-from microprint.plots.side_by_side import side_by_side
 from microprint.report.claim import CLAIM, Comparison, caption, compare, judgement, lines_of, named, sentence
 from microprint.report.counterparts import linked_papers
 
@@ -105,6 +104,8 @@ def _caption(comparisons: Sequence[Comparison]) -> str:
 
 
 def _draw(entries: Sequence[Entry], target: Path) -> None:
+    from microprint.plots.side_by_side import side_by_side
+
     panels = {entry["title"].split(":")[0]: _panel(entry["curve"]) for entry in entries}
     for name, columns in ((CURVES, len(panels)), (NARROW, 1)):
         with store.atomic(target / name) as temporary:
