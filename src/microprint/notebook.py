@@ -54,12 +54,14 @@ class Standing:
 class Curve:
     """Learning curves of a notebook for the report's index: errors over what they cost, lines (x, y) by their names.
 
-    Ours is called ``ours``, the published system as rebuilt here ``paper``.
+    Ours is called ``ours``, the published system as rebuilt here ``paper``. Rivals that have the same physics in their form are
+    `physical`: the claim that such a form needs few labels is held against the others.
     """
 
     cost: str  # label of the x axis: labels, or numbers kept
     error: str  # label of the y axis, with its unit
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    physical: Sequence[str] = ()
 
 
 def findings(*sentences: str):

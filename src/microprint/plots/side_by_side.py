@@ -23,7 +23,7 @@ def side_by_side(curves: Mapping[str, Mapping[str, Any]], columns: int) -> Figur
     """Learning curves by their titles, a panel each, so many in a row, both axes logarithmic; a name has one colour in all.
 
     A curve has the axis labels `cost` and `error`, and `lines`: points (cost, error) by name, in order of cost, errors above
-    zero. A cost of zero stands at the left end.
+    zero; lines that are named in `physical` are dashed. A cost of zero stands at the left end.
     """
     colours = dict(OWN)
     for curve in curves.values():
@@ -36,22 +36,22 @@ def side_by_side(curves: Mapping[str, Mapping[str, Any]], columns: int) -> Figur
         style()
         figure = Figure(figsize=(3.66 * columns, 3.3 * rows))
         for ax, (title, curve) in zip(figure.subplots(rows, columns, squeeze=False).flat, curves.items(), strict=False):
-            _draw(ax, curve["lines"], colours)
+            _draw(ax, curve["lines"], colours, curve.get("physical", ()))
             ax.set_title(title, loc="left")
             ax.set(xlabel=curve["cost"], ylabel="\n".join(textwrap.wrap(curve["error"], 34)))
     return figure
 
 
-def _draw(ax: Axes, lines: Mapping[str, Sequence[tuple[float, float]]], colours: Mapping[str, str]) -> None:
+def _draw(
+    ax: Axes, lines: Mapping[str, Sequence[tuple[float, float]]], colours: Mapping[str, str], dashed: Sequence[str]
+) -> None:
     costs = sorted({x for points in lines.values() for x, _ in points})
     least = min((x for x in costs if x), default=1.0)
     ends = {}
     for name, points in lines.items():
         x, y = np.array(points).T
-        own = name in OWN
-        ax.plot(
-            np.where(x > 0, x, least / 2.5), y, "o-", ms=4, lw=2.2 if own else 1.3, color=colours[name], zorder=3 if own else 2
-        )
+        line, width, order = "o--" if name in dashed else "o-", 2.2 if name in OWN else 1.3, 3 if name in OWN else 2
+        ax.plot(np.where(x > 0, x, least / 2.5), y, line, ms=4, lw=width, color=colours[name], zorder=order)
         ends[name] = y[-1]
     ax.set(xscale="log", yscale="log")
     steps = (1, 2, 5) if costs[-1] / least < 50 else (1, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any
 CLAIM = "A form that is the physics needs a hundredth of the labels."
 FACTOR = 100
 UNIT = re.compile(r"\(([^()]+)\)\s*$|\s/\s*(\S+)\s*$")  # at the end of an axis label
-Line = list[tuple[float, float]]
+Point = tuple[float, float]  # cost and error
+Line = list[Point]
 
 
 def figure(value: float | None) -> str:
@@ -30,21 +32,22 @@ def lines_of(curve: Mapping[str, Any]) -> dict[str, Line]:
 class Comparison:
     """What a learning curve says of ours against the rivals, the published system as rebuilt among them; costs as measured.
 
-    `needed` is the least cost at which ours is as good as `best`, the best point of all rivals' (None: at none); `reached` the
-    rival and the least cost at which a rival is as good as ours is at its least cost (None: no rival is).
+    `rival` is the strongest of those without the physics. `needed` is the least cost at which ours is as good as it is at its
+    `best` (None: at none); `reached` the first of them to be as good as ours is at its least cost, and its cost (None: none is).
     """
 
     number: str
     noun: str  # what is counted: labels
     unit: str  # of the error
     rival: str
-    best: tuple[float, float]
-    ours: tuple[tuple[float, float], ...]
+    best: Point
+    ours: tuple[Point, ...]
     needed: float | None
     reached: tuple[str, float] | None
-    most: float  # the highest cost of a rival
-    ahead: tuple[float, ...]  # costs at which a rival is ahead of ours
-    paper: tuple[float, float] | None  # best point of the published system, if that is not the strongest rival
+    most: float  # the highest cost of a rival without the physics
+    paper: Point | None  # best point of the published system, if that is not the strongest rival
+    kin: tuple[str, Point] | None  # the strongest rival with the same physics, at its best
+    ahead: dict[str, list[float]]  # costs at which a rival is ahead of ours, by the rival's name
 
     @property
     def of_labels(self) -> bool:
@@ -58,19 +61,20 @@ class Comparison:
             return "no"
         if FACTOR * self.needed <= self.best[0]:
             return "yes"
-        return "open" if self.needed == self.ours[0][0] and not self.ahead else "no"
+        return "open" if self.needed == self.ours[0][0] else "no"
 
 
 def compare(number: str, curve: Mapping[str, Any] | None) -> Comparison | None:
     """Comparison of a notebook's learning curve, as `Notebook.close` recorded it; None without ours or without a rival."""
     lines = lines_of(curve) if curve else {}
     ours = lines.pop("ours", None)
-    if not ours or not lines:
+    physical = {name: lines[name] for name in curve.get("physical", ()) if name in lines} if curve else {}
+    plain = {name: points for name, points in lines.items() if name not in physical}
+    if not ours or not plain:
         return None
-    rival = min(lines, key=lambda name: min(y for _, y in lines[name]))
-    best = min(lines[rival], key=lambda point: point[::-1])
-    reaching = [(x, name) for name, points in lines.items() for x, y in points if y <= ours[0][1]]
-    at = dict(ours)
+    rival, best = _strongest(plain)
+    reaching = [(x, name) for name, points in plain.items() for x, y in points if y <= ours[0][1]]
+    ahead = {name: [x for x, y in points if (mine := _at(ours, x)) is not None and y < mine] for name, points in lines.items()}
     return Comparison(
         number=number,
         noun=re.split(r"[(/,]", curve["cost"])[0].strip().lower(),
@@ -80,10 +84,27 @@ def compare(number: str, curve: Mapping[str, Any] | None) -> Comparison | None:
         ours=tuple(ours),
         needed=next((x for x, y in ours if y <= best[1]), None),
         reached=min(reaching)[::-1] if reaching else None,
-        most=max(x for points in lines.values() for x, _ in points),
-        ahead=tuple(sorted({x for points in lines.values() for x, y in points if x in at and y < at[x]})),
-        paper=min(lines["paper"], key=lambda point: point[::-1]) if "paper" in lines and rival != "paper" else None,
+        most=max(x for points in plain.values() for x, _ in points),
+        paper=_strongest({"paper": plain["paper"]})[1] if "paper" in plain and rival != "paper" else None,
+        kin=_strongest(physical) if physical else None,
+        ahead={name: costs for name, costs in ahead.items() if costs},
     )
+
+
+def _strongest(lines: Mapping[str, Line]) -> tuple[str, Point]:
+    """The line with the least error, and the least cost at which it has it."""
+    error, cost, name = min((y, x, name) for name, points in lines.items() for x, y in points)
+    return name, (cost, error)
+
+
+def _at(line: Line, cost: float) -> float | None:
+    """Error of a line at a cost: measured, or on a power law between its neighbours; None beyond what was measured."""
+    if cost in dict(line):
+        return dict(line)[cost]
+    for (x0, y0), (x1, y1) in zip(line, line[1:]):
+        if 0 < x0 < cost < x1:
+            return y0 * (y1 / y0) ** (math.log(cost / x0) / math.log(x1 / x0))
+    return None
 
 
 def named(line: str) -> str:
@@ -93,15 +114,19 @@ def named(line: str) -> str:
 
 def sentence(c: Comparison) -> str:
     """What a curve says: the cost of the best rival's error for the rival and for ours, and where a rival is ahead."""
-    theirs = f"{named(c.rival)}, the strongest rival, comes to {_error(c, c.best[1])} at best, with {_count(c, c.best[0])}"
+    which = "the strongest rival without the physics" if c.kin else "the strongest rival"
+    text = f"{named(c.rival)}, {which}, comes to {_error(c, c.best[1])} at best, with {_count(c, c.best[0])}; "
     if c.needed is None:
         x, y = min(c.ours, key=lambda point: point[1])
-        text = f"{theirs}; ours does not reach that: {_error(c, y)} with {_count(c, x)}"
+        text += f"ours does not reach that: {_error(c, y)} with {_count(c, x)}"
     else:
-        text = f"{theirs}; ours is there with {_count(c, c.needed)} ({_error(c, dict(c.ours)[c.needed])})"
+        text += f"ours is there with {_count(c, c.needed)} ({_error(c, dict(c.ours)[c.needed])})"
         text += _share(c.best[0], c.needed, c.needed == c.ours[0][0])
+    if c.kin:
+        text += f". With the same physics {c.kin[0]} comes to {_error(c, c.kin[1][1])}, with {_count(c, c.kin[1][0])}"
     if c.ahead:
-        text += f". A rival is ahead of ours at {_and([figure(x) for x in c.ahead])} {c.noun}"
+        costs = [f"{named(name)} at {_and([figure(x) for x in at])}" for name, at in c.ahead.items()]
+        text += f". Ahead of ours: {'; '.join(costs)} {c.noun}"
     if c.paper:
         text += f". The published system, rebuilt, comes to {_error(c, c.paper[1])} with {_count(c, c.paper[0])}"
     return text + "."
@@ -110,10 +135,13 @@ def sentence(c: Comparison) -> str:
 def caption(c: Comparison) -> str:
     """What it costs a rival to be as good as ours is at its least cost, for the figure's caption."""
     x, y = c.ours[0]
-    start = f"{c.number}: ours has {_error(c, y)} with {_count(c, x)}; "
+    start, rival = (
+        f"{c.number}: ours has {_error(c, y)} with {_count(c, x)}; ",
+        "rival without the physics" if c.kin else "rival",
+    )
     if c.reached is None:
-        return f"{start}no rival reaches that in the range measured, up to {_count(c, c.most)}."
-    return f"{start}of the rivals {named(c.reached[0])} reaches that first, with {_count(c, c.reached[1])}."
+        return f"{start}no {rival} reaches that in the range measured, up to {_count(c, c.most)}."
+    return f"{start}the first {rival} to reach that is {named(c.reached[0])}, with {_count(c, c.reached[1])}."
 
 
 def judgement(comparisons: list[Comparison]) -> str:

@@ -100,7 +100,8 @@ def index_facts(entries: Sequence[Entry], target: Path) -> dict[str, Any]:
 
 def _caption(comparisons: Sequence[Comparison]) -> str:
     start = "Error over what it costs, both on logarithmic scales; below and left is better."
-    return " ".join([start, *map(caption, comparisons)])
+    dashed = ["Dashed: rivals with the same physics."] * any(comparison.kin is not None for comparison in comparisons)
+    return " ".join([start, *dashed, *map(caption, comparisons)])
 
 
 def _draw(entries: Sequence[Entry], target: Path) -> None:
