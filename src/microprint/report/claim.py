@@ -33,7 +33,7 @@ class Comparison:
     """What a learning curve says of ours against the rivals, the published system as rebuilt among them; costs as measured.
 
     `rival` is the strongest of those without the physics. `needed` is the least cost at which ours is as good as it is at its
-    `best` (None: at none); `reached` the first of them to be as good as ours is at its least cost, and its cost (None: none is).
+    `best` (None: at none); `reached` the first of them to be as good as ours is at its least cost, and its cost (None: none).
     """
 
     number: str
