@@ -115,7 +115,7 @@ def check_folder(folder: Path, shots: Path | None = None) -> list[str]:
     with Browser() as browser:
         for page in sorted(folder.glob("*.html")):
             for width in WIDTHS:
-                faults += [f"{page.name} at {width} px: {fault}" for fault in browser.open(page, width)]
+                faults += [f"{page.name} at {width} px: {fault}" for fault in dict.fromkeys(browser.open(page, width))]
                 if shots:
                     browser.draw(shots / f"{page.stem}-{width}.png")
     return faults
