@@ -19,17 +19,18 @@ import websocket
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS = (1200, 390)
 # An element is too wide if it sticks out of the screen and lies in no box that scrolls.
-TOO_WIDE = """
-[...document.querySelectorAll("body *")].filter(e => {
-  if (e.getBoundingClientRect().right <= innerWidth + 1 || !e.checkVisibility()) return false;
-  for (let box = e.parentElement; box; box = box.parentElement)
-    if (box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX !== "visible") return false;
-  return true;
-}).map(e => e.tagName + "." + e.className + ": " + e.textContent.trim().slice(0, 60)).slice(0, 3)"""
-FAULTS = f"""JSON.stringify([
-  ...(document.scrollingElement.scrollWidth > innerWidth ? [`${{document.scrollingElement.scrollWidth}} px wide: ` + {TOO_WIDE}] : []),
-  ...[...document.images].filter(i => !i.alt || !i.naturalWidth).map(i => "picture without alternative text or content"),
-])"""
+FAULTS = r"""(() => {
+const all = [...document.querySelectorAll("body *")], screen = document.scrollingElement, name = e => e.outerHTML.slice(0, 80);
+const boxed = e => e && ((e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX !== "visible") || boxed(e.parentElement));
+const wide = all.filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e.parentElement));
+const prose = [...document.querySelectorAll("p, li, th, td, caption, figcaption, math, h1, h2, h3")];
+const text = e => [...e.childNodes].map(n => n.nodeType == 3 ? n.data : n.matches?.("code") ? "" : text(n)).join("");
+return [
+  ...(screen.scrollWidth > innerWidth ? [`${screen.scrollWidth} px wide: ${name(wide[0] ?? screen)}`] : []),
+  ...[...document.images].filter(e => !e.alt || e.alt.startsWith("No description") || !e.naturalWidth).map(e => `picture without alternative text or content: ${name(e)}`),
+  ...all.filter(e => e instanceof HTMLUnknownElement || e.matches("a:not([href])")).map(e => `no tag of HTML: ${name(e)}`),
+  ...prose.filter(e => /\\[a-zA-Z]{2,}|\$\\|@@math/.test(text(e))).map(e => `raw TeX: ${text(e).slice(0, 80)}`),
+]; })()"""
 
 
 class Browser:
@@ -37,7 +38,7 @@ class Browser:
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp()
-        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--disable-background-networking",
                    "--remote-debugging-port=0", f"--user-data-dir={self.folder}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port = Path(self.folder, "DevToolsActivePort")
@@ -88,7 +89,7 @@ class Browser:
         self.call("Page.navigate", url=page.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(json.loads(self.window.recv()))
-        return json.loads(self.run(FAULTS)) + [fault for event in self.events if (fault := self._fault(event))]
+        return self.run(FAULTS) + [fault for event in self.events if (fault := self._fault(event))]
 
     def _fault(self, event: dict) -> str | None:
         method, params = event["method"], event["params"]
@@ -114,7 +115,7 @@ def check_folder(folder: Path, shots: Path | None = None) -> list[str]:
     with Browser() as browser:
         for page in sorted(folder.glob("*.html")):
             for width in WIDTHS:
-                faults += [f"{page.name} at {width} px: {fault}" for fault in browser.open(page, width)]
+                faults += [f"{page.name} at {width} px: {fault}" for fault in dict.fromkeys(browser.open(page, width))]
                 if shots:
                     browser.draw(shots / f"{page.stem}-{width}.png")
     return faults

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from string import Template
 
@@ -31,8 +32,9 @@ PALETTE = {
 # In JupyterLab the attribute of the first element leaves the arrow keys to the slider.
 FRAMES = Template("""\
 <div class="frames" id="$name" data-lm-suppress-shortcuts="true">
-<img src="data:image/png;base64,$picture" alt="$alternative">
-<div><input type="range" min="0" max="$last" value="$middle" aria-label="frame" aria-valuetext="$label"> <output>$label</output></div>
+<img src="data:image/png;base64,$picture" alt="$alternative" style="max-width: 100%">
+<div><input type="range" min="0" max="$last" value="$middle" aria-label="frame" aria-valuetext="$label">
+<output>$label</output></div>
 <script>{
 const frames = document.getElementById("$name"), pictures = $pictures, labels = $labels;
 const slider = frames.querySelector("input");
@@ -97,9 +99,8 @@ def frames(figures: Sequence[Figure], labels: Sequence[str], caption: str) -> No
         "middle": middle,
         "label": html.escape(labels[middle]),
         "alternative": html.escape(_plain(caption)),
-        # as no script may hold the sign that could end it
         "pictures": json.dumps(pictures),
-        "labels": json.dumps(list(labels)).replace("<", "\\u003c"),
+        "labels": json.dumps(list(labels)).replace("<", "\\u003c"),  # which could end the script
     }
     _display({"text/html": FRAMES.substitute(values), "image/png": pictures[middle]}, caption)
 
@@ -136,5 +137,5 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
 
 def _entry(value) -> str:
     if isinstance(value, str | int):
-        return str(value).replace("|", "\\|")
+        return re.sub(r"\||<(?=[a-zA-Z/!?])", r"\\\g<0>", str(value))  # no end of a column, and no tag of HTML
     return f"{value:.3g}" if value is not None and math.isfinite(value) else "–"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
+from xml.etree import ElementTree
 
 import latex2mathml.converter
 
-# Code is set apart so that dollar signs in it are not taken for mathematics.
-MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$\n]+?)\$(?![\w$])", re.S)
+MATH = re.compile(
+    r"(?P<code>```.*?```|`[^`\n]+`)"  # set apart so that dollar signs in it are not taken for mathematics
+    r"|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>(?:[^$\n]|\n(?!\s*\n))+?)\$(?![\w$])",  # in a line, maybe a broken one
+    re.S,
+)
 MARK = re.compile(r"@@math(\d+)@@")
 COMMANDS = {r"\arg": r"\operatorname{arg}"}  # which the converter does not know
 DELIMITERS = {r"\|": "‖", r"\Vert": "‖", r"\{": "{", r"\}": "}", r"\langle": "⟨", r"\rangle": "⟩"}  # which it leaves after \big
-STYLED = re.compile(r'<(m[in]) mathvariant="(bold|bold-italic|script|double-struck|fraktur|sans-serif)">([^<]+)</m[in]>')
+BRACES = {"munder": "⏟", "mover": "⏞"}
 
 
 class Formulas:
@@ -27,8 +30,7 @@ class Formulas:
         return MATH.sub(self._mark, markdown)
 
     def put_back(self, page: str) -> str:
-        """HTML with MathML in the place of each mark, but for the anchors of headings, which lose theirs."""
-        page = re.sub(r'(?<=id=")[^"]*(?=")|(?<=href="#)[^"]*(?=")', lambda match: MARK.sub("", match[0]), page)
+        """HTML with MathML in the place of each mark."""
         return MARK.sub(lambda match: self.mathml[int(match[1])], page)
 
     def _mark(self, match: re.Match) -> str:
@@ -39,26 +41,36 @@ class Formulas:
 
 
 def to_mathml(tex: str, block: bool = False) -> str:
-    """MathML of a formula, a `block` of its own or in a line; letters in bold, script and the like as Unicode has them.
+    """MathML of a formula, a `block` of its own or in a line, for what browsers draw of it: W3C's MathML Core.
 
-    MathML Core, which is what browsers draw, has no such styles of letters but those (W3C, MathML Core, section 2.1.4).
+    That has no bold or script letters but those of Unicode (its section 2.1.4), and a brace grows in some fonts alone: here
+    it is a class, ``munder`` or ``mover``, of what it spans, for the style sheet to draw.
     """
     for command, known in COMMANDS.items():
         tex = re.sub(re.escape(command) + r"(?![a-zA-Z])", lambda _, known=known: known, tex)
-    mathml = latex2mathml.converter.convert(" ".join(tex.split()), display="block" if block else "inline")
-    mathml = re.sub(r"(?<=>)\\(?:\W|[a-zA-Z]+)(?=</mo>)", lambda match: DELIMITERS.get(match[0], match[0]), mathml)
-    mathml = STYLED.sub(lambda match: f"<{match[1]}>{_styled(html.unescape(match[3]), match[2])}</{match[1]}>", mathml)
+    display = "block" if block else "inline"
+    math = ElementTree.fromstring(latex2mathml.converter.convert(" ".join(tex.split()), display=display, xmlns=""))
+    for element in list(math.iter()):
+        if element.tag in BRACES and element[1].text == BRACES[element.tag]:
+            element.set("class", f"brace {element.tag}")
+            element.tag = "mrow"
+            del element[1]
+        elif element.tag == "mo" and element.text in DELIMITERS:
+            element.text = DELIMITERS[element.text]
+        elif element.tag == "mo" and (element.text or "").isalpha() and len(element.text) > 1:  # a function, no relation
+            element.attrib |= {"lspace": "0.167em", "rspace": "0.167em"}
+        elif element.get("mathvariant", "normal") != "normal" and element.text:
+            element.text = "".join(_styled(letter, element.attrib["mathvariant"]) for letter in element.text)
+            del element.attrib["mathvariant"]
+    mathml = ElementTree.tostring(math, encoding="unicode")
     return f'<span class="formula">{mathml}</span>' if block else mathml
 
 
-def _styled(letters: str, variant: str) -> str:
-    """Letters and digits in one of Unicode's mathematical alphabets, if it has them."""
-    return "".join(_styled_letter(letter, variant.upper().replace("-I", " I")) for letter in letters)
-
-
-def _styled_letter(letter: str, style: str) -> str:
+def _styled(letter: str, variant: str) -> str:
+    """A letter or digit of one of Unicode's mathematical alphabets, or itself if it is in none."""
+    style = {"bold-italic": "BOLD ITALIC", "fraktur": "FRAKTUR"}.get(variant, variant.upper())
     name = re.sub(r"^(LATIN|GREEK) | LETTER", "", unicodedata.name(letter, ""))
-    for known in (f"MATHEMATICAL {style} {name}", f"{style} {name}", f"BLACK-LETTER {name}" if style == "FRAKTUR" else ""):
+    for known in (f"MATHEMATICAL {style} {name}", f"{style} {name}", f"BLACK-LETTER {name}"):
         try:
             return unicodedata.lookup(known)
         except KeyError:

@@ -10,12 +10,14 @@ import nbformat
 from bs4 import BeautifulSoup, Tag
 from nbconvert import HTMLExporter
 
-from microprint.report.formulas import Formulas
+from microprint.report.formulas import MARK, Formulas
 
 # A pair of brackets may be part of a DOI; the full stop or the bracket behind one is not.
 REFERENCE = re.compile(
     r"\b(?:arXiv:(?P<arxiv>\d{4}\.\d{4,5}(?:v\d+)?)|doi:(?P<doi>10\.\d{4,9}/(?:[^\s,;()]|\([^\s()]*\))*[^\s,;.():]))"
 )
+
+NUMBER = re.compile(r"^[-\d.,e+]+$")  # no hyphen in one is for a line to break at
 
 
 class Heading(NamedTuple):
@@ -39,7 +41,7 @@ def page_of(notebook: nbformat.NotebookNode) -> Page:
     soup = BeautifulSoup(_exported(notebook, formulas), "html.parser")
     for change in (_set_tables, _set_figures, _fold_code, _fold_solutions, _link_references):
         change(soup)
-    contents = [Heading(line.level, line.anchor, formulas.put_back(line.text)) for line in _contents(soup)]
+    contents = [line._replace(text=formulas.put_back(line.text)) for line in _contents(soup)]
     return Page(formulas.put_back(str(soup)), contents)
 
 
@@ -69,6 +71,8 @@ def _set_tables(soup: BeautifulSoup) -> None:
             head["scope"] = "col"
         for first in table.select("tbody td:first-child"):
             first.name, first["scope"] = "th", "row"
+        for cell in table.find_all("td", string=NUMBER):
+            cell["class"] = "number"
         table.wrap(_tag(soup, "div", class_="scroll"))
 
 
@@ -115,9 +119,11 @@ def _link(match: re.Match) -> str:
 
 
 def _contents(soup: BeautifulSoup) -> list[Heading]:
-    """Headings below the page's own, but for those in solutions; the signs that link headings to themselves are taken away."""
+    """Headings below the page's own, but for those in solutions. Anchors lose formulas, headings the links to themselves."""
     for sign in soup.select(".anchor-link"):
         sign.decompose()
+    for heading in soup.find_all(id=MARK):
+        heading["id"] = MARK.sub("", heading["id"])
     headings = soup.select("h2:not(details *), h3:not(details *)")
     return [Heading(int(heading.name[1]), heading["id"], heading.decode_contents()) for heading in headings]
 
