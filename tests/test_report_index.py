@@ -5,6 +5,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, WIDTHS, Browser
 from matplotlib.colors import to_hex
 from toys import write_toys
 
@@ -241,3 +242,17 @@ def test_the_index_leads_to_all_its_parts_and_to_the_citation(run):
     assert all("alt=" in picture for picture in re.findall(r"<img[^>]*>", index))
     assert all("scope=" in head for head in re.findall(r"<th[ >][^>]*", index))
     assert isinstance(page, Path) and index.count("<article>") == len(run.notebooks)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_the_index_fits_a_screen_and_a_phone(run):
+    """Long names, wide numbers and formulas included; no request, no complaint, no picture without a text."""
+    rows = [ROWS["won"], ROWS["lost"], ROWS["level"] | {"measure": "normal stresses, paths: walk_with_a_very_long_name_of_its_kind", "rival": ["ridge on linear cells, averages beside them", 1.2345e-12]}]
+    finish(run, "06", standings=rows, missed=["S1 has $\\mathbf{P} = \\mathbf{F}_\\mathrm{e} \\mathbf{S}$ " * 5],
+           curve=curve(ours=[[0, 60], [0.2, 0.1]], line_in_two_coefficients=[[4, 60], [3, 0.7]]))
+    page = write_report(run)
+    with Browser() as browser:
+        for width in WIDTHS:
+            assert browser.open(page, width) == []
+            shown = browser.run("document.querySelector('picture img').currentSrc")
+            assert shown.endswith("learning_curves.png" if width > 800 else "learning_curves_narrow.png")
