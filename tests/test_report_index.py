@@ -68,6 +68,11 @@ def test_defeats_come_first_and_are_counted():
     assert (summary.published, summary.reached) == (2, 1)  # 2.0 misses 1.0 where less is better, 0.6 reaches 0.55 where more is
 
 
+def test_a_published_number_that_two_rows_share_counts_once():
+    rows = [ROWS["lost"], ROWS["lost"] | {"measure": "the same, another rival"}]
+    assert summarise([{"number": "07", "standings": rows}]).published == 1
+
+
 def test_the_strongest_may_be_the_published_system():
     assert strongest(ROWS["won"]) == ("the published system, rebuilt", 0.6)
     assert strongest(ROWS["lost"] | {"rival": ["nearest", None]}) == ("the published system, rebuilt", 2.0)

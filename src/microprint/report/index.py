@@ -55,10 +55,10 @@ def summarise(entries: Iterable[Entry]) -> Summary:
     """Count the verdicts of all notebooks' standings, and how many published numbers the rebuilt systems reach."""
     rows = [(entry, row) for entry in entries for row in entry["standings"]]
     verdicts = [row["verdict"] for _, row in rows]
-    pairs = [(row["rebuilt"], row["published"], row["higher_is_better"]) for _, row in rows]
+    pairs = {(entry["number"], row["rebuilt"], row["published"], row["higher_is_better"]) for entry, row in rows}
     known = [
         (rebuilt - published) * (1 if higher else -1)
-        for rebuilt, published, higher in pairs
+        for _, rebuilt, published, higher in pairs
         if None not in (rebuilt, published)
     ]
     return Summary(
