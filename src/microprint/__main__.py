@@ -51,7 +51,7 @@ STEPS = {
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m microprint", description="Run one heavy step of the study.")
-    parser.add_argument("step", help="name of the step; or fetch-vgg19 to get its weights, parameters to list them all")
+    parser.add_argument("step", help="name of the step; or fetch-vgg19, parameters or render")
     parser.add_argument("arguments", nargs="*", metavar="argument=value", help="arguments of the step")
     parser.add_argument("--params", type=Path, help="parameter file, or params.json of a run")
     parser.add_argument("--run", type=Path, help="folder of the run")
@@ -65,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.step == "parameters":
             print(manual(), end="")
             return 0
+        if options.step == "render":
+            render(options.arguments)
+            return 0
         if not (options.params and options.run):
             raise UserError(f"step {options.step} needs --params FILE and --run DIR")
         pairs = dict(argument.partition("=")[::2] for argument in options.arguments)
@@ -77,6 +80,16 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted: the same command resumes", file=sys.stderr)
         return 130
     return 0
+
+
+def render(arguments: list[str]) -> None:
+    """Make the pages of the one report that is named anew; raises `UserError` without one."""
+    from microprint.report import render_pages  # needs notebooks' libraries, which a machine that trains need not have
+
+    if len(arguments) != 1:
+        raise UserError("render needs one folder", remedy="python -m microprint render FOLDER")
+    for page in render_pages(Path(arguments[0])):
+        print(page)
 
 
 def find_step(name: str) -> Step:
