@@ -102,9 +102,11 @@ def _cube(ax: Axes3D, field: np.ndarray, symmetry: str, edge: float) -> None:
     faces = [((a, b, top), field[:, :, -1]), ((top, a, b), field[-1]), ((a, 0 * top, b), field[:, 0])]
     for (x, y, z), values in faces:
         ax.plot_surface(x, y, z, facecolors=ipf_colours(values, symmetry), rstride=1, cstride=1, shade=False)
-    ax.set(xlabel="x / µm", ylabel="y / µm", zlabel="z / µm", box_aspect=(1, 1, 1))
-    for along in (ax.xaxis, ax.yaxis, ax.zaxis):
+    for along, name in ((ax.xaxis, "x"), (ax.yaxis, "y"), (ax.zaxis, "z")):
+        along.set_label_text(f"{name} / µm")
+        along.labelpad = -4
         along.set_major_locator(MaxNLocator(3))
+    ax.set_box_aspect((1, 1, 1))
     ax.tick_params(labelsize=7, pad=0)
     ax.view_init(elev=25, azim=-55)
 
