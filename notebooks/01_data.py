@@ -394,7 +394,7 @@ said += [f"A VE takes {kilobytes:.1f} kB on the disc, as orientations are stored
          f"would take {16e-3 * sets[names[0]].grain_id[0].numel():.0f} kB.",
          f"The {len(fraction)} composites have {100 * fraction.min():.0f} to {100 * fraction.max():.0f} % of the stiff phase"
          + (f" and {len(np.unique(widths, axis=0))} filters." if filtered else ".")]
-if synthetic and (~twelve).sum() > 2:
+if synthetic and (~twelve).sum() >= 10:
     of_material = ("nodularity", "diameter_um", "thickness_um", "grain_um")  # the twelve have one share of graphite
     values = np.array([np.log(samples[n]) if n in cast_iron.LOGARITHMIC else samples[n] for n in of_material])
     together, apart = (np.abs(np.triu(np.corrcoef(values[:, which]), 1)).max() for which in (twelve, ~twelve))

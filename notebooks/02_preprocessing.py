@@ -167,8 +167,8 @@ table([[s, titles[r], width[s, r], share[s, r], changes[s, r].max().item()] for 
 thresholds = np.geomspace(0.01, 1.0, 60)
 curves = {titles[r]: np.array([100 * (changes["cubic", r].numpy() > t).mean() for t in thresholds]) for r in titles}
 show(draw.shares(curves, thresholds, settings.jump),
-     f"Share of cubic pairs {settings.angle_deg:g}° apart whose channels change by more than a threshold, both axes logarithmic. A line "
-     "that stays flat to the right means jumps: the changes there have nothing to do with the angle.")
+     f"Share of cubic pairs {settings.angle_deg:g}° apart whose channels change by more than a threshold; axes are logarithmic, the "
+     "upright one down to 0.1 %. A line that stays flat to the right means jumps: changes that have nothing to do with the angle.")
 
 # %% [markdown]
 # The embedding's curve falls to nothing at the change that the angle itself causes, at most $\sqrt{20/3}\,\theta$ (in radians)
@@ -245,8 +245,8 @@ findings(
     *(f"Noise of 10 % of the variation turns {s} crystals by {mean_error[s, 'embedding', 0.1]:.1f}° on average when read from the "
       f"embedding, by {mean_error[s, sharpest[s], 0.1]:.1f}° from {titles[sharpest[s]]}, by {mean_error[s, 'euler', 0.1]:.1f}° from Euler "
       "channels." for s in sharpest),
-    "A model that has learnt nothing scores " + " and ".join(f"{one:.3f} ({s})" for s, (one, _) in baselines.items())
-    + " in S1's measure: a published 0.030 is about half of nothing learnt, not a thirtieth of the way.",
+    "A model that has learnt nothing scores " + " and ".join(f"{score:.3f} ({s})" for s, (score, _) in baselines.items())
+    + f" in S1's measure; the 0.030 that S1 gives for cubic crystals is {100 * 0.03 / baselines['cubic'][0]:.0f} % of that.",
     f"FZ and disorientation are damask's to {max(max(row[2], row[3]) for row in rows):.0e}.")
 
 # %% [markdown]

@@ -34,8 +34,8 @@ def _from_two_axes(channels: Tensor, symmetry: str) -> Tensor:
 @cache
 def _axes_form() -> Tensor:
     """Symmetric forms T (4, 4, 6) with q T q the first two axes of a rotation q."""
-    one = torch.eye(4, dtype=torch.float64)
-    single, double = (orientations.to_matrix(q)[..., :2, :].flatten(-2) for q in (one, one[:, None] + one))
+    unit = torch.eye(4, dtype=torch.float64)
+    single, double = (orientations.to_matrix(q)[..., :2, :].flatten(-2) for q in (unit, unit[:, None] + unit))
     return 0.5 * (double - single[:, None] - single)
 
 
