@@ -188,12 +188,12 @@ symmetry = (shown or names)[0].split("/")[0]
 shown = shown or [name for name in names if name.startswith(symmetry)][:6]
 first = {name: elements[:1].orientations()[0].numpy() for name, elements in sets.items()}
 overview = draw.slices([first[n] for n in shown], [n.split("/")[1] for n in shown], symmetry, edge_m=edge_m)
-show(overview, "Middle sections z = const of one volume element each, coloured by the crystal direction along sample x. In a "
-     "texture such as brass or Goss all grains have nearly one colour.")
+show(overview, "Middle sections z = const of one volume element each, coloured by the crystal direction along sample x."
+     + ("" if own else " In a texture such as brass or Goss all grains have nearly one colour."))
 solid = [f"cubic/{n}" for n in ("train", "elongated", "columnar", "wide", "twinned", "grown") if f"cubic/{n}" in sets] or shown[:2]
 show(draw.cubes([first[n] for n in solid], [n.split("/")[1] for n in solid], symmetry, edge_m=edge_m),
-     "Three faces of one volume element each, coloured in the same way; opposite faces of the periodic cube fit. Elongated grains "
-     "lie along x, columnar ones stand along z, twins are the thin plates.")
+     "Three faces of one volume element each, coloured in the same way; opposite faces of a periodic cube fit."
+     + ("" if own else " Elongated grains lie along x, columnar ones stand along z, twins are the thin plates."))
 
 # %% [markdown]
 # ### Textures
@@ -390,8 +390,9 @@ if scatter and not own:
     deg = notebook.params.polycrystals.texture_scatter_deg
     said.append(f"Grains of a texture lie {min(scatter.values()):.1f} to {max(scatter.values()):.1f}° from its ideal orientation on "
                 f"average; a normal scatter of {deg:g}° about three axes makes {deg * (8 / np.pi) ** 0.5:.1f}°.")
-said += [f"A VE takes {kilobytes:.1f} kB on the disc, as orientations are stored by grain; a quaternion for each of its voxels "
-         f"would take {16e-3 * sets[names[0]].grain_id[0].numel():.0f} kB.",
+by_voxel = 16e-3 * sets[names[0]].grain_id[0].numel()
+said += [f"A VE takes {kilobytes:.1f} kB on the disc" + (", as orientations are stored by grain; a quaternion for each of its voxels "
+         f"would take {by_voxel:.0f} kB." if by_voxel > kilobytes else "."),
          f"The {len(fraction)} composites have {100 * fraction.min():.0f} to {100 * fraction.max():.0f} % of the stiff phase"
          + (f" and {len(np.unique(widths, axis=0))} filters." if filtered else ".")]
 if synthetic and (~twelve).sum() >= 10:
@@ -425,7 +426,8 @@ train = sets.get(f"{symmetry}/train", some)
 metrics |= {f"01.{symmetry}.grains_per_ve": train.grains.double().mean().item(), "01.composites.count": len(fraction),
             "01.composites.volume_fraction_min": fraction.min(), "01.composites.volume_fraction_max": fraction.max(),
             "01.micrographs.patches": patches, "01.readers.error_deg": round_trip}
-missed.append("The papers' volume elements, composites and micrographs were not at hand: all data are made anew by their recipes.")
+if not own:
+    missed.append("The papers' volume elements, composites and micrographs were not at hand: their recipes were followed instead.")
 notebook.close("01", metrics=metrics, standings=standings, missed=missed, figure=overview)
 
 # %% [markdown]
