@@ -285,13 +285,14 @@ show(draw.micrographs([image[:512, :512] for image in images], titles, pixel_m),
 # the exposure and the noise, so these three cannot matter for a property, and a good fingerprint should say so.
 
 # %%
-readable = {n: n.replace("_um", " / µm").replace("_", " ") for n in cast_iron.CONTROLS}
+readable = {n: n.replace("_", " ") for n in cast_iron.CONTROLS} | {
+    "diameter_um": "particle size / µm", "thickness_um": "flake thickness / µm", "grain_um": "grain size / µm"}
 if synthetic:
     middle = {n: np.exp(np.log(r).mean()) if n in cast_iron.LOGARITHMIC else np.mean(r) for n, r in cast_iron.RANGES.items()}
     pairs = [(name, end) for part in (cast_iron.CONTROLS[:4], cast_iron.CONTROLS[4:]) for end in (0, 1) for name in part]
     castings = [cast_iron.Casting(**middle | {name: cast_iron.RANGES[name][end]}) for name, end in pairs]
     crops = [cast_iron.generate(casting, (160, 160), np.random.default_rng(1)).image for casting in castings]
-    titles = [f"{readable[name]} {cast_iron.RANGES[name][end]:g}" for name, end in pairs]
+    titles = [f"{readable[name]}: {cast_iron.RANGES[name][end]:g}" for name, end in pairs]
     show(draw.micrographs(crops, titles, cast_iron.PIXEL_M),
          "One cause changes from a picture to the one below it, in the upper two rows and in the lower two, and no other. Where it "
          "changes the graphite, all particles are drawn anew.")
@@ -395,6 +396,10 @@ said += [f"A VE takes {kilobytes:.1f} kB on the disc" + (", as orientations are 
          f"would take {by_voxel:.0f} kB." if by_voxel > kilobytes else "."),
          f"The {len(fraction)} composites have {100 * fraction.min():.0f} to {100 * fraction.max():.0f} % of the stiff phase"
          + (f" and {len(np.unique(widths, axis=0))} filters." if filtered else ".")]
+outside = [readable[n] for n, (low, high) in cast_iron.RANGES.items() if synthetic
+           and not (low - 1e-9 <= samples[n][twelve].min() and samples[n][twelve].max() <= high + 1e-9)]
+if outside:
+    said.append(f"The twelve castings reach beyond what is drawn in {', '.join(outside)}.")
 if synthetic and (~twelve).sum() >= 10:
     of_material = ("nodularity", "diameter_um", "thickness_um", "grain_um")  # the twelve have one share of graphite
     values = np.array([np.log(samples[n]) if n in cast_iron.LOGARITHMIC else samples[n] for n in of_material])

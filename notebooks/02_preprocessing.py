@@ -22,7 +22,7 @@
 # **You will learn**
 #
 # - what crystal symmetry does to an orientation: equivalents, fundamental zone, disorientation;
-# - why a score near one says little until one knows what no model at all would score;
+# - why a small error says little until one knows what no model at all would make;
 # - why most ways to write an orientation jump, and how a symmetric embedding does not;
 # - how to read an orientation back from numbers with errors.
 #
@@ -232,12 +232,12 @@ table([[kind, *(len(splits[kind][part]) for part in parts), splits["hash"][kind]
 free = [r for r in titles if r not in ("euler", "embedding")]  # the page's rivals: neither S1's nor ours
 least = {s: min(free, key=lambda r: share[s, r]) for s in orientations.SYMMETRIES}
 sharpest = {s: min(free, key=lambda r: mean_error[s, r, 0.1]) for s in orientations.SYMMETRIES}
-more = abs(share["cubic", "axes"] - share["cubic", "quaternion"]) < 0.1
+alike = abs(share["cubic", "axes"] - share["cubic", "quaternion"]) < 0.1
 missed = [f"The embedding takes {width['cubic', 'embedding']} numbers for a cubic and {width['hexagonal', 'embedding']} for a hexagonal "
           f"crystal, where quaternions take {width['cubic', 'quaternion']}, and a search to come back from them."]
 findings(
     *missed,
-    "Two axes jump " + ("as often as quaternions" if more else "not as often as quaternions") + f" ({share['cubic', 'axes']:.2f} and "
+    "Two axes jump " + ("as often as quaternions" if alike else "not as often as quaternions") + f" ({share['cubic', 'axes']:.2f} and "
     f"{share['cubic', 'quaternion']:.2f} % of cubic pairs): what jumps is the choice of an equivalent, not the way to write it.",
     *(f"Of {s} pairs {settings.angle_deg:g}° apart, {share[s, 'euler']:.2f} % jump in Euler channels, {share[s, least[s]]:.2f} % in the best "
       f"of the others ({titles[least[s]]}), {share[s, 'embedding']:.2f} % in the embedding, which changes by "
