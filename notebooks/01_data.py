@@ -379,10 +379,11 @@ if sizes:
               f"{sizes[spread][0, 0]:.0f} grains a VE are {voxels:.1f} voxels across. Exercise 1 tells which of the two matters.",
               f"The aspect of {shape} is {sizes[shape][0, 3]:.2f} instead of {sizes[shape][1, 3]:g}."]
     ours, theirs = distance["cubic/train"], distance[strongest]
-    said = [*missed, f"Over {len(off)} sets, numbers of grains are within {max(o[0] for o in off.values()):.1f} % of what was asked "
-            f"for, median sizes within {max(o[1] for o in off.values()):.1f} %.",
-            f"The sizes of the training set are at most {ours:.1f} % of the grains from the law, those of the nearest Voronoi "
-            f"cells ({strongest}) {theirs:.1f} %: the weights are {'worth' if ours < theirs else 'not worth'} having."]
+    said = [*missed, f"Over {len(off)} sets, numbers of grains are within {max(o[0] for o in off.values()):.1f} %, median sizes within "
+            f"{max(o[1] for o in off.values()):.1f} % of what was asked for.",
+            f"The sizes of the training set are at most {ours:.1f} % of the grains from the law (small: {distance['cubic/small']:.1f} %, "
+            f"elongated: {distance['cubic/elongated']:.1f} %), those of the nearest Voronoi cells ({strongest}) {theirs:.1f} %: the "
+            f"weights are {'worth' if ours < theirs else 'not worth'} having."]
     standings = [Standing("grain sizes: largest distance from the law asked for", ours, "%", rival=(strongest, theirs),
                           spread=136 / len(diameter["cubic/train"]) ** 0.5)]  # 95 % of such samples are nearer to their own law
 
