@@ -117,7 +117,7 @@ def _display(picture: dict[str, str], caption: str) -> None:
     from IPython.display import Markdown, display
 
     display(picture | {"text/plain": caption}, metadata={"image/png": {"alt": _plain(caption)}}, raw=True)
-    display(Markdown(f"*{caption}*"))
+    display(Markdown(f"*{_without_tags(caption)}*"))
 
 
 def _plain(caption: str) -> str:
@@ -132,10 +132,15 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
         raise ValueError("every row needs one entry a column")
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
     text = "\n".join("| " + " | ".join(_entry(value) for value in line) + " |" for line in lines)
-    return Markdown(f"{caption}\n\n{text}" if caption else text)
+    return Markdown(f"{_without_tags(caption)}\n\n{text}" if caption else text)
 
 
 def _entry(value) -> str:
     if isinstance(value, str | int):
-        return re.sub(r"\||<(?=[a-zA-Z/!?])", r"\\\g<0>", str(value))  # no end of a column, and no tag of HTML
+        return _without_tags(str(value).replace("|", "\\|"))
     return f"{value:.3g}" if value is not None and math.isfinite(value) else "–"
+
+
+def _without_tags(text: str) -> str:
+    """Markdown in which what looks like a tag of HTML, as the slip direction <a>, is text."""
+    return re.sub(r"<(?=[a-zA-Z/!?])", r"\\<", text)
