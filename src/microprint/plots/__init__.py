@@ -29,11 +29,12 @@ PALETTE = {
     "light": "#56B4E9",
     "other": "#6A51A3",
 }
-# In JupyterLab the attribute of the first element leaves the arrow keys to the slider.
+# The attribute data-lm-suppress-shortcuts, known to JupyterLab, leaves the arrow keys to the slider.
 FRAMES = Template("""\
-<div class="frames" id="$name" data-lm-suppress-shortcuts="true">
+<div class="frames" id="$name">
 <img src="data:image/png;base64,$picture" alt="$alternative" style="max-width: 100%">
-<div><input type="range" min="0" max="$last" value="$middle" aria-label="frame" aria-valuetext="$label">
+<div><input type="range" min="0" max="$last" value="$middle" aria-label="frame" aria-valuetext="$label"
+data-lm-suppress-shortcuts="true" style="width: 30em; max-width: 100%">
 <output>$label</output></div>
 <script>{
 const frames = document.getElementById("$name"), pictures = $pictures, labels = $labels;
