@@ -88,7 +88,8 @@ def test_tables_have_captions_and_heads(page):
 
 def test_figures_have_captions_and_alternative_texts(page):
     still, moving = page.select("figure")
-    assert still.img["alt"] == 'A line over x, <b> & "c".' and still.figcaption.math
+    assert still.img["alt"] == 'A line over x, <b> & "c".' and still.figcaption.text == 'A line over x, <b> & "c".'
+    assert still.figcaption.math
     assert moving.img["alt"] == moving.figcaption.text == "Five lines." and moving.select_one("input[type=range]")["value"] == "2"
     assert "[]" in page.text  # they are closed
 

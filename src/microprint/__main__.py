@@ -1,7 +1,8 @@
 """`python -m microprint STEP --params FILE --run DIR [argument=value ...]`: one heavy step from a shell.
 
-It needs torch, numpy, h5py and Lightning alone; FILE is `params.json` of a run (or, where pydantic is installed, any
-parameter file), DIR the run's folder. An artifact made here is as good as one made by a notebook.
+`render FOLDER` makes the pages of a report anew from its notebooks. A step needs torch, numpy, h5py and Lightning alone; FILE
+is `params.json` of a run (or, where pydantic is installed, any parameter file), DIR the run's folder. An artifact made here is
+as good as one made by a notebook.
 """
 
 import argparse

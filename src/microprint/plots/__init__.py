@@ -29,11 +29,12 @@ PALETTE = {
     "light": "#56B4E9",
     "other": "#6A51A3",
 }
-# In JupyterLab the attribute of the first element leaves the arrow keys to the slider.
+# The attribute data-lm-suppress-shortcuts, known to JupyterLab, leaves the arrow keys to the slider.
 FRAMES = Template("""\
-<div class="frames" id="$name" data-lm-suppress-shortcuts="true">
+<div class="frames" id="$name">
 <img src="data:image/png;base64,$picture" alt="$alternative" style="max-width: 100%">
-<div><input type="range" min="0" max="$last" value="$middle" aria-label="frame" aria-valuetext="$label">
+<div><input type="range" min="0" max="$last" value="$middle" aria-label="frame" aria-valuetext="$label"
+data-lm-suppress-shortcuts="true" style="width: 30em; max-width: 100%">
 <output>$label</output></div>
 <script>{
 const frames = document.getElementById("$name"), pictures = $pictures, labels = $labels;
@@ -117,7 +118,7 @@ def _display(picture: dict[str, str], caption: str) -> None:
     from IPython.display import Markdown, display
 
     display(picture | {"text/plain": caption}, metadata={"image/png": {"alt": _plain(caption)}}, raw=True)
-    display(Markdown(f"*{caption}*"))
+    display(Markdown(f"*{_without_tags(caption)}*"))
 
 
 def _plain(caption: str) -> str:
@@ -132,10 +133,15 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
         raise ValueError("every row needs one entry a column")
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
     text = "\n".join("| " + " | ".join(_entry(value) for value in line) + " |" for line in lines)
-    return Markdown(f"{caption}\n\n{text}" if caption else text)
+    return Markdown(f"{_without_tags(caption)}\n\n{text}" if caption else text)
 
 
 def _entry(value) -> str:
     if isinstance(value, str | int):
-        return re.sub(r"\||<(?=[a-zA-Z/!?])", r"\\\g<0>", str(value))  # no end of a column, and no tag of HTML
+        return _without_tags(str(value).replace("|", "\\|"))
     return f"{value:.3g}" if value is not None and math.isfinite(value) else "–"
+
+
+def _without_tags(text: str) -> str:
+    """Markdown in which what looks like a tag of HTML, as the slip direction <a>, is text."""
+    return re.sub(r"<(?=[a-zA-Z/!?])", r"\\<", text)

@@ -17,7 +17,7 @@ REFERENCE = re.compile(
     r"\b(?:arXiv:(?P<arxiv>\d{4}\.\d{4,5}(?:v\d+)?)|doi:(?P<doi>10\.\d{4,9}/(?:[^\s,;()]|\([^\s()]*\))*[^\s,;.():]))"
 )
 
-NUMBER = re.compile(r"^[-\d.,e+]+$")  # no hyphen in one is for a line to break at
+NUMBER = re.compile(r"^[-\d.,e+±/%–\s]+$")  # or two: no hyphen or space in it is for a line to break at
 
 
 class Heading(NamedTuple):
