@@ -143,9 +143,9 @@ papers = train("paper") | train("coded")
 if papers:
     show(learning_curves({name: model.history for name, model in papers.items()},
                          {"loss": "loss", "cross_entropy": "cross-entropy / nat", "spectral": "spectral term",
-                          "kl": "KL divergence / nat per number"}),
+                          "kl": "KL / nat per Euler angle"}),
          "Losses of S1's network, pass by pass: as written (paper) and as coded. The two cross-entropies are different functions, so only "
-         "the spectral terms can be compared. The KL divergence is part of neither loss: it grows, since nothing holds the posterior.")
+         "the spectral terms can be compared. The KL divergence, over the number of Euler angles in a VE, is part of neither loss: nothing holds the posterior.")
 
 # %% [markdown]
 # ### What holds it back
@@ -393,7 +393,7 @@ for name, model in papers.items():
     measured_points[name] = points(FingerprintCode(model, sets["train"][:LINEAR]), sets["test"][:count], depths)
 show(draw.rate_distortion(measured_points, budget=4 * settings.latent_dim),
      "Mean disorientation over the bytes of a code, both logarithmic. Points: every combination of numbers and bits; lines: what no other "
-     "combination of the same code beats. Look where the lines of ours and of the weighted list cross.")
+     "combination of the same code beats. Look where the lines of ours and of the weighted list meet and part.")
 
 # %%
 SIMPLE = ("constant", "linear", "grain list", "fitted list", "weighted list")
