@@ -237,14 +237,17 @@ table([[group, *(long[group, way]["accuracy"] for way in ("training", "own"))] f
 # %% [markdown]
 # ## Neighbours
 # Retrieval asks for less than clusters: is the VE with the nearest fingerprint of the same class? Each VE of the edge cases
-# in turn looks for its nearest among all others of its group, by all numbers or by their power.
+# in turn looks for its nearest among all others of its group, by all numbers, by their power, or by what was *measured*.
 
 # %%
 values = {"": z, "_by_power": power}
+texture = {name: descriptors.mean_embedding(sets[name]) for name in ("train", "validation", "test", *TEXTURES)}
 retrieved = {(f"{group}{suffix}", model): space.retrieved([values[suffix][model][name] for name in names]) for model in models
              for group, names in list(groups.items())[:2] for suffix in values}
+retrieved |= {(group, "measured"): space.retrieved([known[name] for name in groups[group]])
+              for group, known in (("textures", texture), ("morphologies", shape))}
 rows = [[key.replace("_", " "), space.retrieved_by_chance([sets[name] for name in groups[key.removesuffix("_by_power")]]),
-         *(retrieved[key, model] for model in models)] for key in dict.fromkeys(group for group, _ in retrieved)]
+         *(retrieved.get((key, model)) for model in ("measured", *models))] for key in dict.fromkeys(group for group, _ in retrieved)]
 shown = {}
 for name, names, suffix in (("test", ("train",), ""), ("goss", TEXTURES, ""), ("elongated", MORPHOLOGIES, "_by_power")):
     of = values[suffix]["ours"]
@@ -256,7 +259,7 @@ for name, names, suffix in (("test", ("train",), ""), ("goss", TEXTURES, ""), ("
 show(draw.rows_of_slices(shown, "cubic"),
      "One VE of three sets (left) and the four whose fingerprints of ours are nearest: of a random VE among the training VEs, of a Goss texture among "
      "the textures, of elongated grains among the morphologies, by power. Middle sections, colours as above.")
-table(rows, ["classes", "chance", *models], "Share of VEs whose nearest neighbour is of their own class.")
+table(rows, ["classes", "chance", "measured", *models], "Share of VEs whose nearest neighbour is of their own class.")
 
 # %% [markdown]
 # ## What does each part hold?
@@ -284,7 +287,6 @@ show(draw.seed_exchange(*example, mean_response, curve, "cubic"),
 mixture, fitted = ("test", *MORPHOLOGIES), ("train", "validation")
 sizes = {"grain size": descriptors.mean_grain_size, "boundary share": descriptors.boundary_share,
          "largest grain": descriptors.largest_share}
-texture = {name: descriptors.mean_embedding(sets[name]) for name in (*fitted, "test")}
 size = {what: torch.cat([measure(sets[name]) for name in mixture]) for what, measure in sizes.items()}
 pieces = {**{part: (numbers, {part: slice(None)}) for part, numbers in ours.items()}, "all": (slice(None), ours)}
 turned = space.responses(decode, z_test, [numbers for numbers, _ in pieces.values()], "cubic")
@@ -362,7 +364,7 @@ standings = [
     Standing("morphologies in the right cluster, by power", accuracy["morphologies_by_power", "ours"], "",
              (grains_alone, accuracy["morphologies", "measured"]), accuracy.get(("morphologies_by_power", "paper")), None, True),
     Standing("nearest neighbour of the same morphology, all numbers", retrieved["morphologies", "ours"], "",
-             ("chance", space.retrieved_by_chance([sets[name] for name in MORPHOLOGIES])), retrieved.get(("morphologies", "paper")), None, True),
+             (grains_alone, retrieved["morphologies", "measured"]), retrieved.get(("morphologies", "paper")), None, True),
     Standing("grain size by a straight line, R², mixture", best["grain_size"]["ours"], "", (averages_alone, part_r2["averages", "grain size"]),
              best["grain_size"].get("paper"), None, True)]
 missed = [f"Texture needs no fingerprint: the volume averages alone sort it to {route[own_route, 'measured']:.3g}, ours to {route[own_route, 'ours']:.3g}. "
@@ -371,7 +373,7 @@ if "paper" in models:
     sides = [route[f"textures_{side}_in_training_components", "paper"] for side in ("one_side", "both_sides")]
     missed += [f"S1's 0.965 for textures: its network, as rebuilt, comes to {sides[0]:.3g} by S1's route and S1's noise, and to {sides[1]:.3g} with noise to both "
                f"sides (after the long training of 03: {long['textures', 'training']['accuracy']:.3g}; away from zero {long['textures away from zero', 'training']['accuracy']:.3g}).",
-               f"S1's 200 components: its network needs {components['paper'].needed(0.95)} for 95 % of the variance, as it has not learnt enough to need more."]
+               f"S1's 200 components: its network needs {components['paper'].needed(0.95)} for 95 % of the variance: a network that has learnt little uses few directions."]
 
 # %%
 middle = settings.path_steps // 2
@@ -443,8 +445,8 @@ figure, panel = plt.subplots(figsize=(4.5, 2.8))
 panel.loglog(widths, off, "o-", color=draw.PALETTE["ours"])
 panel.set(xlabel="width of the noise on every number", ylabel="mean disorientation / °")
 show(figure, "Mean disorientation between VEs decoded with and without noise on their fingerprints, over the width of the noise; both logarithmic.")
-print(f"Noise of 0.003 costs {off[1]:.2g}°, of 0.1 {off[4]:.2g}°, of 1 {off[-1]:.2g}°. The error grows with the noise from the start: no number is idle, and a posterior "
-      "of some thousandths says that the decoder wants them as exact as that.")
+print(f"Noise of {widths[1]}, about the posterior's width, costs {off[1]:.2g}°, of {widths[4]} {off[4]:.2g}°, and of {widths[-1]:.0f}, as much as the fingerprints of two VEs differ, "
+      f"{off[-1]:.2g}°. The error grows with the noise: training made the posterior so narrow that it costs little, and no narrower, for bits are paid for.")
 
 # %% [markdown]
 # **3 · Arithmetic.** Give a random VE the *metric* of an elongated one, two numbers of its fingerprint, and leave all else. Are its grains
