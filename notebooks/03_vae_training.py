@@ -532,8 +532,8 @@ for name, weight in (("as the network expects", seeds.weight), ("all zero", 0 * 
     rows.append([name, reconstruction_error(voxels, some).summary()["disorientation_deg"]])
 rows.append(["fitted list", test["fitted list"]])
 display(table(rows, ["weights", "mean / °"], "The same sites with two kinds of weights, and the list that was fitted for weights of zero."))
-print(f"Without its weights ours is {'worse' if rows[1][1] > rows[2][1] else 'better'} than the fitted list: its sites were refined for the weights that the "
-      "network expects, so the two belong together.")
+print(f"Without its weights ours goes from {rows[0][1]:.3g}° to {rows[1][1]:.3g}°, {'behind' if rows[1][1] > rows[2][1] else 'still ahead of'} the fitted list: the encoder refined "
+      "the sites for the weights that the network expects of them, so the two belong together.")
 
 # %% [markdown]
 # **3 · A grain that is no cell.** Make a VE of your own: a ball of one orientation in a matrix of another, `grain_id` being 1 within a
@@ -548,7 +548,7 @@ show(draw.reconstruction_slices(made.orientations()[0], drawings, symmetry),
      "A ball in a matrix, and what two codes draw. The encoder of ours shares out its seeds to both grains and lets the cells of one grain form the ball; "
      "the list keeps one site for each grain.")
 value = {name: reconstruction_error(field[None], made).summary()["disorientation_deg"] for name, field in drawings.items()}
-print(f"Ours {value['ours']:.3g}°, the fitted list {value['fitted list']:.3g}°. A union of convex cells can draw what no single cell can: this is how "
+print(f"Ours {value['ours']:.2f}°, the fitted list {value['fitted list']:.2f}°. A union of convex cells can draw what no single cell can: this is how "
       "ours comes through on grown grains, as long as there are seeds to spare.")
 
 # %% [markdown]

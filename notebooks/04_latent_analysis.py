@@ -389,8 +389,8 @@ findings(
     f"Half way along a path the grains have moved and turned, and cells are sharp: {100 * blurs['spherical']:.2g} % of neighbouring voxels are nearly alike on the great "
     f"circle, {100 * blurs['linear']:.2g} % on the straight line, {100 * float(real['blur']):.2g} % in real VEs. The line is {curves['length']['linear'][middle]:.3g} long there, real "
     f"ones {float(real['length']):.3g}: shorter rotation vectors are more alike.",
-    f"A seed is a grain: its exchange turns the voxels about its anchor by {curve[1][0]:.3g}°, those far away by {curve[1][-1]:.2g}°. The metric turns them by "
-    f"{turned[list(pieces).index('metric')].mean():.2g}°, the averages by {turned[list(pieces).index('averages')].mean():.1g}°: they are read off, not drawn from.",
+    f"A seed is a grain: its exchange turns the voxels about its anchor by {curve[1][0]:.3g}°, those far away by {curve[1][-1]:.2f}°. The metric turns them by "
+    f"{turned[list(pieces).index('metric')].mean():.2f}°, the averages by {turned[list(pieces).index('averages')].mean():.2f}°: they are read off, not drawn from.",
     f"A straight line reads the texture off ours with R² {best['texture']['ours']:.3g}" + (f", off S1's with {best['texture']['paper']:.2g}" if "paper" in models else "")
     + f". What no average holds is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}.")
 
