@@ -425,15 +425,15 @@ def against(case, one, other):
 strongest = {case: min(SIMPLE, key=values.get) for case, values in degrees.items()}
 lost = [against(case, "ours", rival) for case, rival in strongest.items() if degrees[case][rival] < degrees[case]["ours"]]
 lost_in_bytes = [against(case, *small) for case in degrees if degrees[case][small[1]] < degrees[case][small[0]]]
-missed = [f"At {settings.latent_dim} numbers a simple code is ahead of ours on {', '.join(lost)}: sizes that follow no rule cannot be expected from the "
-          "sites, they have to be said." if lost else ""]
+missed = [f"At {settings.latent_dim} numbers a simple code is ahead of ours on {', '.join(lost)}: ours expects a grain's size from the "
+          "sites; where sizes follow no rule that fails, and they have to be said." if lost else ""]
 if papers:
     value, raw = degrees["test"], {name: summary["one_minus_abs_dot_raw"] for name, summary in summaries.items()}
     far = at["one_minus_abs_dot_raw"]
     missed += [
         f"S1's raw error of 0.03 was not reached: its network comes to {raw['paper']:.3g} on this page and to {longest['one_minus_abs_dot_raw']:.3g} after "
         f"{longest['ves'] / 1e6:.2g} million VEs; a power law leads to {far[0]:.3g} ({far[1]:.3g} to {far[2]:.3g}) at S1's 20 million. S1's VEs have 64³ voxels, "
-        "these 16³.",
+        f"these {edge}³ (16³ in the long training).",
         f"In degrees S1's network ({value['paper']:.3g}°) is {'behind' if value['paper'] > value['linear'] else 'ahead of'} the linear code "
         f"({value['linear']:.3g}°), which needs no training; in the raw measure it is {'behind' if raw['paper'] > raw['constant'] else 'ahead of'} the constant "
         f"({raw['paper']:.3g}, {raw['constant']:.3g}). As coded, the raw measure is {raw['coded']:.3g}."]
