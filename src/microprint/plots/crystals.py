@@ -40,7 +40,9 @@ def pull(material: Material, angles_deg: Sequence[Angles], load: str = "tension"
     what `standard_load` and `orientations.from_euler` refuse.
     """
     q = orientations.from_euler(torch.deg2rad(torch.as_tensor(angles_deg, dtype=torch.float64)))
-    return simulate_cp(torch.zeros(len(q), 1, 1, 1, dtype=torch.int64), q[:, None], material, standard_load(load, strain=strain))
+    return simulate_cp(
+        torch.zeros(len(q), 1, 1, 1, dtype=torch.int64), q[:, None], material, standard_load(load, strain=strain)
+    )
 
 
 class CrystalExplorer:
@@ -82,14 +84,19 @@ class CrystalExplorer:
         ax.plot(_strain(result.F[0], i, j), result.P[0, :, i, j] / 1e6, color=PALETTE["paper"], lw=2)
         away = math.degrees(math.acos(min(1.0, abs(float(matrix[2, 0])))))
         axis = "c" if self.material.lattice == "hP" else "[001]"
-        ax.set(title=f"{load}, {axis} at {away:.0f}° to x", xlabel="strain (%)", ylabel=f"stress $P_{{{'xyz'[i]}{'xyz'[j]}}}$ (MPa)")
+        ax.set(
+            title=f"{load}, {axis} at {away:.0f}° to x",
+            xlabel="strain (%)",
+            ylabel=f"stress $P_{{{'xyz'[i]}{'xyz'[j]}}}$ (MPa)",
+        )
 
     def widget(self, load: str, angles_deg: Angles):
         """The same with a choice and sliders (ipywidgets)."""
         import ipywidgets as widgets
 
         ends = zip(("phi1", "Phi", "phi2"), angles_deg, (360, 180, 360))
-        slide = [widgets.FloatSlider(value, min=0, max=end, step=5, description=f"{name} (°)", continuous_update=False) for name, value, end in ends]
+        options = {"min": 0, "step": 5, "continuous_update": False}
+        slide = [widgets.FloatSlider(value, max=end, description=f"{name} (°)", **options) for name, value, end in ends]
         choice, image = widgets.Dropdown(options=LOADS, value=load, description="load"), widgets.Image(format="png")
 
         def update(_=None) -> None:

@@ -39,8 +39,8 @@ def families(strain: np.ndarray, parts: Mapping[str, Mapping[str, np.ndarray]]) 
         curves = np.concatenate([families[name] for families in parts.values() if name in families])
         color = list(PALETTE.values())[row % len(PALETTE)]
         left.plot(strain, curves.mean(0), color=color, ls=LINES[row % len(LINES)], label=name.replace("_", " "))
-        for (part, families), side, marker in zip(parts.items(), (-0.17, 0.17), ("|", "x")):
-            ends = families.get(name, np.zeros((0, 1)))[:, -1]
+        for own, side, marker in zip(parts.values(), (-0.17, 0.17), ("|", "x")):
+            ends = own.get(name, np.zeros((0, 1)))[:, -1]
             right.plot(ends, np.full(len(ends), row + side), marker, color=color, ms=6 if marker == "|" else 4, alpha=0.6)
     for part, marker in zip(parts, ("|", "x")):
         right.plot([], [], marker, color=PALETTE["reference"], label=part)
@@ -102,7 +102,7 @@ def work(sets: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     for ax, label, columns in zip(panels, labels, zip(*sets.values())):
         low, high = min(map(np.min, columns)), max(map(np.max, columns))
         edges = np.linspace(low - 0.5, high + 0.5, min(int(high - low) + 1, 25) + 1)
-        ax.hist(columns, edges, stacked=True, label=list(sets), color=[PALETTE[name] for name in ("ours", "coded", "paper")])
+        ax.hist(columns, edges, stacked=True, label=list(sets), color=list(PALETTE.values())[: len(sets)])
         ax.set(xlabel=label)
     panels[0].set_ylabel("volume elements")
     panels[0].legend()
