@@ -36,6 +36,6 @@ def _families(material: Material) -> Iterator[tuple[str, int, int]]:
 
 
 def shear_by_family(material: Material, slip: Tensor, twinning: Tensor) -> dict[str, Tensor]:
-    """Accumulated shear (...) of each family, summed over its systems, from that of slip (..., slips) and twins (..., twins)."""
+    """Shear (...) of each family, the sum over its systems, from that of slip (..., slips) and twin systems (..., twins)."""
     shear = torch.cat([slip, twinning], -1)
     return {name: shear[..., rows].sum(-1) for name, rows in families(material).items()}

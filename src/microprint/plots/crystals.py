@@ -53,7 +53,10 @@ class CrystalExplorer:
         self._compared: dict[str, CPResult] = {}
 
     def picture(self, load: str = "tension", angles_deg: Angles = (0.0, 0.0, 0.0)) -> Figure:
-        """The crystal among the sample's axes, its curve among those of other tilts, and which systems shear; raises `UserError` for another load."""
+        """The crystal among the sample's axes, its curve among those of other tilts, and which systems shear.
+
+        Raises `UserError` for a load that is none of `LOADS`.
+        """
         if load not in LOADS:
             raise UserError(f"no load is called {load!r}", "explorer", f"Use one of {', '.join(LOADS)}")
         result = pull(self.material, [angles_deg], load)
