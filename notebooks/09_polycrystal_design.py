@@ -222,8 +222,6 @@ elements_of |= {aim: training.elements for aim in settings.aims if aim != "rando
 labels = {"nearest": "nearest training elements", "best_of_n": f"best of {settings.rivals} random ones", "drawn": "prior alone",
           "ours": "ours", "corrected": "ours, a simulation more"}
 SINGLE, CHANCE = "the one nearest training element", "a training element at random"
-
-# %%
 colours = {labels["nearest"]: "linear", labels["drawn"]: "coded", labels["ours"]: "ours"}
 panels = {aim: (study.properties, study.known.numpy() / MPA, study.targets.numpy() / MPA,
                 {labels[m]: study.made[m].simulated.numpy() / MPA for m in ("nearest", "drawn", "ours")}) for aim, study in studies.items()}
