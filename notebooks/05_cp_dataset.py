@@ -131,7 +131,7 @@ crystals = simulate_cp(ids, quaternions[:, None], "Mg")
 P_ours = crystals.P[:, :, 0, 0].numpy()
 strain = 100 * (crystals.F[0, :, 0, 0].numpy() - 1)
 c_deg = np.degrees(np.arccos(orientations.to_matrix(quaternions)[:, 2, 0].abs().clamp(max=1).numpy()))
-curves = {f"c at {angle:.0f}° to the load": (ours / MPA, theirs / MPA) for angle, ours, theirs in zip(c_deg, P_ours, P_damask)}
+curves = {f"c at {c_deg[k]:.0f}° to the load": (P_ours[k] / MPA, P_damask[k] / MPA) for k in c_deg.argsort()}
 crystal_error = np.abs(P_ours[:, 1:] / P_damask[:, 1:] - 1).max()
 hard, soft = P_ours[:, -1].argmax(), P_ours[:, -1].argmin()
 hardness = P_ours[hard, -1] / P_ours[soft, -1]
@@ -301,7 +301,7 @@ for part in ("train", "test"):
 means = {name: np.concatenate([part[name] for part in tables.values() if name in part])[:, -1].mean() for name in tables["train"]}
 weak, strong = (choose(means, key=means.get) for choose in (min, max))
 show(draw.families(strain, tables),
-     f"Families of textures of {next(iter(materials))}. Left: their mean curves, some of which coincide. Right: the stress at the end of every VE, those for "
+     f"Families of textures of {next(iter(materials))}. Left: their mean curves. Right: the stress at the end of every VE, those for "
      f"training above those for testing. The weakest family is {weak}, the strongest {strong}.")
 
 # %% [markdown]

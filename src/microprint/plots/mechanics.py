@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from microprint.plots import PALETTE
 
@@ -41,15 +42,14 @@ def families(strain: np.ndarray, parts: Mapping[str, Mapping[str, np.ndarray]]) 
         left.plot(strain, curves.mean(0), color=color, ls=LINES[row % len(LINES)], label=name.replace("_", " "))
         for own, side, marker in zip(parts.values(), (-0.17, 0.17), ("|", "x")):
             ends = own.get(name, np.zeros((0, 1)))[:, -1]
-            right.plot(ends, np.full(len(ends), row + side), marker, color=color, ms=6 if marker == "|" else 4, alpha=0.6)
+            right.plot(ends, np.full(len(ends), row + side), marker, color=color, ms=6 if marker == "|" else 4, alpha=0.8)
     for part, marker in zip(parts, ("|", "x")):
-        right.plot([], [], marker, color=PALETTE["reference"], label=part)
+        left.plot([], [], marker, color=PALETTE["reference"], label=f"{part} (right)")
     left.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None), title="mean curve")
     right.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     right.set(xlabel="stress at the end (MPa)", title="every VE")
     right.invert_yaxis()
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=7)
-    right.legend(loc="best")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
@@ -104,6 +104,7 @@ def work(sets: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
         edges = np.linspace(low - 0.5, high + 0.5, min(int(high - low) + 1, 25) + 1)
         ax.hist(columns, edges, stacked=True, label=list(sets), color=list(PALETTE.values())[: len(sets)])
         ax.set(xlabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("volume elements")
     panels[0].legend()
     return figure
