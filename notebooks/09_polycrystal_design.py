@@ -241,7 +241,7 @@ results = {}
 for aim, study in studies.items():
     errors = {CHANCE: analysis.errors_at_random_mpa(study), SINGLE: analysis.errors_mpa(study, "nearest", first=1)}
     errors |= {m: analysis.errors_mpa(study, m) for m in labels}
-    apart = {m: (analysis.variety(made.elements, settings.designs, elements_of[aim]), analysis.novelty(made.elements, elements_of[aim]))
+    apart = {m: (analysis.variety(made.elements, settings.designs, elements_of[aim]), round(analysis.novelty(made.elements, elements_of[aim]), 4))
              for m, made in study.made.items()}
     kinds = [kind for kind in errors["ours"] if kind != "all"]
     rival = min((SINGLE, "nearest", "best_of_n"), key=lambda m: errors[m]["all"][0])
@@ -318,14 +318,17 @@ for aim, (errors, apart, rival) in results.items():
                       f"{settings.designs} designs, by up to {more[t].nan_to_num().max():.1f} sd, also after a simulation more: {why}.")
     missed += [f"{aim}, {kind}: {labels.get(m, m)} errs by {errors[m][kind][0]:.2f} MPa, ours by {errors['ours'][kind][0]:.2f}."
                for kind in errors["ours"] for m in (SINGLE, "nearest", "best_of_n") if errors[m][kind][0] < errors["ours"][kind][0]]
-    missed += [f"{aim}: {labels[m]} are more varied than ours, {apart[m][0]:.2f} against {apart['ours'][0]:.2f}, though not all near the target."
-               for m in ("nearest", "best_of_n") if apart[m][0] > apart["ours"][0]]
+    missed += [f"{aim}: {labels.get(m, m)} errs in {study.properties[1]} by {errors[m]['all'][1]:.2f} MPa, ours by {errors['ours']['all'][1]:.2f}."
+               for m in (SINGLE, "nearest", "best_of_n") if errors[m]["all"][1] < errors["ours"]["all"][1]]
+    varied = [f"{labels[m]} ({apart[m][0]:.2f})" for m in ("nearest", "best_of_n") if apart[m][0] > apart["ours"][0]]
+    missed += [f"{aim}: {' and '.join(varied)} are more varied than ours ({apart['ours'][0]:.2f}), though they are not bound to meet the target."] * bool(varied)
     ours, best = errors["ours"]["all"][0], errors[rival]["all"][0]
     ahead.append(f"**{aim}**: a design of ours errs in {study.properties[0]} by {ours:.2f} MPa, after a simulation more by {errors['corrected']['all'][0]:.2f}; the strongest rival, {name}, "
                  f"by {best:.2f}: {max(ours, best) / min(ours, best):.1f} times {'as much' if ours < best else 'less'}. Inside and between, {100 * share[aim]:.0f} % lie within half an sd.")
 wrong, warned = by_simulation > analysis.HALF, by_surrogate > analysis.HALF
-tell = (f"**Does it tell?** Of {len(by_simulation)} designs {int(wrong.sum())} miss their target by more than half an sd in the simulation; of these the surrogate had said so of "
-        f"{int((wrong & warned).sum())}. It cried wolf {int((~wrong & warned).sum())} times.")
+tell = (f"**Does it tell?** Of {len(by_simulation)} designs {int(wrong.sum()) or 'none'} missed the bar of {analysis.HALF:g} sd in the simulation"
+        + (f"; the surrogate had said so of {int((wrong & warned).sum())} of these" if wrong.any() else "")
+        + (f", and of {int((~wrong & warned).sum())} that met it." if (~wrong & warned).any() else "."))
 
 # %%
 metrics = {f"09.{aim}.{m}.error_mpa": error["all"][0] for aim, (errors, *_) in results.items() for m, error in errors.items() if m in labels}
