@@ -316,9 +316,9 @@ for aim, (errors, apart, rival) in results.items():
                else "the surrogate believes it met, so its error is another one than at the start")
         missed.append(f"{aim}: the target {' / '.join(f'{v / MPA:.1f}' for v in study.targets[t])} MPa ({study.kinds[t]}) stays off in {int((more[t] > analysis.HALF).sum())} of "
                       f"{settings.designs} designs, by up to {more[t].nan_to_num().max():.1f} sd, also after a simulation more: {why}.")
-    missed += [f"{aim}, {kind}: {labels.get(m, m)} errs by {errors[m][kind][0]:.2f} MPa, ours by {errors['ours'][kind][0]:.2f}."
+    missed += [f"{aim}, {kind}: {labels.get(m, m)} errs by {errors[m][kind][0]:.3f} MPa, ours by {errors['ours'][kind][0]:.3f}."
                for kind in errors["ours"] for m in (SINGLE, "nearest", "best_of_n") if errors[m][kind][0] < errors["ours"][kind][0]]
-    missed += [f"{aim}: {labels.get(m, m)} errs in {study.properties[1]} by {errors[m]['all'][1]:.2f} MPa, ours by {errors['ours']['all'][1]:.2f}."
+    missed += [f"{aim}: {labels.get(m, m)} errs in {study.properties[1]} by {errors[m]['all'][1]:.3f} MPa, ours by {errors['ours']['all'][1]:.3f}."
                for m in (SINGLE, "nearest", "best_of_n") if errors[m]["all"][1] < errors["ours"]["all"][1]]
     varied = [f"{labels[m]} ({apart[m][0]:.2f})" for m in ("nearest", "best_of_n") if apart[m][0] > apart["ours"][0]]
     missed += [f"{aim}: {' and '.join(varied)} are more varied than ours ({apart['ours'][0]:.2f}), though they are not bound to meet the target."] * bool(varied)
