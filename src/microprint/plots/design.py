@@ -82,16 +82,22 @@ def latent_maps(codes: Mapping[str, Tensor], values: Tensor, label: str) -> Figu
 
 
 def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Figure:
-    """Simulated curves (k, T) in MPa, and predicted ones with their 90 % interval, one panel each."""
+    """Simulated curves (k, T) in MPa above, and below them the errors of predicted ones with their 90 % interval."""
     percent = 100 * strain
-    figure, axes = plt.subplots(1, len(simulated), figsize=(2.4 * len(simulated), 2.5), sharex=True, sharey=True, squeeze=False)
-    for ax, truth, line, width in zip(axes[0], simulated, mean, 1.645 * std):
-        ax.fill_between(percent, line - width, line + width, color=PALETTE["light"], alpha=0.4, lw=0, label="90 % interval")
-        ax.plot(percent, line, color=PALETTE["ours"], label="surrogate")
-        ax.plot(percent, truth, color=PALETTE["reference"], lw=1, ls="--", label="simulation")
-        ax.set(xlabel="strain (%)")
-    axes[0, 0].set_ylabel("stress along the load (MPa)")
-    axes[0, 0].legend(fontsize=7)
+    figure, axes = plt.subplots(
+        2, len(simulated), figsize=(2.2 * len(simulated), 3.6), sharex=True, sharey="row", squeeze=False
+    )
+    for curve, error, truth, line, width in zip(*axes, simulated, mean, 1.645 * std):
+        curve.plot(percent, line, color=PALETTE["ours"], label="surrogate")
+        curve.plot(percent, truth, color=PALETTE["reference"], lw=1, ls="--", label="simulation")
+        error.fill_between(percent, -width, width, color=PALETTE["light"], alpha=0.4, lw=0, label="90 % interval")
+        error.plot(percent, line - truth, color=PALETTE["ours"], label="error")
+        error.axhline(0, color=PALETTE["reference"], lw=0.8, ls="--")
+        error.set(xlabel="strain (%)")
+    axes[0, 0].set_ylabel("stress (MPa)")
+    axes[1, 0].set_ylabel("surrogate less\nsimulation (MPa)")
+    for ax in axes[:, 0]:
+        ax.legend(fontsize=7)
     return figure
 
 
