@@ -76,6 +76,14 @@ def test_what_is_seen_is_corrected_on_what_is_known():
     assert best > 0.999 > 0.1 > worst and error < 1e-6
 
 
+def test_every_law_is_judged_alone_and_corrected():
+    curve, shares = torch.linspace(0, 80e6, 6).double(), torch.linspace(0.9, 1.1, 20).double()[:, None]
+    sets = SimpleNamespace(elements=SimpleNamespace(grain_id=shares, quaternion=None), stress=shares * curve)
+    laws = [SimpleNamespace(predict=lambda x, _, bias=bias: (bias * x * curve, 0 * x * curve)) for bias in (1.0, 1.02)]
+    (_, _, exact, *_), (number, r2, error, better, _) = surrogates.law_rows(laws, sets, sets, 5)
+    assert exact == 0 and number == 2 and error == pytest.approx(1.6) and better > 0.99 > r2
+
+
 def test_time_is_of_one_and_of_all():
     asked = []
     times = surrogates.milliseconds(lambda elements: asked.append(len(elements)), list(range(5)))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from microprint.analysis import regression
 from microprint.mechanics.campaign import PathCurves
+from microprint.mechanics.datasets import Curves
 from microprint.mechanics.materials import Material
 from microprint.mechanics.simulate import simulate_cp
 from microprint.microstructures.volume_elements import VolumeElements
@@ -104,6 +105,20 @@ def seen_through(
     for name, ask in asks.items():
         better = Correction.fit(*ask(known), stress).apply(*ask(asked))[0][:, at]
         rows.append([name, regression.r2(better, truth[:, at]), regression.mae_mpa(better, truth[:, at])])
+    return rows
+
+
+def law_rows(laws: Sequence[StressSurrogate], held: Curves, test: Curves, at: int) -> list[list[float]]:
+    """For each law: its number, R2 and mean absolute error in MPa of the test set at an increment, alone and corrected.
+
+    The correction is by the set `held`.
+    """
+    rows = []
+    for number, law in enumerate(laws, 1):
+        x = [law.predict(curves.elements.grain_id, curves.elements.quaternion) for curves in (held, test)]
+        both = x[1][0], Correction.fit(*x[0], held.stress).apply(*x[1])[0]
+        errors = [f(y[:, at], test.stress[:, at]) for y in both for f in (regression.r2, regression.mae_mpa)]
+        rows.append([number, *errors])
     return rows
 
 
