@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from microprint.analysis.regression import mean_normalised_mape
 from microprint.mechanics.elasticity import hashin_shtrikman, reuss_average, voigt_average
 from microprint.networks.random_medium import autocorrelation
 
@@ -46,6 +47,22 @@ def mean_chord(phase_ids: Tensor) -> Tensor:
 def two_point_distance(phase_ids: Tensor, others: Tensor) -> Tensor:
     """Root mean square difference (B,) of all two-point probabilities of volumes (B, n, n, n) and others."""
     return (autocorrelation(phase_ids.double()) - autocorrelation(others.double())).square().mean((1, 2, 3)).sqrt()
+
+
+def likeness(phase_ids: Tensor, others: Tensor, properties: Tensor, wanted: Tensor) -> list[float]:
+    """Errors of composites (B, n, n, n) that should be like others, and of their properties (B, p).
+
+    Volume fraction in points, root mean square of the two-point probabilities in per mille, chord lengths in %, first property in
+    %, worst property in %; the last three over the mean value.
+    """
+    worst = [mean_normalised_mape(x, y) for x, y in zip(properties.T, wanted.T)]
+    return [
+        100 * (volume_fraction(phase_ids) - volume_fraction(others)).abs().mean().item(),
+        1e3 * two_point_distance(phase_ids, others).mean().item(),
+        mean_normalised_mape(mean_chord(phase_ids), mean_chord(others)),
+        worst[0],
+        max(worst),
+    ]
 
 
 def statistics(phase_ids: Tensor) -> Tensor:
