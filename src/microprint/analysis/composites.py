@@ -52,8 +52,8 @@ def two_point_distance(phase_ids: Tensor, others: Tensor) -> Tensor:
 def likeness(phase_ids: Tensor, others: Tensor, properties: Tensor, wanted: Tensor) -> list[float]:
     """Errors of composites (B, n, n, n) that should be like others, and of their properties (B, p).
 
-    Volume fraction in points, root mean square of the two-point probabilities in per mille, chord lengths in %, first property in
-    %, worst property in %; the last three over the mean value.
+    Volume fraction in points, root mean square of the two-point probabilities in per mille; then in % of the mean value chord
+    lengths, the first property, the worst property.
     """
     worst = [mean_normalised_mape(x, y) for x, y in zip(properties.T, wanted.T)]
     return [
