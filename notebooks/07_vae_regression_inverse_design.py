@@ -140,8 +140,9 @@ show(draw.bounds(fraction, values[:, 0] / GPA, share, limits, "C11"),
 # > guess beside what S2 has from its 5,340 labels, 3.5 %.
 
 # %%
-for step in (inverse_design.train_forward_cnn, inverse_design.train_vae, stiffness_surrogate.fit_stiffness_surrogate):
-    notebook.do(step)
+notebook.do(inverse_design.train_forward_cnn)
+notebook.do(inverse_design.train_vae)
+notebook.do(stiffness_surrogate.fit_stiffness_surrogate)
 for prior in ("gaussian", "single", "mixture"):
     notebook.do(inverse_design.train_inverse_design, prior=prior)
 models = {prior: inverse_design.InverseDesign.load(notebook.path(f"inverse_design_{prior}.safetensors")) for prior in ("gaussian", "single", "mixture")}
