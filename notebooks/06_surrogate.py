@@ -111,7 +111,7 @@ display(table([[name, fact["crystals"], crystal_error[name]] for name, fact in f
       f"The learnt laws, left to themselves over {facts[first]['increments']} increments of random paths."))
 sections = {name: crystal_sections.sections(material, laws[name].laws.laws[0], facts[name]["dt"])
             for name, material in materials.items()}
-show(plot.yield_sections(sections), "Stress (MPa) of a crystal strained to 1 % in every direction of a plane: computed (dots) and by the "
+show(plot.yield_sections(sections), "Components of the stress (MPa) of a crystal strained to 1 % in every direction of a plane: computed (dots) and by the "
      "learnt law (line). Corners are where slip changes from one family of systems to another. Where line and dots part, the law has "
      "not learnt the crystal.")
 

@@ -126,7 +126,7 @@ def falling(
     Of errors (N, draws) the mean is drawn, and their range as a band.
     """
     for number, (name, (places, errors)) in enumerate(curves.items()):
-        color = PALETTE[("ours", "linear", "paper", "constant", "accent")[number % 5]]
+        color = PALETTE[("ours", "linear", "other", "constant", "accent")[number % 5]]
         if np.ndim(errors) == 2:
             ax.fill_between(places, np.min(errors, 1), np.max(errors, 1), color=color, alpha=0.2, lw=0)
             errors = np.mean(errors, 1)
