@@ -481,10 +481,10 @@ notebook.close("06", metrics=metrics, standings=standings, missed=missed, figure
     "labels (simulated polycrystals)", f"mean error at a strain of {strain[at]:.3g} (MPa)", {key: curves[name] for name, key in drawn.items()}))
 
 # %% [markdown]
-# **What did not work**. A law learnt from single crystals alone is not good enough before and about yield, where a rival with many
-# labels is ahead of it, until a few labels correct it. More iterations of the equilibrium do not mend that: the error is the
-# law's. A cubic metal whose increments go far beyond its yield, aluminium here, is learnt less well, crystal by crystal, than its
-# polycrystals suggest: see the first table and the sections. Speed: the simulation of a coarser grid is a hard rival.
+# **What did not work**. A law learnt from single crystals alone is not good enough before and about yield, where rivals with many
+# labels can be ahead of it until labels correct it. More iterations of the equilibrium hardly mend that: the error is the law's. A
+# cubic metal whose increments go far beyond its yield, aluminium here, is learnt less well, crystal by crystal, than its polycrystals
+# suggest: see the first table and the sections. Speed: the simulation of a coarser grid is a hard rival.
 #
 # **Limits**. The law is learnt for one size of time step, and for strains of a few per cent: the lattice's own rotation is left
 # out, and its error grows with the strain. The bulk modulus is that of all crystals alike. Corrections hold for the load that they

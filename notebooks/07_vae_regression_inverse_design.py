@@ -547,10 +547,11 @@ metrics |= {f"07.{task.split(',')[0]}.{name.split(': ')[-1].removesuffix(', mean
 notebook.close("07", metrics=metrics, figure=figure, standings=standings, missed=missed, curve=Curve("labels", "error of C11 over its mean (%)", line))
 
 # %% [markdown]
-# **What did not work**. A mixture in the prior keeps morphologies apart and is likelier on held-out data, but for several properties the
-# means of its components are worse designs than the mean of a single Gaussian. Media of another law, overlapping spheres, are drawn
-# with the right share of the hard phase and the wrong stiffness. S2's inverse route did not reach its published error, neither here
-# nor at its own scale on a GPU. And for a single property a search of the level by the solver needs none of these models.
+# **What did not work**. A mixture in the prior is likelier on held-out data, but the mean of a component need not be a typical design:
+# for several properties it can be worse than the mean of a single Gaussian, as the findings say. Media of another law, overlapping
+# spheres, are drawn with the right share of the hard phase and the wrong stiffness. With S2's weight of the divergence, S2's inverse
+# route did not reach its published error at its own scale on a GPU either; with a hundredth of that weight it came near. And for a
+# single property a search of the level by the solver needs none of these models.
 #
 # **Limits**. The generator of the data *is* a filtered noise cut at a level, and so is our decoder: it has the right form by
 # construction, as a power diagram has for polycrystals. A medium with another law, grains in a matrix or a foam, is matched in its
