@@ -436,7 +436,7 @@ chance = regression.chance(errors["ours, corrected"][:, 1:].mean(1), errors[stro
 curves, (last, walks) = surrogates.medians(labels, by_labels), list(paths_mae.items())[-1]
 full = min((n for n in curves if not n.startswith(("ours", "Taylor"))), key=lambda n: curves[n][1][-1])
 enough = next((n for n, e in zip(*curves["ours, corrected"]) if e < curves[full][1][-1]), None)
-low, behind = min(names, key=lambda n: result[n][3]), [kind for kind, v in paths_mae.items() if v[1] > min(v[2:4])]
+low, behind = min(names, key=lambda n: result[n][3]), [kind for kind, v in paths_mae.items() if v[2] > min(v[3:5])]
 outside = [n.replace("_", " ") for n in names if max(rivals_of[n]) > result[n][3]]
 missed = [text for text in (
     beaten["corrected"] and f"corrected, ours is behind a rival {beaten['corrected']}.",
@@ -454,9 +454,9 @@ display(findings(
     f"Over the curve, ours errs by {whole['ours, corrected']:.3g} MPa, the strongest rival ({strongest}) by {whole[strongest]:.3g}, S1's network by "
     f"{whole[pair[0]]:.3g}; a lead of {chance:.2g} could be chance. Ours from no polycrystal has {whole['ours, no polycrystal']:.3g}.",
     f"At a strain of {strain[at]:.3g}: R² {r2['ours, corrected'][-1]:.4f}, from no polycrystal {r2['ours, no polycrystal'][-1]:.4f}; the best rival {max(r2[n][-1] for n in rivals):.4f}.",
-    f"Labels there: ours needs {'more than all' if enough is None else enough} of them to be ahead of what {full} has from {len(train.stress)}.",
+    f"Labels there: ours needs {'more than all' if enough is None else enough or 'none'} of them to be ahead of what {full} has from {len(train.stress)}.",
     f"Any texture: R² {result['all'][3]:.5f} over all; least within {low.replace('_', ' ')}, {result[low][3]:.4f} (rivals: line {rivals_of[low][0]:.3f}, Taylor {rivals_of[low][1]:.3f}).",
-    f"Paths ({last}): normal stresses err by {walks[1]:.2g} MPa of {walks[4]:.0f}, Taylor {walks[2]:.2g}, the recurrent network {walks[3]:.2g}; "
+    f"Paths ({last}): normal stresses err by {walks[2]:.2g} MPa of {walks[5]:.0f}, Taylor {walks[3]:.2g}, the recurrent network {walks[4]:.2g}; "
     f"kinds of path where one of these two is nearer: {', '.join(behind) or 'none'}.",
     "Other metals from no polycrystal: " + "; ".join(f"{name} R² {v[3]:.3f}, {v[4]:.3g} of {v[2]:.0f} MPa" for name, v in rows_of.items()) + ".",
     f"{100 * coverage:.0f} % of the simulated stresses lie in the 90 % intervals; within families {min(result[n][5] for n in names):.0f} to {max(result[n][5] for n in names):.0f} %."))
@@ -475,7 +475,7 @@ standings += [Standing(f"the same at {strain[p]:.4f}, no polycrystal seen", mae[
               for i, p in enumerate(points) if mae["ours, no polycrystal"][i] > mae[leaders[i]][i] or p == at]
 standings += [Standing(f"R² within the worst family of textures, {low.replace('_', ' ')}", result[low][3], "",
                        max(zip(("line in two coefficients", "Taylor, learnt law, corrected"), rivals_of[low]), key=lambda r: r[1]), higher_is_better=True),
-              Standing(f"normal stresses, paths: {last}", walks[1], "MPa", min(zip(("Taylor, learnt law", "recurrent network"), walks[2:4]), key=lambda r: r[1]))]
+              Standing(f"normal stresses, paths: {last}", walks[2], "MPa", min(zip(("Taylor, learnt law", "recurrent network"), walks[3:5]), key=lambda r: r[1]))]
 drawn = {"ours, corrected": "ours", "S1's network": "paper"} | {n: n for n in ("line in two coefficients", "ridge on linear cells", "graph network")}
 notebook.close("06", metrics=metrics, standings=standings, missed=missed, figure=figure, curve=Curve(
     "labels (simulated polycrystals)", f"mean error at a strain of {strain[at]:.3g} (MPa)", {key: curves[name] for name, key in drawn.items()}))
