@@ -509,8 +509,8 @@ missed = [text for text in (
     inverse[searched] < inverse[refined_name] and f"One property needs no model: a random filter whose level is searched comes to {inverse[searched]:.2g} % where our refined designs have {inverse[refined_name]:.2g} %.",
     six[near] < six["ours: mixture, proposed"] and f"Six properties, without a simulation: the nearest training composite has {six[near]:.3g} %, our proposals {six['ours: mixture, proposed']:.3g} %.",
     *(x["ours: mixture, means"] > x["ours: gaussian, means"] and f"{label} properties: the means of a mixture ({x['ours: mixture, means']:.3g} %) are worse designs than the mean of one Gaussian "
-      f"({x['ours: gaussian, means']:.3g} %), though likelier on held-out data: a component without much weight has a mean that is no typical design." for label, x in (("Six", six), ("Three", three))),
-    f"Overlapping spheres, encoded and drawn anew, miss C11 by {balls_off:.0f} %: equal two-point statistics, another connectivity.",
+      f"({x['ours: gaussian, means']:.3g} %), though the mixture is likelier on held-out data: the mean of a component need not be a typical design." for label, x in (("Six", six), ("Three", three))),
+    f"Overlapping spheres, encoded and drawn anew, miss C11 by {balls_off:.0f} %: the decoder knows Gaussian fields alone, and keeps the volume fraction, not who is connected with whom.",
     f"S2's designs miss C11 by {inverse['S2: mixture, means']:.3g} % here and, on a GPU at its own scale, by {at_scale_back['all', 'mixture', 'as trained'][1]:.3g} % (published 16): with S2's weight of the "
     f"divergence the latent vector is hardly used.",
     f"S2's regression has {s2_forward:.3g} % of C11 from {len(train)} composites of {phase.shape[1]}³, published 3.5 from 5,340 of 51³: it passes over the data {settings.epochs} times here.",
