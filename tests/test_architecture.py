@@ -14,13 +14,14 @@ import pytest
 from microprint.params import as_dict
 from microprint.params.sections import Params
 from microprint.study.graph import literals, load_notebooks
+from microprint.study.participants import is_solution
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "src" / "microprint"
 # A room may use the rooms of floors strictly below its own; inside a room, modules may not form a circle.
-FLOORS = {"errors": 0, "arrays": 1, "keys": 1, "params": 1, "machine": 1, "store": 1, "cluster": 2, "jit": 2, "steps": 2, "chunks": 3, "orientations": 3,
-          "microstructures": 4, "mechanics": 5, "networks": 5, "training": 5, "systems": 6, "analysis": 7, "notebook": 8, "plots": 8,
-          "study": 9, "requirements": 9, "report": 10}
+FLOORS = {"errors": 0, "arrays": 1, "keys": 1, "params": 1, "machine": 1, "store": 1, "cluster": 2, "folders": 2, "jit": 2, "steps": 2, "chunks": 3, "orientations": 3,
+          "microstructures": 4, "mechanics": 5, "networks": 5, "training": 5, "systems": 6, "analysis": 7, "study": 7, "plots": 8, "supply": 8,
+          "notebook": 9, "requirements": 9, "report": 10}
 SCRIPTS = sorted((REPOSITORY / "notebooks").glob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -74,7 +75,7 @@ def test_ruff_has_nothing_to_say(command):
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("name", ["analysis.field_of_view", "analysis.regression", "microstructures.polycrystal", "microstructures.volume_elements"])
+@pytest.mark.parametrize("name", ["analysis.field_of_view", "analysis.regression", "study.catalogue", "microstructures.polycrystal", "microstructures.volume_elements"])
 def test_examples_in_docstrings_are_true(name):
     module = importlib.import_module(f"microprint.{name}")
     outcome = doctest.testmod(module)
@@ -116,14 +117,32 @@ def test_form_of_a_notebook(path):
     notebook = jupytext.read(path)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    assert 15 <= len(notebook.cells) <= 30 and notebook.metadata.kernelspec.name == "python3"
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert 15 <= sum(not is_solution(cell) for cell in notebook.cells) <= 30
     assert max(len(source.splitlines()) for source in code) <= 25
     assert not any(isinstance(node, ast.ClassDef) for source in code for node in ast.walk(ast.parse(source)))
-    for word in ("Question", "Inputs", "Outputs", "Hardware"):
-        assert f"**{word}" in prose[0]
-    assert "TIME_" not in prose[0]
-    for word in ("Findings", "Limits", "Next"):
-        assert any(f"**{word}" in text for text in prose[-3:])
+    for word in ("Question", "You will learn", "Prerequisites", "Inputs", "Outputs", "Time"):
+        assert f"**{word}" in prose[0], word
+    assert "TIME_" not in prose[0] and "**Hardware" not in prose[0]
+    for word in ("Limits", "Next", "Before you look"):
+        assert any(f"**{word}" in text for text in prose), word
+    assert any(calls(source, "findings") for source in code)
+    assert "**In three lines**" in notebook.cells[-1].source and notebook.cells[-1].cell_type == "markdown"
+
+
+def calls(source: str, name: str) -> bool:
+    return any(isinstance(node, ast.Call) and ast.unparse(node.func) == name for node in ast.walk(ast.parse(source)))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
+def test_a_notebook_has_three_exercises_each_with_its_solution(path):
+    """A solution is the tagged cells that follow each other, below the exercise; code of it is run with the notebook."""
+    cells = jupytext.read(path).cells
+    first = next(number for number, cell in enumerate(cells) if cell.cell_type == "markdown" and "## Exercises" in cell.source)
+    solved = [number for number, cell in enumerate(cells) if is_solution(cell) and not is_solution(cells[number - 1])]
+    assert len(solved) == 3 and min(solved) > first
+    assert all(cells[number - 1].cell_type == "markdown" for number in solved)
+    assert any(cell.cell_type == "code" for cell in cells if is_solution(cell))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)

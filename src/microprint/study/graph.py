@@ -14,10 +14,10 @@ import jupytext
 import nbformat
 
 from microprint.errors import UserError
+from microprint.folders import REPOSITORY
 from microprint.keys import code_digest, modules_imported, source_digest, syntax_tree
 from microprint.steps import Step
 
-REPOSITORY = Path(__file__).parents[3]
 SYNC = "jupytext --sync notebooks/*.py"
 READERS = ("open", "path", "load_json")  # methods of `Notebook` that read an artifact
 POLYCRYSTALS = "polycrystals.h5"  # what its `read_sets` reads

@@ -21,10 +21,10 @@ from papermill.exceptions import PapermillExecutionError
 
 from microprint import store
 from microprint.errors import MissingData, UserError
+from microprint.folders import run_folder
 from microprint.keys import digest
 from microprint.machine import choose_device
 from microprint.microstructures.sets import require_sets
-from microprint.notebook import run_folder
 from microprint.params import as_dict, sections_from
 from microprint.params.sections import Params
 from microprint.steps import file_digests
