@@ -544,7 +544,8 @@ metrics |= {"07.refined.ours.error_pct": inverse["ours: refined by the solver's 
             "07.decoded.ours.c11_error_pct": reconstruction["ours"][3], "07.decoded.s2.c11_error_pct": reconstruction["S2's decoder"][3],
             "07.c11.ours.coverage_90": inside[0], "07.proposed.ours.calibration": calibration[0.01]}
 metrics |= {f"07.{task.split(',')[0]}.{name.split(': ')[-1].removesuffix(', means').removesuffix(' training composite').split(' ')[-1]}.error_pct": several[task, name][0] for task, name in several if name != "ours: best proposal"}
-notebook.close("07", metrics=metrics, figure=figure, standings=standings, missed=missed, curve=Curve("labels", "error of C11 over its mean (%)", line))
+notebook.close("07", metrics=metrics, figure=figure, standings=standings, missed=missed, curve=Curve(
+    "labels", "error of C11 over its mean (%)", line, ("line in the iterations", "iterations as a geometric series")))
 
 # %% [markdown]
 # **What did not work**. A mixture in the prior is likelier on held-out data, but the mean of a component need not be a typical design:
