@@ -56,36 +56,21 @@ import torch
 from IPython.display import display
 
 from microprint.analysis import graphite as seen
-from microprint.analysis import judging, texture, texture_designs, texture_probes, texture_properties
+from microprint.analysis import judging, texture, texture_designs, texture_measures, texture_probes, texture_properties
 from microprint.analysis.field_of_view import field_of_view
 from microprint.microstructures import cast_iron
 from microprint.networks.texture_law import halved
-from microprint.networks.vgg import STYLE_LAYERS, gram
 from microprint.notebook import Standing, findings, open_notebook
 from microprint.plots import show, style, table
 from microprint.plots import texture as draw
 from microprint.plots.learning import learning_curves
 from microprint.systems import texture_rivals
-from microprint.systems.micrograph_properties import PROPERTIES, reduce_phase, simulate, simulate_micrographs
+from microprint.systems.micrograph_properties import PROPERTIES, simulate_micrographs
 from microprint.systems.texture import Statistics, TextureFingerprint, reduce, train_texture_fingerprint
 
 style()
 notebook = open_notebook(run=run, compute=compute, micrographs=micrographs, texture_vae=texture_vae)
 settings, rng = notebook.params.texture_vae, np.random.default_rng(notebook.params.run.seed)
-
-# %%
-def by_image(codes):
-    """Codes (images, patches, d) of all patches (N, d)."""
-    return np.asarray(codes).reshape(count, len(sample) // count, -1)
-
-
-def plain(names):
-    return [n.replace("_um", "").replace("_px", "").replace("_", " ") for n in names]
-
-
-def best_of(keep):
-    """Name and error of the best predictor of each property among some."""
-    return [texture_properties.strongest({name: scores for name, scores in compared.items() if keep(name)}, k) for k in range(len(kinds))]
 
 # %% [markdown]
 # ## The material
@@ -105,6 +90,7 @@ with notebook.open("micrographs.h5") as file, notebook.open("micrograph_properti
     phases = [data[:] for data in file["samples/phase"].values()] if "phase" in file["samples"] else None
     values = {name: np.where(np.isfinite(simulated[name][:]), simulated[name][:], known[name]) for name in PROPERTIES}
 synthetic, count, edge = phases is not None, len(whole), patches.shape[1]
+by_image = partial(texture_probes.by_image, images=count)
 OURS = "ours, beside a rough equilibrium"
 values |= {name: known[name] for name in ("ultimate_strength",) if not synthetic}
 labels = {name: v for name, v in values.items() if np.isfinite(v).sum() >= 6}
@@ -113,21 +99,13 @@ titles = [f"image {i}\n" + ", ".join(f"{labels[n][i] / unit:.0f} {symbol}" for n
 show(draw.image_grid([image[:edge, :edge] for image in whole[:12]], titles),
      f"A patch of each of the first images, {edge} pixels wide, with the properties of the whole image. "
      "Dark: graphite; bright: ferrite and its boundaries. Long thin flakes make iron soft, round nodules do not.")
-
-# %%
-def again(casting):
-    made = [cast_iron.generate(casting, whole[0].shape, np.random.default_rng([notebook.params.run.seed, k])) for k in range(5)]
-    repeats = simulate(np.stack([reduce_phase(m.phase) for m in made]))
-    return [100 * float(repeats[name].std() / repeats[name].mean()) for name in PROPERTIES]
-
-
 if synthetic:
-    flaky, wormy, nodular = (cast_iron.CASTINGS[24.0, mg] for mg in (0.0, 0.025, 0.045))
-    scatter = {"flakes": again(flaky), "worms": again(wormy), "nodules": again(nodular)}
+    named = {"flakes": 0.0, "worms": 0.025, "nodules": 0.045}  # magnesium of S3's castings, %
+    scatter = {name: texture_properties.scatter_within(cast_iron.CASTINGS[24.0, mg], whole[0].shape, 5, notebook.params.run.seed) for name, mg in named.items()}
     between = [100 * np.nanstd(values[name]) / np.nanmean(values[name]) for name in PROPERTIES]
-    table([(name, *row) for name, row in scatter.items()] + [("between all castings", *between)],
-          ["five images of one casting, 24 mm", "Young's modulus: scatter (%)", "yield-like stress: scatter (%)"],
-          f"Standard deviation over mean; {count} castings, images of {1e3 * pixel_m * whole[0].shape[0]:.2f} mm.")
+    display(table([(name, *(100 * x for x in row)) for name, row in scatter.items()] + [("between all castings", *between)],
+                  ["five images of one casting, 24 mm", "Young's modulus: scatter (%)", "yield-like stress: scatter (%)"],
+                  f"Standard deviation over mean; {count} castings, images of {1e3 * pixel_m * whole[0].shape[0]:.2f} mm."))
 
 # %% [markdown]
 # ## What a patch sees
@@ -167,34 +145,9 @@ if len(chosen) >= 3 and np.isfinite(pixel_m):
 # **Which measure can judge?** One for which another piece of the *same* image (the ceiling) is clearly more alike than a piece of
 # another casting (the floor). The gap is in standard deviations of pairs; below 1 a measure is left out of what follows. *DISTS*
 # compares means and covariances of VGG19's maps (its published weights belong to another network and are not used), *STSIM-2* the
-# bands of a steerable pyramid, over the whole image or in windows; the rest reads the graphite.
-
-# %%
-at = settings.paper_edge  # pixels at which all are compared
-small = reduce(torch.from_numpy(patches).float(), at).to(notebook.device)
-split = {name: np.array(index) for name, index in fingerprint.config["split"].items()}
-weights = fingerprint.drawing.layer_weights
-
-
-def styles(a, b):
-    a, b = vgg(a, STYLE_LAYERS), vgg(b, STYLE_LAYERS)
-    return sum(w * (gram(a[n]) - gram(b[n])).square().mean((1, 2)) for w, n in zip(weights, STYLE_LAYERS))
-
-
-measures = [judging.Measure("style loss", styles, False), judging.Measure("DISTS", partial(texture.dists, vgg)),
-            judging.Measure("STSIM-2", texture.stsim2), judging.Measure("chord lengths", seen.chord_distance, False),
-            judging.Measure("two-point statistics", seen.two_point_distance, False)]
-if at >= 56:
-    measures.append(judging.Measure("STSIM-2 in windows", partial(texture.stsim2, window=texture.WINDOW)))
-measures.append(judging.Measure("pixels, mean square", lambda a, b: texture.mean_squared(a, b), False))
-test = rng.permutation(split["test"])[: settings.pairs]
-x, material = small[test], sample[test]
-several = np.bincount(sample)[sample[test]] > 1
-pairs = {"floor": judging.Pairs(x, small[texture.partners(sample, test, False, rng)], material),
-         "ceiling": judging.Pairs(x[several], small[texture.partners(sample, test[several], True, rng)], material[several]),
-         "trivial": judging.Pairs(x, x.mean((2, 3), keepdim=True).expand_as(x), material)}
-
-# %% [markdown]
+# bands of a steerable pyramid, over the whole image or in windows; the rest reads the graphite. All compare images at the pixels that
+# S3's network sees.
+#
 # ## TextureVAE, as S3 has it
 #
 # A frozen VGG19 reads the image; two trained linear layers turn its last maps into mean and log-variance of a latent
@@ -249,6 +202,8 @@ show(learning_curves({"ours": fingerprint.config["history"]},
                      {"loss": "unbiased style loss\n(share of the variance)", "single": "S3's loss of\none drawing"}),
      "Training of the drawings. A loss of 1 is that of the mean texture; the unbiased one may come to 0, S3's stays above the scatter of drawings.")
 print(f"{settings.latent_dim} numbers keep {100 * fingerprint.law.explained():.1f} % of the variance of {fingerprint.law.centre.numel()} roots of channel means")
+at, split = settings.paper_edge, {name: np.array(index) for name, index in fingerprint.config["split"].items()}
+small = reduce(torch.from_numpy(patches).float(), at).to(notebook.device)
 z = torch.as_tensor(fingerprint.encode(patches))
 z_of = {name: model.encode(torch.from_numpy(patches).float()).cpu() for name, model in rivals.items()}
 
@@ -274,6 +229,12 @@ def judged(images):
     return judging.Pairs(x, reduce(images.cpu(), at).to(notebook.device), material)
 
 
+measures = texture_measures.measures(vgg, fingerprint.drawing.layer_weights, at)
+test = rng.permutation(split["test"])[: settings.pairs]
+x, material, several = small[test], sample[test], np.bincount(sample)[sample[test]] > 1
+pairs = {"floor": judging.Pairs(x, small[texture.partners(sample, test, False, rng)], material),
+         "ceiling": judging.Pairs(x[several], small[texture.partners(sample, test[several], True, rng)], material[several]),
+         "trivial": judging.Pairs(x, x.mean((2, 3), keepdim=True).expand_as(x), material)}
 candidates = {"ours": judged(drawn(z[test]))} | {name: judged(drawn(z_of[name][test], name)) for name in rivals}
 judgements = [judging.judge(m, pairs["floor"], pairs["ceiling"], pairs["trivial"], candidates) for m in measures]
 kept = [j for j in judgements if j.keeps]
@@ -306,7 +267,7 @@ if synthetic:
     probes = {"ours": texture_probes.probe(by_image(roots), causes, folds, True, settings.latent_dim)}
     probes |= {name: texture_probes.probe(by_image(z_of[name]), causes, folds, True) for name in (published_name, pixel_name)}
     probes["ideal reader"] = texture_probes.ideal_reader(maps, by_image(patches.reshape(len(patches), -1)).reshape(maps.shape), causes, folds, True)
-    show(draw.matrix(np.stack(list(probes.values())), list(probes), plain(cast_iron.CONTROLS), "R² of unseen castings"),
+    show(draw.matrix(np.stack(list(probes.values())), list(probes), draw.plain(cast_iron.CONTROLS), "R² of unseen castings"),
          "How well a ridge regression on the codes reads each cause of a casting that it has not seen (R², 1 at best). The last row is what pieces of "
          "this size hold at all.")
     apart = {name: (texture_probes.mutual_information_gap(by_image(v), causes, 0)[0], texture_probes.disentanglement(by_image(v).mean(1), causes, 0))
@@ -338,12 +299,11 @@ if synthetic:
         measured = [seen.measured_descriptors(d) for d in drawings]
         followed[name] = texture_probes.follows(wanted, np.stack([[f[m] for m in MEASURED.values()] for f in measured]).transpose(2, 0, 1))
         strips[name] = [drawings[0][k][:coarse, :coarse] for k in range(7)]
-    show(draw.rows(list(strips.values()), plain(strips), ["least", *[""] * 5, "most"]),
+    show(draw.rows(list(strips.values()), draw.plain(strips), ["least", *[""] * 5, "most"]),
          "Drawings along one cause in each row, all others at their mean and the noise the same. Each row should change in the one way that its name says.")
-    show(draw.matrix(np.stack(list(followed.values())), [f"walk along {n}" for n in plain(followed)], plain(MEASURED.values()), "R² of what is measured\n(sign: direction)"),
+    show(draw.matrix(np.stack(list(followed.values())), [f"walk along {n}" for n in draw.plain(followed)], draw.plain(MEASURED.values()), "R² of what is measured\n(sign: direction)"),
          "What is measured on such drawings: the share of each descriptor's variance that a straight line in the wanted cause explains, with the sign of its "
          "slope. The diagonal should be near 1.")
-
 # %%
 if synthetic:
     ends = [np.flatnonzero(sample == int(i))[0] for i in (np.argmax(causes[:12, 0]), np.argmin(causes[:12, 0]))]
@@ -411,13 +371,11 @@ for k, name in enumerate(kinds):
                   ["predictor", "unseen image (%)", "± over splits", "R²", "± over splits", "unseen form (%)", "S3 (%)"],
                   f"{name.replace('_', ' ')}: mean absolute percentage error; {int(good.sum())} images in five parts, {settings.seeds} splits. Unseen "
                   "form: flaky, mixed and nodular castings held out in turn. S3: six real castings, one of them held out."))
-
-# %%
 if synthetic:
     careless = {name: texture_properties.split_by_patch("svr", by_image(v)[good], wanted[good], 5, 0) for name, v in (("ours", z), (published_name, z_of[published_name]))}
-    table([(name, *(float(careless[name][how].mape_pct[k]) for k in range(len(kinds)) for how in ("images", "patches"))) for name in careless],
-          ["", *(f"{n.replace('_', ' ')}: {how} (%)" for n in kinds for how in ("by image", "by patch"))],
-          "A warning: support vectors, patch by patch, with whole images held out, and with patches at random, whose neighbours have told the label.")
+    display(table([(name, *(float(careless[name][how].mape_pct[k]) for k in range(len(kinds)) for how in ("images", "patches"))) for name in careless],
+                  ["", *(f"{n.replace('_', ' ')}: {how} (%)" for n in kinds for how in ("by image", "by patch"))],
+                  "A warning: support vectors, patch by patch, with whole images held out, and with patches at random, whose neighbours have told the label."))
 
 # %% [markdown]
 # ## Micrographs on demand
@@ -467,6 +425,7 @@ if synthetic:
 # %%
 claims = []
 if compared:
+    best_of = partial(texture_properties.strongest_of, compared)
     rival, alone = best_of(lambda name: not name.startswith(("ours", "("))), best_of(lambda name: name.startswith("ours") and name != OURS)
     for name, (theirs, error), (how, ours) in zip(kinds, rival, alone):
         claims.append(f"**{name.replace('_', ' ')}** of an unseen image, by the latent vector: {ours:.2f} % ({how}); the strongest rival, {theirs}: {error:.2f} %"
@@ -475,16 +434,15 @@ if synthetic:
     mine = [error for _, error in best_of(lambda name: name == OURS)]
     claims.append("Beside a rough equilibrium of the same patches: " + ", ".join(f"{n.replace('_', ' ')} {error:.2f} %" for n, error in zip(kinds, mine)) + ".")
     diagonal = {n: float(row[i]) for i, (n, row) in enumerate(followed.items())}
-    claims.append("Drawings follow what is asked for, R²: " + ", ".join(f"{n} {v:.2f}" for n, v in zip(plain(diagonal), diagonal.values())) + ".")
+    claims.append("Drawings follow what is asked for, R²: " + ", ".join(f"{n} {v:.2f}" for n, v in zip(draw.plain(diagonal), diagonal.values())) + ".")
     claims.append("Probes, unseen castings, R²: " + ", ".join(f"{n} {a:.2f} (ideal reader {b:.2f})" for n, a, b in
-                                                                zip(plain(cast_iron.CONTROLS), probes["ours"], probes["ideal reader"])) + ".")
+                                                                zip(draw.plain(cast_iron.CONTROLS), probes["ours"], probes["ideal reader"])) + ".")
     for kind in aims:
-        came = {who: designed[name, kind][1] for who, name in (("ours", "ours"), ("S3's decoder", published_name), ("the nearest training image", "nearest training image"))}
-        came = {who: error for who, error in came.items() if np.isfinite(error)}
+        came = {who: designed[name, kind][1] for who, name in (("ours", "ours"), ("S3's decoder", published_name), ("the nearest training image", "nearest training image"))
+                if np.isfinite(designed[name, kind][1])}
         claims.append(f"Micrographs for a modulus {kind} what training castings have: error after five corrections (ours {designed['ours', kind][0]:.1f} % as proposed): "
                       + ", ".join(f"{who} {error:.2g} %" for who, error in came.items()) + f". The best is {min(came, key=came.get)}.")
-ahead = [j.measure.name for j in kept if abs(1 - j.reached("ours")) < abs(1 - j.reached(pixel_name))]
-touching = [j.measure.name for j in judgements if not j.keeps]
+ahead, touching = [j.measure.name for j in kept if abs(1 - j.reached("ours")) < abs(1 - j.reached(pixel_name))], [j.measure.name for j in judgements if not j.keeps]
 if kept:
     claims.append(f"Nearer than the loss on pixels to another piece of the same image by {len(ahead)} of the {len(kept)} measures that can judge: {', '.join(ahead)}.")
 claims += [f"Left out, as floor and ceiling touch: {', '.join(touching)}."] * bool(touching)
@@ -527,7 +485,7 @@ if synthetic:
                 "08.designs.ours.beyond_error_pct": designed["ours", "beyond"][1]} | {f"08.follows.{name}.r2": value for name, value in diagonal.items()}
     standings += [Standing(f"micrographs for a wanted modulus, {kind} the data", designed["ours", kind][1], "%",
                            ("nearest training image", designed["nearest training image", kind][1]), designed[published_name, kind][1]) for kind in aims]
-    missed += [f"Drawings do not follow {name} as asked: R² {value:.2f}." for name, value in zip(plain(diagonal), diagonal.values()) if value < 0.8]
+    missed += [f"Drawings do not follow {name} as asked: R² {value:.2f}." for name, value in zip(draw.plain(diagonal), diagonal.values()) if value < 0.8]
 notebook.close("08", metrics=metrics, standings=standings, missed=missed, figure=figure)
 
 # %% [markdown]
@@ -539,7 +497,7 @@ notebook.close("08", metrics=metrics, standings=standings, missed=missed, figure
 # %% tags=["solution"]
 moved = small[:1].roll((at // 3, at // 3), (2, 3))
 other = small[np.flatnonzero(sample != sample[0])[:1]]
-for name, measure in (("style loss", styles), ("mean square of pixels", texture.mean_squared)):
+for name, measure in (("style loss", measures[0].function), ("mean square of pixels", texture.mean_squared)):
     print(f"{name}: shifted {float(measure(small[:1], moved)[0] / measure(small[:1], other)[0]):.2f} of the distance to another casting")
 print("The style loss knows the piece again, up to what the cut at its edge changes; pixels find it nearly as strange as another casting.")
 

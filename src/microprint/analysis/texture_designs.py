@@ -6,7 +6,7 @@ segmented and simulated like the images that it was learnt from; the value asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, simu
 
 COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
 SLOPES = (0.2, 5.0)  # of a property's logarithm over what is asked for, as two simulations may give it
-FARTHEST = 0.3  # that a correction goes, of the logarithm
+FARTHEST = 0.5  # that a correction goes, of the logarithm
 Decode = Callable[[Tensor], Tensor]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
 
 
@@ -33,6 +33,7 @@ class TexturePrior:
     mean: float
     deviation: float
     likelihoods: dict[int, float]
+    direction: Tensor  # (d,) in which z goes with the property's logarithm, by least squares
 
     @classmethod
     def fit(cls, z: Tensor, log_variance: Tensor, values: Tensor, held: Tensor, seed: int) -> TexturePrior:
@@ -45,7 +46,9 @@ class TexturePrior:
         c = ((logs - mean) / deviation)[:, None]
         known, unseen = (Posteriors(z[some], log_variance[some], c[some]) for some in (~held, held))
         fits, likelihoods = fit_mixtures(known, unseen, COMPONENTS, HIDDEN, STEPS, lambda count: seed + count)
-        return cls(fits[best_count(likelihoods)], mean, deviation, {k: float(x.mean()) for k, x in likelihoods.items()})
+        direction = ((logs - mean)[:, None] * (z - z[~held].mean(0)))[~held].mean(0) / deviation**2
+        average = {k: float(x.mean()) for k, x in likelihoods.items()}
+        return cls(fits[best_count(likelihoods)], mean, deviation, average, direction)
 
     @torch.no_grad()
     def sample(self, value: float, count: int, generator: torch.Generator) -> Tensor:
@@ -99,14 +102,14 @@ def design(
 ) -> Design:
     """`count` drawings of a property `name`, Pa: sampled, simulated, and corrected `rounds` times.
 
-    A drawing is moved along the prior's mean for other values by what its simulation says is missing, and no further: drawings
-    stay as different as they were proposed. How its property follows what is asked is known from the last two simulations
+    A drawing is moved in the prior's direction by what its simulation says is missing, and no further: drawings stay as
+    different as they were proposed. How its property follows what is asked is known from the last two simulations
     (the secant rule). The best of all rounds counts. `decode` has to draw with the same noise each time.
     """
     proposed, start = prior.sample(target, count, generator), np.full(count, np.log(target))
     asked, slope, best, before = start, np.ones(count), None, None
     for _ in range(rounds + 1):
-        z = proposed + _means(prior, asked) - _means(prior, start)
+        z = proposed + torch.from_numpy(asked - start).float()[:, None] * prior.direction
         images = np.asarray(decode(z).cpu())
         values = read_and_simulate(images)[name]
         off = np.log(values / target)
@@ -119,11 +122,3 @@ def design(
             slope = np.where(np.isfinite(secant), np.clip(secant, *SLOPES), slope)
         before, asked = (asked, off), asked - np.clip(np.nan_to_num(off / slope), -FARTHEST, FARTHEST)
     return best
-
-
-@torch.no_grad()
-def _means(prior: TexturePrior, logs: Sequence[float] | np.ndarray) -> Tensor:
-    """Mean (n, d) of p(z | c) at logarithms (n,) of the property."""
-    c = torch.as_tensor((np.asarray(logs) - prior.mean) / prior.deviation, dtype=torch.float32)[:, None]
-    weights, means, _ = prior.generator(c)
-    return (weights.exp()[..., None] * means).sum(1)
