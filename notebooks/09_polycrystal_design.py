@@ -312,13 +312,13 @@ for aim, (errors, apart, rival) in results.items():
     study, name = studies[aim], labels.get(rival, rival)
     more, told = (analysis.misses(study, "corrected", by) for by in ("simulated", "predicted"))
     for t in (more > analysis.HALF).any(1).nonzero()[:, 0].tolist():
-        why = ("it knows, and the local search finds no way on from where it began" if (told[t] > analysis.HALF).any()
+        why = ("the surrogate knows, and the local search finds no way on from where it began" if (told[t] > analysis.HALF).any()
                else "the surrogate believes it met, so its error is another one than at the start")
         missed.append(f"{aim}: the target {' / '.join(f'{v / MPA:.1f}' for v in study.targets[t])} MPa ({study.kinds[t]}) stays off in {int((more[t] > analysis.HALF).sum())} of "
                       f"{settings.designs} designs, by up to {more[t].nan_to_num().max():.1f} sd, also after a simulation more: {why}.")
-    missed += [f"{aim}, {kind}: {labels.get(m, m)} errs by {errors[m][kind][0]:.3f} MPa, ours by {errors['ours'][kind][0]:.3f}."
+    missed += [f"{aim}, {kind}: the error of {labels.get(m, m)} in {study.properties[0]} is {errors[m][kind][0]:.3f} MPa, ours {errors['ours'][kind][0]:.3f}."
                for kind in errors["ours"] for m in (SINGLE, "nearest", "best_of_n") if errors[m][kind][0] < errors["ours"][kind][0]]
-    missed += [f"{aim}: {labels.get(m, m)} errs in {study.properties[1]} by {errors[m]['all'][1]:.3f} MPa, ours by {errors['ours']['all'][1]:.3f}."
+    missed += [f"{aim}: the error of {labels.get(m, m)} in {study.properties[1]} is {errors[m]['all'][1]:.3f} MPa, ours {errors['ours']['all'][1]:.3f}."
                for m in (SINGLE, "nearest", "best_of_n") if errors[m]["all"][1] < errors["ours"]["all"][1]]
     varied = [f"{labels[m]} ({apart[m][0]:.2f})" for m in ("nearest", "best_of_n") if apart[m][0] > apart["ours"][0]]
     missed += [f"{aim}: {' and '.join(varied)} are more varied than ours ({apart['ours'][0]:.2f}), though they are not bound to meet the target."] * bool(varied)
@@ -403,8 +403,9 @@ power, level = np.polyfit(np.log(sizes), np.log(gap), 1)
 aimed = float(analysis.misses(study, "ours")[[kind == "inside" for kind in study.kinds]].nanmedian())
 needed = np.exp((np.log(aimed) - level) / power)
 display(table([[str(n), d] for n, d in zip(sizes, gap)], ["training elements", "median distance to the nearest (sd)"], "Retrieval with a growing library."))
-print(f"The distance falls as n^{power:.2f}; in a plane of two properties n^-0.5 is expected. To come as near as our designs inside the data ({aimed:.3f} sd) would take about "
-      f"{needed:.0e} simulated elements. A third wish would make it n^-0.33: retrieval pays for every property, the search hardly.")
+print(f"The distance falls as n^{power:.2f}; in a plane of two properties n^-0.5 is expected. " + (
+      f"To come as near as our designs inside the data ({aimed:.3f} sd) would take about {needed:.0e} simulated elements. " if power < -0.1 else "So few elements cannot tell. ") +
+      "A third wish would make it n^-0.33: retrieval pays for every property, the search hardly.")
 
 # %% [markdown]
 # **In three lines**
