@@ -20,8 +20,8 @@ from microprint.systems.conditional_prior import best_count, fit_mixtures
 from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, simulate
 
 COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
-SLOPES = (0.2, 5.0)  # of a property's logarithm over what is asked for, as two simulations may give it
-FARTHEST = 0.5  # that a correction goes, of the logarithm
+SLOPES = (0.05, 5.0)  # of a property's logarithm over what is asked for, as two simulations may give it
+FARTHEST = 1.0  # that a correction goes, of the logarithm
 Decode = Callable[[Tensor], Tensor]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
 
 
@@ -102,23 +102,33 @@ def design(
 ) -> Design:
     """`count` drawings of a property `name`, Pa: sampled, simulated, and corrected `rounds` times.
 
-    A drawing is moved in the prior's direction by what its simulation says is missing, and no further: drawings stay as
-    different as they were proposed. How its property follows what is asked is known from the last two simulations
-    (the secant rule). The best of all rounds counts. `decode` has to draw with the same noise each time.
+    A drawing is moved in the prior's direction by what its simulations say is missing, and no further: drawings stay as
+    different as they were proposed. The best of all rounds counts. `decode` has to draw with the same noise each time.
     """
-    proposed, start = prior.sample(target, count, generator), np.full(count, np.log(target))
-    asked, slope, best, before = start, np.ones(count), None, None
+    proposed, moves, off, best = prior.sample(target, count, generator), np.zeros((1, count)), np.empty((0, count)), None
     for _ in range(rounds + 1):
-        z = proposed + torch.from_numpy(asked - start).float()[:, None] * prior.direction
+        z = proposed + torch.from_numpy(moves[-1]).float()[:, None] * prior.direction
         images = np.asarray(decode(z).cpu())
         values = read_and_simulate(images)[name]
-        off = np.log(values / target)
-        if best is None:
-            best = Design(target, z, images, values, values)
-        best = best.better(z, images, values)
-        if before is not None:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                secant = (off - before[1]) / (asked - before[0])
-            slope = np.where(np.isfinite(secant), np.clip(secant, *SLOPES), slope)
-        before, asked = (asked, off), asked - np.clip(np.nan_to_num(off / slope), -FARTHEST, FARTHEST)
+        best = best.better(z, images, values) if best else Design(target, z, images, values, values)
+        with np.errstate(invalid="ignore"):
+            off = np.vstack([off, np.log(values / target)])
+        moves = np.vstack([moves, [_next(*pair) for pair in zip(moves.T, off.T)]])
     return best
+
+
+def _next(moves: np.ndarray, off: np.ndarray) -> float:
+    """The next move of a drawing from those made (r,) and the logarithms (r,) by which its property was off.
+
+    By the secant through the two nearest to the target, or half way between where the property was too small and too large.
+    """
+    made, known = moves[-1], np.isfinite(off)
+    moves, off = moves[known], off[known]
+    if not len(off):
+        return made
+    near = np.argsort(np.abs(off))[:2]
+    rise, run = off[near[0]] - off[near[-1]], moves[near[0]] - moves[near[-1]]
+    slope = np.clip(rise / run, *SLOPES) if run else 1.0
+    move = moves[near[0]] - np.clip(off[near[0]] / slope, -FARTHEST, FARTHEST)
+    low, high = moves[off <= 0].max(initial=-np.inf), moves[off > 0].min(initial=np.inf)
+    return (low + high) / 2 if np.isfinite(high - low) and low < high and not low < move < high else move
