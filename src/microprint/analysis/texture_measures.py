@@ -15,7 +15,7 @@ LEAST_WINDOWED = 56  # pixels an edge, below which the coarsest band has no room
 
 def measures(vgg: VGG19, layer_weights: Tensor, edge: int) -> list[Measure]:
     """Measures of images of `edge` pixels: style loss first, with a weight (L,) a layer, and the mean square of pixels last."""
-    found = [
+    judges = [
         Measure("style loss", partial(style_loss, vgg, layer_weights), False),
         Measure("DISTS", partial(texture.dists, vgg)),
         Measure("STSIM-2", texture.stsim2),
@@ -23,8 +23,8 @@ def measures(vgg: VGG19, layer_weights: Tensor, edge: int) -> list[Measure]:
         Measure("two-point statistics", graphite.two_point_distance, False),
     ]
     if edge >= LEAST_WINDOWED:
-        found.append(Measure("STSIM-2 in windows", partial(texture.stsim2, window=texture.WINDOW)))
-    return [*found, Measure("pixels, mean square", texture.mean_squared, False)]
+        judges.append(Measure("STSIM-2 in windows", partial(texture.stsim2, window=texture.WINDOW)))
+    return [*judges, Measure("pixels, mean square", texture.mean_squared, False)]
 
 
 def style_loss(vgg: VGG19, layer_weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
