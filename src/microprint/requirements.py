@@ -18,6 +18,7 @@ from microprint.microstructures.polycrystal import MORPHOLOGIES
 from microprint.microstructures.readers import list_files, read_composite
 from microprint.microstructures.sets import set_edges, set_sizes
 from microprint.networks.texture_drawing import TextureDrawing
+from microprint.networks.texture_law import tile_edge
 from microprint.networks.texture_vae import TextureVAE
 from microprint.networks.vae_regression import VAERegression
 from microprint.networks.vgg import CHANNELS, STYLE_LAYERS
@@ -83,7 +84,8 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         model = VAERegression(edge=edge, properties=len(s.properties), prior="mixture", **sizes)
         networks["VAE-regression (07)"] = model
         t, frozen = params.texture_vae, nn.Identity()  # VGG19 is not trained
-        networks["texture drawings (08)"] = TextureDrawing(frozen, latent_dim=t.latent_dim, width=t.width, drawings=t.drawings)
+        sizes = {"latent_dim": t.latent_dim, "width": t.width, "drawings": t.drawings, "tile": tile_edge(micrographs.edge // 2)}
+        networks["texture drawings (08)"] = TextureDrawing(frozen, **sizes)
         sizes = {"edge": t.paper_edge, "latent_dim": max(t.paper_latent_dims), "width": t.paper_width, "kl_weight": 0.0}
         networks["TextureVAE (08)"] = TextureVAE(frozen, loss="style", **sizes)
     yield from ((name, weight(network)) for name, network in networks.items())

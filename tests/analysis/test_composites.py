@@ -61,7 +61,7 @@ def training():
 def test_novelty_in_units_of_neighbours(training):
     """A training composite has none; by brute force for others; the median member, left out of the distances, has one."""
     unscaled = composites.statistics(training)
-    assert composites.novelty(unscaled[:4], unscaled).tolist() == pytest.approx([0] * 4, abs=1e-6)
+    assert composites.novelty(unscaled[:4], unscaled).tolist() == [0] * 4
     known = unscaled / unscaled.std(0)
     own = sorted(min((a - b).norm().item() for j, b in enumerate(known) if j != i) for i, a in enumerate(known))
     design = torch.ones(1, 9, 9, 9, dtype=torch.uint8)
@@ -81,3 +81,12 @@ def test_diversity_in_units_of_the_training_set(training):
     pairs = [(a - b).norm().item() for a, b in itertools.combinations(known[:3], 2)]
     among = [(a - b).norm().item() for a, b in itertools.product(known, known)]
     assert composites.diversity(unscaled[:3], unscaled) == pytest.approx((sum(pairs) / 3) / (sum(among) / len(among)))
+
+
+def test_likeness_of_the_same_and_of_another(training):
+    same = torch.tensor([[10.0, 5.0]]).expand(6, 2)
+    assert composites.likeness(training, training, same, same) == [0, 0, 0, 0, 0]
+    more = torch.ones_like(training)
+    points, _, chords, first, worst = composites.likeness(more, training, 1.1 * same, same * torch.tensor([1.0, 2.0]))
+    assert points == pytest.approx(100 * (1 - training.double().mean()).item()) and chords > 0
+    assert (first, worst) == pytest.approx((10, 45))

@@ -67,3 +67,21 @@ def test_a_few_codes_are_enough(kind):
     codes, y = torch.randn(9, 3, generator=g), 1e10 * torch.rand(9, 1, generator=g).add(0.5).double()
     predicted = forward_rivals.code_regression(codes, y, codes, kind)
     assert predicted.shape == (9, 1) and predicted.isfinite().all() and (predicted > 0).all()
+
+
+def test_iterations_that_fall_as_a_geometric_series_are_seen_to_their_end():
+    log_end, first = torch.randn(6, 3).double(), torch.rand(6, 3).double() + 0.5
+    ratio = 0.3 + 0.4 * torch.rand(6, 3).double()
+    history = torch.stack([(log_end + first * ratio**n).exp() for n in range(5)], 1)
+    torch.testing.assert_close(forward_rivals.extrapolated(history), log_end.exp())
+    assert torch.equal(forward_rivals.extrapolated(history[:, :2]), history[:, 1])
+    properties = (0.7 * history[:, 4].log() + 0.2 * history[:, 3].log() + 0.1).exp()
+    torch.testing.assert_close(forward_rivals.line_of_iterations(history[:4], properties[:4], history[4:]), properties[4:])
+
+
+def test_models_without_physics_answer_for_the_test_set():
+    phase = composites(60)
+    split = dict(zip(("train", "validation", "test"), torch.arange(60).split([40, 10, 10])))
+    predicted = forward_rivals.without_physics(phase, properties(phase, 2), split, SIX[:2])
+    errors = {name: forward_rivals.errors(y, properties(phase, 2)[50:], SIX[:2])["C11"]["mape_mean"] for name, y in predicted.items()}
+    assert len(errors) == 4 and errors["Gaussian process on 13 numbers"] < 0.3 * errors["mean of the training set"]

@@ -1,6 +1,7 @@
 """Latent analysis against brute force and closed forms."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -231,3 +232,11 @@ def test_moments_stay_where_seeds_move_on(generator):
 def test_a_line_does_not_read_what_is_none(generator):
     z, z_test = 3 * torch.rand(2, 2000, 1, generator=generator)
     assert space.linear_probe(z, (4 * z).sin(), z_test, (4 * z_test).sin()) < 0.3
+
+
+def test_noise_as_s1_adds_it_leaves_no_angle_below_zero():
+    made = space.textured_as_s1("cube", 4, 8, torch.Generator().manual_seed(3))
+    angles = torch.rad2deg(orientations.to_euler(made.quaternion[:, : int(made.grains.min())])).flatten(0, 1)
+    assert float(angles.min()) > 0 and float(angles.max()) < 25
+    # The mean of a normal distribution folded about zero.
+    assert torch.allclose(angles.mean(0), torch.tensor(space.SCATTER_DEG * (2 / math.pi) ** 0.5), atol=0.8)

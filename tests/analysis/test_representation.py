@@ -19,7 +19,7 @@ def test_pairs_are_the_angle_apart(symmetry):
     torch.testing.assert_close(angle, torch.ones_like(angle))
 
 
-@pytest.mark.parametrize("name, expected", [("euler", 2.0), ("quaternion", 1.5), ("embedding", 0.0)])
+@pytest.mark.parametrize("name, expected", [("euler", 2.0), ("quaternion", 1.5), ("axes", 1.5), ("embedding", 0.0)])
 def test_share_of_cubic_pairs_that_jump(name, expected):
     pairs = representation.near_pairs(50_000, 1.0, generator(1))
     share = 100 * (representation.largest_change(pairs, name, "cubic") > 0.25).double().mean().item()
@@ -34,3 +34,25 @@ def test_the_embedding_changes_by_no_more_than_its_metric_says():
 def test_constant_baseline():
     one_minus, angle = representation.constant_baseline("cubic", 50_000, generator(3))
     assert one_minus == pytest.approx(0.067, abs=1e-3) and angle == pytest.approx(40.8, abs=0.3)
+
+
+@pytest.mark.parametrize("symmetry", orientations.SYMMETRIES)
+@pytest.mark.parametrize("name", representation.REPRESENTATIONS)
+def test_what_is_encoded_comes_back(name, symmetry):
+    assert representation.noise_error(name, symmetry, 0.0, 500, generator(4)).max() < 1e-10
+
+
+def test_two_axes_are_read_as_the_rotation_that_fits_them_best():
+    axes = representation.REPRESENTATIONS["axes"]
+    target = torch.randn((20, 6), generator=generator(5), dtype=torch.float64)
+    best = orientations.to_matrix(axes.decode(target, "cubic"))[..., :2, :].flatten(-2)
+    others = orientations.to_matrix(orientations.random(20_000, generator(6), torch.float64))[..., :2, :].flatten(-2)
+    assert ((target * best).sum(-1) >= (target @ others.T).amax(-1)).all()
+
+
+def test_noise_on_a_quaternion_turns_by_twice_its_part_across():
+    """Three of four entries of the noise turn the crystal; the mean length of a normal vector in 3D is sqrt(8 / pi)."""
+    q = orientations.reduce(orientations.random(100_000, generator(7), torch.float64), "cubic")
+    scale = 0.03 * (q - q.mean(0)).square().mean().sqrt().item()
+    error = representation.noise_error("quaternion", "cubic", 0.03, 20_000, generator(8)).mean().item()
+    assert error == pytest.approx(math.degrees(2 * scale * math.sqrt(8 / math.pi)), rel=0.02)

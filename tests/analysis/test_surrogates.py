@@ -12,6 +12,7 @@ from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.materials import load_material
 from microprint.microstructures.polycrystal import generate
 from microprint.networks.crystal_law import CrystalEnsemble
+from microprint.params.sections import SurrogateSettings
 from microprint.systems.surrogate import StressSurrogate
 
 
@@ -44,6 +45,49 @@ def test_path_errors_are_means_over_the_volume_elements_of_a_kind():
     assert list(rows) == list(examples) == ["a"]
     assert rows["a"] == pytest.approx([3, 5 / 9, 5 / 3, 0, 1])  # errors of 1 in one of three, of 2 in two
     np.testing.assert_allclose(examples["a"][0], range(5))
+
+
+def test_medians_are_of_the_draws_where_a_model_was_asked():
+    errors = {"a": np.array([[np.nan, 3.0, 1.0], [np.nan, 5.0, 2.0]]), "b": np.full((2, 3), np.nan)}
+    assert surrogates.medians([0, 4, 8], errors) == {"a": ([4, 8], [4.0, 1.5]), "b": ([], [])}
+
+
+def test_s1s_network_learns_from_a_few():
+    g = torch.Generator().manual_seed(0)
+    z, held = torch.randn(40, 3, generator=g), torch.randn(20, 3, generator=g)
+    curves = [1e6 * torch.stack([x[:, 0], x[:, 1] + x[:, 2]], 1) for x in (z, held)]
+    settings = SurrogateSettings(paper_hidden=32, paper_epochs=200, paper_learning_rate=1e-2)
+    answer = surrogates.fit_s1_network(z, curves[0], (held, curves[1]), settings, 0)(held)
+    assert answer.shape == (20, 2) and regression.r2(answer, curves[1]) > 0.7
+    assert torch.equal(answer, surrogates.fit_s1_network(z, curves[0], (held, curves[1]), settings, 0)(held))
+
+
+def test_a_line_through_the_other_families_alone():
+    x, families = torch.arange(12.0)[:, None], ["a", "b"] * 6
+    y = torch.cat([x, x], 1) * torch.tensor([1.0, 3.0]).repeat(6)[:, None]  # a: y = x, b: y = 3 x
+    torch.testing.assert_close(surrogates.held_out_line(x, y, families, x, families)[:2, 0], torch.tensor([0.0, 1.0]).double())
+
+
+def test_what_is_seen_is_corrected_on_what_is_known():
+    curve = torch.linspace(0, 80, 6).double()
+    known, asked = (torch.rand(n, generator=torch.Generator().manual_seed(n)).double()[:, None] + 1 for n in (30, 8))
+    asks = {"all": lambda e: (e * curve, 0 * e * curve), "nothing": lambda e: (1.5 * curve.expand(len(e), 6), 0 * e * curve)}
+    (_, best, error), (_, worst, _) = surrogates.seen_through(asks, known, 1.02 * known * curve, asked, 1.02 * asked * curve, 5)
+    assert best > 0.999 > 0.1 > worst and error < 1e-6
+
+
+def test_every_law_is_judged_alone_and_corrected():
+    curve, shares = torch.linspace(0, 80e6, 6).double(), torch.linspace(0.9, 1.1, 20).double()[:, None]
+    sets = SimpleNamespace(elements=SimpleNamespace(grain_id=shares, quaternion=None), stress=shares * curve)
+    laws = [SimpleNamespace(predict=lambda x, _, bias=bias: (bias * x * curve, 0 * x * curve)) for bias in (1.0, 1.02)]
+    (_, _, exact, *_), (number, r2, error, better, _) = surrogates.law_rows(laws, sets, sets, 5)
+    assert exact == 0 and number == 2 and error == pytest.approx(1.6) and better > 0.99 > r2
+
+
+def test_time_is_of_one_and_of_all():
+    asked = []
+    times = surrogates.milliseconds(lambda elements: asked.append(len(elements)), list(range(5)))
+    assert asked == [1, 1, 5] and len(times) == 2 and min(times) > 0
 
 
 def test_refinement_has_the_simulation_of_the_same_grid_beside_it():

@@ -72,9 +72,9 @@ def as_simulated(images):
 def test_corrections_lead_to_what_is_asked_for(prior, monkeypatch):
     """The decoder's discs are too large for the prior's value; drawn larger with smaller z, they are corrected."""
     monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
-    made = design(prior, lambda z: discs(16 - 2 * z[:, 0].numpy(), 64), "youngs_modulus", 140e9, 4, 6, torch.Generator().manual_seed(0))
+    made = design(prior, lambda z: torch.from_numpy(discs(16 - 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 140e9, 4, 6, torch.Generator().manual_seed(0))
     assert made.images.shape == (4, 64, 64) and made.z.shape == (4, 2)
-    assert made.error_pct(corrected=False) > 5 and made.error_pct() < 2
+    assert made.error_pct(corrected=False) > 5 and made.error_pct() < 0.5
     np.testing.assert_allclose(as_simulated(made.images)["youngs_modulus"], made.values)
     np.testing.assert_allclose(discs(16 - 2 * made.z[:, 0].numpy(), 64), made.images)
     start = prior.sample(140e9, 4, torch.Generator().manual_seed(0))
@@ -84,12 +84,12 @@ def test_corrections_lead_to_what_is_asked_for(prior, monkeypatch):
 def test_the_best_of_all_rounds_counts(prior, monkeypatch):
     """A decoder that answers the wrong way round makes each correction worse: the first drawing stays."""
     monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
-    made = design(prior, lambda z: discs(14 + 2 * z[:, 0].numpy(), 64), "youngs_modulus", 170e9, 3, 3, torch.Generator().manual_seed(0))
+    made = design(prior, lambda z: torch.from_numpy(discs(14 + 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 170e9, 3, 3, torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(made.values, made.proposed)
 
 
 def test_drawings_without_graphite_are_not_chosen(prior):
-    nothing = design(prior, lambda z: np.full((len(z), 32, 32), BRIGHT), "youngs_modulus", 140e9, 2, 2, torch.Generator().manual_seed(0))
+    nothing = design(prior, lambda z: torch.full((len(z), 32, 32), BRIGHT), "youngs_modulus", 140e9, 2, 2, torch.Generator().manual_seed(0))
     assert np.isnan(nothing.values).all() and np.isnan(nothing.error_pct()) and torch.isfinite(nothing.z).all()
     some = Design(100.0, torch.zeros(2, 1), np.zeros((2, 4, 4)), np.array([90.0, np.nan]), np.array([99.0, np.nan]))
     assert some.error_pct() == pytest.approx(1) and some.error_pct(corrected=False) == pytest.approx(10)

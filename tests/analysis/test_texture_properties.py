@@ -7,6 +7,7 @@ import torch
 from microprint.analysis import regression
 from microprint.analysis import texture_properties as tp
 from microprint.errors import UserError
+from microprint.microstructures.cast_iron import CASTINGS
 
 
 def castings(count=40, seed=0):
@@ -157,3 +158,17 @@ def test_each_column_is_predicted_by_itself():
     folds = np.arange(20) % 4
     both, second = tp.predict("gp", features, values, folds), tp.predict("gp", features, values[:, 1:], folds)
     torch.testing.assert_close(torch.from_numpy(both[:, 1:]), torch.from_numpy(second))
+
+
+def test_the_strongest_of_some_for_each_property():
+    scores = {name: tp.Scores(np.array([row]), np.zeros((1, 2))) for name, row in
+              {"a": [1.0, 9.0], "b": [2.0, 3.0], "left out": [0.0, 0.0]}.items()}
+    assert tp.strongest_of(scores, lambda name: name != "left out") == [("a", 1.0), ("b", 3.0)]
+
+
+def test_images_of_one_casting_scatter_less_than_castings():
+    """Nodules of one size and share: a few per cent; and the same seed gives the same."""
+    casting = next(iter(CASTINGS.values()))
+    once, again = (tp.scatter_within(casting, (128, 128), 3, 0) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    assert once.shape == (2,) and (0 < once).all() and (once < 0.3).all()

@@ -21,6 +21,15 @@ def test_falling_errors_with_levels():
     plt.close(figure)
 
 
+def test_draws_are_a_mean_and_a_band():
+    figure, ax = plt.subplots()
+    falling({"ours": ([1, 2], np.array([[2.0, 4.0], [1.0, 3.0]]))}, "labels", "error", ax)
+    assert list(ax.get_lines()[0].get_ydata()) == [3, 2]
+    (band,) = ax.collections
+    assert band.get_paths()[0].get_extents().intervaly.tolist() == [1, 4]
+    plt.close(figure)
+
+
 def test_more_methods_than_colours_are_drawn_too():
     figure, ax = plt.subplots()
     falling({str(i): ([1, 2], [2.0, 1.0]) for i in range(7)}, "x", "y", ax)

@@ -60,12 +60,14 @@ def test_every_slider_moves_the_picture(made):
 
 
 def test_a_picture_where_nobody_looks_on_or_widgets_are_missing(made, monkeypatch):
-    ends = ("test", 0), ("cube", 0)
+    shown = []
+    monkeypatch.setattr(explorer, "show", lambda figure, caption: shown.append((len(figure.axes), caption)))
     monkeypatch.setattr(explorer, "watched", lambda: False)
-    assert made.show(*ends).axes
+    assert made.show(("test", 0), ("cube", 0), "From a test to a cube.") is None
     monkeypatch.setattr(explorer, "watched", lambda: True)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    assert made.show(*ends).axes
+    assert made.show(("test", 0), ("cube", 0), "Again.") is None
+    assert shown == [(4, "From a test to a cube."), (4, "Again.")]
 
 
 def level(value):

@@ -13,10 +13,12 @@ def drawn(figure):
     return figure.axes
 
 
-def test_sections_stand_in_rows_of_three():
+def test_sections_stand_in_a_column_a_material():
     circle = np.stack([np.cos(np.linspace(0, 6, 9)), np.sin(np.linspace(0, 6, 9))], 1)
-    axes = drawn(surrogate.yield_sections({f"section {i}": (circle, circle) for i in range(4)}))
-    assert len(axes) == 6 and [ax.axison for ax in axes] == [True] * 4 + [False] * 2
+    planes = {("stretch", "along y"): (circle, circle), ("shear xz", "shear yz"): (circle, circle)}
+    axes = drawn(surrogate.yield_sections({"Mg": planes, "Al": planes, "Ti": planes}))
+    assert [ax.get_title() for ax in axes] == ["Mg", "Al", "Ti"] * 2
+    assert [ax.get_xlabel() for ax in axes[::3]] == ["stretch (MPa)", "shear xz (MPa)"]
     assert len(axes[0].lines[0].get_xdata()) == 10  # the learnt line is closed
 
 
@@ -28,8 +30,8 @@ def test_no_label_at_all_has_its_tick_and_what_is_missing_is_left_out():
 
 
 def test_times_families_and_paths_are_drawn():
-    (ax,) = drawn(surrogate.errors_by_time({"a": (3.0, 0.1), "b": (300.0, 2.0)}, {"a": "ours", "b": "paper"}, "error (MPa)"))
-    assert {text.get_text() for text in ax.texts} == {"a", "b"}
+    (ax,) = drawn(surrogate.errors_by_time({"a": (3.0, 0.1), "b": (300.0, 2.0)}, {"a": "ours", "b": "paper"}, "error (MPa)", 900.0))
+    assert {text.get_text() for text in ax.texts} == {"a", "b", "simulation"}
     (ax,) = drawn(surrogate.families(["basal", "mixed"], {"ours": [0.01, np.nan]}, {"ours": "ours"}, "missed"))
     assert ax.get_xscale() == "log" and ax.yaxis_inverted()
     assert drawn(surrogate.families(["basal"], {"ours": [np.nan]}, {"ours": "ours"}, "missed"))[0].get_xscale() == "linear"
@@ -41,6 +43,6 @@ def test_times_families_and_paths_are_drawn():
 def test_s1s_figure_shows_loss_curves_and_errors():
     history = [{"epoch": e, "train_loss": 1 / e, "validation_loss": 2 / e} for e in (1.0, 2.0)]
     curves, strain = np.ones((4, 6)), np.linspace(0, 0.01, 6)
-    losses, lines, over = drawn(surrogate.as_in_s1(history, strain, curves, {"a": 2 * curves}, {"a": np.full((9, 6), 0.5)}, {"a": "ours"}))
-    assert len(losses.lines) == 2 and len(lines.lines) == 8
+    losses, lines, over = drawn(surrogate.as_in_s1(history, strain, curves, {"a": 2 * curves}, {"a": np.full((9, 6), 0.5)}, {"a": "ours"}, 20))
+    assert list(losses.lines[0].get_xdata()) == [20, 40] and len(losses.lines) == 2 and len(lines.lines) == 8
     np.testing.assert_allclose(over.lines[0].get_ydata(), 0.5)

@@ -17,7 +17,7 @@ from microprint.steps import run_step
 from microprint.systems import texture
 from microprint.systems.texture import TextureFingerprint, means_of, reduce, split_patches, train_texture_fingerprint
 
-SIZES = {"latent_dim": 3, "width": 8, "drawings": 2}
+SIZES = {"latent_dim": 3, "width": 8, "drawings": 2, "tile": 32}
 EDGE = 64  # of a patch
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from microprint.analysis.regression import mean_normalised_mape
 from microprint.mechanics.elasticity import hashin_shtrikman, reuss_average, voigt_average
 from microprint.networks.random_medium import autocorrelation
 
@@ -48,6 +49,22 @@ def two_point_distance(phase_ids: Tensor, others: Tensor) -> Tensor:
     return (autocorrelation(phase_ids.double()) - autocorrelation(others.double())).square().mean((1, 2, 3)).sqrt()
 
 
+def likeness(phase_ids: Tensor, others: Tensor, properties: Tensor, wanted: Tensor) -> list[float]:
+    """Errors of composites (B, n, n, n) that should be like others, and of their properties (B, p).
+
+    Volume fraction in points, root mean square of the two-point probabilities in per mille; then in % of the mean value chord
+    lengths, the first property, the worst property.
+    """
+    worst = [mean_normalised_mape(x, y) for x, y in zip(properties.T, wanted.T)]
+    return [
+        100 * (volume_fraction(phase_ids) - volume_fraction(others)).abs().mean().item(),
+        1e3 * two_point_distance(phase_ids, others).mean().item(),
+        mean_normalised_mape(mean_chord(phase_ids), mean_chord(others)),
+        worst[0],
+        max(worst),
+    ]
+
+
 def statistics(phase_ids: Tensor) -> Tensor:
     """Volume fraction and two-point probabilities (B, 1 + 3 len(LAGS)) of volumes (B, n, n, n)."""
     return torch.cat([volume_fraction(phase_ids)[:, None], two_point(phase_ids)], 1)
@@ -81,7 +98,8 @@ def novelty(designs: Tensor, training: Tensor) -> Tensor:
     """
     known, asked = training / training.std(0), designs / training.std(0)
     own = torch.cdist(known, known).fill_diagonal_(torch.inf).amin(1).median()
-    return torch.cdist(asked, known).amin(1) / own
+    # By matrix products, as is faster, a member's distance from itself would not be zero.
+    return torch.cdist(asked, known, compute_mode="donot_use_mm_for_euclid_dist").amin(1) / own
 
 
 def diversity(designs: Tensor, training: Tensor) -> float:

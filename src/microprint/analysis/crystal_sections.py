@@ -12,14 +12,15 @@ from microprint.networks.crystal_law import CrystalLaw
 
 STRAIN, INCREMENTS = 0.01, 20  # Frobenius norm at the end of a straight path
 ANGLES = 72
-PLANES = {"stretch along x and z": (0, 1), "shear xz and yz": (3, 2)}  # of the basis of `mechanics.deviators`, crystal axes
+# Pairs of the basis of `mechanics.deviators`, in crystal axes.
+PLANES = {("stretch along x", "along y, less z"): (0, 1), ("shear xz", "shear yz"): (3, 2)}
 
 
-def sections(material: Material, law: CrystalLaw, dt: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Stresses (ANGLES, 2) in MPa in the plane of the strain, the crystal and the law, by the names of the planes."""
+def sections(material: Material, law: CrystalLaw, dt: float) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    """Stresses (ANGLES, 2) in MPa in the plane of the strain, the crystal and the law, by the names of the plane's axes."""
     angle = torch.arange(ANGLES) * 2 * torch.pi / ANGLES
     size = torch.linspace(0, STRAIN, INCREMENTS + 1)
-    both: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    both = {}
     for name, (first, second) in PLANES.items():
         strain = torch.zeros(ANGLES, INCREMENTS + 1, 5)
         strain[..., first], strain[..., second] = angle.cos()[:, None] * size, angle.sin()[:, None] * size

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from microprint.analysis import regression
-from microprint.analysis.composites import bounds, volume_fraction
+from microprint.analysis.composites import bounds, statistics, volume_fraction
 from microprint.networks.gaussian_process import GaussianProcess
 from microprint.networks.random_medium import autocorrelation
 from microprint.systems.stiffness import entry, phase_stiffnesses
@@ -117,6 +117,48 @@ def process_regression(features: Tensor, properties: Tensor, at: Tensor, seed: i
     """Properties (B, p), Pa, at features (B, k), by a Gaussian process of each on features (N, k)."""
     fits = [GaussianProcess.fit(features, y, torch.Generator().manual_seed(seed)) for y in properties.double().log().unbind(1)]
     return torch.stack([fitted.predict(at)[0].exp() for fitted in fits], 1)
+
+
+def without_physics(
+    phase_ids: Tensor, properties: Tensor, split: Mapping[str, Tensor], names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Properties (B, p), Pa, of the test set by models that see no equilibrium, by their names.
+
+    `phase_ids` (N, n, n, n) and `properties` (N, p) are of all composites, `split` holds the indices of ``train``,
+    ``validation`` and ``test``.
+    """
+    train, held, test = (split[part] for part in ("train", "validation", "test"))
+    vectors = [full_two_point(phase_ids[part]) for part in (train, held, test)]
+    few, known = statistics(phase_ids), properties[train]
+    return {
+        "mean of the training set": known.mean(0).expand(len(test), -1),
+        "Voigt-Reuss-Hill": voigt_reuss_hill(phase_ids[test], names),
+        "two-point statistics, principal components": principal_regression(
+            (vectors[0], known), (vectors[1], properties[held]), vectors[2]
+        )[0],
+        "Gaussian process on 13 numbers": process_regression(few[train], known, few[test]),
+    }
+
+
+def extrapolated(history: Tensor) -> Tensor:
+    """C11, C22 and C33 (B, 3), Pa, that n iterations (B, n + 1, 3) would come to if they went on as they did: no label.
+
+    The logarithm's last two steps are taken for the first of a geometric series (Aitken's delta-squared process).
+    """
+    fall = history.log().diff(dim=1)
+    if fall.shape[1] < 2:
+        return history[:, -1]
+    ratio = (fall[:, -1] / fall[:, -2]).clamp(0, 0.95)
+    return (history[:, -1].log() + fall[:, -1] * ratio / (1 - ratio)).exp()
+
+
+def line_of_iterations(history: Tensor, properties: Tensor, at: Tensor) -> Tensor:
+    """C11, C22 and C33 (B, 3), Pa, by a straight line of logarithms in what n iterations have fallen to.
+
+    Learnt from iterations (N, n + 1, 3) and the properties (N, 3), one function for all axes, and asked at (B, n + 1, 3).
+    """
+    seen, asked = (x.log().transpose(1, 2).flatten(0, 1) for x in (history, at))
+    return regression.straight_line(seen, properties.log().reshape(-1, 1), asked).exp().view(len(at), 3)
 
 
 def voigt_reuss_hill(phase_ids: Tensor, names: Sequence[str]) -> Tensor:

@@ -12,13 +12,16 @@ from torch import Tensor
 from microprint.analysis.regression import r2, ridge
 from microprint.errors import UserError
 from microprint.microstructures.periodic import voxel_centres, wrap
-from microprint.orientations import disorientation
+from microprint.microstructures.polycrystal import COMPONENTS, generate
+from microprint.microstructures.volume_elements import VolumeElements
+from microprint.orientations import disorientation, from_euler, reduce
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse & Salakhutdinov 2016, section 5.2
 NEIGHBOURS = 12  # of a seed: as many as in a close packing
 FOLDS = 5
 RESPONSE_EDGE = 16  # voxels at which the response of a decoder is drawn
 BLUR_DEG = (2.0, 15.0)
+SCATTER_DEG = 5.0  # of S1's textures, about each Euler angle
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------
@@ -87,6 +90,17 @@ class PrincipalComponents:
     def needed(self, share: float) -> int:
         """Smallest number of components that hold a share of the variance."""
         return int((self.explained.cumsum(0) < share - 1e-6).sum()) + 1
+
+
+def textured_as_s1(component: str, count: int, edge: int, generator: torch.Generator) -> VolumeElements:
+    """S1's textured volume elements: normal noise on the Euler angles of a component, upwards where one is zero.
+
+    Where the noise goes to both sides, as in real textures, an angle near zero in one grain is near a whole turn in the next.
+    """
+    bare, mean = generate(count, edge, "cubic", generator), torch.tensor(COMPONENTS[component])
+    noise = SCATTER_DEG * torch.randn((*bare.quaternion.shape[:-1], 3), generator=generator)
+    angles = torch.deg2rad(mean + torch.where(mean == 0, noise.abs(), noise))
+    return VolumeElements(bare.grain_id, reduce(from_euler(angles), "cubic"), bare.grains, "cubic")
 
 
 def spectral_clusters(points: Tensor, count: int, neighbours: int, seed: int) -> Tensor:

@@ -10,6 +10,7 @@ from microprint.microstructures.volume_elements import VolumeElements
 from microprint.systems.polycrystal_targets import KINDS, DesignStudy
 
 MPA = 1e6
+HALF = 0.5  # standard deviation of the training elements: what is nearer is met
 
 
 def variety(designs: VolumeElements, count: int, training: VolumeElements) -> float:
@@ -33,10 +34,21 @@ def _between(points: Tensor) -> Tensor:
     return torch.pdist(points).mean()
 
 
-def errors_mpa(study: DesignStudy, method: str) -> dict[str, list[float]]:
-    """Mean absolute errors of the r properties, MPa, of all targets and of each kind that there is."""
-    errors = study.error(method) / MPA
-    return _by_kind(study, errors)
+def errors_mpa(study: DesignStudy, method: str, first: int | None = None) -> dict[str, list[float]]:
+    """Mean absolute errors of the r properties, MPa, of all targets and of each kind that there is.
+
+    Of all designs for a target, or of the `first` ones: ``nearest`` and ``best_of_n`` have their best first.
+    """
+    return _by_kind(study, study.error(method)[:, :first] / MPA)
+
+
+def misses(study: DesignStudy, method: str, by: str = "simulated") -> Tensor:
+    """How far designs (T, K) are off their targets, as they are ``simulated`` or ``predicted`` by the surrogate.
+
+    The largest error of the properties, each in standard deviations of the training elements.
+    """
+    values = getattr(study.made[method], by).unflatten(0, (len(study.targets), -1))
+    return ((values - study.targets[:, None]).abs() / study.known.std(0)).amax(-1)
 
 
 def errors_at_random_mpa(study: DesignStudy) -> dict[str, list[float]]:
@@ -52,5 +64,5 @@ def _by_kind(study: DesignStudy, errors: Tensor) -> dict[str, list[float]]:
 def within_half_spread(study: DesignStudy, method: str, kinds: tuple[str, ...]) -> float:
     """Share of the designs for targets of some kinds all of whose properties are met within half the standard deviation of
     the training elements."""
-    met = (study.error(method) < 0.5 * study.known.std(0)).all(-1)
+    met = misses(study, method) < HALF
     return float(met[torch.tensor([kind in kinds for kind in study.kinds])].double().mean())

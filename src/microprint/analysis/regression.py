@@ -47,6 +47,18 @@ def coverage(mean: Tensor, std: Tensor, observed: Tensor, share: float = 0.9) ->
     return ((observed - mean).abs() <= half_width * std).double().mean().item()
 
 
+def chance(first: ArrayLike, second: ArrayLike) -> float:
+    """Difference of two mean absolute errors that chance can make: twice the standard error of their paired difference.
+
+    Of the errors (N,) of two models on the same samples; what they have in common does not count.
+
+    >>> chance([1.0, 1.0, 1.0, 1.0], [-3.0, 3.0, 3.0, -3.0])
+    0.0
+    """
+    difference = torch.as_tensor(first).double().abs() - torch.as_tensor(second).double().abs()
+    return float(2 * difference.std() / len(difference) ** 0.5)
+
+
 def straight_line(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
     """Least-squares line of y (N, T) in x (N, k), evaluated at (B, k): (B, T)."""
     ones = [torch.cat([torch.ones(len(part), 1, dtype=torch.float64), part.double()], 1) for part in (x, at)]

@@ -1,19 +1,59 @@
-"""How continuous a representation of orientations is: what pairs a small angle apart look like in its channels."""
+"""How well numbers stand for orientations: what near crystals look like in them, and what noise on them costs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from microprint import orientations
 
-REPRESENTATIONS: dict[str, Callable[[Tensor, str], Tensor]] = {
-    "euler": lambda q, symmetry: orientations.euler_channels(orientations.reduce(q, symmetry)),
-    "quaternion": orientations.reduce,
-    "embedding": orientations.embed,
+
+class Representation(NamedTuple):
+    """A way to write an orientation in numbers, its channels."""
+
+    title: str
+    encode: Callable[[Tensor, str], Tensor]  # channels (..., k) of orientations (..., 4) of a crystal symmetry
+    decode: Callable[[Tensor, str], Tensor]  # nearest orientations (..., 4) of channels (..., k), which may have errors
+
+
+def _two_axes(q: Tensor, symmetry: str) -> Tensor:
+    return orientations.to_matrix(orientations.reduce(q, symmetry))[..., :2, :].flatten(-2)
+
+
+def _from_two_axes(channels: Tensor, symmetry: str) -> Tensor:
+    """Rotations (..., 4) whose first two axes have the largest scalar product with `channels` (..., 6), after Davenport."""
+    form = torch.einsum("...k,abk->...ab", channels, _axes_form().to(channels))
+    return orientations.standardize(torch.linalg.eigh(form).eigenvectors[..., -1])
+
+
+@cache
+def _axes_form() -> Tensor:
+    """Symmetric forms T (4, 4, 6) with q T q the first two axes of a rotation q."""
+    unit = torch.eye(4, dtype=torch.float64)
+    single, double = (orientations.to_matrix(q)[..., :2, :].flatten(-2) for q in (unit, unit[:, None] + unit))
+    return 0.5 * (double - single[:, None] - single)
+
+
+# All but the last have one of the equivalent rotations, that in the fundamental zone. Two axes: Zhou et al. 2019,
+# arXiv:1812.07035. Euler angles: White et al. 2025.
+REPRESENTATIONS = {
+    "euler": Representation(
+        "Euler channels (S1)",
+        lambda q, symmetry: orientations.euler_channels(orientations.reduce(q, symmetry)),
+        lambda channels, symmetry: orientations.from_euler_channels(channels),
+    ),
+    "quaternion": Representation(
+        "FZ quaternion",
+        orientations.reduce,
+        lambda channels, symmetry: orientations.standardize(torch.nn.functional.normalize(channels, dim=-1)),
+    ),
+    "axes": Representation("two axes in the FZ", _two_axes, _from_two_axes),
+    "embedding": Representation("symmetric embedding", orientations.embed, orientations.project),
 }
 
 
@@ -25,13 +65,23 @@ def near_pairs(count: int, angle_deg: float, generator: torch.Generator) -> tupl
 
 
 def largest_change(pairs: tuple[Tensor, Tensor], representation: str, symmetry: str) -> Tensor:
-    """Largest change of any channel between the two of every pair, (count,).
-
-    Representations: ``euler``, Bunge angles over (2 pi, pi, 2 pi) in the fundamental zone (White et al. 2025);
-    ``quaternion``, in the fundamental zone with w >= 0; ``embedding``, the symmetric embedding.
-    """
-    first, second = (REPRESENTATIONS[representation](q, symmetry) for q in pairs)
+    """Largest change of any channel between the two of every pair, (count,), in one of the `REPRESENTATIONS`."""
+    first, second = (REPRESENTATIONS[representation].encode(q, symmetry) for q in pairs)
     return (first - second).abs().amax(-1)
+
+
+def noise_error(representation: str, symmetry: str, noise: float, count: int, generator: torch.Generator) -> Tensor:
+    """Disorientation in degrees, (count,), between random orientations and those read from their channels with noise.
+
+    The noise is normal and equal in all channels; its root mean square length is `noise` times that of the channels about
+    their mean over all orientations, so that the share 1 - noise^2 of their variance is explained.
+    """
+    encode, decode = REPRESENTATIONS[representation][1:]
+    q = orientations.random(count, generator, torch.float64)
+    channels = encode(q, symmetry)
+    scale = noise * (channels - channels.mean(0)).square().mean().sqrt()
+    disturbed = channels + scale * torch.randn(channels.shape, generator=generator, dtype=channels.dtype)
+    return torch.rad2deg(orientations.disorientation(decode(disturbed, symmetry), q, symmetry))
 
 
 def constant_baseline(symmetry: str, count: int, generator: torch.Generator) -> tuple[float, float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,11 +13,16 @@ from torch import Tensor
 
 from microprint.analysis import regression
 from microprint.mechanics.campaign import PathCurves
+from microprint.mechanics.datasets import Curves
 from microprint.mechanics.materials import Material
 from microprint.mechanics.simulate import simulate_cp
 from microprint.microstructures.volume_elements import VolumeElements
 from microprint.networks.correction import Correction
+from microprint.networks.stress_net import StressMLP
+from microprint.params.sections import SurrogateSettings
+from microprint.systems.direct_surrogate import PASSES
 from microprint.systems.surrogate import StressSurrogate
+from microprint.training import Schedule, seeded
 
 MPA = 1e6
 
@@ -36,6 +44,93 @@ def errors_by_labels(
                 if count >= least.get(name, 0):
                     errors[name][draw, column] = regression.mae_mpa(fit(order[:count]), truth)
     return errors
+
+
+def medians(labels: Sequence[int], errors: Mapping[str, np.ndarray]) -> dict[str, tuple[list[int], list[float]]]:
+    """Numbers of simulations and the median error of the draws there, of each model where it was asked."""
+    lines = {}
+    for name, values in errors.items():
+        middle = [(label, float(np.median(column))) for label, column in zip(labels, values.T) if np.isfinite(column).all()]
+        lines[name] = tuple(map(list, zip(*middle))) if middle else ([], [])
+    return lines
+
+
+def fit_s1_network(
+    z: Tensor, stress: Tensor, held: tuple[Tensor, Tensor], settings: SurrogateSettings, seed: int
+) -> Callable[[Tensor], Tensor]:
+    """S1's network from fingerprints (N, d) to curves (N, T), Pa, on however few: as notebook 06 trains it on all.
+
+    `held` are fingerprints and curves of the validation set: every `PASSES` passes it says whether the weights are the best.
+    """
+    with seeded(seed):
+        network = StressMLP(z.shape[1], stress.shape[1], settings.paper_hidden)
+    network.scale(stress)
+    rate, decay = settings.paper_learning_rate, settings.paper_weight_decay
+    optimizer = Schedule(settings.paper_epochs, settings.paper_batch_size, rate, decay).optimizer_for(network)
+    generator, least, best = torch.Generator().manual_seed(seed), math.inf, network
+    samples, known = ({"z": x.float(), "curve": y.float()} for x, y in ((z, stress), held))
+    for number in range(settings.paper_epochs):
+        for rows in torch.randperm(len(z), generator=generator).split(settings.paper_batch_size):
+            optimizer.zero_grad()
+            network.losses({name: values[rows] for name, values in samples.items()}, generator)["loss"].backward()
+            optimizer.step()
+        if (number + 1) % PASSES == 0 or number + 1 == settings.paper_epochs:
+            with torch.no_grad():
+                loss = float(network.losses(known, generator)["loss"])
+            if loss < least:
+                least, best = loss, copy.deepcopy(network)
+    return lambda asked: best(asked.float()).detach().double()
+
+
+def held_out_line(x: Tensor, truth: Tensor, families: Sequence[str], asked: Tensor, theirs: Sequence[str]) -> Tensor:
+    """Curves (B, T) by the straight line in features (N, k) and (B, k) through all families of textures but their own."""
+    curves = torch.empty(len(asked), truth.shape[1], dtype=torch.float64)
+    for name in dict.fromkeys(theirs):
+        others = torch.tensor([family != name for family in families])
+        rows = torch.tensor([family == name for family in theirs])
+        curves[rows] = regression.straight_line(x[others], truth[others], asked[rows])
+    return curves
+
+
+def seen_through(
+    asks: Mapping[str, Callable[[VolumeElements], tuple[Tensor, Tensor]]], known: VolumeElements, stress: Tensor,
+    asked: VolumeElements, truth: Tensor, at: int,
+) -> list[list]:  # fmt: skip
+    """What a surrogate makes of the same volume elements seen in several ways: name, R2 and mean absolute error in MPa.
+
+    Each way answers curves and their spreads; it is corrected on `known` with their simulated curves (N, T), Pa, and judged on
+    `asked` with the curves `truth` at the increment `at`.
+    """
+    rows = []
+    for name, ask in asks.items():
+        better = Correction.fit(*ask(known), stress).apply(*ask(asked))[0][:, at]
+        rows.append([name, regression.r2(better, truth[:, at]), regression.mae_mpa(better, truth[:, at])])
+    return rows
+
+
+def law_rows(laws: Sequence[StressSurrogate], held: Curves, test: Curves, at: int) -> list[list[float]]:
+    """For each law: its number, R2 and mean absolute error in MPa of the test set at an increment, alone and corrected.
+
+    The correction is by the set `held`.
+    """
+    rows = []
+    for number, law in enumerate(laws, 1):
+        x = [law.predict(curves.elements.grain_id, curves.elements.quaternion) for curves in (held, test)]
+        both = x[1][0], Correction.fit(*x[0], held.stress).apply(*x[1])[0]
+        errors = [f(y[:, at], test.stress[:, at]) for y in both for f in (regression.r2, regression.mae_mpa)]
+        rows.append([number, *errors])
+    return rows
+
+
+def milliseconds(task: Callable[[VolumeElements], object], elements: VolumeElements) -> list[float]:
+    """Time of a task a volume element: one alone, and all at once."""
+    task(elements[:1])  # what is made once is made here
+    times = []
+    for batch in (elements[:1], elements):
+        begin = time.perf_counter()
+        task(batch)
+        times.append(1e3 * (time.perf_counter() - begin) / len(batch))
+    return times
 
 
 def held_out(

@@ -6,7 +6,7 @@ segmented and simulated like the images that it was learnt from; the value asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,9 @@ from microprint.systems.conditional_prior import best_count, fit_mixtures
 from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, simulate
 
 COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
-Decode = Callable[[Tensor], np.ndarray]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
+SLOPES = (0.05, 5.0)  # of a property's logarithm over what is asked for, as two simulations may give it
+FARTHEST = 1.0  # that a correction goes, of the logarithm
+Decode = Callable[[Tensor], Tensor]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class TexturePrior:
     mean: float
     deviation: float
     likelihoods: dict[int, float]
+    direction: Tensor  # (d,) in which z goes with the property's logarithm, by least squares
 
     @classmethod
     def fit(cls, z: Tensor, log_variance: Tensor, values: Tensor, held: Tensor, seed: int) -> TexturePrior:
@@ -43,7 +46,9 @@ class TexturePrior:
         c = ((logs - mean) / deviation)[:, None]
         known, unseen = (Posteriors(z[some], log_variance[some], c[some]) for some in (~held, held))
         fits, likelihoods = fit_mixtures(known, unseen, COMPONENTS, HIDDEN, STEPS, lambda count: seed + count)
-        return cls(fits[best_count(likelihoods)], mean, deviation, {k: float(x.mean()) for k, x in likelihoods.items()})
+        direction = ((logs - mean)[:, None] * (z - z[~held].mean(0)))[~held].mean(0) / deviation**2
+        average = {k: float(x.mean()) for k, x in likelihoods.items()}
+        return cls(fits[best_count(likelihoods)], mean, deviation, average, direction)
 
     @torch.no_grad()
     def sample(self, value: float, count: int, generator: torch.Generator) -> Tensor:
@@ -78,6 +83,13 @@ class Design:
     proposed: np.ndarray  # (n,) before any correction
     values: np.ndarray  # (n,) at last
 
+    def better(self, z: Tensor, images: np.ndarray, values: np.ndarray) -> Design:
+        """The same with those drawings (n, h, w), their vectors (n, d) and values (n,) that come nearer."""
+        nearer = np.abs(values / self.target - 1) < np.nan_to_num(np.abs(self.values / self.target - 1), nan=np.inf)
+        shown = np.where(nearer[:, None, None], images, self.images)
+        vectors = torch.where(torch.from_numpy(nearer)[:, None], z, self.z)
+        return Design(self.target, vectors, shown, self.proposed, np.where(nearer, values, self.values))
+
     def error_pct(self, corrected: bool = True) -> float:
         """Mean error of the drawings that have the property, %; NaN if none has."""
         values = self.values if corrected else self.proposed
@@ -90,28 +102,33 @@ def design(
 ) -> Design:
     """`count` drawings of a property `name`, Pa: sampled, simulated, and corrected `rounds` times.
 
-    A drawing is moved along the prior's mean for other values by what its simulation says is missing, and no further: drawings
-    stay as different as they were proposed. The best of all rounds counts. `decode` has to draw with the same noise each time.
+    A drawing is moved in the prior's direction by what its simulations say is missing, and no further: drawings stay as
+    different as they were proposed. The best of all rounds counts. `decode` has to draw with the same noise each time.
     """
-    z = prior.sample(target, count, generator)
-    images = decode(z)
-    values = read_and_simulate(images)[name]
-    first, best, chosen, shown = values, values.copy(), z.clone(), images.copy()
-    asked = np.full(count, np.log(target))
-    for _ in range(rounds):
-        step = np.nan_to_num(np.log(target / values))
-        z = z + _means(prior, asked + step) - _means(prior, asked)
-        asked = asked + step
-        images = decode(z)
+    proposed, moves, off, best = prior.sample(target, count, generator), np.zeros((1, count)), np.empty((0, count)), None
+    for _ in range(rounds + 1):
+        z = proposed + torch.from_numpy(moves[-1]).float()[:, None] * prior.direction
+        images = np.asarray(decode(z).cpu())
         values = read_and_simulate(images)[name]
-        better = np.abs(values / target - 1) < np.nan_to_num(np.abs(best / target - 1), nan=np.inf)
-        best[better], shown[better], chosen[better] = values[better], images[better], z[better]
-    return Design(target, chosen, shown, first, best)
+        best = best.better(z, images, values) if best else Design(target, z, images, values, values)
+        with np.errstate(invalid="ignore"):
+            off = np.vstack([off, np.log(values / target)])
+        moves = np.vstack([moves, [_next(*pair) for pair in zip(moves.T, off.T)]])
+    return best
 
 
-@torch.no_grad()
-def _means(prior: TexturePrior, logs: Sequence[float] | np.ndarray) -> Tensor:
-    """Mean (n, d) of p(z | c) at logarithms (n,) of the property."""
-    c = torch.as_tensor((np.asarray(logs) - prior.mean) / prior.deviation, dtype=torch.float32)[:, None]
-    weights, means, _ = prior.generator(c)
-    return (weights.exp()[..., None] * means).sum(1)
+def _next(moves: np.ndarray, off: np.ndarray) -> float:
+    """The next move of a drawing from those made (r,) and the logarithms (r,) by which its property was off.
+
+    By the secant through the two nearest to the target, or half way between where the property was too small and too large.
+    """
+    made, known = moves[-1], np.isfinite(off)
+    moves, off = moves[known], off[known]
+    if not len(off):
+        return made
+    near = np.argsort(np.abs(off))[:2]
+    rise, run = off[near[0]] - off[near[-1]], moves[near[0]] - moves[near[-1]]
+    slope = np.clip(rise / run, *SLOPES) if run else 1.0
+    move = moves[near[0]] - np.clip(off[near[0]] / slope, -FARTHEST, FARTHEST)
+    low, high = moves[off <= 0].max(initial=-np.inf), moves[off > 0].min(initial=np.inf)
+    return (low + high) / 2 if np.isfinite(high - low) and low < high and not low < move < high else move

@@ -25,6 +25,11 @@ SIZES = ("particles_per_px2", "thickness_px", "diameter_px", "ferrite_path_px")
 # --- probes ----------------------------------------------------------------------------------------------------------
 
 
+def by_image(codes: ArrayLike, images: int) -> np.ndarray:
+    """Codes (images, patches, d) of all patches (N, d), an image's after each other."""
+    return np.asarray(codes).reshape(images, len(codes) // images, -1)
+
+
 def probe(codes: ArrayLike, factors: ArrayLike, folds: ArrayLike, pool: bool, components: int | None = None) -> np.ndarray:
     """R2 (f,) of factors (G, f) of unseen castings, from codes (G, P, d) by ridge regression, out of fold (G,).
 

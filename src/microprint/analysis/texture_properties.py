@@ -7,7 +7,7 @@ have P patches each, codes (G, P, d), one row of features (G, k) and properties 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 from microprint.analysis import regression
 from microprint.analysis.forward_rivals import process_regression
 from microprint.errors import UserError
+from microprint.microstructures.cast_iron import Casting, generate
+from microprint.systems.micrograph_properties import PROPERTIES, reduce_phase, simulate
 
 KINDS = ("mean", "nearest", "ridge", "svr", "gp")
 MORPHOLOGIES = (1 / 3, 2 / 3)  # nodularity between flaky, mixed and nodular
@@ -171,6 +173,19 @@ def strongest(compared: Mapping[str, Scores], index: int) -> tuple[str, float]:
     """Name and MAPE in %, mean over foldings, of the predictor with the smallest one, of property `index`."""
     mape = {name: float(s.mape_pct[:, index].mean()) for name, s in compared.items()}
     return min(mape.items(), key=lambda item: item[1])
+
+
+def strongest_of(compared: Mapping[str, Scores], keep: Callable[[str], bool]) -> list[tuple[str, float]]:
+    """`strongest` of each property among the predictors whose names are to be kept."""
+    some = {name: scores for name, scores in compared.items() if keep(name)}
+    return [strongest(some, index) for index in range(next(iter(some.values())).mape_pct.shape[1])]
+
+
+def scatter_within(casting: Casting, shape: tuple[int, int], count: int, seed: int) -> np.ndarray:
+    """Deviation over mean of each of `PROPERTIES` (p,) between `count` images of one casting, of so many pixels."""
+    made = [generate(casting, shape, np.random.default_rng([seed, k])) for k in range(count)]
+    values = simulate(np.stack([reduce_phase(image.phase) for image in made]))
+    return np.array([float(values[name].std() / values[name].mean()) for name in PROPERTIES])
 
 
 def split_by_patch(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import html
 import io
+import json
 import math
 import os
+import re
 from collections.abc import Sequence
+from string import Template
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -24,6 +29,24 @@ PALETTE = {
     "light": "#56B4E9",
     "other": "#6A51A3",
 }
+# The attribute data-lm-suppress-shortcuts, known to JupyterLab, leaves the arrow keys to the slider.
+FRAMES = Template("""\
+<div class="frames" id="$name">
+<img src="data:image/png;base64,$picture" alt="$alternative" style="max-width: 100%">
+<div><input type="range" min="0" max="$last" value="$middle" aria-label="frame" aria-valuetext="$label"
+data-lm-suppress-shortcuts="true" style="width: 30em; max-width: 100%">
+<output>$label</output></div>
+<script>{
+const frames = document.getElementById("$name"), pictures = $pictures, labels = $labels;
+const slider = frames.querySelector("input");
+slider.addEventListener("input", () => {
+  const label = labels[slider.value];
+  frames.querySelector("img").src = "data:image/png;base64," + pictures[slider.value];
+  frames.querySelector("output").textContent = label;
+  slider.setAttribute("aria-valuetext", label);
+});
+}</script>
+</div>""")
 
 
 def style() -> None:
@@ -58,15 +81,48 @@ def show(figure: Figure, caption: str) -> None:
 
     The figure is closed: the cell does not show it again.
     """
+    _display({"image/png": _png(figure, bbox_inches="tight")}, caption)
+
+
+def frames(figures: Sequence[Figure], labels: Sequence[str], caption: str) -> None:
+    """Show figures of one size as frames that a slider turns over, each with its label, and one caption below them all.
+
+    It works offline and without a kernel, by keys too. Where scripts are not run the frame in the middle stands still. The
+    figures are closed.
+    """
+    if not figures or len(figures) != len(labels):
+        raise ValueError(f"{len(figures)} figures have {len(labels)} labels")
+    pictures, middle = [_png(figure) for figure in figures], len(figures) // 2  # uncropped, so that frames have one size
+    values = {
+        "name": "frames-" + hashlib.sha256("".join([*pictures, *labels]).encode()).hexdigest()[:12],
+        "picture": pictures[middle],
+        "last": len(figures) - 1,
+        "middle": middle,
+        "label": html.escape(labels[middle]),
+        "alternative": html.escape(_plain(caption)),
+        "pictures": json.dumps(pictures),
+        "labels": json.dumps(list(labels)).replace("<", "\\u003c"),  # which could end the script
+    }
+    _display({"text/html": FRAMES.substitute(values), "image/png": pictures[middle]}, caption)
+
+
+def _png(figure: Figure, **options) -> str:
+    """A figure as a picture in base 64; it is closed."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", **options)
+    plt.close(figure)
+    return base64.b64encode(png.getvalue()).decode()
+
+
+def _display(picture: dict[str, str], caption: str) -> None:
     from IPython.display import Markdown, display
 
-    png = io.BytesIO()
-    figure.savefig(png, format="png", bbox_inches="tight")
-    plt.close(figure)
-    alternative = {"image/png": {"alt": caption.replace("$", "")}}
-    picture = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": caption}
-    display(picture, metadata=alternative, raw=True)
-    display(Markdown(f"*{caption}*"))
+    display(picture | {"text/plain": caption}, metadata={"image/png": {"alt": _plain(caption)}}, raw=True)
+    display(Markdown(f"*{_without_tags(caption)}*"))
+
+
+def _plain(caption: str) -> str:
+    return caption.replace("$", "")
 
 
 def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
@@ -77,10 +133,15 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
         raise ValueError("every row needs one entry a column")
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
     text = "\n".join("| " + " | ".join(_entry(value) for value in line) + " |" for line in lines)
-    return Markdown(f"{caption}\n\n{text}" if caption else text)
+    return Markdown(f"{_without_tags(caption)}\n\n{text}" if caption else text)
 
 
 def _entry(value) -> str:
     if isinstance(value, str | int):
-        return str(value).replace("|", "\\|")
+        return _without_tags(str(value).replace("|", "\\|"))
     return f"{value:.3g}" if value is not None and math.isfinite(value) else "–"
+
+
+def _without_tags(text: str) -> str:
+    """Markdown in which what looks like a tag of HTML, as the slip direction <a>, is text."""
+    return re.sub(r"<(?=[a-zA-Z/!?])", r"\\<", text)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from torch import Tensor
 
 from microprint.analysis.regression import r2, straight_line
@@ -22,7 +22,7 @@ def targets(target: np.ndarray, achieved: Mapping[str, np.ndarray], quantity: st
 
     Achieved are (T, k) values by the name of the method: of its k designs for each target.
     """
-    figure, ax = plt.subplots(figsize=(4.6, 3.4))
+    figure, ax = plt.subplots(figsize=(5.4, 3.8))
     ends = np.array([target.min() * 0.8, target.max() * 1.2])
     ax.plot(ends, ends, color=PALETTE["reference"], lw=0.8)
     ax.fill_between(ends, 0.9 * ends, 1.1 * ends, color=PALETTE["constant"], alpha=0.2, lw=0, label="within 10 %")
@@ -33,7 +33,7 @@ def targets(target: np.ndarray, achieved: Mapping[str, np.ndarray], quantity: st
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_ticks(target, [f"{value:g}" for value in target])
         axis.set_ticks([], minor=True)
-    ax.legend(fontsize=7)
+    ax.legend(fontsize=8)
     return figure
 
 
@@ -46,7 +46,7 @@ def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6
         ax.set_axis_off()
     for ax, volume, title in zip(axes.flat, volumes, titles):
         _cube(ax, np.asarray(volume, float))
-        ax.set_title(title, fontsize=6.5)
+        ax.set_title(title, fontsize=7, fontweight="normal")
     return figure
 
 
@@ -82,16 +82,22 @@ def latent_maps(codes: Mapping[str, Tensor], values: Tensor, label: str) -> Figu
 
 
 def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Figure:
-    """Simulated curves (k, T) in MPa, and predicted ones with their 90 % interval, one panel each."""
+    """Simulated curves (k, T) in MPa above, and below them the errors of predicted ones with their 90 % interval."""
     percent = 100 * strain
-    figure, axes = plt.subplots(1, len(simulated), figsize=(2.4 * len(simulated), 2.5), sharex=True, sharey=True, squeeze=False)
-    for ax, truth, line, width in zip(axes[0], simulated, mean, 1.645 * std):
-        ax.fill_between(percent, line - width, line + width, color=PALETTE["light"], alpha=0.4, lw=0, label="90 % interval")
-        ax.plot(percent, line, color=PALETTE["ours"], label="surrogate")
-        ax.plot(percent, truth, color=PALETTE["reference"], lw=1, ls="--", label="simulation")
-        ax.set(xlabel="strain (%)")
-    axes[0, 0].set_ylabel("stress along the load (MPa)")
-    axes[0, 0].legend(fontsize=7)
+    figure, axes = plt.subplots(
+        2, len(simulated), figsize=(2.2 * len(simulated), 3.6), sharex=True, sharey="row", squeeze=False
+    )
+    for curve, error, truth, line, width in zip(*axes, simulated, mean, 1.645 * std):
+        curve.plot(percent, line, color=PALETTE["ours"], label="surrogate")
+        curve.plot(percent, truth, color=PALETTE["reference"], lw=1, ls="--", label="simulation")
+        error.fill_between(percent, -width, width, color=PALETTE["light"], alpha=0.4, lw=0, label="90 % interval")
+        error.plot(percent, line - truth, color=PALETTE["ours"], label="error")
+        error.axhline(0, color=PALETTE["reference"], lw=0.8, ls="--")
+        error.set(xlabel="strain (%)")
+    axes[0, 0].set_ylabel("stress (MPa)")
+    axes[1, 0].set_ylabel("surrogate less\nsimulation (MPa)")
+    for ax in axes[:, 0]:
+        ax.legend(fontsize=7)
     return figure
 
 
@@ -105,24 +111,33 @@ def bounds(fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: 
         100 * fraction, values, "o", ms=2.5 if len(values) < 1000 else 1, alpha=0.7, color=PALETTE["ours"], label="simulated"
     )
     ax.set(xlabel="hard phase (%)", ylabel=f"{name} (GPa)", yscale="log")
-    ax.legend(fontsize=7)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.legend(fontsize=8)
     return figure
 
 
 def falling(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]], x: str, y: str, ax: Axes, levels: Mapping[str, float] = {}
 ) -> None:
-    """Errors (N,) that fall along x (N,), on logarithmic axes, a line a method; horizontal lines at levels by their names."""
+    """Errors (N,) that fall along x (N,), on logarithmic axes, a line a method; horizontal lines at levels by their names.
+
+    Of errors (N, draws) the mean is drawn, and their range as a band.
+    """
     for number, (name, (places, errors)) in enumerate(curves.items()):
-        color, marker = ("ours", "linear", "paper", "constant", "accent")[number % 5], "o" if len(places) <= 30 else ""
-        ax.plot(places, errors, "-", marker=marker, ms=3, color=PALETTE[color], label=name)
+        color = PALETTE[("ours", "linear", "other", "constant", "accent")[number % 5]]
+        if np.ndim(errors) == 2:
+            ax.fill_between(places, np.min(errors, 1), np.max(errors, 1), color=color, alpha=0.2, lw=0)
+            errors = np.mean(errors, 1)
+        ax.plot(places, errors, "-", marker="o" if len(places) <= 30 else "", ms=3, color=color, label=name)
     for name, level in levels.items():
         ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
-        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=6.5, ha="right", va="bottom")
+        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom")
     ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     least, most = (end(places[-1 if end is max else 0] for places, _ in curves.values()) for end in (min, max))
     ticks = [tick * 10**power for power in range(6) for tick in (1, 3) if least <= tick * 10**power <= most]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

@@ -13,6 +13,7 @@ from torch import Tensor
 from microprint.analysis.latent import PATHS, degrees_between
 from microprint.errors import UserError
 from microprint.machine import watched
+from microprint.plots import show
 from microprint.plots.latent import orientation_slice
 from microprint.plots.microstructure import colour_key
 
@@ -84,14 +85,14 @@ class Explorer:
         boxes = list(controls.values())
         return widgets.VBox([widgets.HBox(boxes[:2]), widgets.HBox(boxes[2:4]), widgets.HBox(boxes[4:]), image])
 
-    def show(self, start: End, end: End):
-        """The widget where a person looks on and ipywidgets is there; else the picture half way."""
+    def show(self, start: End, end: End, caption: str):
+        """The widget where a person looks on and ipywidgets is there; else the picture half way, with its caption."""
         if watched():
             try:
                 return self.widget(start, end)
             except ModuleNotFoundError:
                 pass
-        return self.picture(start, end)
+        show(self.picture(start, end), caption)
 
     def _fingerprint(self, end: End) -> Tensor:
         name, number = end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -30,11 +29,11 @@ def orientation_slice(ax: Axes, orientations: Tensor, symmetry: str) -> None:
 def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry: str) -> Figure:
     """The middle section of one volume element (n, n, n, 4) and of its reconstructions, with the error of each below.
 
-    More than six reconstructions take a second pair of rows.
+    Five or more reconstructions take a second pair of rows.
     """
-    pairs = 1 if len(models) <= 6 else 2
+    pairs = 1 if len(models) <= 4 else 2
     columns = -(-len(models) // pairs)
-    figure, axes = plt.subplots(2 * pairs, columns + 1, figsize=(1.6 * (columns + 1.4), 3.4 * pairs), squeeze=False)
+    figure, axes = plt.subplots(2 * pairs, columns + 1, figsize=(1.6 * (columns + 1), 3.5 * pairs), squeeze=False)
     for ax in (*axes[2:, 0], *axes[-2:, 1:][:, columns - pairs * columns + len(models) :].flat):
         ax.set_axis_off()
     orientation_slice(axes[0, 0], truth, symmetry)
@@ -49,7 +48,10 @@ def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry:
         image = wrong.imshow(angle.T, origin="lower", vmin=0, vmax=60, cmap="magma")
         wrong.set(xticks=[], yticks=[], xlabel=f"mean {float(angle.mean()):.1f}°")
         wrong.grid(False)
-    figure.colorbar(image, ax=axes[1::2, 1:], label="disorientation / °", shrink=0.9 / pairs)
+    bar = (
+        {"cax": axes[2, 0].inset_axes((0.1, 0.4, 0.8, 0.1)), "orientation": "horizontal"} if pairs == 2 else {"ax": axes[1, 1:]}
+    )
+    figure.colorbar(image, label="disorientation / °", **bar)
     return figure
 
 
@@ -88,7 +90,7 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
     A decoded volume element (n, n, n, 4) before and after the seed is exchanged; the mean response (n, n, n) in degrees; and
     the mean responses by distance, a curve of two (m,).
     """
-    figure, axes = plt.subplots(1, 4, figsize=(8.2, 2.1), width_ratios=(1, 1, 1.25, 1.4))
+    figure, axes = plt.subplots(1, 4, figsize=(8.2, 2.2), width_ratios=(1, 1, 1.3, 1.5))
     middle = len(mean) // 2
     for ax, field, title in zip(axes, (before, after), ("decoded", "one seed exchanged"), strict=False):
         orientation_slice(ax, field.roll([middle] * 3, (0, 1, 2)), symmetry)
@@ -100,7 +102,7 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
     for ax in axes[:3]:
         ax.plot(middle, middle, "+", color="white", markersize=9)
     axes[3].plot(*curve, ".-", color=PALETTE["ours"])
-    axes[3].set(xlabel="way from the anchor / distance of anchors", ylabel="turned by / °", xlim=(0, None), ylim=(0, None))
+    axes[3].set(xlabel="distance / spacing of anchors", ylabel="turned by / °", xlim=(0, None), ylim=(0, None))
     return figure
 
 
@@ -116,7 +118,7 @@ def scatter_sets(ax: Axes, sets: Mapping[str, Tensor], background: Tensor) -> No
         middle, half = (low + high) / 2, max((high - low) / 2, 0.5)
         limits(middle - half, middle + half)
     ax.set(xlabel="principal component 1", ylabel="principal component 2")
-    ax.legend(fontsize=7, markerscale=1.5)
+    ax.legend(fontsize=7, markerscale=1.5, frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def explained_variance(ax: Axes, curves: Mapping[str, Tensor]) -> None:
@@ -165,14 +167,37 @@ def rate_distortion(codes: Mapping[str, Sequence[Point]], budget: float) -> Figu
 
     A dashed line marks the `budget` in bytes of S1's fingerprint.
     """
-    figure, ax = plt.subplots(figsize=(5.5, 3.6))
-    spare = itertools.cycle(("light", "accent", "constant"))  # for codes that the palette does not know
+    figure, ax = plt.subplots(figsize=(6.4, 3.8))
     for name, every in codes.items():
-        color, best = PALETTE[name if name in PALETTE else next(spare)], envelope(every)
+        color, best = code_colour(name), envelope(every)
         ax.plot([p.bytes for p in every], [p.disorientation_deg for p in every], ".", ms=3, alpha=0.35, color=color)
         ax.plot([p.bytes for p in best], [p.disorientation_deg for p in best], "o-", ms=3.5, color=color, label=name)
-    ax.axvline(budget, color=PALETTE["reference"], ls="--", lw=0.8)
-    ax.annotate("S1", (budget, 0.98), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8)
+    ax.axvline(budget, color=PALETTE["constant"], ls="--", lw=0.8, label="bytes of S1's floats")
     ax.set(xscale="log", yscale="log", xlabel="bytes a volume element", ylabel="mean disorientation / °")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
+
+
+def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Mean disorientations in degrees, by set and by code: a row a set, a colour a code; hollow where the code has a budget.
+
+    The name of a code with a budget goes on after a comma, as in ``"ours, 512 bytes"``.
+    """
+    figure, ax = plt.subplots(figsize=(7.4, 0.9 + 0.27 * len(errors)))
+    for name in next(iter(errors.values())):
+        color, hollow = code_colour(name), "," in name
+        face, size = ("none", 7) if hollow else (color, 5)
+        values = [by_code[name] for by_code in errors.values()]
+        ax.plot(values, range(len(errors)), "o", color=color, markerfacecolor=face, ms=size, label=name)
+    ax.set(xscale="log", xlabel="mean disorientation / °", yticks=range(len(errors)), yticklabels=list(errors))
+    ax.invert_yaxis()
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def code_colour(name: str) -> str:
+    """One colour for a code in all figures, whatever its budget."""
+    kind = name.split(",")[0]
+    return PALETTE[
+        {"weighted list": "reference", "fitted list": "accent", "grain list": "constant", "equiaxed": "light"}.get(kind, kind)
+    ]

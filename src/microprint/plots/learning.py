@@ -21,21 +21,46 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], term
 
     Terms have axis labels with units, e.g. ``{"kl": "KL divergence / nat"}``; models without a term are left out.
     """
-    figure, axes = plt.subplots(1, len(terms), figsize=(2.8 * len(terms), 2.7), squeeze=False)
-    for ax, (term, label) in zip(axes[0], terms.items(), strict=True):
+    rows = -(-len(terms) // 3)
+    columns = -(-len(terms) // rows)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.3 * rows + 0.4), squeeze=False)
+    for ax, (term, label) in zip(axes.flat, terms.items(), strict=False):
         for number, (name, history) in enumerate(histories.items()):
             if f"train_{term}" in history[0]:
                 epochs = [row["epoch"] for row in history]
-                color, marker = PALETTE.get(name, COLOURS[number % len(COLOURS)]), "." if len(history) < 15 else ""
-                for part, line in (("train", "--"), ("validation", "-")):
+                color = PALETTE.get(name, COLOURS[number % len(COLOURS)])
+                for part, line in (("train", ".--"), ("validation", "o-")):
                     values = [row.get(f"{part}_{term}", np.nan) for row in history]
-                    ax.plot(epochs, values, line, color=color, label=f"{name}, {part}", marker=marker)
-        # A bound in nats can be negative, and must show.
-        positive = all(np.nanmin(line.get_ydata()) > 0 for line in ax.lines)
-        ax.set(xlabel="epoch", ylabel=label, yscale="log" if positive else "linear")
+                    ax.plot(epochs, values, line, color=color, label=f"{name}, {part}", ms=3.5, lw=1)
+        values = np.concatenate([line.get_ydata() for line in ax.lines])
+        # A bound in nats can be negative, and must show; a narrow range has no decade to be labelled.
+        wide = np.nanmin(values) > 0 and np.nanmax(values) > 10 * np.nanmin(values)
+        ax.set(xlabel="epoch", ylabel=label, yscale="log" if wide else "linear")
         ax.xaxis.get_major_locator().set_params(integer=True)
-    fullest = max(axes[0], key=lambda ax: len(ax.lines))
-    figure.legend(*fullest.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
+    for ax in axes.flat[len(terms) :]:
+        ax.set_axis_off()
+    fullest = max(axes.flat, key=lambda ax: len(ax.lines))
+    figure.legend(*fullest.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8, handlelength=4)
+    return figure
+
+
+def longer_trained(
+    curves: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    levels: Mapping[str, Mapping[str, float]],
+    laws: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    visits: float,
+    sizes: Mapping[str, tuple[ArrayLike, ArrayLike]],
+) -> Figure:
+    """Errors by volume elements seen, a panel for each measure of `curves`, `levels` and `laws`; then degrees by size.
+
+    See `error_by_visits` and `error_by_size`; a grey line marks the `visits` of the published training.
+    """
+    figure, panels = plt.subplots(1, len(curves) + 1, figsize=(3.2 * (len(curves) + 1), 3.3))
+    for ax, (label, by_model) in zip(panels, curves.items(), strict=False):
+        error_by_visits(by_model, levels[label], laws[label], label, ax)
+        ax.axvline(visits, color=PALETTE["constant"], lw=0.9)
+        ax.annotate("S1", (visits, 0.02), xycoords=("data", "axes fraction"), ha="right", fontsize=8)
+    error_by_size(sizes, "mean disorientation / °", panels[-1])
     return figure
 
 

@@ -9,46 +9,65 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from microprint.plots import PALETTE
 
+LINES = ("-", "--", ":")  # of families of textures in turn, some of which lie upon each other
 
-def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, label: str) -> Figure:
+
+def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, label: str, who: str) -> Figure:
     """Stress-strain curves, (T,) percent and (N, T) MPa, and their mean; coloured by values (N,) that `label` names."""
-    figure, ax = plt.subplots(figsize=(4.6, 3.2))
+    figure, ax = plt.subplots(figsize=(6.4, 3.4))
     norm = Normalize(values.min(), values.max())
     for curve, value in zip(stress, values):
         ax.plot(strain, curve, color=plt.cm.viridis(norm(value)), lw=0.7, alpha=0.8)
-    ax.plot(strain, stress.mean(0), color=PALETTE["reference"], lw=2, label=f"mean of {len(stress)}")
+    ax.plot(strain, stress.mean(0), color=PALETTE["reference"], lw=2.5, label=f"mean of {len(stress)} VEs ({who})")
     figure.colorbar(plt.cm.ScalarMappable(norm), ax=ax, label=label)
     ax.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None))
     ax.legend(loc="lower right")
     return figure
 
 
-def families(strain: np.ndarray, stress: Mapping[str, np.ndarray]) -> Figure:
-    """Mean curve and range of each family of textures, by its name: (T,) percent, (N, T) MPa."""
-    figure, ax = plt.subplots(figsize=(5.6, 3.2))
-    for (name, curves), color in zip(stress.items(), PALETTE.values()):
-        ax.fill_between(strain, curves.min(0), curves.max(0), color=color, alpha=0.15, lw=0)
-        ax.plot(strain, curves.mean(0), color=color, label=f"{name.replace('_', ' ')} ({len(curves)})")
-    ax.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None))
-    figure.legend(loc="outside right upper", fontsize=7)
+def families(strain: np.ndarray, parts: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Mean curve of each family of textures, and the stress at the end of its every volume element.
+
+    By the name of the part, training first, and of the family: curves (N, T) in MPa over (T,) percent.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.4), width_ratios=(1, 1.1))
+    names = list(dict.fromkeys(name for families in parts.values() for name in families))
+    for row, name in enumerate(names):
+        curves = np.concatenate([families[name] for families in parts.values() if name in families])
+        color = list(PALETTE.values())[row % len(PALETTE)]
+        left.plot(strain, curves.mean(0), color=color, ls=LINES[row % len(LINES)], label=name.replace("_", " "))
+        for own, side, marker in zip(parts.values(), (-0.17, 0.17), ("|", "x")):
+            ends = own.get(name, np.zeros((0, 1)))[:, -1]
+            right.plot(ends, np.full(len(ends), row + side), marker, color=color, ms=6 if marker == "|" else 4, alpha=0.8)
+    for part, marker in zip(parts, ("|", "x")):
+        left.plot([], [], marker, color=PALETTE["reference"], label=f"{part} (right)")
+    left.set(xlabel="engineering strain (%)", ylabel="mean stress $P$ along the load (MPa)", ylim=(0, None), title="mean curve")
+    right.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    right.set(xlabel="stress at the end (MPa)", title="every VE")
+    right.invert_yaxis()
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
-def against_reference(strain: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Our curves over a reference's, (T,) MPa each, against strain in percent, and the relative difference below."""
-    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 4.6), sharex=True, height_ratios=(3, 2))
+def against_reference(
+    strain: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], tolerance: float, title: str
+) -> Figure:
+    """Our curves over DAMASK's, (T,) MPa each, against strain in percent, and the relative difference below."""
+    figure, (above, below) = plt.subplots(2, 1, figsize=(7.0, 4.6), sharex=True, height_ratios=(3, 2))
     for (name, (ours, reference)), color in zip(curves.items(), PALETTE.values()):
         above.plot(strain, reference, "o", color=color, ms=4, mfc="none")
         above.plot(strain, ours, color=color, label=name)
         below.semilogy(strain[1:], np.abs(ours[1:] / reference[1:] - 1).clip(1e-8), color=color)
-    above.plot([], [], "o", color="k", ms=4, mfc="none", label="DAMASK")
-    above.set(ylabel="mean stress $P_{xx}$ (MPa)", ylim=(0, None))
-    above.legend(ncols=2, fontsize=8)
-    below.axhline(5e-4, color="k", lw=0.8, ls=":")
+    above.plot([], [], "o", color="k", ms=4, mfc="none", label="DAMASK (circles)")
+    above.set(ylabel="mean stress $P_{xx}$ (MPa)", ylim=(0, None), title=title)
+    below.axhline(tolerance, color="k", lw=1, ls=":", label=f"tolerance {tolerance:g}")
     below.set(xlabel="engineering strain (%)", ylabel="relative difference")
+    handles, labels = (a + b for a, b in zip(above.get_legend_handles_labels(), below.get_legend_handles_labels()))
+    figure.legend(handles, labels, loc="outside right upper")
     return figure
 
 
@@ -76,13 +95,16 @@ def _boundaries(ax: Axes, ids: np.ndarray, voxel: float) -> None:
     ax.hlines((j + 1) * voxel, i * voxel, (i + 1) * voxel, color="w", lw=0.8)
 
 
-def convergence(evaluations: np.ndarray, linear: np.ndarray, cutbacks: np.ndarray) -> Figure:
-    """Histograms (N,) of the solver's work for each volume element."""
-    figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.2), sharey=True)
-    labels = ("evaluations of the law", "linear iterations", "halved steps")
-    for ax, values, label in zip(panels, (evaluations, linear, cutbacks), labels):
-        low, high = int(values.min()), int(values.max())
-        ax.hist(values, bins=np.linspace(low - 0.5, high + 0.5, min(high - low + 1, 25) + 1), color=PALETTE["ours"])
-        ax.set(xlabel=f"{label} per VE")
+def work(sets: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """How many of each set's volume elements needed so many evaluations of the law, and linear iterations, (N,) each."""
+    figure, panels = plt.subplots(1, 2, figsize=(7.0, 2.6), sharey=True)
+    labels = "evaluations of the law per VE", "iterations of conjugate gradients per VE"
+    for ax, label, columns in zip(panels, labels, zip(*sets.values())):
+        low, high = min(map(np.min, columns)), max(map(np.max, columns))
+        edges = np.linspace(low - 0.5, high + 0.5, min(int(high - low) + 1, 25) + 1)
+        ax.hist(columns, edges, stacked=True, label=list(sets), color=list(PALETTE.values())[: len(sets)])
+        ax.set(xlabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("volume elements")
+    panels[0].legend()
     return figure

@@ -1,16 +1,18 @@
-"""Pictures of microstructures: orientation maps with their colour key, composites, micrographs, jumps of channels."""
+"""Pictures of microstructures: orientation maps with their colour key, micrographs, sizes, jumps of channels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
+from scipy.special import ndtr
 
 from microprint import orientations
 from microprint.plots import PALETTE
@@ -37,13 +39,16 @@ def ipf_colours(quaternion: np.ndarray, symmetry: str, axis: str = "x") -> np.nd
 
 def slices(fields: Sequence[np.ndarray], titles: Sequence[str], symmetry: str, *, edge_m: float, axis: str = "x") -> Figure:
     """Middle sections z = const of voxel orientations (n, n, n, 4), IPF-coloured for a sample axis, and the colour key."""
-    count = len(fields)
-    figure, axes = plt.subplots(1, count + 1, figsize=(1.75 * count + 1.6, 2.1), width_ratios=[*[1] * count, 0.8])
-    for ax, field, title in zip(axes[:-1], fields, titles):
+    columns = min(len(fields), 3)
+    rows = math.ceil(len(fields) / columns)
+    figure = plt.figure(figsize=(2.0 * columns + 1.7, 2.2 * rows))
+    grid = figure.add_gridspec(rows, columns + 1, width_ratios=[*[1] * columns, 0.85])
+    for number, (field, title) in enumerate(zip(fields, titles)):
+        ax = figure.add_subplot(grid[divmod(number, columns)])
         show_section(ax, ipf_colours(field[:, :, field.shape[2] // 2], symmetry, axis), edge_m * 1e6)
         ax.set_title(title)
         ax.label_outer()
-    colour_key(axes[-1], symmetry, axis)
+    colour_key(figure.add_subplot(grid[:, -1]), symmetry, axis)
     return figure
 
 
@@ -76,29 +81,34 @@ def colour_key(ax: Axes, symmetry: str, axis: str = "x") -> None:
     ax.set_axis_off()
 
 
-def cube(ax: Axes3D, field: np.ndarray, symmetry: str, *, edge_m: float) -> None:
-    """Three visible faces of a volume element (n, n, n, 4), IPF-coloured, on a 3D axis; micrometres."""
-    n, edge = len(field), edge_m * 1e6
-    grid = np.linspace(0, edge, n + 1)
+def cubes(fields: Sequence[np.ndarray], titles: Sequence[str], symmetry: str, *, edge_m: float) -> Figure:
+    """Three visible faces of volume elements (n, n, n, 4), IPF-coloured for sample x, three a row; axes in micrometres."""
+    columns = min(len(fields), 3)
+    rows = math.ceil(len(fields) / columns)
+    kind = {"projection": "3d"}
+    figure, axes = plt.subplots(rows, columns, figsize=(2.8 * columns, 2.7 * rows), subplot_kw=kind, squeeze=False)
+    for ax in axes.flat[len(fields) :]:
+        ax.remove()
+    for ax, field, title in zip(axes.flat, fields, titles):
+        _cube(ax, field, symmetry, edge_m * 1e6)
+        ax.set_title(title)
+    return figure
+
+
+def _cube(ax: Axes3D, field: np.ndarray, symmetry: str, edge: float) -> None:
+    grid = np.linspace(0, edge, len(field) + 1)
     a, b = np.meshgrid(grid, grid, indexing="ij")
     top = np.full_like(a, edge)
     faces = [((a, b, top), field[:, :, -1]), ((top, a, b), field[-1]), ((a, 0 * top, b), field[:, 0])]
     for (x, y, z), values in faces:
         ax.plot_surface(x, y, z, facecolors=ipf_colours(values, symmetry), rstride=1, cstride=1, shade=False)
-    ax.set(xlabel="x / µm", ylabel="y / µm", zlabel="z / µm", box_aspect=(1, 1, 1))
+    for along, name in ((ax.xaxis, "x"), (ax.yaxis, "y"), (ax.zaxis, "z")):
+        along.set_label_text(f"{name} / µm")
+        along.labelpad = -4
+        along.set_major_locator(MaxNLocator(3))
+    ax.set_box_aspect((1, 1, 1))
+    ax.tick_params(labelsize=7, pad=0)
     ax.view_init(elev=25, azim=-55)
-
-
-def phases(phase: np.ndarray, titles: Sequence[str]) -> Figure:
-    """Middle sections of composites (N, n, n, n); black is the stiff phase; axes in voxels."""
-    figure, axes = plt.subplots(1, len(phase), figsize=(1.6 * len(phase), 2.1), sharey=True, squeeze=False)
-    for ax, volume, title in zip(axes[0], phase, titles):
-        section = volume[:, :, volume.shape[2] // 2].T
-        ax.imshow(section, origin="lower", cmap="gray_r", vmin=0, vmax=1, extent=(0, section.shape[1], 0, section.shape[0]))
-        ax.set(title=title, xlabel="x / voxel")
-        ax.grid(False)
-    axes[0, 0].set_ylabel("y / voxel")
-    return figure
 
 
 def micrographs(images: Sequence[np.ndarray], titles: Sequence[str], pixel_m: float) -> Figure:
@@ -117,34 +127,42 @@ def micrographs(images: Sequence[np.ndarray], titles: Sequence[str], pixel_m: fl
     return figure
 
 
-def pole_figure(ax: Axes, quaternion: np.ndarray, symmetry: str, pole: Sequence[float], title: str) -> None:
-    """Upper stereographic projection of all equivalent crystal directions `pole` in the sample frame, as points."""
-    q = torch.from_numpy(quaternion[np.isfinite(quaternion).all(-1)]).double()
-    axes = orientations.to_matrix(orientations.equivalents(q, symmetry))
-    poles = (torch.tensor(pole, dtype=torch.float64) @ axes).reshape(-1, 3).numpy() / np.linalg.norm(pole)
-    x, y = _stereographic(poles * np.where(poles[:, 2:] < 0, -1, 1)).T
-    ax.scatter(x, y, s=2, alpha=0.25, color=PALETTE["ours"], linewidths=0)
-    ax.add_patch(plt.Circle((0, 0), 1, fill=False, color=PALETTE["reference"], linewidth=0.8))
-    ax.set(title=title, xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal")
-    ax.set(xlabel="sample x", ylabel="sample y", xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    ax.grid(False)
+def pole_figures(orientations_by_set: dict[str, np.ndarray], symmetry: str, pole: Sequence[float]) -> Figure:
+    """Equal-area projections of all equivalent crystal directions `pole` of orientations (N, 4), a panel for each set.
 
-
-def size_distribution(ratios: dict[str, np.ndarray], spread: float) -> Figure:
-    """Histograms by set of grain diameters over the mean asked for, beside the log-normal law they were drawn from.
-
-    `spread` is the standard deviation of the logarithm in that law.
+    The upper half space is seen from above, sample x to the right and y upwards; what is random is even over the disc.
     """
-    figure, ax = plt.subplots(figsize=(5.2, 2.8))
-    bins = np.linspace(0.5, 1.5, 41)
+    count = len(orientations_by_set)
+    figure, axes = plt.subplots(1, count, figsize=(1.7 * count, 2.1), squeeze=False)
+    for ax, (name, quaternion) in zip(axes[0], orientations_by_set.items()):
+        q = torch.from_numpy(quaternion[np.isfinite(quaternion).all(-1)]).double()
+        matrices = orientations.to_matrix(orientations.equivalents(q, symmetry))
+        poles = (torch.tensor(pole, dtype=torch.float64) @ matrices).reshape(-1, 3).numpy() / np.linalg.norm(pole)
+        poles *= np.where(poles[:, 2:] < 0, -1, 1)
+        x, y = (poles[:, :2] / np.sqrt(1 + poles[:, 2:])).T
+        ax.scatter(x, y, s=2, alpha=0.25, color=PALETTE["ours"], linewidths=0)
+        ax.add_patch(plt.Circle((0, 0), 1, fill=False, color=PALETTE["reference"], linewidth=0.8))
+        ax.set(title=name, xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal", xlabel="x", xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.grid(False)
+    axes[0, 0].set_ylabel("y", rotation=0)
+    return figure
+
+
+def size_distribution(ratios: dict[str, np.ndarray], spread: float, dashed: Collection[str] = ()) -> Figure:
+    """Shares of grains below a size, by set of diameters over the median asked for, beside the log-normal law in black.
+
+    `spread` is the standard deviation of the logarithm in that law. The `dashed` sets are rivals.
+    """
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    x = np.linspace(0.6, 1.5, 300)
+    ax.plot(x, 100 * ndtr(np.log(x) / spread), color=PALETTE["reference"], linewidth=3, alpha=0.35, label="law asked for")
     for name, values in ratios.items():
-        ax.hist(values, bins, density=True, histtype="step", linewidth=1.3, label=f"{name}, {len(values)} grains")
-    x = np.linspace(0.5, 1.5, 300)
-    law = np.exp(-(np.log(x) ** 2) / (2 * spread**2)) / (x * spread * math.sqrt(2 * math.pi))
-    ax.plot(x, law, color=PALETTE["reference"], linestyle="--", label="asked for")
-    ax.set(xlabel="equivalent-sphere diameter / mean asked for", ylabel="probability density", xlim=(0.5, 1.5))
-    ax.legend(fontsize=7)
+        share = 100 * np.arange(1, len(values) + 1) / len(values)
+        line = "--" if name in dashed else "-"
+        ax.plot(np.sort(values), share, line, drawstyle="steps-post", linewidth=1.2, label=f"{name}, {len(values)} grains")
+    ax.set(xlabel="equivalent-sphere diameter / median asked for", ylabel="grains below it / %", xlim=(0.6, 1.5), ylim=(0, 100))
+    ax.legend(fontsize=8, loc="lower right")
     return figure
 
 
@@ -153,28 +171,31 @@ def shares(shares_pct: dict[str, np.ndarray], thresholds: np.ndarray, marked: fl
 
     The marked threshold, drawn as a line, is the one of the table.
     """
-    figure, ax = plt.subplots(figsize=(5.2, 2.8))
-    for name, values in shares_pct.items():
-        ax.plot(thresholds, values, label=name)
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    for (name, values), line in zip(shares_pct.items(), ("-", "-", "--", "-")):
+        ax.plot(thresholds, values, line, label=name)
     ax.axvline(marked, color=PALETTE["constant"], linestyle=":", linewidth=1)
-    ax.set(xlabel="threshold of change", ylabel="pairs above it / %", xscale="log", yscale="symlog", ylim=(0, 110))
+    ax.annotate(" a jump", (marked, 60), fontsize=8, color=PALETTE["constant"])
+    ax.set(xlabel="threshold: largest change of a channel", ylabel="pairs above it / %", xscale="log", ylim=(0, 110))
     ax.set_yscale("symlog", linthresh=0.1)
-    ax.legend(fontsize=7)
+    ax.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+    ax.legend(fontsize=8)
     return figure
 
 
-def jumps(channels: dict[str, tuple[np.ndarray, np.ndarray]], angle: np.ndarray) -> Figure:
+def jumps(channels: dict[str, tuple[np.ndarray, Sequence[str]]], angle: np.ndarray) -> Figure:
     """Channels along a turn of a crystal by angles (T,) in degrees about one axis, one panel for each representation.
 
-    By title: values (T, k) along the path and their names, (k,) or none.
+    By title: values (T, k) along the path and their names, k or none.
     """
-    figure, axes = plt.subplots(1, len(channels), figsize=(2.9 * len(channels), 2.6), squeeze=False)
-    for ax, (title, (values, names)) in zip(axes[0], channels.items()):
+    rows = math.ceil(len(channels) / 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(8.0, 2.4 * rows), squeeze=False, sharex=True)
+    for ax, (title, (values, names)) in zip(axes.flat, channels.items()):
         lines = ax.plot(angle, values, linewidth=1.2)
         if len(names):
-            ax.legend(lines, names, fontsize=7, loc="best")
-        ax.set(title=title, xlabel="angle turned / °")
-    axes[0, 0].set_ylabel("value of the channel")
+            ax.legend(lines, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.set(title=title, ylabel="value of the channel")
+    plt.setp(axes[-1], xlabel="angle turned / °")
     return figure
 
 

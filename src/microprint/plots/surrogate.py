@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
@@ -13,20 +14,19 @@ from numpy.typing import ArrayLike
 from microprint.plots import PALETTE
 
 
-def yield_sections(sections: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Stresses (N, 2) in MPa at equal strains in all directions of a plane: the crystal's points, the learnt law's line."""
-    columns = min(len(sections), 3)
-    rows = -(-len(sections) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.6 * rows + 0.3), squeeze=False)
-    for ax in axes.flat[len(sections) :]:
-        ax.set_axis_off()
-    for ax, (name, (true, learnt)) in zip(axes.flat, sections.items()):
-        ax.plot(*np.vstack([learnt, learnt[:1]]).T, color=PALETTE["ours"], label="learnt law")
-        ax.plot(*true.T, ".", ms=3, color=PALETTE["reference"], label="crystal")
-        ax.set(title=name, aspect="equal")
-    figure.supxlabel("stress along the first (MPa)", fontsize=9)
-    figure.supylabel("stress along the second (MPa)", fontsize=9)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7)
+def yield_sections(sections: Mapping[str, Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]]]) -> Figure:
+    """Stresses (N, 2) in MPa at equal strains in all directions of a plane: the crystal's points, the learnt law's line.
+
+    A column a material, a row a plane, which has the names of its two axes.
+    """
+    rows = max(map(len, sections.values()))
+    figure, axes = plt.subplots(rows, len(sections), figsize=(2.4 * len(sections), 2.5 * rows + 0.3), squeeze=False)
+    for column, (material, planes) in zip(axes.T, sections.items()):
+        for ax, ((first, second), (true, learnt)) in zip(column, planes.items()):
+            ax.plot(*np.vstack([learnt, learnt[:1]]).T, color=PALETTE["ours"], label="learnt law")
+            ax.plot(*true.T, ".", ms=3, color=PALETTE["reference"], label="crystal")
+            ax.set(title=material, aspect="equal", xlabel=f"{first} (MPa)", ylabel=f"{second} (MPa)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
     return figure
 
 
@@ -36,48 +36,68 @@ def errors_by_labels(labels: Sequence[int], errors: Mapping[str, ArrayLike], col
     No polycrystal at all stands at the left of a logarithmic axis; a model that needs some has nan there.
     """
     at = np.array([label if label else min(x for x in labels if x) / 2.5 for label in labels])
-    figure, ax = plt.subplots(figsize=(5.4, 3.6))
+    figure, ax = plt.subplots(figsize=(7.4, 3.6))
     for name, values in errors.items():
         values, color = np.atleast_2d(values), PALETTE[colours[name]]
         ax.plot(at, np.median(values, 0), "o-", ms=4, color=color, label=name)
         ax.fill_between(at, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
     ax.set(xscale="log", yscale="log", xlabel="simulated polycrystals", ylabel=ylabel)
     ax.set_xticks(at, [str(label) for label in labels])
-    ax.minorticks_off()
-    figure.legend(loc="outside right upper", fontsize=7)
+    _plain_ticks(ax.yaxis)
+    ax.xaxis.set_minor_locator(NullLocator())
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 
-def errors_by_time(models: Mapping[str, tuple[float, float]], colours: Mapping[str, str], ylabel: str) -> Figure:
-    """Error of each model over the milliseconds of its answer, both logarithmic, with the names beside the points."""
-    figure, ax = plt.subplots(figsize=(5.4, 3.2))
-    for name, (time_ms, error) in models.items():
-        ax.plot(time_ms, error, "o", color=PALETTE[colours[name]])
-        ax.annotate(name, (time_ms, error), (5, 4), textcoords="offset points", fontsize=7)
-    ax.set(xscale="log", yscale="log", xlabel="time of an answer (ms a volume element)", ylabel=ylabel)
-    for axis in (ax.xaxis, ax.yaxis):
+def _plain_ticks(*axes: Axis) -> None:
+    """1, 2 and 5 of every decade, written out."""
+    for axis in axes:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_locator(NullLocator())
+
+
+def errors_by_time(
+    models: Mapping[str, tuple[float, float]], colours: Mapping[str, str], ylabel: str, simulation_ms: float
+) -> Figure:
+    """Error of each model over the milliseconds of its answer, both logarithmic, with the names beside the points.
+
+    A vertical line is the time of the simulation, which has no error.
+    """
+    figure, ax = plt.subplots(figsize=(5.8, 3.2))
+    ax.axvline(simulation_ms, color=PALETTE["reference"], ls=":", lw=0.9)
+    ax.annotate("simulation", (simulation_ms, 0.02), (-3, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
+                rotation=90, ha="right", fontsize=8)  # fmt: skip
+    for name, (time_ms, error) in models.items():
+        ax.plot(time_ms, error, "o", color=PALETTE[colours[name]])
+        ax.annotate(name, (time_ms, error), (5, 4), textcoords="offset points", fontsize=8)
+    ax.set(xscale="log", yscale="log", xlabel="time of an answer (ms a volume element)", ylabel=ylabel)
+    _plain_ticks(ax.xaxis, ax.yaxis)
     ax.margins(0.2)
     return figure
 
 
 def as_in_s1(
     history: Sequence[Mapping[str, float]], strain: np.ndarray, simulated: np.ndarray, curves: Mapping[str, np.ndarray],
-    errors: Mapping[str, np.ndarray], colours: Mapping[str, str],
+    errors: Mapping[str, np.ndarray], colours: Mapping[str, str], passes: int,
 ) -> Figure:  # fmt: skip
     """S1's figure 9: the loss of its network, simulated curves (k, T) with each model's, absolute errors (N, T), both in MPa.
 
-    Errors are drawn as their mean over the volume elements and a band of a standard deviation.
+    An epoch of the history is so many `passes` over the training set. Errors are drawn as their mean over the volume elements
+    and a band of a standard deviation.
     """
     figure, (losses, lines, over) = plt.subplots(1, 3, figsize=(9.2, 2.9))
     for part, color in (("train", "reference"), ("validation", "paper")):
         values = [epoch[f"{part}_loss"] for epoch in history]
         losses.plot(
-            [epoch["epoch"] for epoch in history], values, color=PALETTE[color], label="training" if part == "train" else part
+            [passes * epoch["epoch"] for epoch in history],
+            values,
+            color=PALETTE[color],
+            label="training" if part == "train" else part,
         )
-    losses.set(xlabel="passes over the training set / 20", ylabel="squared error", yscale="log", title="S1's network")
+    losses.set(
+        xlabel="passes over the training set", ylabel="squared error of scaled curves", yscale="log", title="S1's network"
+    )
     for name, values in curves.items():
         lines.plot(100 * strain, values.T, color=PALETTE[colours[name]], lw=1.2)
         mean, spread = errors[name].mean(0), errors[name].std(0)
@@ -87,7 +107,7 @@ def as_in_s1(
     lines.set(xlabel="strain (%)", ylabel="stress (MPa)", title="four curves, simulated dashed")
     over.set(xlabel="strain (%)", ylabel="absolute error (MPa)", title="error over the strain")
     for ax in (losses, over):
-        ax.legend(fontsize=7)
+        ax.legend(fontsize=8)
     return figure
 
 
@@ -101,7 +121,7 @@ def families(names: Sequence[str], series: Mapping[str, ArrayLike], colours: Map
         ax.set_xscale("log")
     ax.set(xlabel=xlabel)
     ax.invert_yaxis()
-    figure.legend(loc="outside upper center", ncols=3, fontsize=7)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 
@@ -121,5 +141,5 @@ def paths(cases: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Fig
         ax.set_xlabel("time (s)")
     for ax in axes[:, 0]:
         ax.set_ylabel("stress (MPa)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
     return figure

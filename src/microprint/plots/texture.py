@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +15,11 @@ from microprint.networks.vgg import LAYERS
 from microprint.plots import PALETTE
 
 HELD = 0.9  # of the variance of a mean over patches that is to lie between castings
+
+
+def plain(names: Iterable[str]) -> list[str]:
+    """Names of causes and descriptors as a figure has them: words, without units."""
+    return [name.replace("_um", "").replace("_px", "").replace("_", " ") for name in names]
 
 
 def image_grid(images: ArrayLike, titles: Sequence[str] = ()) -> Figure:

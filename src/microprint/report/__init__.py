@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import latex2mathml.converter
 import nbformat
-from nbconvert import HTMLExporter
+from markupsafe import Markup
+from nbconvert.filters import markdown2html
 from pygments.formatters import HtmlFormatter
 
 from microprint import store
+from microprint.errors import UserError, one_line
+from microprint.report.claim import figure
+from microprint.report.formulas import Formulas
+from microprint.report.index import index_facts, recorded
+from microprint.report.pages import page_of
+from microprint.study.graph import REPOSITORY
 from microprint.study.run import Run
 
 FOLDER = Path(__file__).parent
-# Code is set apart so that dollar signs in it are not taken for mathematics.
-MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$\n]+?)\$(?![\w$])", re.S)
-MARK = re.compile(r"@@math(\d+)@@")
 
 
 def write_report(run: Run) -> Path:
@@ -30,17 +33,29 @@ def write_report(run: Run) -> Path:
     entries = list(_entries(run))
     for entry in entries:
         if entry["executed"]:
-            notebook = _without_paths(nbformat.read(entry["executed"], as_version=4))
+            notebook = _to_publish(nbformat.read(entry["executed"], as_version=4), entry)
             _save(target / entry["executed"].name, nbformat.writes(notebook) + "\n")
-            _write_page(notebook, entry, entries, target)
+        else:  # a page may be left of what the run was before
+            for kind in ("ipynb", "html"):
+                (target / f"{entry['name']}.{kind}").unlink(missing_ok=True)
         if entry["picture"]:
             shutil.copy2(entry["picture"], target / f"{entry['number']}.png")
+    if any(entry["executed"] for entry in entries):
+        render_pages(target)
     for name in ("metrics.json", "params.json"):
         if (run.folder / name).is_file():
             shutil.copy2(run.folder / name, target)
-    models = _save_models(run.folder / "artifacts", target / "models")
-    facts = {"run": run.params.run, "environment": store.environment(), "at": store.now()}
-    return _save(target / "index.html", _render("index.html.j2", entries=entries, models=models, **facts))
+    citation = REPOSITORY / "CITATION.cff"
+    if citation.is_file():
+        shutil.copy2(citation, target)
+    facts = {
+        "run": run.params.run,
+        "environment": store.environment(),
+        "at": store.now(),
+        "models": _save_models(run.folder / "artifacts", target / "models"),
+        "citation": citation.name if citation.is_file() else None,
+    }
+    return _save(target / "index.html", _render("index.html.j2", entries=entries, **facts, **index_facts(entries, target)))
 
 
 def _save_models(artifacts: Path, target: Path) -> list[str]:
@@ -68,14 +83,16 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
         yield {
             "number": number,
             "name": notebook.name,
+            "run": run.params.run.name,
             "title": first.splitlines()[0].lstrip("# "),
             "question": _question(first),
             "status": last.get("status", "not run"),
             "needs": run.unable.get(number),
             "seconds": last.get("seconds"),
             "steps_seconds": sum(results.get("steps_seconds", {}).values()),
-            "standings": results.get("standings", []) if done else [],
+            **recorded(results if done else {}),
             "peak_mib": results.get("peak_mib"),
+            "commit": results.get("commit"),
             "executed": executed if able and executed.is_file() else None,
             "picture": picture if done and picture.is_file() else None,
         }
@@ -83,62 +100,66 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
 
 def _question(markdown: str) -> str:
     match = re.search(r"\*\*Question\*\*\W*(.+?)(?=\n\s*\n|\n\*\*|\Z)", markdown, re.S)
-    if not match:
-        return ""
-    formulas, text = Formulas(), " ".join(match[1].split())
-    return formulas.put_back(formulas.take_out(text[0].upper() + text[1:]))
+    text = " ".join(match[1].split()) if match else ""
+    return text[:1].upper() + text[1:]
 
 
-def _without_paths(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Executed notebook without the folders of the machine that papermill noted in it: it is for others to read."""
-    facts = notebook.metadata.get("papermill", {})
-    facts.update({key: Path(facts[key]).name for key in ("input_path", "output_path") if facts.get(key)})
+def _to_publish(notebook: nbformat.NotebookNode, entry: dict[str, Any]) -> nbformat.NotebookNode:
+    """Executed notebook with the facts of its run, without the folders of the machine that papermill noted in it."""
+    noted = notebook.metadata.get("papermill", {})
+    noted.update({key: Path(noted[key]).name for key in ("input_path", "output_path") if noted.get(key)})
+    notebook.metadata["microprint"] = {key: entry[key] for key in ("run", "seconds", "steps_seconds", "peak_mib", "commit")}
     return notebook
 
 
-def _write_page(notebook: nbformat.NotebookNode, entry: dict[str, Any], entries: list[dict[str, Any]], target: Path) -> None:
+def render_pages(folder: Path) -> list[Path]:
+    """Write the page of each executed notebook of a report's folder beside it; return the pages.
+
+    All that a page says is in its notebook, so a published report can be rendered anew. Raises `UserError` if there is none.
+    """
+    notebooks = {path: _read(path) for path in sorted(folder.glob("*.ipynb"))}
+    if not notebooks:
+        raise UserError("there is no executed notebook", folder, "Give the folder of a report")
+    titles = {path.stem: _title(notebook) for path, notebook in notebooks.items()}
+    for path, notebook in notebooks.items():
+        page, facts = page_of(notebook), notebook.metadata.get("microprint", {})
+        text = _render("page.html.j2", name=path.stem, titles=titles, page=page, facts=facts, highlighting=_highlighting())
+        _save(path.with_suffix(".html"), text)
+    return [path.with_suffix(".html") for path in notebooks]
+
+
+def _read(path: Path) -> nbformat.NotebookNode:
+    try:
+        return nbformat.read(path, as_version=4)
+    except (nbformat.ValidationError, nbformat.reader.NotJSONError, UnicodeDecodeError) as error:
+        raise UserError(f"it is no notebook: {one_line(error, 200)}", path, "Execute it again, or remove it") from None
+
+
+def _title(notebook: nbformat.NotebookNode) -> str:
+    return notebook.cells[0].source.splitlines()[0].lstrip("# ")
+
+
+def _highlighting() -> str:
+    """Style sheet of code, for light screens and for dark ones."""
+    light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("default", "github-dark"))
+    return f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}"
+
+
+def _inline(markdown: str) -> Markup:
+    """A sentence of Markdown as HTML, its formulas as MathML."""
     formulas = Formulas()
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = formulas.take_out(cell.source)
-        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
-            if "text/markdown" in data:
-                data["text/markdown"] = formulas.take_out(data["text/markdown"])
-    exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
-    exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
-    body, _ = exporter.from_notebook_node(notebook)
-    style = HtmlFormatter().get_style_defs(".highlight")
-    page = _render("page.html.j2", entry=entry, entries=entries, body=formulas.put_back(body), highlighting=style)
-    _save(target / f"{entry['name']}.html", page)
+    html = markdown2html(formulas.take_out(" ".join(markdown.split()))).strip()
+    return Markup(formulas.put_back(html.removeprefix("<p>").removesuffix("</p>")))
 
 
-class Formulas:
-    """TeX formulas on their way round the Markdown renderer, to come back as MathML, which browsers draw without a script."""
-
-    def __init__(self):
-        self.mathml: list[str] = []
-
-    def take_out(self, markdown: str) -> str:
-        """Markdown with a mark in the place of each formula."""
-        return MATH.sub(self._mark, markdown)
-
-    def put_back(self, html: str) -> str:
-        """HTML with MathML in the place of each mark, but for the anchors of headings, which lose theirs."""
-        html = re.sub(r'(?<=id=")[^"]*(?=")|(?<=href="#)[^"]*(?=")', lambda match: MARK.sub("", match[0]), html)
-        return MARK.sub(lambda match: self.mathml[int(match[1])], html)
-
-    def _mark(self, match: re.Match) -> str:
-        if match["code"]:
-            return match["code"]
-        tex, display = (match["block"], "block") if match["block"] else (match["inline"], "inline")
-        self.mathml.append(latex2mathml.converter.convert(" ".join(tex.split()), display=display))
-        return f"@@math{len(self.mathml) - 1}@@"
+def _seconds(value: float) -> str:
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"
 
 
 def _render(template: str, **context: Any) -> str:
     loader = jinja2.FileSystemLoader(FOLDER)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.3g}"
+    environment.filters |= {"figure": figure, "inline": _inline, "seconds": _seconds}
     return environment.get_template(template).render(css=(FOLDER / "style.css").read_text(), **context)
 
 

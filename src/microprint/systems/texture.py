@@ -21,7 +21,7 @@ from microprint.microstructures.cast_iron import patch_corners
 from microprint.microstructures.micrographs import IMAGE_SUFFIXES
 from microprint.microstructures.readers import list_files
 from microprint.networks.texture_drawing import TextureDrawing
-from microprint.networks.texture_law import TextureLaw, channel_means, mean_grams, tile_edge
+from microprint.networks.texture_law import TextureLaw, channel_means, halved, mean_grams, tile_edge
 from microprint.networks.vgg import VGG19
 from microprint.networks.vgg_weights import cached
 from microprint.params.relations import SYNTHETIC
@@ -113,7 +113,7 @@ class TextureFingerprint:
         vectors = numbers(z, "z", ("B", self.config["drawing"]["latent_dim"]), dtype=torch.float32).to(self.device)
         generator = generator or torch.Generator(self.device).manual_seed(0)
         edge = -(-(self.config["pixels"] // 2 if edge is None else whole(edge, "edge")) // 16) * 16
-        return like(torch.cat([self.drawing(chunk, edge, generator)[:, 0] for chunk in vectors.split(CHUNK)]), z)
+        return like(torch.cat([self.drawing.draw(chunk, edge, generator) for chunk in vectors.split(CHUNK)]), z)
 
 
 def check_images(images: Array, where: str) -> Tensor:
@@ -148,9 +148,9 @@ class Statistics:
 class DrawingSamples:
     """Latent vectors of patches and the Gram matrices that their drawings are to have."""
 
-    def __init__(self, law: TextureLaw, statistics: Statistics, edge: int):
+    def __init__(self, law: TextureLaw, statistics: Statistics):
         self.mean, log_variance = law.posterior(statistics.means)
-        self.deviation, self.grams, self.edge = (log_variance / 2).exp(), statistics.grams, edge
+        self.deviation, self.grams = (log_variance / 2).exp(), statistics.grams
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -160,7 +160,7 @@ class DrawingSamples:
         index, device = index.to(self.mean.device), self.mean.device
         noise = torch.randn((len(index), self.mean.shape[1]), generator=generator, device=device)
         targets = {name: g[index.cpu()].to(device).float() for name, g in self.grams.items()}
-        return {"z": self.mean[index] + self.deviation[index] * noise, "edge": torch.full((len(index),), self.edge), **targets}
+        return {"z": self.mean[index] + self.deviation[index] * noise, **targets}
 
 
 def texture_files(params: Params) -> Files:
@@ -179,12 +179,13 @@ def train_texture_fingerprint(job: Job) -> None:
     vgg = VGG19.load().to(job.device).quick()
     with seeded(job.seed("texture drawing")):
         sizes = {"latent_dim": settings.latent_dim, "width": settings.width, "drawings": settings.drawings}
+        sizes["tile"] = tile_edge(patches.shape[-1] // 2)
         model = TextureDrawing(vgg, **sizes).to(job.device)
     known = {name: Statistics.of(vgg, patches[split[name]], job.device) for name in ("train", "validation")}
     law = TextureLaw.fit(known["train"].means, settings.latent_dim).to(job.device)
     model.weigh_layers(known["train"].grams)
-    edge = tile_edge(patches.shape[-1] // 2)
-    samples = {name: DrawingSamples(law, statistics, edge) for name, statistics in known.items()}
+    samples = {name: DrawingSamples(law, statistics) for name, statistics in known.items()}
+    model.learn_greys(samples["train"].mean, halved(patches[split["train"], None])[:, 0].to(job.device))
     rate = {"decay": "cosine", "warmup": 0.1, "gradient_clip": 1.0, "betas": (0.5, 0.99)}
     schedule = Schedule(settings.epochs, settings.batch_size, settings.learning_rate, **rate)
     seed = job.seed("texture drawings")
