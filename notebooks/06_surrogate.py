@@ -64,6 +64,7 @@ from microprint.analysis.rate_distortion import in_bytes
 from microprint.mechanics.campaign import campaign_materials, read_campaign, read_paths
 from microprint.mechanics.datasets import SYMMETRY, read_curves
 from microprint.microstructures.polycrystal import generate
+from microprint.microstructures.volume_elements import stored_edges
 from microprint.networks.correction import Correction, most_informative
 from microprint.networks.curve_process import CurveProcess
 from microprint.notebook import Curve, Standing, findings, open_notebook
@@ -72,7 +73,7 @@ from microprint.plots import show, style, table
 from microprint.plots import surrogate as plot
 from microprint.plots.learning import parity
 from microprint.systems.crystal_laws import train_crystal_law
-from microprint.systems.fingerprint import Fingerprint
+from microprint.systems.fingerprint import Fingerprint, trainable
 from microprint.systems.surrogate import StressSurrogate, answering, correct_surrogate
 
 style()
@@ -393,8 +394,10 @@ lost = [["Gaussian processes on the averages", r2["Gaussian processes"][-1], mae
         *surrogates.seen_through(asks, held.elements, held.stress, test.elements, test.stress, at)]
 display(table(lost, ["what the surrogate sees", "R²", "error (MPa)"],
               f"{first}, strain {strain[at]:.3g}, random texture; corrected on the {len(held.stress)} simulations of the validation set, the processes on all."))
-encoders = {label: Fingerprint.load(notebook.path(f"{file}.safetensors"), notebook.device, symmetry="cubic")
-            for label, file in (("S1's", "fingerprint_paper"), ("ours", "fingerprint_ours"))}
+encoders = {"ours": Fingerprint.load(notebook.path("fingerprint_ours.safetensors"), notebook.device, symmetry="cubic")}
+with notebook.open("polycrystals.h5") as file:
+    if "paper" in trainable(stored_edges(file)).get("cubic", ()):  # S1's network knows the symmetry that it was trained on, alone
+        encoders["S1's"] = Fingerprint.load(notebook.path("fingerprint_paper.safetensors"), notebook.device, symmetry="cubic")
 for name in (name for name in others if others[name].elements.symmetry == "cubic"):
     asks = {f"{label}, {e.size} numbers": decoded(e, laws[name]) for label, e in encoders.items()
             if label == "ours" or e.edge == others[name].elements.edge}
