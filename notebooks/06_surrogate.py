@@ -64,7 +64,6 @@ from microprint.analysis.rate_distortion import in_bytes
 from microprint.mechanics.campaign import campaign_materials, read_campaign, read_paths
 from microprint.mechanics.datasets import SYMMETRY, read_curves
 from microprint.microstructures.polycrystal import generate
-from microprint.microstructures.volume_elements import stored_edges
 from microprint.networks.correction import Correction, most_informative
 from microprint.networks.curve_process import CurveProcess
 from microprint.notebook import Curve, Standing, findings, open_notebook
@@ -394,6 +393,8 @@ lost = [["Gaussian processes on the averages", r2["Gaussian processes"][-1], mae
         *surrogates.seen_through(asks, held.elements, held.stress, test.elements, test.stress, at)]
 display(table(lost, ["what the surrogate sees", "R²", "error (MPa)"],
               f"{first}, strain {strain[at]:.3g}, random texture; corrected on the {len(held.stress)} simulations of the validation set, the processes on all."))
+from microprint.microstructures.volume_elements import stored_edges
+
 encoders = {"ours": Fingerprint.load(notebook.path("fingerprint_ours.safetensors"), notebook.device, symmetry="cubic")}
 with notebook.open("polycrystals.h5") as file:
     if "paper" in trainable(stored_edges(file)).get("cubic", ()):  # S1's network knows the symmetry that it was trained on, alone
