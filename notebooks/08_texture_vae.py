@@ -275,9 +275,9 @@ if synthetic:
          "How well a ridge regression on the codes reads each cause of a casting that it has not seen (R², 1 at best). The last row is what pieces of "
          "this size hold at all.")
     law, told = fingerprint.law, {"ours": z, **{n: z_of[n] for n in (published_name, pixel_name)}}
-    for weight in (4, 16, 64):
+    for weight in (100, 1000, 10_000):  # s² is small: it is what a single channel scatters by
         active = (law.variances > weight * law.residual).cpu()
-        told[f"ours, divergence weighed {weight} times: {int(active.sum())} numbers"] = z[:, active]
+        told[f"ours, divergence weighed {weight:,} times: {int(active.sum())} numbers"] = z[:, active]
     apart = {name: (texture_probes.mutual_information_gap(by_image(v), causes, 0)[0], texture_probes.disentanglement(by_image(v).mean(1), causes, 0))
              for name, v in told.items() if v.shape[1] > 1}
     display(table([(name, mig, d.disentanglement, d.completeness, d.informativeness) for name, (mig, d) in apart.items()],
