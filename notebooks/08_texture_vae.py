@@ -466,6 +466,7 @@ display(findings(*claims))
 #   components stand for no single cause; directions do.
 # - Drawings keep statistics, not shapes: long flakes come out bent or broken, nodules may touch, and boundaries of ferrite are lost where
 #   they are faint, so that the yield-like stress of a drawing is that of graphite in ferrite alone.
+# - A design far beyond the data is moved along a straight line, which takes other causes along: the stiffest drawings come out too bright.
 # - Who wants one image of a modulus that castings have needs no model: the nearest image is at hand. A model is for what nobody has
 #   poured, and for many drawings that differ.
 # - S3's networks ran for minutes, one seed each. Its weights of the layers and of the divergence are not published.
