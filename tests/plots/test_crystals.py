@@ -12,7 +12,7 @@ from microprint.analysis.slip import families, shear_by_family
 from microprint.errors import UserError
 from microprint.mechanics.materials import load_material
 from microprint.mechanics.reference import open_reference
-from microprint.plots import crystals
+from microprint.plots import crystals, explorer
 from microprint.plots.crystals import CrystalExplorer, over_tilt, pull, tilted
 
 matplotlib.use("Agg")
@@ -77,9 +77,9 @@ def test_every_control_moves_the_picture(magnesium):
 def test_a_picture_where_nobody_looks_on_or_widgets_are_missing(magnesium, monkeypatch):
     shown = []
     monkeypatch.setattr(crystals, "show", lambda figure, caption: shown.append(caption))
-    monkeypatch.setattr(crystals, "watched", lambda: False)
+    monkeypatch.setattr(explorer, "watched", lambda: False)
     CrystalExplorer(magnesium).show("tension", tilted(0.0), "one")
-    monkeypatch.setattr(crystals, "watched", lambda: True)
+    monkeypatch.setattr(explorer, "watched", lambda: True)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     CrystalExplorer(magnesium).show("tension", tilted(0.0), "two")
     assert shown == ["one", "two"]

@@ -72,7 +72,7 @@ class TextureDrawing(nn.Module):
     def learn_greys(self, z: Tensor, patches: Tensor) -> None:
         """Fit the quantiles of the grey values of patches (N, n, n), as coarse as drawings, to their vectors (N, d).
 
-        Ridge regression with the prior's precision of 1: as z is a normal vector, this is the mean of a posterior, too.
+        Ridge regression: a penalty of 1 stands beside the sums over patches of squared vectors, which are about as large as N.
         """
         values = quantiles(patches.flatten(1)).double()
         centred = z.double() - z.double().mean(0)

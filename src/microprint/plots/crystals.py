@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 
@@ -17,11 +16,11 @@ from torch import Tensor
 from microprint import orientations
 from microprint.analysis.slip import shear_by_family
 from microprint.errors import UserError
-from microprint.machine import watched
 from microprint.mechanics.load import driven_component, standard_load
 from microprint.mechanics.materials import Material
 from microprint.mechanics.simulate import CPResult, simulate_cp
 from microprint.plots import PALETTE, show
+from microprint.plots.explorer import live, redrawn
 
 LOADS = ("tension", "compression", "shear")  # along x
 TILTS_DEG = (0, 30, 45, 60, 90)  # of the c axis from the load, in the curves for comparison
@@ -100,29 +99,18 @@ class CrystalExplorer:
         ends = zip(("phi1", "Phi", "phi2"), angles_deg, (360, 180, 360))
         options = {"min": 0, "step": 5, "continuous_update": False}
         slide = [widgets.FloatSlider(value, max=end, description=f"{name} (°)", **options) for name, value, end in ends]
-        choice, image = widgets.Dropdown(options=LOADS, value=load, description="load"), widgets.Image(format="png")
-
-        def update(_=None) -> None:
-            png = io.BytesIO()
-            self.picture(choice.value, [control.value for control in slide]).savefig(png, format="png")
-            image.value = png.getvalue()
-
-        update()
-        for control in (choice, *slide):
-            control.observe(update, "value")
+        choice = widgets.Dropdown(options=LOADS, value=load, description="load")
+        image = redrawn(lambda: self.picture(choice.value, [control.value for control in slide]), (choice, *slide))
         return widgets.VBox([choice, widgets.HBox(slide), image])
 
     def show(self, load: str, angles_deg: Angles, caption: str) -> None:
         """Show the widget where a person looks on and ipywidgets is there, else the picture with its caption."""
-        if watched():
-            try:
-                from IPython.display import display
+        if widget := live(lambda: self.widget(load, angles_deg)):
+            from IPython.display import display
 
-                display(self.widget(load, angles_deg))
-                return
-            except ModuleNotFoundError:
-                pass
-        show(self.picture(load, angles_deg), caption)
+            display(widget)
+        else:
+            show(self.picture(load, angles_deg), caption)
 
 
 def _strain(F: Tensor, i: int, j: int) -> Tensor:

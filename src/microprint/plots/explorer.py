@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -68,31 +69,22 @@ class Explorer:
             "share": widgets.FloatSlider(0.5, min=0, max=1, step=1 / (STEPS - 1), description="way"),
             "height": widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="section z"),
         }
-        image = widgets.Image(format="png")
 
-        def update(_=None) -> None:
+        def picture() -> Figure:
             chosen = {name: control.value for name, control in controls.items()}
             for side in ("from", "to"):
                 controls[f"{side}_number"].max = len(self.z[chosen[f"{side}_set"]]) - 1
             ends = [(chosen[f"{side}_set"], controls[f"{side}_number"].value) for side in ("from", "to")]
-            png = io.BytesIO()
-            self.picture(*ends, chosen["share"], chosen["path"], chosen["height"]).savefig(png, format="png")
-            image.value = png.getvalue()
+            return self.picture(*ends, chosen["share"], chosen["path"], chosen["height"])
 
-        update()
-        for control in controls.values():
-            control.observe(update, "value")
         boxes = list(controls.values())
-        return widgets.VBox([widgets.HBox(boxes[:2]), widgets.HBox(boxes[2:4]), widgets.HBox(boxes[4:]), image])
+        rows = [widgets.HBox(boxes[:2]), widgets.HBox(boxes[2:4]), widgets.HBox(boxes[4:])]
+        return widgets.VBox([*rows, redrawn(picture, boxes)])
 
     def show(self, start: End, end: End, caption: str):
         """The widget where a person looks on and ipywidgets is there; else the picture half way, with its caption."""
-        if watched():
-            try:
-                return self.widget(start, end)
-            except ModuleNotFoundError:
-                pass
-        show(self.picture(start, end), caption)
+        widget = live(lambda: self.widget(start, end))
+        return widget or show(self.picture(start, end), caption)
 
     def _fingerprint(self, end: End) -> Tensor:
         name, number = end
@@ -102,20 +94,48 @@ class Explorer:
         return self.z[name][number]
 
 
+def live(widget: Callable[[], Any]) -> Any:
+    """What a function makes with ipywidgets, where a person looks on and they are installed; else None."""
+    if watched():
+        try:
+            return widget()
+        except ModuleNotFoundError:
+            pass
+    return None
+
+
+def redrawn(picture: Callable[[], Figure], controls: Iterable[Any]):
+    """An image (ipywidgets) of a picture, drawn anew whenever one of the controls is moved."""
+    import ipywidgets as widgets
+
+    image = widgets.Image(format="png")
+
+    def update(_=None) -> None:
+        png = io.BytesIO()
+        picture().savefig(png, format="png")
+        image.value = png.getvalue()
+
+    update()
+    for control in controls:
+        control.observe(update, "value")
+    return image
+
+
 def slider(picture: Callable[[float], Figure], low: float, high: float, label: str):
     """A picture of a number between two ends: with a slider where a person looks on, else the picture of their mean.
 
     A plain figure comes back where nobody looks on, or ipywidgets is not installed.
     """
     middle = (low + high) / 2
-    if watched():
-        try:
-            import ipywidgets as widgets
 
-            control = widgets.FloatSlider(middle, min=low, max=high, description=label, continuous_update=False)
-            return widgets.interactive(picture, value=control)
-        except ModuleNotFoundError:
-            pass
+    def moving():
+        import ipywidgets as widgets
+
+        control = widgets.FloatSlider(middle, min=low, max=high, description=label, continuous_update=False)
+        return widgets.interactive(picture, value=control)
+
+    if widget := live(moving):
+        return widget
     figure = picture(middle)
     plt.close(figure)  # else a notebook shows it twice, as a picture that is open and as what the cell returns
     return figure

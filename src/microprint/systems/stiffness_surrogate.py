@@ -1,7 +1,7 @@
 """Stiffness of two-phase composites without a simulation that converges: a few iterations, and what they leave open.
 
 Each iteration of the equilibrium lowers an upper bound of the stiffness, and how fast it falls says where it will end. So a
-Gaussian process on these few numbers, learnt from a hundred simulated composites, expects the rest.
+Gaussian process on these few numbers, learnt from simulated composites, expects the rest.
 """
 
 from __future__ import annotations
