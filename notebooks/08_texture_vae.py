@@ -373,16 +373,16 @@ if labels:
 if synthetic:
     forms = texture_properties.compare(sources, wanted[good], [texture_properties.folds_by_morphology(known["nodularity"][good])])
 published = {"VGG19 channel means, svr": 18.22, f"{published_name}, svr": 8.02}
-for k, name in enumerate(kinds):
+for k, (name, title) in enumerate(zip(kinds, draw.plain(kinds))):
     display(table([(*row, float(forms[row[0]].mape_pct[0, k]) if forms else None, published.get(row[0]) if name == "yield_strength" else None)
                    for row in texture_properties.rows(compared, k)],
                   ["predictor", "unseen image (%)", "± over splits", "R²", "± over splits", "unseen form (%)", "S3 (%)"],
-                  f"{name.replace('_', ' ')}: mean absolute percentage error; {int(good.sum())} images in five parts, {settings.seeds} splits. Unseen "
+                  f"{title}: mean absolute percentage error; {int(good.sum())} images in five parts, {settings.seeds} splits. Unseen "
                   "form: flaky, mixed and nodular castings held out in turn. S3: six real castings, one of them held out."))
 if synthetic:
     careless = {name: texture_properties.split_by_patch("svr", by_image(v)[good], wanted[good], 5, 0) for name, v in (("ours", z), (published_name, z_of[published_name]))}
     display(table([(name, *(float(careless[name][how].mape_pct[k]) for k in range(len(kinds)) for how in ("images", "patches"))) for name in careless],
-                  ["", *(f"{n.replace('_', ' ')}: {how} (%)" for n in kinds for how in ("by image", "by patch"))],
+                  ["", *(f"{n}: {how} (%)" for n in draw.plain(kinds) for how in ("by image", "by patch"))],
                   "A warning: support vectors, patch by patch, with whole images held out, and with patches at random, whose neighbours have told the label."))
 
 # %% [markdown]
@@ -435,12 +435,12 @@ claims = []
 if compared:
     best_of = partial(texture_properties.strongest_of, compared)
     rival, alone = best_of(lambda name: not name.startswith(("ours", "("))), best_of(lambda name: name.startswith("ours") and name != OURS)
-    for name, (theirs, error), (how, ours) in zip(kinds, rival, alone):
-        claims.append(f"**{name.replace('_', ' ')}** of an unseen image, by the latent vector: {ours:.2f} % ({how}); the strongest rival, {theirs}: {error:.2f} %"
+    for name, (theirs, error), (how, ours) in zip(draw.plain(kinds), rival, alone):
+        claims.append(f"**{name}** of an unseen image, by the latent vector: {ours:.2f} % ({how}); the strongest rival, {theirs}: {error:.2f} %"
                       + (", which is **better**." if error < ours else "."))
 if synthetic:
     mine = [error for _, error in best_of(lambda name: name == OURS)]
-    claims.append("Beside a rough equilibrium of the same patches: " + ", ".join(f"{n.replace('_', ' ')} {error:.2f} %" for n, error in zip(kinds, mine)) + ".")
+    claims.append("Beside a rough equilibrium of the same patches: " + ", ".join(f"{n} {error:.2f} %" for n, error in zip(draw.plain(kinds), mine)) + ".")
     diagonal = {n: float(row[i]) for i, (n, row) in enumerate(followed.items())}
     claims.append("Drawings follow what is asked for, R²: " + ", ".join(f"{n} {v:.2f}" for n, v in zip(draw.plain(diagonal), diagonal.values())) + ".")
     claims.append("Probes, unseen castings, R²: " + ", ".join(f"{n} {a:.2f} (ideal reader {b:.2f})" for n, a, b in
@@ -480,8 +480,8 @@ metrics = {f"08.texture.{name.split(',')[0].replace(' ', '_').lower()}.{j.measur
 metrics |= {f"08.same_place.{name.split(',')[0].lower()}": value for name, value in blobs.items()}
 standings, missed = [], [f"S3's network learns in minutes here, for one seed; by {j.measure.name} it comes {100 * j.reached(published_name):.0f} % of the way from another casting to the same one."
                          for j in kept if j.reached(published_name) < min(1, j.reached("ours"))]
-for k, name in enumerate(kinds):
-    (how, error), scatter, title = rival[k], float(compared[rival[k][0]].mape_pct[:, k].std()), name.replace("_", " ")
+for k, title in enumerate(draw.plain(kinds)):
+    (how, error), scatter = rival[k], float(compared[rival[k][0]].mape_pct[:, k].std())
     value = mine[k] if synthetic else alone[k][1]
     s3 = min(float(scores.mape_pct[:, k].mean()) for predictor, scores in compared.items() if predictor.startswith(published_name))
     standings.append(Standing(f"{title} of an unseen image, mean error", value, "%", (how, error), s3, spread=scatter))

@@ -18,8 +18,8 @@ HELD = 0.9  # of the variance of a mean over patches that is to lie between cast
 
 
 def plain(names: Iterable[str]) -> list[str]:
-    """Names of causes and descriptors as a figure has them: words, without units."""
-    return [name.replace("_um", "").replace("_px", "").replace("_", " ") for name in names]
+    """Names of causes, descriptors and properties as a reader has them: words, without units."""
+    return [name.replace("_um", "").replace("_px", "").replace("youngs", "Young's").replace("_", " ") for name in names]
 
 
 def image_grid(images: ArrayLike, titles: Sequence[str] = ()) -> Figure:
