@@ -53,7 +53,7 @@ vae = {
     "paper_weight_decay": 1.5625e-06,
     "ours_width": 32,
     "ours_rounds": 3,
-    "ours_calibration": 1000,
+    "ours_calibration": 400,
     "ours_epochs": 1,
     "ours_batch_size": 16,
     "ours_learning_rate": 0.0002,

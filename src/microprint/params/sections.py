@@ -151,7 +151,7 @@ class FingerprintSettings:
     paper_weight_decay: Rate = 1.5625e-6
     ours_width: Positive = 32  # features of a seed in our network of the weights.
     ours_rounds: Positive = 3  # rounds of messages between neighbouring seeds.
-    ours_calibration: Positive = 1000  # steps of regression on weights that are known, before the training.
+    ours_calibration: Positive = 400  # steps of regression on weights that are known, before the training.
     ours_epochs: Positive = 1  # passes over the mixed tessellations.
     # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
@@ -310,7 +310,7 @@ class TextureVAESettings:
     width: Annotated[int, Between(8)] = 96  # channels of our drawings' coarsest scales.
     drawings: Annotated[int, Between(2)] = 3  # drawings of each latent vector whose statistics are compared in training.
     # epochs, batch_size, learning_rate: training of our drawings with Adam, the rate decaying to zero.
-    epochs: Positive = 12
+    epochs: Positive = 8
     batch_size: Positive = 6
     learning_rate: Rate = 3e-3
     # paper_edge: pixels to which a patch's edge is reduced for S3's network; a multiple of 32.
