@@ -57,7 +57,8 @@ def _draw(
     steps = (1, 2, 5) if costs[-1] / least < 50 else (1, 3)
     ticks = [tick * 10.0**power for power in range(8) for tick in steps if least <= tick * 10**power <= costs[-1]] or [least]
     zero = [least / 2.5] if costs[0] == 0 else []
-    ax.set_xticks([*zero, *ticks], [*("0" for _ in zero), *(f"{tick:,.0f}" for tick in ticks)])
+    names = [f"{tick:g}" if tick < 1000 else f"{tick / 1000:g}k" for tick in ticks]
+    ax.set_xticks([*zero, *ticks], ["0"] * len(zero) + names)
     ax.xaxis.set_minor_locator(NullLocator())
     _plain_ticks(ax)
     _name_ends(ax, ends, colours)

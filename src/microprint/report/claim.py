@@ -133,7 +133,9 @@ def sentence(c: Comparison) -> str:
 
 
 def caption(c: Comparison) -> str:
-    """What it costs a rival to be as good as ours is at its least cost, for the figure's caption."""
+    """What it costs a rival to be as good as ours is with the fewest labels, for the figure; of other costs nothing."""
+    if not c.of_labels:
+        return ""
     x, y = c.ours[0]
     start, rival = (
         f"{c.number}: ours has {_error(c, y)} with {_count(c, x)}; ",

@@ -101,7 +101,7 @@ def index_facts(entries: Sequence[Entry], target: Path) -> dict[str, Any]:
 def _caption(comparisons: Sequence[Comparison]) -> str:
     start = "Error over what it costs, both on logarithmic scales; below and left is better."
     dashed = ["Dashed: rivals with the same physics."] * any(comparison.kin is not None for comparison in comparisons)
-    return " ".join([start, *dashed, *map(caption, comparisons)])
+    return " ".join(filter(None, [start, *dashed, *map(caption, comparisons)]))
 
 
 def _draw(entries: Sequence[Entry], target: Path) -> None:
