@@ -241,9 +241,12 @@ pairs = {"floor": judging.Pairs(x, small[texture.partners(sample, test, False, r
 candidates = {"ours": judged(drawn(z[test]))} | {name: judged(drawn(z_of[name][test], name)) for name in rivals}
 judgements = [judging.judge(m, pairs["floor"], pairs["ceiling"], pairs["trivial"], candidates) for m in measures]
 kept = [j for j in judgements if j.keeps]
-columns, lines = judging.rows(judgements)
-display(table(lines, columns, f"Unseen images, {len(x)} patches of {at} pixels; mean ± standard error over images. ↓: small is alike, ↑: large is alike; "
-              f"{judging.BEYOND}: more alike than the ceiling, so that it repeats what is no part of the texture. S3's own table, real iron: DISTS 0.70 to 0.73, STSIM-2 0.76, for 8 to 64 numbers."))
+s3_scores = "S3's own scores, real iron: DISTS 0.70 to 0.73, STSIM-2 0.76, for 8 to 64 numbers"
+for some, what in ((kept, f"that can judge ({s3_scores})"), ([j for j in judgements if not j.keeps], "that cannot judge, as floor and ceiling touch")):
+    if some:
+        columns, lines = judging.rows(some)
+        display(table(lines, columns, f"Measures {what}: unseen images, {len(x)} patches of {at} pixels; mean ± standard error over images. ↓: small is alike, ↑: large is alike; "
+                      f"{judging.BEYOND}: more alike than the ceiling."))
 display(table([(name, *(100 * j.reached(name) for j in kept)) for name in candidates], ["", *(f"{j.measure.name} (%)" for j in kept)],
               "The way from the floor, another casting (0 %), to the ceiling, another piece of the same image (100 %)."))
 blobs = {name: judging.same_place(drawn(v[split["test"]][:24], name).cpu()) for name, v in {"ours": z, **z_of}.items()}

@@ -103,8 +103,8 @@ BEYOND = "†"  # behind a candidate's score in a table: more alike than other i
 def rows(judgements: Sequence[Judgement]) -> tuple[list[str], list[tuple]]:
     """Titles and rows of a table, a column for each measure.
 
-    Rows are mean and standard error of flat grey, floor, ceiling and each candidate (with a dagger above the ceiling), the gap
-    in deviations, and whether the measure judges.
+    Rows are mean and standard error of flat grey, floor, ceiling and each candidate (with a dagger above the ceiling), and the
+    gap in deviations.
     """
     titles = ["", *(f"{j.measure.name} {'↑' if j.measure.larger_is_alike else '↓'}" for j in judgements)]
     bounds = {"flat grey": "trivial", "floor": "floor", "ceiling": "ceiling"}
@@ -112,8 +112,7 @@ def rows(judgements: Sequence[Judgement]) -> tuple[list[str], list[tuple]]:
     for name in judgements[0].candidates:
         marks = (f"\N{NO-BREAK SPACE}{BEYOND}" * (name in j.above_ceiling()) for j in judgements)
         table.append((name, *(_entry(j.candidates[name]) + mark for j, mark in zip(judgements, marks))))
-    table.append(("gap / deviations", *(j.gap for j in judgements)))
-    return titles, [*table, ("judges", *("yes" if j.keeps else "no" for j in judgements))]
+    return titles, [*table, ("gap / deviations", *(j.gap for j in judgements))]
 
 
 def _entry(score: Score) -> str:
