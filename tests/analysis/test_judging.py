@@ -56,8 +56,8 @@ def test_without_another_piece_of_the_same_nothing_can_judge():
     """Images of one patch each have no ceiling."""
     judgement = judging.judge(Measure("m", first_pixel), FLOOR, judging.Pairs(FLOOR.x[:0], FLOOR.y[:0], []), FLAT, {"a": CEILING})
     assert not judgement.keeps and np.isnan(judgement.reached("a")) and judgement.above_ceiling() == []
-    (row,) = judging.rows([judgement])[1]
-    assert row[3] == "–" and row[5] == "no"
+    rows = dict(judging.rows([judgement])[1])
+    assert rows["ceiling"] == "–" and np.isnan(rows["gap / deviations"])
 
 
 def test_many_pairs_are_measured_in_parts():
@@ -65,12 +65,15 @@ def test_many_pairs_are_measured_in_parts():
     assert judging.judge(Measure("m", first_pixel), many, many, many, {}).floor.mean == pytest.approx(0.5)
 
 
-def test_rows_of_a_table_say_what_is_above_the_ceiling():
-    titles, (row,) = judging.rows([judged(ours=pairs(0.85, 0.95))])
-    assert titles == [*judging.COLUMNS, "ours", "remark"] and len(row) == len(titles)
-    assert row[0] == "m ↑" and row[2:4] == ("0.2 ± 0.1", "0.8 ± 0.1") and row[5] == "yes" and row[-1] == "ours is above the ceiling"
-    (row,) = judging.rows([judged(single=pairs(0.5, 0.7, group=[4, 4]))])[1]
-    assert row[-2] == "0.6"  # of a single material there is no error
+def test_rows_of_a_table_mark_what_is_above_the_ceiling():
+    titles, rows = judging.rows([judged(ours=pairs(0.85, 0.95), worse=pairs(0.4, 0.6))])
+    table = dict(rows)
+    assert titles == ["", "m ↑"] and list(table) == ["flat grey", "floor", "ceiling", "ours", "worse", "gap / deviations"]
+    assert table["floor"] == "0.2 ± 0.1" and table["ceiling"] == "0.8 ± 0.1"
+    assert table["ours"].endswith("\N{NO-BREAK SPACE}†") and not table["worse"].endswith("†")
+    table = dict(judging.rows([judged(single=pairs(0.5, 0.7, group=[4, 4]))])[1])
+    assert table["single"] == "0.6"  # of a single material there is no error
+
 
 
 def test_same_place_is_the_mean_correlation_of_pairs():

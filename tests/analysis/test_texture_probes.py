@@ -172,6 +172,13 @@ def test_follows_is_the_signed_share_of_a_straight_line():
     assert abs(result[2]) == pytest.approx(np.corrcoef(values.repeat(4), noise.ravel())[0, 1] ** 2) and result[3] == 0
 
 
+def test_what_a_walk_takes_along_is_beside_the_diagonal_the_largest_first():
+    along = tp.taken_along([[1, -0.9], [np.nan, 1]], ["a", "b"], ["of a", "of b"])
+    assert along == [("a", "of b", -0.9)]
+    along = tp.taken_along([[1, 0.2, 0.1], [-0.7, 1, 0], [0.3, 0, 1]], "abc", "xyz")
+    assert [entry[:2] for entry in along[:3]] == [("b", "x"), ("c", "x"), ("a", "y")]
+
+
 def test_shifts_are_shares_of_a_range():
     values = np.array([1.0, 2.0, 4.0])
     measured = np.stack([5 + 2 * values, -values, np.full(3, 7.0)], 1)[:, None].repeat(2, 1)

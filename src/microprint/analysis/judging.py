@@ -97,19 +97,22 @@ def _score(measure: Measure, pairs: Pairs) -> Score:
     return Score(float(scores.mean()), float(error), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0)
 
 
-COLUMNS = ("measure", "flat grey", "floor", "ceiling", "gap / deviations", "judges")
+BEYOND = "†"  # behind a candidate's score in a table: more alike than other images of the same material
 
 
 def rows(judgements: Sequence[Judgement]) -> tuple[list[str], list[tuple]]:
-    """Titles and rows of a table, a row for each measure: `COLUMNS`, mean and standard error of each candidate, a remark."""
-    names = list(judgements[0].candidates)
-    table = []
-    for j in judgements:
-        arrow = "↑" if j.measure.larger_is_alike else "↓"
-        known = [_entry(score) for score in (j.trivial, j.floor, j.ceiling, *j.candidates.values())]
-        remark = "; ".join(f"{name} is above the ceiling" for name in j.above_ceiling())
-        table.append((f"{j.measure.name} {arrow}", *known[:3], j.gap, "yes" if j.keeps else "no", *known[3:], remark))
-    return [*COLUMNS, *names, "remark"], table
+    """Titles and rows of a table, a column for each measure.
+
+    Rows are mean and standard error of flat grey, floor, ceiling and each candidate (with a dagger above the ceiling), and the
+    gap in deviations.
+    """
+    titles = ["", *(f"{j.measure.name} {'↑' if j.measure.larger_is_alike else '↓'}" for j in judgements)]
+    bounds = {"flat grey": "trivial", "floor": "floor", "ceiling": "ceiling"}
+    table = [(name, *(_entry(getattr(j, bound)) for j in judgements)) for name, bound in bounds.items()]
+    for name in judgements[0].candidates:
+        marks = (f"\N{NO-BREAK SPACE}{BEYOND}" * (name in j.above_ceiling()) for j in judgements)
+        table.append((name, *(_entry(j.candidates[name]) + mark for j, mark in zip(judgements, marks))))
+    return titles, [*table, ("gap / deviations", *(j.gap for j in judgements))]
 
 
 def _entry(score: Score) -> str:

@@ -6,6 +6,7 @@ one of those that a probe was fitted to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -224,6 +225,16 @@ def shifts(values: ArrayLike, measured: ArrayLike, ranges: ArrayLike) -> np.ndar
     """
     slopes = np.array([slope for slope, _ in _lines(values, measured)])
     return slopes * np.ptp(np.asarray(values, float)) / np.asarray(ranges, float)
+
+
+def taken_along(matrix: ArrayLike, walks: Sequence[str], descriptors: Sequence[str]) -> list[tuple[str, str, float]]:
+    """What walks (f,) move beside the descriptor of their own: walk, descriptor and entry of the matrix (f, f) of `follows`.
+
+    The largest in size comes first; the diagonal, and what is no number, is left out.
+    """
+    matrix = np.asarray(matrix, float)
+    beside = [(walks[r], descriptors[c], float(v)) for (r, c), v in np.ndenumerate(matrix) if r != c and np.isfinite(v)]
+    return sorted(beside, key=lambda entry: -abs(entry[2]))
 
 
 def _lines(values: ArrayLike, measured: ArrayLike) -> list[tuple[float, float]]:

@@ -38,8 +38,11 @@ def ipf_colours(quaternion: np.ndarray, symmetry: str, axis: str = "x") -> np.nd
 
 
 def slices(fields: Sequence[np.ndarray], titles: Sequence[str], symmetry: str, *, edge_m: float, axis: str = "x") -> Figure:
-    """Middle sections z = const of voxel orientations (n, n, n, 4), IPF-coloured for a sample axis, and the colour key."""
-    columns = min(len(fields), 3)
+    """Middle sections z = const of voxel orientations (n, n, n, 4), IPF-coloured for a sample axis, and the colour key.
+
+    Three a row; of four, two, so that none stands alone.
+    """
+    columns = 2 if len(fields) == 4 else min(len(fields), 3)
     rows = math.ceil(len(fields) / columns)
     figure = plt.figure(figsize=(2.0 * columns + 1.7, 2.2 * rows))
     grid = figure.add_gridspec(rows, columns + 1, width_ratios=[*[1] * columns, 0.85])
