@@ -441,7 +441,7 @@ if papers:
         f"these {edge}³{'' if edge == 16 else ', those of the long training 16³'}.",
         f"In degrees S1's network, as trained on this page ({value['paper']:.3g}°, {count} test VEs), is {'behind' if value['paper'] > value['linear'] else 'ahead of'} "
         f"the linear code of the embedding ({value['linear']:.3g}°), which needs no training. After {longest['ves'] / 1e6:.2g} million VEs on a GPU it has "
-        f"{longest['disorientation_deg']:.3g}°, where a linear code of its own Euler angles has {linear[256]['disorientation_deg']:.3g}° (40 other test VEs).",
+        f"{longest['disorientation_deg']:.3g}°, where a linear code of its own Euler angles has {linear[256]['disorientation_deg']:.3g}°, on other test VEs.",
         f"In the raw measure S1's network, as trained on this page, is {'behind' if raw['paper'] > raw['constant'] else 'ahead of'} the constant "
         f"({raw['paper']:.3g}, {raw['constant']:.3g}). As coded, the raw measure is {raw['coded']:.3g}."]
 missed = [sentence for sentence in missed if sentence]

@@ -380,6 +380,17 @@ standings = [
              probes.get(("grain_size", "paper", "z")), None, True)]
 
 # %%
+middle = settings.path_steps // 2
+metrics = {f"04.{group}.{model}.clustering_accuracy": value for (group, model), value in accuracy.items()}
+metrics |= {f"04.{group}.{model}.retrieved": value for (group, model), value in retrieved.items()}
+metrics |= {f"04.{target}.{model}.probe_r2": probes[target, model, source]
+            for target, (_, _, source) in targets.items() for model in models}
+metrics |= {f"04.train.{model}.active_units": space.active_units(z[model]["train"]) for model in models}
+metrics |= {f"04.{name}.{model}.clustering_accuracy": value for (name, model), value in route.items()}
+metrics |= {f"04.{path}_path.ours.{what}": values[path][middle] for what, values in curves.items() for path in values}
+metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
+metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
+metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
 missed = [f"Texture needs no fingerprint: the volume averages alone sort it to {route[own_route, 'measured']:.3g}, ours to {route[own_route, 'ours']:.3g}. "
           "Ours holds these averages among its numbers, scaled to come first; its clusters are no discovery."]
 probe = {(model, source): probes["grain_size", model, source] for model in models for source in ("z", "moments")}
@@ -395,11 +406,10 @@ if "paper" in models:
                f"S1's 200 components: its network needs {components['paper'].needed(0.95)} for 95 % of the variance: a network that has learnt little uses few directions."]
 
 # %%
-middle = settings.path_steps // 2
 shapes = {name: accuracy[name, "ours"] for name in ("morphologies", "morphologies_by_power")}
 behind = [f"{what} ({values[name, 'ours']:.3g} against {values[name, 'paper']:.3g})" for what, values, name in (
     ("clusters", accuracy, "morphologies"), ("neighbours", retrieved, "morphologies")) if "paper" in models and values[name, "ours"] < values[name, "paper"]]
-findings(
+display(findings(
     *missed,
     f"By all of its numbers ours knows morphologies less well than S1's network: {', '.join(behind)}." if behind else "",
     f"Grain shape, at random in S1's latent space (0.53 where chance is 0.5), is in how large the numbers are: by their power {shapes['morphologies_by_power']:.3g} of the "
@@ -410,19 +420,7 @@ findings(
     f"A seed is a grain: its exchange turns the voxels about its anchor by {curve[1][0]:.3g}°, those far away by {curve[1][-1]:.2f}°. The metric turns them by "
     f"{turned[list(pieces).index('metric')].mean():.2f}°, the averages by {turned[list(pieces).index('averages')].mean():.2f}°: they are read off, not drawn from.",
     f"A straight line, from numbers or moments, reads the texture off ours with R² {best['texture']['ours']:.3g}" + (f", off S1's with {best['texture']['paper']:.2g}" if "paper" in models else "")
-    + f". What no average holds is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}.")
-
-# %%
-metrics = {f"04.{group}.{model}.clustering_accuracy": value for (group, model), value in accuracy.items()}
-metrics |= {f"04.{group}.{model}.retrieved": value for (group, model), value in retrieved.items()}
-metrics |= {f"04.{target}.{model}.probe_r2": probes[target, model, source]
-            for target, (_, _, source) in targets.items() for model in models}
-metrics |= {f"04.train.{model}.active_units": space.active_units(z[model]["train"]) for model in models}
-metrics |= {f"04.{name}.{model}.clustering_accuracy": value for (name, model), value in route.items()}
-metrics |= {f"04.{path}_path.ours.{what}": values[path][middle] for what, values in curves.items() for path in values}
-metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
-metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
-metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
+    + f". What no average holds is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}."))
 notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure=scatter)
 
 # %% [markdown]
