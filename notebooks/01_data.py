@@ -376,7 +376,8 @@ if sizes:
     voxels = sizes[spread][1, 1] / (1e6 * edge_m) * sets[spread].grain_id.shape[1]
     missed = [f"The spread of sizes of {spread} is {sizes[spread][0, 2]:.3f} instead of {sizes[spread][1, 2]:g}, off by "
               f"{off[spread][2]:.0f} %, where chance makes {100 / (2 * len(diameter[spread])) ** 0.5:.1f} %: its "
-              f"{sizes[spread][0, 0]:.0f} grains a VE are {voxels:.1f} voxels across. Exercise 1 tells which of the two matters.",
+              f"{sizes[spread][0, 0]:.0f} grains a VE are {voxels:.1f} voxels across. Exercise 1 tells whether it is the number of grains "
+              "or the few voxels across each that matters.",
               f"The aspect of {shape} is {sizes[shape][0, 3]:.2f} instead of {sizes[shape][1, 3]:g}."]
     ours, theirs = distance["cubic/train"], distance[strongest]
     said = [*missed, f"Over {len(off)} sets, numbers of grains are within {max(o[0] for o in off.values()):.1f} %, median sizes within "

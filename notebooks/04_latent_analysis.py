@@ -14,7 +14,7 @@
 # ---
 
 # %% [markdown]
-# # 04 · Latent space: what do the 256 numbers know?
+# # 04 · Latent space: what do the numbers of a fingerprint know?
 #
 # **Question**: are volume elements (VEs) with neighbouring fingerprints alike, do textures and grain shapes form groups of
 # their own, what does each part of a fingerprint hold, and what can be read off it by a straight line?
@@ -65,7 +65,8 @@ settings = notebook.params.latent
 # ## Fingerprints of all sets
 # A fingerprint is the mean of the posterior, without noise. *paper* is S1's network. *ours* (03) is made of three parts: two
 # numbers for the *metric* in which grains are as wide as long; six numbers for each of its *seeds*, which the decoder draws as
-# grains about fixed anchors; and, following from these, the volume averages of the symmetric embedding (02).
+# grains about fixed anchors; and, following from these, the volume averages of the symmetric embedding (02). The limit on the numbers
+# of a fingerprint (256 in S1) is one on the metric and the seeds; the averages, which the decoder does not read, come on top of it.
 
 # %%
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
@@ -82,10 +83,13 @@ if "paper" not in models:
     print(f"paper is left out: S1's network needs an edge that is a power of two and the one it was trained on, not {edge} voxels")
 parts, anchors = {name: fingerprint.parts for name, fingerprint in models.items()}, models["ours"].anchors
 z = {model: {name: fingerprint.encode_set(elements) for name, elements in sets.items()} for model, fingerprint in models.items()}
+own_parts = {part: z["ours"]["test"][:, numbers].shape[1] for part, numbers in parts["ours"].items()}
+table([[name, models[name].size, models[name].size - (own_parts["averages"] if name == "ours" else 0)] for name in models],
+      ["model", "numbers", "read by the decoder"], f"Parts of ours: {', '.join(f'{part} {size}' for part, size in own_parts.items())}.")
 
 # %% [markdown]
 # ## Paths
-# Between two fingerprints $z_0$ and $z_1$ S1 draws the straight line $z_t = (1 - t) z_0 + t z_1$ and decodes along it. In 256
+# Between two fingerprints $z_0$ and $z_1$ S1 draws the straight line $z_t = (1 - t) z_0 + t z_1$ and decodes along it. In so many
 # dimensions draws from a normal distribution lie near a sphere, and the middle of a straight line between two of them lies
 # well inside it, where there are no VEs. The great circle
 #
@@ -101,14 +105,16 @@ start, end = z["ours"]["test"][:2]
 paths = {name: path(start, end, settings.path_steps) for name, path in space.PATHS.items()}
 decoded = {name: models["ours"].decode(path) for name, path in paths.items()}
 shares = [f"{share:.2f}" for share in torch.linspace(0, 1, settings.path_steps).tolist()]
-show(draw.rows_of_slices({name: (fields, shares) for name, fields in decoded.items()}, "cubic"),
-     "Decoded VEs along two paths between the same two fingerprints, ours: middle sections, coloured by the crystal direction along x, with "
-     "the share of the way above. At no step do grains fade into one another.")
 curves = {
     "distance": {name: space.degrees_between(fields, decoded["linear"][0], "cubic") for name, fields in decoded.items()},
     "blur": {name: space.blur(fields, "cubic") for name, fields in decoded.items()},
     "length": {name: path.norm(dim=1) for name, path in paths.items()}}
 real = {"blur": space.blur(sets["test"][:4].orientations(), "cubic").mean(), "length": z["ours"]["test"].norm(dim=1).mean()}
+peak = {name: (float(values.max()), shares[int(values.argmax())]) for name, values in curves["blur"].items()}
+show(draw.rows_of_slices({name: (fields, shares) for name, fields in decoded.items()}, "cubic"),
+     "Decoded VEs along two paths between the same two fingerprints, ours: middle sections, coloured by the crystal direction along x, with the share of the "
+     f"way above. Few grains fade into one another: at most {100 * max(most for most, _ in peak.values()):.2g} % of neighbouring voxels are "
+     f"nearly alike, {100 * float(real['blur']):.2g} % in real VEs.")
 labels = {"distance": "from the start / °", "blur": "share of pairs 2° to 15° apart", "length": "length of the fingerprint"}
 show(draw.along_path(curves, labels, levels=real),
      "Along the two paths: mean disorientation from the start in degrees, share of neighbouring voxels that are nearly alike, and length of the "
@@ -131,7 +137,7 @@ right.axhline(space.ACTIVE_VARIANCE, color="0.5", lw=0.8)
 right.set(xlabel="latent number, by variance", ylabel="variance of the posterior mean")
 show(figure, "Left, the share of the variance over all training VEs in the first principal components. Right, the variance of each number, the largest "
      f"first; below the grey line, at {space.ACTIVE_VARIANCE}, a number holds nothing. The first numbers of ours are its averages, scaled to come first.")
-rows = [[model, space.active_units(z[model]["train"]), components[model].needed(0.95)] for model in models]
+rows = [[model, f"{space.active_units(z[model]['train'])} of {models[model].size}", components[model].needed(0.95)] for model in models]
 display(table([*rows, ["published, S1", None, "about 200 (all of the variance)"]],
               ["model", "active numbers", "components for 95 % of the variance"],
               f"{len(sets['train'])} training VEs. No more components can show than there are VEs."))
@@ -336,7 +342,7 @@ columns = [(model, source) for model in models for source in ("z", "moments")]
 table([[target.removesuffix("_random").replace("_", " "), "random" if names == "random" else "mixture", 0.0,
         *(probes[target, *column] for column in columns)]
        for target, (_, names, _) in targets.items()],
-      ["target", "VEs", "mean value", *(", ".join(column) for column in columns)],
+      ["target", "VEs", "R² of the mean", *(", ".join(column) for column in columns)],
       "R² on VEs not fitted to. With fewer VEs to fit to than numbers a probe is hardly determined.")
 
 # %% [markdown]
@@ -353,48 +359,28 @@ frames([explorer.picture(("cube", 0), ("test", 1), share) for share in stops], [
 explorer.show(("brass", 0), ("elongated", 0), "Half way from a brass texture to elongated grains; with a kernel, a panel of choices and sliders.")
 
 # %%
-s1_route, own_route = "textures_one_side_in_training_components", "textures_both_sides_in_own_components"
+s1_route, s1_own = (f"textures_one_side_in_{way}_components" for way in ("training", "own"))
+own_route = "textures_both_sides_in_own_components"
 averages_alone, grains_alone = "averages alone", "size and aspect ratio alone"
 best = {target: {model: max(probes[target, model, source] for source in ("z", "moments")) for model in models} for target in targets}
 standings = [
-    Standing("S1's textures in the right cluster, S1's route", route[s1_route, "ours"], "", (averages_alone, route[s1_route, "measured"]),
-             route.get((s1_route, "paper")), 0.965, True),
-    Standing("textures to both sides in the right cluster", route[own_route, "ours"], "", (averages_alone, route[own_route, "measured"]),
+    Standing("S1's textures in the right cluster, S1's route (training components)", route[s1_route, "ours"], "",
+             (averages_alone, route[s1_route, "measured"]), route.get((s1_route, "paper")), 0.965, True),
+    Standing("S1's textures in the right cluster, own components", route[s1_own, "ours"], "", (averages_alone, route[s1_own, "measured"]),
+             route.get((s1_own, "paper")), None, True),
+    Standing("textures to both sides in the right cluster, own components", route[own_route, "ours"], "", (averages_alone, route[own_route, "measured"]),
              route.get((own_route, "paper")), None, True),
     Standing("morphologies in the right cluster, by power", accuracy["morphologies_by_power", "ours"], "",
              (grains_alone, accuracy["morphologies", "measured"]), accuracy.get(("morphologies_by_power", "paper")), None, True),
     Standing("nearest neighbour of the same morphology, all numbers", retrieved["morphologies", "ours"], "",
              (grains_alone, retrieved["morphologies", "measured"]), retrieved.get(("morphologies", "paper")), None, True),
-    Standing("grain size by a straight line, R², mixture", best["grain_size"]["ours"], "", (averages_alone, part_r2["averages", "grain size"]),
-             best["grain_size"].get("paper"), None, True)]
-missed = [f"Texture needs no fingerprint: the volume averages alone sort it to {route[own_route, 'measured']:.3g}, ours to {route[own_route, 'ours']:.3g}. "
-          "Ours holds these averages among its numbers, scaled to come first; its clusters are no discovery."]
-if "paper" in models:
-    sides = [route[f"textures_{side}_in_training_components", "paper"] for side in ("one_side", "both_sides")]
-    missed += [f"S1's 0.965 for textures: its network, as rebuilt, comes to {sides[0]:.3g} by S1's route and S1's noise, and to {sides[1]:.3g} with noise to both "
-               f"sides (after the long training of 03: {long['textures', 'training']['accuracy']:.3g}; away from zero {long['textures away from zero', 'training']['accuracy']:.3g}).",
-               f"S1's 200 components: its network needs {components['paper'].needed(0.95)} for 95 % of the variance: a network that has learnt little uses few directions."]
+    Standing("grain size by a straight line from moments, R², mixture", probes["grain_size", "ours", "moments"], "",
+             (averages_alone, part_r2["averages", "grain size"]), probes.get(("grain_size", "paper", "moments")), None, True),
+    Standing("grain size by a straight line from the numbers, R², mixture", probes["grain_size", "ours", "z"], "", None,
+             probes.get(("grain_size", "paper", "z")), None, True)]
 
 # %%
 middle = settings.path_steps // 2
-blurs = {name: float(values[middle]) for name, values in curves["blur"].items()}
-shapes = {name: accuracy[name, "ours"] for name in ("morphologies", "morphologies_by_power")}
-behind = [f"{what} ({values[name, 'ours']:.3g} against {values[name, 'paper']:.3g})" for what, values, name in (
-    ("clusters", accuracy, "morphologies"), ("neighbours", retrieved, "morphologies")) if "paper" in models and values[name, "ours"] < values[name, "paper"]]
-findings(
-    *missed,
-    f"By all of its numbers ours knows morphologies less well than S1's network: {', '.join(behind)}." if behind else "",
-    f"Grain shape, at random in S1's latent space (0.53 where chance is 0.5), is in how large the numbers are: by their power {shapes['morphologies_by_power']:.3g} of the "
-    f"morphologies are in the right cluster, by the numbers {shapes['morphologies']:.3g}. Size and aspect ratio, measured, give {accuracy['morphologies', 'measured']:.3g}.",
-    f"Half way along a path the grains have moved and turned, and cells are sharp: {100 * blurs['spherical']:.2g} % of neighbouring voxels are nearly alike on the great "
-    f"circle, {100 * blurs['linear']:.2g} % on the straight line, {100 * float(real['blur']):.2g} % in real VEs. The line is {curves['length']['linear'][middle]:.3g} long there, real "
-    f"ones {float(real['length']):.3g}: shorter rotation vectors are more alike.",
-    f"A seed is a grain: its exchange turns the voxels about its anchor by {curve[1][0]:.3g}°, those far away by {curve[1][-1]:.2f}°. The metric turns them by "
-    f"{turned[list(pieces).index('metric')].mean():.2f}°, the averages by {turned[list(pieces).index('averages')].mean():.2f}°: they are read off, not drawn from.",
-    f"A straight line reads the texture off ours with R² {best['texture']['ours']:.3g}" + (f", off S1's with {best['texture']['paper']:.2g}" if "paper" in models else "")
-    + f". What no average holds is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}.")
-
-# %%
 metrics = {f"04.{group}.{model}.clustering_accuracy": value for (group, model), value in accuracy.items()}
 metrics |= {f"04.{group}.{model}.retrieved": value for (group, model), value in retrieved.items()}
 metrics |= {f"04.{target}.{model}.probe_r2": probes[target, model, source]
@@ -405,6 +391,36 @@ metrics |= {f"04.{path}_path.ours.{what}": values[path][middle] for what, values
 metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
 metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
+missed = [f"Texture needs no fingerprint: the volume averages alone sort it to {route[own_route, 'measured']:.3g}, ours to {route[own_route, 'ours']:.3g}. "
+          "Ours holds these averages among its numbers, scaled to come first; its clusters are no discovery."]
+probe = {(model, source): probes["grain_size", model, source] for model in models for source in ("z", "moments")}
+if "paper" in models:
+    sides, own_sides = ([route[f"textures_{side}_in_{way}_components", "paper"] for side in ("one_side", "both_sides")] for way in ("training", "own"))
+    long_sides = [long["textures", way]["accuracy"] for way in ("training", "own")]
+    missed += [f"S1's 0.965 for textures: its network, as rebuilt, comes to {sides[0]:.3g} by S1's route (three components of the training set) and S1's noise. In three "
+               f"components of the textures themselves it comes to {own_sides[0]:.3g}{', so they are there, but not in the first directions of all VEs' if own_sides[0] > sides[0] else ''}.",
+               f"With noise to both sides S1's network comes to {sides[1]:.3g} in training components and to {own_sides[1]:.3g} in own components; after the long training of "
+               f"03 to {long_sides[0]:.3g} and {long_sides[1]:.3g}, with angles away from zero to {long['textures away from zero', 'training']['accuracy']:.3g} in training components.",
+               f"Grain size, by a straight line from the numbers themselves: R² {probe['ours', 'z']:.3g} for ours, {probe['paper', 'z']:.3g} for S1's network. From moments, which have "
+               f"products of two numbers, it is {probe['ours', 'moments']:.3g} and {probe['paper', 'moments']:.3g}.",
+               f"S1's 200 components: its network needs {components['paper'].needed(0.95)} for 95 % of the variance: a network that has learnt little uses few directions."]
+
+# %%
+shapes = {name: accuracy[name, "ours"] for name in ("morphologies", "morphologies_by_power")}
+behind = [f"{what} ({values[name, 'ours']:.3g} against {values[name, 'paper']:.3g})" for what, values, name in (
+    ("clusters", accuracy, "morphologies"), ("neighbours", retrieved, "morphologies")) if "paper" in models and values[name, "ours"] < values[name, "paper"]]
+display(findings(
+    *missed,
+    f"By all of its numbers ours knows morphologies less well than S1's network: {', '.join(behind)}." if behind else "",
+    f"Grain shape, at random in S1's latent space (0.53 where chance is 0.5), is in how large the numbers are: by their power {shapes['morphologies_by_power']:.3g} of the "
+    f"morphologies are in the right cluster, by the numbers {shapes['morphologies']:.3g}. Size and aspect ratio, measured, give {accuracy['morphologies', 'measured']:.3g}.",
+    f"Along a path grains move and turn, and few fade into one another: of neighbouring voxels at most {100 * peak['spherical'][0]:.2g} % are nearly alike on the great "
+    f"circle (at {peak['spherical'][1]} of the way), {100 * peak['linear'][0]:.2g} % on the straight line (at {peak['linear'][1]}), {100 * float(real['blur']):.2g} % in real VEs. Half way "
+    f"the line is {curves['length']['linear'][middle]:.3g} long, real ones {float(real['length']):.3g}: shorter rotation vectors are more alike.",
+    f"A seed is a grain: its exchange turns the voxels about its anchor by {curve[1][0]:.3g}°, those far away by {curve[1][-1]:.2f}°. The metric turns them by "
+    f"{turned[list(pieces).index('metric')].mean():.2f}°, the averages by {turned[list(pieces).index('averages')].mean():.2f}°: they are read off, not drawn from.",
+    f"A straight line, from numbers or moments, reads the texture off ours with R² {best['texture']['ours']:.3g}" + (f", off S1's with {best['texture']['paper']:.2g}" if "paper" in models else "")
+    + f". What no average holds is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}."))
 notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure=scatter)
 
 # %% [markdown]

@@ -29,11 +29,11 @@ def orientation_slice(ax: Axes, orientations: Tensor, symmetry: str) -> None:
 def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry: str) -> Figure:
     """The middle section of one volume element (n, n, n, 4) and of its reconstructions, with the error of each below.
 
-    Five or more reconstructions take a second pair of rows.
+    Three reconstructions stand side by side, so that a narrow page can show them; more take further pairs of rows.
     """
-    pairs = 1 if len(models) <= 4 else 2
+    pairs = -(-len(models) // 3)
     columns = -(-len(models) // pairs)
-    figure, axes = plt.subplots(2 * pairs, columns + 1, figsize=(1.6 * (columns + 1), 3.5 * pairs), squeeze=False)
+    figure, axes = plt.subplots(2 * pairs, columns + 1, figsize=(1.4 * (columns + 1), 3.2 * pairs), squeeze=False)
     for ax in (*axes[2:, 0], *axes[-2:, 1:][:, columns - pairs * columns + len(models) :].flat):
         ax.set_axis_off()
     orientation_slice(axes[0, 0], truth, symmetry)
@@ -49,7 +49,7 @@ def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry:
         wrong.set(xticks=[], yticks=[], xlabel=f"mean {float(angle.mean()):.1f}°")
         wrong.grid(False)
     bar = (
-        {"cax": axes[2, 0].inset_axes((0.1, 0.4, 0.8, 0.1)), "orientation": "horizontal"} if pairs == 2 else {"ax": axes[1, 1:]}
+        {"cax": axes[2, 0].inset_axes((0.1, 0.4, 0.8, 0.1)), "orientation": "horizontal"} if pairs > 1 else {"ax": axes[1, 1:]}
     )
     figure.colorbar(image, label="disorientation / °", **bar)
     return figure
@@ -57,8 +57,11 @@ def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry:
 
 def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str], levels: Mapping[str, float]) -> Figure:
     """Numbers (steps,) by panel and by path, a panel each; `levels` is what real volume elements have, for some panels."""
-    figure, axes = plt.subplots(1, len(curves), figsize=(2.5 * len(curves), 2.5), squeeze=False)
-    for ax, (panel, paths) in zip(axes[0], curves.items(), strict=True):
+    rows = -(-len(curves) // 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(5.6, 2.4 * rows), squeeze=False)
+    for ax in axes.flat[len(curves) :]:
+        ax.set_axis_off()
+    for ax, (panel, paths) in zip(axes.flat, curves.items(), strict=False):
         for color, (name, values) in zip(COLOURS, paths.items(), strict=False):
             ax.plot(torch.linspace(0, 1, len(values)), values, ".-", color=color, label=name)
         if panel in levels:
@@ -90,7 +93,8 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
     A decoded volume element (n, n, n, 4) before and after the seed is exchanged; the mean response (n, n, n) in degrees; and
     the mean responses by distance, a curve of two (m,).
     """
-    figure, axes = plt.subplots(1, 4, figsize=(8.2, 2.2), width_ratios=(1, 1, 1.3, 1.5))
+    figure, grid = plt.subplots(2, 2, figsize=(5.2, 4.6))
+    axes = grid.flat
     middle = len(mean) // 2
     for ax, field, title in zip(axes, (before, after), ("decoded", "one seed exchanged"), strict=False):
         orientation_slice(ax, field.roll([middle] * 3, (0, 1, 2)), symmetry)
@@ -147,7 +151,11 @@ def seed_sections(drawn: Mapping[str, Tensor], places: Mapping[str, Tensor], sym
     Orientations (n, n, n, 4) by title, of any n each; points (M, 3) in edges by label, of which those near the section are
     marked on the last panel.
     """
-    figure, axes = plt.subplots(1, len(drawn) + 1, figsize=(1.9 * len(drawn) + 1.4, 2.2), width_ratios=[1] * len(drawn) + [0.7])
+    rows = -(-(len(drawn) + 1) // 3)
+    figure, grid = plt.subplots(rows, 3, figsize=(5.6, 2.2 * rows), squeeze=False)
+    axes = grid.flat[: len(drawn) + 1]
+    for ax in grid.flat[len(axes) :]:
+        ax.set_axis_off()
     for ax, (title, field) in zip(axes, drawn.items(), strict=False):
         orientation_slice(ax, field, symmetry)
         ax.set_title(title)

@@ -51,16 +51,18 @@ def longer_trained(
     visits: float,
     sizes: Mapping[str, tuple[ArrayLike, ArrayLike]],
 ) -> Figure:
-    """Errors by volume elements seen, a panel for each measure of `curves`, `levels` and `laws`; then degrees by size.
+    """Errors by volume elements seen, a panel for each measure of `curves`, `levels` and `laws`; below, degrees by size.
 
     See `error_by_visits` and `error_by_size`; a grey line marks the `visits` of the published training.
     """
-    figure, panels = plt.subplots(1, len(curves) + 1, figsize=(3.2 * (len(curves) + 1), 3.3))
-    for ax, (label, by_model) in zip(panels, curves.items(), strict=False):
+    figure = plt.figure(figsize=(2.8 * len(curves), 5.6))
+    grid = figure.add_gridspec(2, len(curves))
+    for column, (label, by_model) in enumerate(curves.items()):
+        ax = figure.add_subplot(grid[0, column])
         error_by_visits(by_model, levels[label], laws[label], label, ax)
         ax.axvline(visits, color=PALETTE["constant"], lw=0.9)
         ax.annotate("S1", (visits, 0.02), xycoords=("data", "axes fraction"), ha="right", fontsize=8)
-    error_by_size(sizes, "mean disorientation / °", panels[-1])
+    error_by_size(sizes, "mean disorientation / °", figure.add_subplot(grid[1, :]))
     return figure
 
 
@@ -81,16 +83,21 @@ def error_by_visits(
     ax.plot(x, value, "--", color=PALETTE["paper"], lw=0.9)
     ax.fill_between(x, lower, upper, color=PALETTE["paper"], alpha=0.15, lw=0)
     for (name, level), line in zip(levels.items(), ("-", "--", ":", "-."), strict=False):
-        ax.axhline(level, color=PALETTE.get(name, PALETTE["reference"]), ls=line, lw=0.9, label=name)
+        ax.axhline(level, color=PALETTE.get(_kind(name), PALETTE["reference"]), ls=line, lw=0.9, label=name)
     ax.set(xlabel="volume elements seen", ylabel=label, xscale="log", ylim=(0, None))
-    ax.legend(fontsize=7, loc="upper right")
+    ax.legend(fontsize=7, loc="best")
+
+
+def _kind(name: str) -> str:
+    """A model's name without what it is of, which stands in brackets, as in ``"linear (Euler angles)"``."""
+    return name.split(" (")[0]
 
 
 def error_by_size(rows: Mapping[str, tuple[ArrayLike, ArrayLike]], label: str, ax: Axes) -> None:
     """Errors (N,) by size of the fingerprint (N,), a line a model, dashed if the palette has its name."""
     colours = iter(("light", "accent", "reference"))
     for name, (sizes, error) in rows.items():
-        color, line = (name, "--") if name in PALETTE else (next(colours), ".-")
+        color, line = (_kind(name), "--") if _kind(name) in PALETTE else (next(colours), ".-")
         ax.plot(sizes, error, line, color=PALETTE[color], label=name)
     ax.set(xlabel="numbers in a fingerprint", ylabel=label, xscale="log")
     ax.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
