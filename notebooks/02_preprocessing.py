@@ -279,18 +279,20 @@ notebook.close("02", metrics=metrics, standings=standings, missed=missed, figure
 # ## Exercises
 #
 # **Exercise 1.** No two cubic crystals are further apart than $2 \arccos\frac{2 + \sqrt 2}{4}$. Find the largest
-# disorientation of 300,000 random pairs, and the mean that Mackenzie (1958) gives as 40.7°. Why is the mean so near the largest?
+# disorientation of 300,000 random pairs, and the mean that Mackenzie (1958) gives as 40.7°. Why is
+# the mean well above half of the largest?
 
 # %% tags=["solution"]
 p, q = orientations.random((2, 300_000), notebook.generator("exercise pairs"), torch.float64)
 angle = torch.rad2deg(orientations.disorientation(p, q, "cubic"))
 bound = np.degrees(2 * np.arccos((2 + 2**0.5) / 4))
-print(f"largest {angle.max():.2f}°, the bound is {bound:.2f}°; mean {angle.mean():.2f}°. There is more room at large angles: the share of "
-      f"pairs below 20° is {100 * (angle < 20).double().mean():.1f} %, as in a ball most of the volume is near the surface.")
+print(f"largest {angle.max():.2f}°, the bound is {bound:.2f}°; mean {angle.mean():.2f}°. Rotations by up to an angle fill "
+      f"a volume that grows like its cube, so small angles are rare: {100 * (angle < 20).double().mean():.1f} % of the pairs are below 20°. The corners of the "
+      f"zone are thin: {100 * (angle > 55).double().mean():.1f} % are above 55°.")
 
 # %% [markdown]
-# **Exercise 2.** A smooth function between two points goes through their mean. Take cubic pairs 1° apart, average their
-# channels, and read the mean as an orientation (`representations[r].decode`). How far is it from the first of the pair?
+# **Exercise 2.** A network that is smooth on the scale of 1° gives about the mean for both of two orientations 1° apart. Take cubic
+# pairs, average their channels, and read the mean as an orientation (`representations[r].decode(channels, "cubic")`). How far is it from the first of the pair?
 
 # %% tags=["solution"]
 pairs, rows = representation.near_pairs(5000, 1.0, notebook.generator("exercise means")), []

@@ -50,6 +50,7 @@ from microprint.analysis import descriptors
 from microprint.analysis import latent as space
 from microprint.analysis.measured import measured
 from microprint.analysis.reconstruction import boundary_faces
+from microprint.machine import Progress
 from microprint.microstructures.volume_elements import stored_edges
 from microprint.notebook import Standing, findings, open_notebook
 from microprint.plots import frames, show, style, table
@@ -67,6 +68,7 @@ settings = notebook.params.latent
 # numbers for the *metric* in which grains are as wide as long; six numbers for each of its *seeds*, which the decoder draws as
 # grains about fixed anchors; and, following from these, the volume averages of the symmetric embedding (02). The limit on the numbers
 # of a fingerprint (256 in S1) is one on the metric and the seeds; the averages, which the decoder does not read, come on top of it.
+# Ours searches the seeds of each VE; that takes most of this page's time.
 
 # %%
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
@@ -82,7 +84,12 @@ models = {name: model for name, model in models.items() if name not in PAPERS or
 if "paper" not in models:
     print(f"paper is left out: S1's network needs an edge that is a power of two and the one it was trained on, not {edge} voxels")
 parts, anchors = {name: fingerprint.parts for name, fingerprint in models.items()}, models["ours"].anchors
-z = {model: {name: fingerprint.encode_set(elements) for name, elements in sets.items()} for model, fingerprint in models.items()}
+z = {}
+for model, fingerprint in models.items():
+    with Progress(f"fingerprints, {model}", sum(map(len, sets.values())), "VEs", 0) as progress:
+        for name, elements in sets.items():
+            z.setdefault(model, {})[name] = fingerprint.encode_set(elements)
+            progress.add(len(elements))
 own_parts = {part: z["ours"]["test"][:, numbers].shape[1] for part, numbers in parts["ours"].items()}
 table([[name, models[name].size, models[name].size - (own_parts["averages"] if name == "ours" else 0)] for name in models],
       ["model", "numbers", "read by the decoder"], f"Parts of ours: {', '.join(f'{part} {size}' for part, size in own_parts.items())}.")
@@ -208,8 +215,7 @@ table(rows, ["classes", "chance", "measured", *models, "published, S1"], "Share 
 # ### Texture by S1's own route
 # S1 sorts four textures to 96.5 % by three components of its training set. Its textures are not ours: S1 adds normal noise to the
 # *Euler angles*, and where the mean is zero only upwards, "to avoid periodicity effects". Cube and Goss orientations that
-# scatter to both sides, as real ones do, have $\varphi_1$ and $\varphi_2$ near 0 in one grain and near $2\pi$ in the next: for a network
-# that reads Euler channels a sharp texture then looks like a random one. Both kinds go through both networks; the last table is of S1's
+# scatter to both sides, as real ones do, have $\varphi_1$ and $\varphi_2$ near 0 in one grain and near $2\pi$ in the next. Both kinds go through both networks; the last table is of S1's
 # network after a much longer training (03).
 #
 # > **Before you look**: if S1's clusters are clusters of *texture*, the side to which the noise goes is no matter. If they are clusters of
@@ -418,7 +424,7 @@ display(findings(
     f"circle (at {peak['spherical'][1]} of the way), {100 * peak['linear'][0]:.2g} % on the straight line (at {peak['linear'][1]}), {100 * float(real['blur']):.2g} % in real VEs. Half way "
     f"the line is {curves['length']['linear'][middle]:.3g} long, real ones {float(real['length']):.3g}: shorter rotation vectors are more alike.",
     f"A seed is a grain: its exchange turns the voxels about its anchor by {curve[1][0]:.3g}°, those far away by {curve[1][-1]:.2f}°. The metric turns them by "
-    f"{turned[list(pieces).index('metric')].mean():.2f}°, the averages by {turned[list(pieces).index('averages')].mean():.2f}°: they are read off, not drawn from.",
+    f"{turned[list(pieces).index('metric')].mean():.2f}°, the averages, which are read off, not drawn from, by {turned[list(pieces).index('averages')].mean():.2f}°: equiaxed VEs hardly differ in their metric.",
     f"A straight line, from numbers or moments, reads the texture off ours with R² {best['texture']['ours']:.3g}" + (f", off S1's with {best['texture']['paper']:.2g}" if "paper" in models else "")
     + f". What no average holds is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}."))
 notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure=scatter)
@@ -461,8 +467,9 @@ figure, panel = plt.subplots(figsize=(4.5, 2.8))
 panel.loglog(widths, off, "o-", color=draw.PALETTE["ours"])
 panel.set(xlabel="width of the noise on every number", ylabel="mean disorientation / °")
 show(figure, "Mean disorientation between VEs decoded with and without noise on their fingerprints, over the width of the noise; both logarithmic.")
-print(f"Noise of {widths[1]}, about the posterior's width, costs {off[1]:.2g}°, of {widths[4]} {off[4]:.2g}°, and of {widths[-1]:.0f}, as much as the fingerprints of two VEs differ, "
-      f"{off[-1]:.2g}°. The error grows with the noise: training made the posterior so narrow that it costs little, and no narrower, for bits are paid for.")
+print(f"Noise of {widths[1]}, about the posterior's width, costs {off[1]:.2g}°, of {widths[4]} {off[4]:.2g}°, and of {widths[-1]:.0f}, not quite as much as the "
+      f"fingerprints of two VEs differ, {off[-1]:.2g}°, what two random crystals have (02). There is no threshold: the error grows with the width, by {off[2] / widths[2] / 100:.1f}° for "
+      "each hundredth. Training made the posterior so narrow that it costs little, and no narrower, for bits are paid for.")
 
 # %% [markdown]
 # **3 · Arithmetic.** Give a random VE the *metric* of an elongated one, two numbers of its fingerprint, and leave all else. Are its grains
@@ -476,7 +483,7 @@ rows = []
 for name, some in (("random VEs", z_test), ("with the metric of elongated ones", lent), ("elongated VEs", z["ours"]["elongated"][:4])):
     faces = boundary_faces(models["ours"].decode(some), "cubic").float().flatten(1).mean(1)
     rows.append([name, float(faces[1:].mean() / faces[0])])
-display(table(rows, ["decoded", "length along x over width"], "Boundaries met across the load axis x over those along it: how long grains are for their width."))
+display(table(rows, ["decoded", "length along x over width"], "Boundaries met across x over those along it: how long grains are for their width."))
 print(f"Two numbers out of {z_test.shape[1]} change the aspect ratio from {rows[0][1]:.2f} to {rows[1][1]:.2f}, where elongated VEs have {rows[2][1]:.2f}: the cells take on the "
       "metric, but their sites still stand as equiaxed grains do.")
 
