@@ -75,7 +75,6 @@ def test_rows_of_a_table_mark_what_is_above_the_ceiling():
     assert table["single"] == "0.6"  # of a single material there is no error
 
 
-
 def test_same_place_is_the_mean_correlation_of_pairs():
     images = np.random.default_rng(0).random((5, 8, 8))
     matrix = np.corrcoef(images.reshape(5, -1))

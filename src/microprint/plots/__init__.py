@@ -15,6 +15,7 @@ from string import Template
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -75,6 +76,15 @@ def style() -> None:
             "axes.prop_cycle": mpl.cycler(color=list(PALETTE.values())),
         }
     )
+
+
+def panels(count: int, columns: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
+    """Figure with `count` panels of a width and height (in), row by row; its axes (rows, columns), the rest of them blank."""
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, **options)
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    return figure, axes
 
 
 def show(figure: Figure, caption: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from microprint.analysis.rate_distortion import Point, envelope
 from microprint.orientations import disorientation
-from microprint.plots import PALETTE
+from microprint.plots import PALETTE, panels
 from microprint.plots.microstructure import colour_key, ipf_colours
 
 COLOURS = [PALETTE[name] for name in ("ours", "paper", "linear", "accent", "coded", "light")]
@@ -57,10 +57,7 @@ def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry:
 
 def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str], levels: Mapping[str, float]) -> Figure:
     """Numbers (steps,) by panel and by path, a panel each; `levels` is what real volume elements have, for some panels."""
-    rows = -(-len(curves) // 2)
-    figure, axes = plt.subplots(rows, 2, figsize=(5.6, 2.4 * rows), squeeze=False)
-    for ax in axes.flat[len(curves) :]:
-        ax.set_axis_off()
+    figure, axes = panels(len(curves), 2, 2.8, 2.4)
     for ax, (panel, paths) in zip(axes.flat, curves.items(), strict=False):
         for color, (name, values) in zip(COLOURS, paths.items(), strict=False):
             ax.plot(torch.linspace(0, 1, len(values)), values, ".-", color=color, label=name)
@@ -151,11 +148,8 @@ def seed_sections(drawn: Mapping[str, Tensor], places: Mapping[str, Tensor], sym
     Orientations (n, n, n, 4) by title, of any n each; points (M, 3) in edges by label, of which those near the section are
     marked on the last panel.
     """
-    rows = -(-(len(drawn) + 1) // 3)
-    figure, grid = plt.subplots(rows, 3, figsize=(5.6, 2.2 * rows), squeeze=False)
+    figure, grid = panels(len(drawn) + 1, 3, 5.6 / 3, 2.2)
     axes = grid.flat[: len(drawn) + 1]
-    for ax in grid.flat[len(axes) :]:
-        ax.set_axis_off()
     for ax, (title, field) in zip(axes, drawn.items(), strict=False):
         orientation_slice(ax, field, symmetry)
         ax.set_title(title)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from microprint.plots import PALETTE
+from microprint.plots import PALETTE, panels
 
 
 def yield_sections(sections: Mapping[str, Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]]]) -> Figure:
@@ -130,10 +130,7 @@ def families(names: Sequence[str], series: Mapping[str, ArrayLike], colours: Map
 def paths(cases: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
     """Mean normal stresses along load paths, MPa: simulated (T, 3) dashed, surrogate (T, 3) solid, at times (T,) in s."""
     columns = min(4, len(cases))
-    rows = -(-len(cases) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 1.9 * rows), sharex=True, squeeze=False)
-    for ax in axes.flat[len(cases) :]:
-        ax.set_axis_off()
+    figure, axes = panels(len(cases), columns, 2.1, 1.9, sharex=True)
     for ax, (name, (time, true, ours)) in zip(axes.flat, cases.items()):
         for i, color in enumerate(("ours", "paper", "linear")):
             ax.plot(time, ours[:, i], color=PALETTE[color], lw=1.2, label=f"$P_{{{'xyz'[i]}{'xyz'[i]}}}$")
