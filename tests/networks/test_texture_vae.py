@@ -84,8 +84,16 @@ def test_untrained_it_draws_flat_grey_of_the_right_brightness(vgg):
     model.standardise(features, images.mean().item())
     inputs = (features - model.shift) / model.scale
     torch.testing.assert_close(inputs.mean(0), torch.zeros(512), atol=1e-4, rtol=0)
-    assert inputs.std(0, correction=0).max() < 1.001
+    assert inputs.square().mean().item() == pytest.approx(1.0, rel=1e-4)
     assert model.decode(torch.zeros(1, 3)).mean().item() == pytest.approx(0.25, abs=0.1)
+
+
+def test_a_feature_that_is_nil_in_training_weighs_no_more_than_others_where_it_is_seen(vgg):
+    model, features = build(vgg), torch.rand(6, 512)
+    features[:, :100] = 0.0
+    model.standardise(features, 0.5)
+    seen = torch.full_like(features[:1], features.max().item())
+    assert ((seen - model.shift) / model.scale).abs().max() < 10
 
 
 def test_vgg_is_no_part_of_what_is_saved_or_trained(vgg):

@@ -42,7 +42,7 @@ class TextureVAE(nn.Module):
         features = CHANNELS[READOUT] * (edge // 32) ** 2
         # Standardising the frozen features once takes the place of normalisation layers in the encoder.
         self.register_buffer("shift", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
+        self.register_buffer("scale", torch.ones(()))
         self.mean = nn.Linear(features, latent_dim)
         self.log_variance = nn.Linear(features, latent_dim)
         self.decoder = Decoder(latent_dim, edge, width)
@@ -52,9 +52,13 @@ class TextureVAE(nn.Module):
         nn.init.constant_(self.log_variance.bias, -4.0)
 
     def standardise(self, features: Tensor, brightness: float) -> None:
-        """Scale the encoder's inputs by the training features (N, k); let the untrained decoder draw flat grey."""
+        """Centre the encoder's inputs on the training features (N, k) and divide them by their common standard deviation.
+
+        Not each by its own: many are nil in all training images, and would swamp the others where an unseen image has them.
+        The untrained decoder shall draw flat grey.
+        """
         self.shift.copy_(features.mean(0))
-        self.scale.copy_(features.std(0, correction=0).clamp_min(1e-3))
+        self.scale.copy_(features.var(0, correction=0).mean().sqrt())
         nn.init.constant_(self.decoder.image.bias, torch.logit(torch.tensor(brightness), eps=0.01).item())
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
