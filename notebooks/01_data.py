@@ -47,7 +47,7 @@ polycrystals = {
     "cubic_train": 512,
     "cubic_validation": 32,
     "cubic_test": 32,
-    "cubic_mixed": 512,
+    "cubic_mixed": 288,
     "hexagonal_train": 64,
     "hexagonal_validation": 12,
     "hexagonal_test": 20,
@@ -62,7 +62,7 @@ composites = {
     "fraction_low": 0.25,
     "fraction_high": 0.75,
 }
-micrographs = {"source": "synthetic", "castings": 24, "rows": 512, "columns": 512, "edge": 256, "stride": 256,
+micrographs = {"source": "synthetic", "castings": 16, "rows": 512, "columns": 512, "edge": 256, "stride": 256,
                "pixel_um": None, "footer": 0}
 
 # %%

@@ -53,7 +53,7 @@ cp = {
     "chunk": 16,
     "families_train": 21,
     "families_test": 14,
-    "others": ["Al", "Ti"],
+    "others": ["Al"],
     "others_train": 6,
     "others_test": 12,
     "paths": 12,

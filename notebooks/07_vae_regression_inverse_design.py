@@ -49,11 +49,11 @@ vae_regression = {
     "properties": ["C11"], "latent_dim": 16, "components": 2, "width": 4, "hidden": 256, "reconstruction": "style",
     "style_layers": ["conv1_1", "pool1"], "slices_per_axis": 1, "augment": True, "normalise_style": True,
     "regression_multiplier": 1.0, "kl_multiplier": 0.001, "regression_weight": 3.0, "kl_weight": 1.0,
-    "epochs": 8, "cnn_epochs": 8, "batch_size": 8, "learning_rate": 4e-3, "decay": "cosine", "patience": None,
+    "epochs": 6, "cnn_epochs": 8, "batch_size": 8, "learning_rate": 4e-3, "decay": "cosine", "patience": None,
     "prior_steps": 500, "targets_gpa": [20.0, 30.0, 40.0, 60.0], "refine_steps": 30,
 }
 composite_design = {
-    "latent_dim": 8, "hidden": 128, "epochs": 40, "batch_size": 32, "learning_rate": 2e-3, "components": [2, 4, 8],
+    "latent_dim": 8, "hidden": 128, "epochs": 28, "batch_size": 32, "learning_rate": 2e-3, "components": [2, 4, 8],
     "prior_hidden": 32, "prior_steps": 600, "three_targets": 2, "six_targets": 3, "designs": 3, "drawings": 8, "evaluations": 6,
     "annealing": 20,
 }

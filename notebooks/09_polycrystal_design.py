@@ -41,7 +41,7 @@
 run = {"name": "by-hand", "seed": 2026}
 compute = {"engine": "local", "device": "auto"}
 cp = {"material": "Mg", "edge": 16, "load": "tension", "axis": "x", "strain": 0.01, "rate": 1e-3, "increments": 20,
-      "scheme": "fourier", "solver": "spectral", "chunk": 16, "families_train": 21, "families_test": 14, "others": ["Al", "Ti"],
+      "scheme": "fourier", "solver": "spectral", "chunk": 16, "families_train": 21, "families_test": 14, "others": ["Al"],
       "others_train": 6, "others_test": 12, "paths": 12, "path_elements": 1}
 polycrystal_design = {"aims": ["random", "textured"], "inside": 1, "between": 1, "beyond": 0, "designs": 2, "rivals": 12}
 

@@ -75,7 +75,7 @@ class PolycrystalSettings:
     cubic_train: Positive = 512
     cubic_validation: Positive = 32
     cubic_test: Positive = 32
-    cubic_mixed: Positive = 512  # number of cubic VEs in a training set of equiaxed, large, small and elongated grains in turn.
+    cubic_mixed: Positive = 288  # number of cubic VEs in a training set of equiaxed, large, small and elongated grains in turn.
     # hexagonal_train, hexagonal_validation, hexagonal_test: the same, hexagonal.
     hexagonal_train: Positive = 64
     hexagonal_validation: Positive = 12
@@ -108,7 +108,7 @@ class MicrographSettings:
     """Cast-iron micrographs (notebook 01): twelve castings, four cooling rates by three magnesium contents, and drawn ones."""
 
     source: str = "synthetic"  # ``synthetic``, or a folder of PNG/TIFF images, labels in labels.csv (notebook 01, part 4).
-    castings: Count = 24  # castings whose causes are drawn at random, one image each, beside the twelve.
+    castings: Count = 16  # castings whose causes are drawn at random, one image each, beside the twelve.
     # rows, columns: pixels of a synthetic image, two micrometres each.
     rows: Annotated[int, Between(32)] = 512
     columns: Annotated[int, Between(32)] = 512
@@ -151,12 +151,12 @@ class FingerprintSettings:
     paper_weight_decay: Rate = 1.5625e-6
     ours_width: Positive = 32  # features of a seed in our network of the weights.
     ours_rounds: Positive = 3  # rounds of messages between neighbouring seeds.
-    ours_calibration: Positive = 400  # steps of regression on weights that are known, before the training.
+    ours_calibration: Positive = 250  # steps of regression on weights that are known, before the training.
     ours_epochs: Positive = 1  # passes over the mixed tessellations.
     # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
     ours_learning_rate: Rate = 2e-4
-    evaluated: Positive = 6  # volume elements of each set in the tables.
+    evaluated: Positive = 4  # volume elements of each set in the tables.
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class LatentSettings:
     path_steps: Annotated[int, Between(2)] = 7  # volume elements decoded along a path between two.
     components: Positive = 3  # principal components in which textures and morphologies are clustered (3 in S1).
     neighbours: Positive = 10  # nearest neighbours that link fingerprints in the graph of spectral clustering.
-    fitted: Positive = 2000  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
+    fitted: Positive = 320  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class CrystalPlasticitySettings:
     # simulated beside the VEs of the study.
     families_train: Positive = 21
     families_test: Positive = 14
-    others: tuple[str, ...] = ("Al", "Ti")  # other materials that are simulated, named as `material` is.
+    others: tuple[str, ...] = ("Al",)  # other materials that are simulated, named as `material` is.
     # others_train, others_test: number of VEs of each of them, the first with the families of its own symmetry.
     others_train: Positive = 6
     others_test: Positive = 12
@@ -209,7 +209,7 @@ class SurrogateSettings:
     law_planes: Positive = 64
     law_memories: Positive = 12
     law_members: Positive = 1  # laws of the first material, from other first weights; their spread is part of the error bar.
-    law_crystals: Annotated[int, Between(40)] = 16000  # single crystals that a law is learnt from.
+    law_crystals: Annotated[int, Between(40)] = 10000  # single crystals that a law is learnt from.
     law_start: Count = 800  # steps of regression with the crystals' true history at hand, before the training.
     # law_epochs, law_batch_size, law_learning_rate: passes over the crystals, crystals a step; Adam with cosine decay.
     law_epochs: Positive = 8
@@ -221,7 +221,7 @@ class SurrogateSettings:
     points: Positive = 1000  # inducing points of a Gaussian process; with as many training samples or fewer it is exact.
     paper_hidden: Positive = 512  # size of the hidden layer of S1's network.
     # paper_epochs, paper_batch_size: passes over the training set, samples a step.
-    paper_epochs: Positive = 200
+    paper_epochs: Positive = 100
     paper_batch_size: Positive = 128
     # paper_learning_rate, paper_weight_decay: of Adam.
     paper_learning_rate: Rate = 1e-3
@@ -267,7 +267,7 @@ class VAERegressionSettings:
     regression_weight: Rate = 3.0
     kl_weight: Rate = 1.0
     # epochs, cnn_epochs: passes over the training set, of VAE-regression and of the forward-only CNN.
-    epochs: Positive = 8
+    epochs: Positive = 6
     cnn_epochs: Positive = 8
     # batch_size, learning_rate, decay: of Adam.
     batch_size: Positive = 8
@@ -286,7 +286,7 @@ class CompositeDesignSettings:
     latent_dim: Positive = 8  # numbers in a latent vector.
     hidden: Positive = 128  # units of the dense layers.
     # epochs, batch_size, learning_rate: passes over the training composites in all six orders of their axes; Adam.
-    epochs: Positive = 40
+    epochs: Positive = 28
     batch_size: Positive = 32
     learning_rate: Rate = 2e-3
     components: tuple[Positive, ...] = (2, 4, 8)  # of the mixture prior, among which validation chooses.
