@@ -219,10 +219,11 @@ error = {(s, r, noise): representation.noise_error(r, s, noise, 4000, notebook.g
          for s in orientations.SYMMETRIES for r in titles for noise in (0.0, 0.03, 0.1, 0.3, 0.6)}
 mean_error = {key: angle.mean().item() for key, angle in error.items()}
 round_trip = {s: error[s, "embedding", 0.0].max().item() for s in orientations.SYMMETRIES}
-rows = [[s, f"{noise:g}", *(mean_error[s, r, noise] for r in titles)] for s, noise in dict.fromkeys((s, n) for s, _, n in error)]
+rows = [[s, f"{noise:g}", *(mean_error[s, r, noise] for r in titles)] for s, noise in dict.fromkeys((s, n) for s, _, n in error if n)]
 rows += [[s, "always 'identity'", *[angle] * len(titles)] for s, (_, angle) in baselines.items()]
 table(sorted(rows, key=lambda row: row[0]), ["symmetry", "noise / variation", *titles.values()],
-      "Mean disorientation in degrees of what is read from channels with noise, and of saying 'identity' whatever they are.")
+      "Mean disorientation in degrees of what is read from channels with noise, and of saying 'identity' whatever they are. Without "
+      f"noise it is below {max(angle for key, angle in mean_error.items() if key[2] == 0):.0e}°.")
 
 # %% [markdown]
 # ## 6 Splits
