@@ -173,7 +173,7 @@ def _is_number(value) -> bool:
 
 
 def _decimals(numbers: Sequence[float]) -> int | None:
-    """Decimals that a column needs for three significant digits, four at most of the largest; None where two differ too much."""
+    """Decimals that a column needs for three significant digits, four at most of the largest; None if two differ too much."""
     least, most = min(numbers), max(numbers)
     if least < 1e-4 or most >= 1e6:
         return None
