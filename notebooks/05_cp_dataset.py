@@ -163,7 +163,9 @@ frames([explorer.picture("tension", tilted(a)) for a in tilts], [f"{a}°" for a 
        f"A crystal of {material.name} whose third axis (c) is turned from the load towards z. Left: its place; its basal faces are yellow. Middle: "
        "its curve in orange, in grey those of other angles. Right: the shear that each family of systems has made at the end. Most is that of "
        + ", then ".join(f"{name} ({' to '.join(f'{a}°' for a in dict.fromkeys((angles[0], angles[-1])))})" for name, angles in runs) + ".")
-explorer.show("compression", tilted(0.0), "The same crystal pressed with c along the load: no twin can shorten it, and it stands far more.")
+pressed = pull(material, [tilted(0.0)], "compression")
+explorer.show("compression", tilted(0.0), "The same crystal pressed with c along the load: at the end its stress is "
+              f"{-float(pressed.P[0, -1, 0, 0] / crystal.P[0, -1, 0, 0]):.1f} times that of tension (exercise 1 tells why).")
 
 # %% [markdown]
 # ## Is the field right? Volume elements
