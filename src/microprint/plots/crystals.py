@@ -82,7 +82,8 @@ class CrystalExplorer:
             strain = _strain(F, i, j)
             ax.plot(strain, curve, color=PALETTE["constant"], lw=0.8)
             far = int(strain.abs().argmax())
-            ax.annotate(f" {angle}°", (float(strain[far]), float(curve[far])), fontsize=8, va="center")
+            side = "left" if strain[far] > 0 else "right"  # of the point, beyond the end of the curve
+            ax.annotate(f" {angle}° ", (float(strain[far]), float(curve[far])), fontsize=8, va="center", ha=side)
         ax.plot(_strain(result.F[0], i, j), result.P[0, :, i, j] / 1e6, color=PALETTE["paper"], lw=2)
         away = math.degrees(math.acos(min(1.0, abs(float(matrix[2, 0])))))
         axis = "c" if self.material.lattice == "hP" else "[001]"
