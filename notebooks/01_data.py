@@ -172,10 +172,11 @@ else:
     strongest = min(rivals, key=distance.get)
     best = {name: rivals[name] for name in dict.fromkeys(("Voronoi, 0 sweeps", strongest))}
     show(draw.size_distribution(ratios | best, law.spread, dashed=best),
-         "Share of grains smaller than a size, over the median asked for. Lines on the grey one have the sizes asked for; the "
-         "steps of the small grains are whole voxels. Dashed: Voronoi cells of as many random seeds, and after Lloyd's sweeps "
-         "the nearest of them.")
+         "Share of grains smaller than a size, over the median asked for. Lines on the broad grey one have the sizes asked for; the "
+         "steps of the small grains are whole voxels. Dashed: Voronoi cells of random seeds, and the sweep of Lloyd's that comes "
+         "nearest.")
 
+# %% [markdown]
 # Without weights the sizes are too varied at first, and soon too even as sweeps move the seeds; none has the law that was asked
 # for. The largest vertical distance from the grey line (Kolmogorov and Smirnov's) is the measure of this notebook.
 #
@@ -189,7 +190,7 @@ shown = shown or [name for name in names if name.startswith(symmetry)][:6]
 first = {name: elements[:1].orientations()[0].numpy() for name, elements in sets.items()}
 overview = draw.slices([first[n] for n in shown], [n.split("/")[1] for n in shown], symmetry, edge_m=edge_m)
 show(overview, "Middle sections z = const of one volume element each, coloured by the crystal direction along sample x."
-     + ("" if own else " In a texture such as brass or Goss all grains have nearly one colour."))
+     + ("" if own else " In a texture such as brass or Goss all grains have neighbouring colours of the key."))
 solid = [f"cubic/{n}" for n in ("train", "elongated", "columnar", "wide", "twinned", "grown") if f"cubic/{n}" in sets] or shown[:2]
 show(draw.cubes([first[n] for n in solid], [n.split("/")[1] for n in solid], symmetry, edge_m=edge_m),
      "Three faces of one volume element each, coloured in the same way; opposite faces of a periodic cube fit."
@@ -231,8 +232,8 @@ else:
 #
 # S2's recipe: convolve uniform noise with a Gaussian of standard deviations $(w_x, w_y, w_z)$ and cut the result at a
 # level, so that a share $f$ of the voxels becomes the stiff phase. Four widths for each of three axes make 64 filters: fine
-# or coarse, equiaxed, fibrous or layered. S2 made 8900 composites, 0.26 to 0.75 of them stiff in its figures; its widths are
-# not known. Here the filters are periodic.
+# or coarse, equiaxed, fibrous or layered. S2 made 8900 composites, with 0.26 to 0.75 of the volume stiff in its figures; its
+# widths are not known. Here the filters are periodic.
 
 # %%
 notebook.do(datasets.generate_composites)
@@ -318,7 +319,8 @@ known = {column: values for column, values in known.items() if np.isfinite(value
 if synthetic:
     known = {column: values[twelve] for column, values in known.items()}
     known["tested in S3"] = np.where(samples["tested"][twelve], "yes", "no")
-    caption = "the twelve as measured in their images. S3 tested the slowest and the fastest cooling only."
+    caption = ("the twelve: graphite share as in the image; number, nodularity and aspect of the particles drawn. S3 tested the slowest "
+               "and the fastest cooling only.")
 else:
     known = {"image": titles} | known
     width = "of unknown width" if np.isnan(pixel_m) else f"{1e6 * pixel_m:g} µm wide"
@@ -411,8 +413,8 @@ if synthetic and (~twelve).sum() >= 10:
 findings(*said)
 
 # %% [markdown]
-# **What did not work**: DREAM.3D's own packing is not compared, as the papers' volume elements, composites and micrographs are
-# not at hand: what stands here are their recipes, not their data.
+# **What did not work**: the papers' volume elements, composites and micrographs were not at hand: what stands here are their
+# recipes, not their data. DREAM.3D was not run, so its packing is not compared.
 #
 # **Limits**
 #
@@ -452,10 +454,14 @@ for name, count in (("small", 4), ("equiaxed", 40)):
         made = polycrystal.generate(count, edge, "cubic", notebook.generator(f"exercise {name} {edge}"), morphology=name)
         d = polycrystal.diameters(made.grain_id, made.grains).numpy() * kind.edges
         rows.append([name, edge, edge / kind.edges, np.median(d), np.log(d).std()])
+rows.sort(key=lambda row: row[2])
+off = [(number, row) for number, row in enumerate(rows) if abs(row[3] - 1) > 0.02]
+enough, few = rows[off[-1][0] + 1], off[-1][1]  # all from the first on have their median
 alike = [next(row for row in rows if row[:2] == pair) for pair in (["small", 32], ["equiaxed", 16])]
-table(sorted(rows, key=lambda row: row[2]), ["set", "voxels an edge", "voxels a grain", "median ESD / asked", "spread (asked: 0.1)"],
-      f"Voxels are not all of it: with {alike[0][2]:.1f} and {alike[1][2]:.1f} voxels a grain, the spread is {alike[0][4]:.3f} for "
-      f"small and {alike[1][4]:.3f} for equiaxed grains. Nine times as many grains are harder to pack in the same few sweeps.")
+table(rows, ["set", "voxels an edge", "voxels a grain", "median ESD / asked", "spread (asked: 0.1)"],
+      f"From {enough[2]:.1f} voxels a grain on the median is right to 2 % ({enough[3]:.3f} of what was asked for; {few[3]:.3f} at "
+      f"{few[2]:.1f}). For the spread voxels are not all: with {alike[0][2]:.1f} and {alike[1][2]:.1f} a grain it is {alike[0][4]:.3f} for small and "
+      f"{alike[1][4]:.3f} for equiaxed grains. Perhaps nine times as many grains are harder to pack in the same few sweeps.")
 
 # %% [markdown]
 # **Exercise 2.** Noise smoothed by a Gaussian of width $w$ is nearly a Gaussian field whose values at a distance $r$ correlate

@@ -42,7 +42,7 @@ compute = {"engine": "local", "device": "auto"}
 preprocessing = {
     "pairs": 20000,
     "angle_deg": 1.0,
-    "jump": 0.25,
+    "jump": 0.1,
     "train_share": 0.6,
     "validation_share": 0.2,
 }
@@ -93,7 +93,7 @@ for symmetry in orientations.SYMMETRIES:
     ours = torch.rad2deg(orientations.disorientation(p, q, symmetry)).numpy()
     rows.append([symmetry, len(orientations.symmetry_operators(symmetry)), zone, np.abs(ours - angle).max(), angle.mean(), angle.max()])
 checks = {row[0]: row for row in rows}
-table(rows, ["symmetry", "rotations", "largest difference in the FZ", "largest difference of θ / °", "mean θ / °", "largest θ / °"],
+table(rows, ["symmetry", "rotations", "largest difference of an FZ quaternion", "largest difference of θ / °", "mean θ / °", "largest θ / °"],
       "Ours against damask: 500 random pairs.")
 
 # %% [markdown]
@@ -101,13 +101,14 @@ table(rows, ["symmetry", "rotations", "largest difference in the FZ", "largest d
 #
 # S1 measures reconstructions by $1 - \lvert q \cdot \hat q \rvert$ between the true and the rebuilt quaternion of every voxel,
 # averaged. It is half the square of half the angle between them, if that is small, so it looks small early: saying *identity*
-# everywhere, without looking at anything, already scores well, because the FZ is small. So every later table shows this
-# baseline and degrees. S1 gives 0.030 in the third version of its paper and 0.009 in the first, for cubic crystals.
+# everywhere, without looking at anything, already scores well, because the FZ is small. So section 5 and the tables of
+# notebook 03 show this baseline beside errors in degrees. S1 gives 0.030 in the third version of its paper and 0.009 in the
+# first, for cubic crystals.
 
 # %%
 baselines = {s: representation.constant_baseline(s, 100_000, notebook.generator(f"baseline {s}")) for s in orientations.SYMMETRIES}
 table([[s, *baselines[s]] for s in baselines],
-      ["always 'identity'", "S1's measure", "mean disorientation / °"], "What a model scores that has learnt nothing.")
+      ["symmetry", "S1's measure", "mean disorientation / °"], "What a model scores that always says 'identity'.")
 
 # %% [markdown]
 # ## 3 Four representations
@@ -144,58 +145,10 @@ show(overview, "The channels of one cubic crystal that turns steadily by 120° a
      "are jumps: the crystal has hardly moved, its numbers have. The nine channels of the embedding have none.")
 
 # %% [markdown]
-# ## 4 How often does it jump?
+# ### What a network sees of a volume element
 #
-# Now random pairs, one of each turned by a small angle about a random axis. What share of them has a channel that changes
-# by more than the threshold? A network is a smooth function: it can only smear a jump.
-#
-# > **Before you look**: two axes change steadily with every rotation, quaternions (with $w \ge 0$) do not. Will two axes jump
-# > less often?
-
-# %%
-changes = {}
-for symmetry in orientations.SYMMETRIES:
-    pairs = representation.near_pairs(settings.pairs, settings.angle_deg, notebook.generator(f"pairs {symmetry}"))
-    changes |= {(symmetry, r): representation.largest_change(pairs, r, symmetry) for r in titles}
-share = {key: 100 * (change > settings.jump).double().mean().item() for key, change in changes.items()}
-width = {key: representations[key[1]].encode(pairs[0][:1], key[0]).shape[-1] for key in changes}
-table([[s, titles[r], width[s, r], share[s, r], changes[s, r].max().item()] for s, r in changes],
-      ["symmetry", "representation", "channels", "pairs that jump / %", "largest change"],
-      f"{settings.pairs} pairs {settings.angle_deg:g}° apart; a jump is a change above {settings.jump:g}.")
-
-# %%
-thresholds = np.geomspace(0.01, 1.0, 60)
-curves = {titles[r]: np.array([100 * (changes["cubic", r].numpy() > t).mean() for t in thresholds]) for r in titles}
-show(draw.shares(curves, thresholds, settings.jump),
-     f"Share of cubic pairs {settings.angle_deg:g}° apart whose channels change by more than a threshold; axes are logarithmic, the "
-     "upright one down to 0.1 %. A line that stays flat to the right means jumps: changes that have nothing to do with the angle.")
-
-# %% [markdown]
-# The embedding's curve falls to nothing at the change that the angle itself causes, at most $\sqrt{20/3}\,\theta$ (in radians)
-# for cubic symmetry. The others keep a tail up to a change of one, whatever the angle: these are the pairs on two sides of a
-# face. Inside a volume element it does not matter on which side a grain is, but a grain that sits near a face flips with the
-# least noise.
-#
-# ## 5 And back: from numbers to a rotation
-#
-# A decoder's output is no exact embedding. It is read as the nearest rotation, $\operatorname{argmax}_q \langle e, E(q) \rangle$
-# for an output $e$ and the embedding $E(q)$, by a look-up over the FZ and a few Newton steps. Quaternions are scaled to length
-# one; two axes are read as the rotation that fits both best (Davenport's method).
-#
-# To be fair, all representations get the same noise against their own variance: normal, with a length of 3, 10, 30 or 60 % of
-# the distance of the channels from their mean. A decoder that explains 99 % of the variance has a noise of 10 %.
-
-# %%
-error = {(s, r, noise): representation.noise_error(r, s, noise, 4000, notebook.generator(f"noise {s} {r} {noise}"))
-         for s in orientations.SYMMETRIES for r in titles for noise in (0.0, 0.03, 0.1, 0.3, 0.6)}
-mean_error = {key: angle.mean().item() for key, angle in error.items()}
-round_trip = {s: error[s, "embedding", 0.0].max().item() for s in orientations.SYMMETRIES}
-table([[s, noise, *(mean_error[s, r, noise] for r in titles)] for s, _, noise in dict.fromkeys((s, "", n) for s, _, n in error)],
-      ["symmetry", "noise / variation", *titles.values()], "Mean disorientation in degrees of what is read from channels with noise.")
-
-# %% [markdown]
-# The same on a volume element: one section as inverse-pole-figure colours, as its first Euler channel, and as one channel of
-# the embedding. The volume average of the embedding is the *texture*, the quantity that notebook 06 lives on (exercise 3).
+# One section as inverse-pole-figure colours, as its first Euler channel, and as one channel of the embedding. The volume
+# average of the embedding is the *texture*, the quantity that notebook 06 lives on (exercise 3).
 
 # %%
 with notebook.open("polycrystals.h5", "polycrystals") as file:
@@ -215,9 +168,67 @@ show(figure, "One section z = 0 of a volume element: its colours of the inverse 
      "and what ours does. Within a grain all are constant.")
 
 # %% [markdown]
+# ## 4 How often does it jump?
+#
+# Now random pairs, one of each turned by a small angle about a random axis. What share of them has a channel that changes
+# by more than the threshold? A network is a smooth function: it can only smear a jump. The threshold has to lie below what
+# the faces of the zone do: across those that a sixfold axis makes, an Euler channel changes by 60°/360°.
+#
+# > **Before you look**: two axes change steadily with every rotation, quaternions (with $w \ge 0$) do not. Will two axes jump
+# > less often?
+
+# %%
+changes = {}
+for symmetry in orientations.SYMMETRIES:
+    pairs = representation.near_pairs(settings.pairs, settings.angle_deg, notebook.generator(f"pairs {symmetry}"))
+    changes |= {(symmetry, r): representation.largest_change(pairs, r, symmetry) for r in titles}
+share = {key: 100 * (change > settings.jump).double().mean().item() for key, change in changes.items()}
+width = {key: representations[key[1]].encode(pairs[0][:1], key[0]).shape[-1] for key in changes}
+largest = {key: change.max().item() for key, change in changes.items()}
+both = orientations.SYMMETRIES
+table([[titles[r], *(share[s, r] for s in both), *(largest[s, r] for s in both), *(width[s, r] for s in both)] for r in titles],
+      ["representation", *(f"{s} pairs that jump / %" for s in both), *(f"largest change, {s}" for s in both), *(f"channels, {s}" for s in both)],
+      f"{settings.pairs} pairs {settings.angle_deg:g}° apart; a jump is a change above {settings.jump:g}.")
+
+# %%
+thresholds = np.geomspace(0.01, 2.0, 80)
+curves = {s: {titles[r]: np.array([100 * (changes[s, r].numpy() > t).mean() for t in thresholds]) for r in titles} for s in both}
+ends = ", ".join(f"{titles[r]} {max(largest[s, r] for s in both):.2f}" for r in titles)
+show(draw.shares(curves, thresholds, settings.jump),
+     f"Share of pairs {settings.angle_deg:g}° apart whose channels change by more than a threshold; axes are logarithmic, the upright one "
+     "down to 0.1 %. A line that stays flat to the right means jumps: changes that have nothing to do with the angle. The largest "
+     f"changes: {ends}.")
+
+# %% [markdown]
+# The embedding's curve falls to nothing at the change that the angle itself causes, at most $\sqrt{20/3}\,\theta$ (in radians)
+# for cubic symmetry. The others keep a tail far beyond it, whatever the angle: these are the pairs on two sides of a
+# face. Inside a volume element it does not matter on which side a grain is, but a grain that sits near a face flips with the
+# least noise.
+#
+# ## 5 And back: from numbers to a rotation
+#
+# A decoder's output is no exact embedding. It is read as the nearest rotation, $\operatorname{argmax}_q \langle e, E(q) \rangle$
+# for an output $e$ and the embedding $E(q)$, by a look-up over the FZ and a few Newton steps. Quaternions are scaled to length
+# one; two axes are read as the rotation that fits both best (Davenport's method).
+#
+# To be fair, all representations get the same noise against their own variance: normal, with a length of 3, 10, 30 or 60 % of
+# the distance of the channels from their mean. A decoder that explains 99 % of the variance has a noise of 10 %.
+
+# %%
+error = {(s, r, noise): representation.noise_error(r, s, noise, 4000, notebook.generator(f"noise {s} {r} {noise}"))
+         for s in orientations.SYMMETRIES for r in titles for noise in (0.0, 0.03, 0.1, 0.3, 0.6)}
+mean_error = {key: angle.mean().item() for key, angle in error.items()}
+round_trip = {s: error[s, "embedding", 0.0].max().item() for s in orientations.SYMMETRIES}
+rows = [[s, f"{noise:g}", *(mean_error[s, r, noise] for r in titles)] for s, noise in dict.fromkeys((s, n) for s, _, n in error if n)]
+rows += [[s, "always 'identity'", *[angle] * len(titles)] for s, (_, angle) in baselines.items()]
+table(sorted(rows, key=lambda row: row[0]), ["symmetry", "noise / variation", *titles.values()],
+      "Mean disorientation in degrees of what is read from channels with noise, and of saying 'identity' whatever they are. Without "
+      f"noise it is below {max(angle for key, angle in mean_error.items() if key[2] == 0):.0e}°.")
+
+# %% [markdown]
 # ## 6 Splits
 #
-# Composites are split by microstructure; the hash pins the split, and the test set is read once. Polycrystals come as separate
+# Composites are split by microstructure; a hash pins the split, and the test set is read once. Polycrystals come as separate
 # sets already. Micrographs are split by *image*, in notebook 08: patches of one image look alike, and must not lie on both
 # sides.
 
@@ -225,8 +236,8 @@ show(figure, "One section z = 0 of a volume element: its colours of the inverse 
 notebook.do(datasets.split_composites)
 splits = notebook.load_json("splits.json")
 parts = ("train", "validation", "test")
-table([[kind, *(len(splits[kind][part]) for part in parts), splits["hash"][kind]] for kind in splits["hash"]],
-      ["set", *parts, "hash"], "Numbers of composites in each part.")
+table([[kind, *(len(splits[kind][part]) for part in parts)] for kind in splits["hash"]], ["set", *parts],
+      f"Numbers of volume elements in each part; hash: {', '.join(splits['hash'].values())}.")
 
 # %%
 free = [r for r in titles if r not in ("euler", "embedding")]  # the page's rivals: neither S1's nor ours
@@ -241,13 +252,13 @@ findings(
     f"{share['cubic', 'quaternion']:.2f} % of cubic pairs): what jumps is the choice of an equivalent, not the way to write it.",
     *(f"Of {s} pairs {settings.angle_deg:g}° apart, {share[s, 'euler']:.2f} % jump in Euler channels, {share[s, least[s]]:.2f} % in the best "
       f"of the others ({titles[least[s]]}), {share[s, 'embedding']:.2f} % in the embedding, which changes by "
-      f"{changes[s, 'embedding'].max().item():.3f} at most." for s in least),
+      f"{largest[s, 'embedding']:.3f} at most." for s in least),
     *(f"Noise of 10 % of the variation turns {s} crystals by {mean_error[s, 'embedding', 0.1]:.1f}° on average when read from the "
       f"embedding, by {mean_error[s, sharpest[s], 0.1]:.1f}° from {titles[sharpest[s]]}, by {mean_error[s, 'euler', 0.1]:.1f}° from Euler "
       "channels." for s in sharpest),
     "A model that has learnt nothing scores " + " and ".join(f"{score:.3f} ({s})" for s, (score, _) in baselines.items())
     + f" in S1's measure; the 0.030 that S1 gives for cubic crystals is {100 * 0.03 / baselines['cubic'][0]:.0f} % of that.",
-    f"FZ and disorientation are damask's to {max(max(row[2], row[3]) for row in rows):.0e}.")
+    f"FZ quaternions are damask's to {max(row[2] for row in checks.values()):.0e}, disorientations to {max(row[3] for row in checks.values()):.0e}°.")
 
 # %% [markdown]
 # So S1's claim, that respecting symmetry makes the loss discontinuous, holds for its representation and for every other that
@@ -256,7 +267,7 @@ findings(
 # **Limits**
 #
 # - Noise was drawn for each channel by itself. More channels average it better; errors of a real decoder come together.
-# - Jumps are counted over uniform orientations. A texture away from the faces has none, one on a face has nothing else.
+# - Jumps are counted over uniform orientations. A texture away from the faces has none, one on a face has many.
 # - A uniform change of every channel counts alike here; training weighs them by its loss.
 #
 # **Next**: notebook 03 trains fingerprints on Euler channels and on the embedding.

@@ -22,7 +22,7 @@
 #
 # **You will learn**
 #
-# - how slip and twinning make the stress of a crystal depend on its orientation, and to turn one in your hand;
+# - how slip and twinning make the stress of a crystal depend on its orientation, by turning one in your hand;
 # - how a solver is verified: law, boundary condition and field one after another, at every increment;
 # - which spread of labels is there to be learnt, and why a surrogate's error is to be held against it;
 # - how a data set is simulated in pieces that survive a crash, and what becomes of simulations that fail.
@@ -63,6 +63,7 @@ cp = {
 # %%
 import time
 from collections import Counter
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -77,8 +78,8 @@ from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.materials import load_material
 from microprint.mechanics.reference import open_reference
 from microprint.notebook import Standing, findings, open_notebook
+from microprint.plots import frames, show, style, table
 from microprint.plots import mechanics as draw
-from microprint.plots import show, style, table
 from microprint.plots.crystals import CrystalExplorer, over_tilt, pull, tilted
 
 style()
@@ -99,18 +100,21 @@ settings, MPA = notebook.params.cp, 1e6
 #   \dot\gamma_t = \dot\gamma_0 \left\langle\frac{\tau_t}{\xi_t}\right\rangle^{n} (1 - f), \qquad
 #   \dot F_p F_p^{-1} = \sum_s \operatorname{sgn}(\tau_s)\,\dot\gamma_s\, d_s \otimes n_s .$$
 #
-# Slip acts in both senses, twinning in one, and $f$ is the twinned volume fraction. The resistances grow with the
-# shear of all systems: $\dot\xi_s = h_0 (1 - \xi_s/\xi_\infty)^a \sum_r h_{sr} \dot\gamma_r$ for slip. All rates
-# are taken at the end of a time step (backward Euler), the way DAMASK does it. Magnesium slips easily on its
+# Here $\dot\gamma_0$ is a reference rate and $n$ the stress exponent, large where the rate matters little. Slip acts in both
+# senses, twinning in one: $\langle x\rangle$ is $x$ where it is positive, else zero. The twinned volume fraction
+# $f = \sum_t \gamma_t/\gamma_\text{tw}$ is the shear of each twin system over that of a finished twin, summed. The resistances grow
+# with the shear of all systems: $\dot\xi_s = h_0 (1 - \xi_s/\xi_\infty)^a \sum_r h_{sr} \dot\gamma_r$ for slip, with a modulus $h_0$
+# that fades by the exponent $a$ as the saturation resistance $\xi_\infty$ comes near, and a factor $h_{sr}$ for what system $r$
+# does to system $s$. All rates are taken at the end of a time step (backward Euler), the way DAMASK does it. Magnesium slips easily on its
 # basal plane and hardly elsewhere: that is what makes its grains so unequal, and the orientation so important.
 
 # %%
 material = load_material(settings.material)
 resistance = shear_by_family(material, material.xi_0[: material.slips], material.xi_0[material.slips :])  # summed over systems
 count = shear_by_family(material, torch.ones(material.slips), torch.ones(material.twins))
-table([[name, "slip, both senses" if "twin" not in name else "twinning, one sense", int(count[name]), f"{sum_ / count[name] / MPA:.1f}"]
+table([[name, "one sense" if "twin" in name else "both senses", int(count[name]), f"{sum_ / count[name] / MPA:.1f}"]
        for name, sum_ in resistance.items()],
-      ["family", "acts by", "systems", "initial resistance (MPa)"], f"The slip and twin systems of {material.name}.")
+      ["family", "shears in", "systems", "initial resistance (MPa)"], f"The slip and twin systems of {material.name}.")
 
 # %% [markdown]
 # ## Is the law right? Single crystals
@@ -139,7 +143,7 @@ hardness = P_ours[hard, -1] / P_ours[soft, -1]
 show(draw.against_reference(strain, curves, TOLERANCE, "Single crystals of Mg, pulled along x"),
      f"Stress of {len(curves)} single crystals: lines are ours, circles DAMASK's. The hardest has its c axis at {c_deg[hard]:.0f}° to the load and "
      f"carries {hardness:.1f} times as much as the softest, at {c_deg[soft]:.0f}°. Below, the relative difference of the two codes: "
-     f"{crystal_error:.0e} at worst.")
+     f"{crystal_error:.1e} at worst.")
 
 # %% [markdown]
 # ## A crystal in your hand
@@ -147,16 +151,21 @@ show(draw.against_reference(strain, curves, TOLERANCE, "Single crystals of Mg, p
 # Why so unequal? Turn one. Bunge's angles turn the crystal about z by $\varphi_1$, about its new x axis by $\Phi$, and about its
 # new z axis by $\varphi_2$. Its c axis then points along $(\sin\varphi_1\sin\Phi,\,-\cos\varphi_1\sin\Phi,\,\cos\Phi)$ in the sample, so that
 # $\varphi_1=\Phi=90°$ lays it along the load. With c along the load or straight across it the basal planes feel no shear stress at all; between,
-# at 45°, they feel the most. In JupyterLab there are sliders here, for the load and the three angles; the page holds one position still.
+# at 45°, they feel the most. The slider tilts the c axis from the load towards z. In JupyterLab there is a panel below it, for
+# other loads and all three angles.
 
 # %%
-crystal = pull(material, [tilted(20.0)])
-shears = shear_by_family(material, crystal.gamma_sl[0, -1], crystal.gamma_tw[0, -1])
-busiest = max(shears, key=lambda name: float(shears[name]))
-CrystalExplorer(material).show("tension", tilted(20.0),
-    f"A crystal of {material.name} with its third axis (c) turned 20° from the load, towards z. Left: its place; the basal faces are yellow. Middle: its "
-    "curve in orange, in grey those of other angles. Right: the shear that each family of systems has made at the end; here most is "
-    f"that of {busiest}.")
+explorer, tilts = CrystalExplorer(material), range(0, 91, 10)
+crystal = pull(material, [tilted(a) for a in tilts])
+shears = shear_by_family(material, crystal.gamma_sl[:, -1], crystal.gamma_tw[:, -1])
+runs = [(name, [tilts[k] for k in group]) for name, group in groupby(range(len(tilts)), lambda k: max(shears, key=lambda n: float(shears[n][k])))]
+frames([explorer.picture("tension", tilted(a)) for a in tilts], [f"{a}°" for a in tilts],
+       f"A crystal of {material.name} whose third axis (c) is turned from the load towards z. Left: its place; its basal faces are yellow. Middle: "
+       "its curve in orange, in grey those of other angles. Right: the shear that each family of systems has made at the end. Most is that of "
+       + ", then ".join(f"{name} ({' to '.join(f'{a}°' for a in dict.fromkeys((angles[0], angles[-1])))})" for name, angles in runs) + ".")
+pressed = pull(material, [tilted(0.0)], "compression")
+explorer.show("compression", tilted(0.0), "The same crystal pressed with c along the load: at the end its stress is "
+              f"{-float(pressed.P[0, -1, 0, 0] / crystal.P[0, -1, 0, 0]):.1f} times that of tension (exercise 1 tells why).")
 
 # %% [markdown]
 # ## Is the field right? Volume elements
@@ -178,7 +187,7 @@ curves = {name: (ours / MPA, case[2] / MPA) for (name, case), ours in zip(cases.
 errors = {name: np.abs(ours[1:] / theirs[1:] - 1).max() for name, (ours, theirs) in curves.items()}
 show(draw.against_reference(strain, curves, TOLERANCE, "Volume elements of Mg, $8^3$ voxels and 40 grains"),
      f"Mean stress of {len(curves)} VEs of magnesium, named by texture and seed. In basal ones c axes are scattered about z, across the load. "
-     f"Below, the relative difference of the two codes: {max(errors.values()):.0e} at worst.")
+     f"Below, the relative difference of the two codes: {max(errors.values()):.1e} at worst.")
 
 # %%
 rows = [[name, curves[name][1][-1], curves[name][0][-1], f"{error:.1e}"] for name, error in errors.items()]
@@ -221,6 +230,10 @@ with notebook.open("polycrystals.h5") as polycrystals, notebook.open("cp.h5", ki
     edge_um = 1e6 * float(polycrystals["hexagonal/train"].attrs["edge_m"])
 
 # %%
+def number(count: int) -> str:
+    return f"{count} VE{'s' * (count != 1)}"
+
+
 everything = {key: np.concatenate([sets[name][key] for name in SETS]) for key in KEYS}
 good = everything["converged"]
 stress = torch.cat([c.stress for c in curves.values()]).numpy() / MPA
@@ -228,8 +241,8 @@ strain = 100 * curves["train"].strain.numpy()
 display(table([[name, len(s["converged"]), int(s["converged"].sum()), int((~s["converged"]).sum()), int(s["cutbacks"].sum()),
                 s["evaluations"].mean(), s["linear"].mean()] for name, s in sets.items()],
       ["set", "VEs", "converged", "failed", "halved steps", "law evaluations per VE", "CG iterations per VE"],
-      f"Convergence. Reasons of failure: {'; '.join(f'{n} VEs: {r}' for r, n in reasons.most_common()) or 'none failed'}. "
-      + "".join(f"Of {n} VEs {note}. " for note, n in notes.most_common(3)) +
+      f"Convergence. Reasons of failure: {'; '.join(f'{number(n)}: {r}' for r, n in reasons.most_common()) or 'none failed'}. "
+      + "".join(f"Of {number(n)} {note}. " for note, n in notes.most_common(3)) +
       "S1: 48,401 of 50,000 converged (96.8 %)."))
 show(draw.work({name: (s["evaluations"], s["linear"]) for name, s in sets.items()}),
      f"The solver's work for each VE, all {settings.increments} increments together; bars of the three sets stand upon each other. The law is evaluated "
@@ -241,7 +254,7 @@ show(draw.work({name: (s["evaluations"], s["linear"]) for name, s in sets.items(
 # All VEs are drawn from the same random texture, yet forty grains leave much to chance. We colour each curve by the
 # volume average of $c^2$, where $c$ is the cosine between a grain's c axis and the load: a first guess at the cause.
 #
-# > **Before you look**: how much of what VEs of one texture differ by will $c^2$ alone explain, before yield and after it? And is a VE
+# > **Before you look**: how much of what VEs of one texture differ by will $c^2$ alone explain, before yield and well beyond it? And is a VE
 # > stronger with its c axes along the load, or across it?
 
 # %%
@@ -252,25 +265,31 @@ show(curves_figure, f"Stress-strain curves of all VEs of the three sets, coloure
      f"1/3 the mean of a random texture. Where $c^2$ is high, the stress tends to be {'low' if sign < 0 else 'high'}.")
 
 # %%
-steps = [max(1, round(share * (len(strain) - 1))) for share in (0.1, 0.5, 1.0)]
+steps = [max(1, round(share * (len(strain) - 1))) for share in (0.05, 0.1, 0.5, 1.0)]
 r_squared = {i: np.corrcoef(c_squared, stress[:, i])[0, 1] ** 2 for i in steps}
-table([[f"{strain[i] / 100:.4f}", len(stress), stress[:, i].mean(), stress[:, i].std(ddof=1), 100 * stress[:, i].std(ddof=1) / stress[:, i].mean(),
-        stress[:, i].min(), stress[:, i].max(), r_squared[i]] for i in steps],
-      ["strain", "VEs", "mean (MPa)", "sd (MPa)", "sd/mean (%)", "least (MPa)", "greatest (MPa)", "$R^2$ of a line in $c^2$"],
-      "Spread from VE to VE. The standard deviation (sd) is the error of the trivial baseline: a surrogate that always says the mean.")
+table([[f"{strain[i] / 100:.4f}", r_squared[i], stress[:, i].mean(), stress[:, i].std(ddof=1), 100 * stress[:, i].std(ddof=1) / stress[:, i].mean(),
+        stress[:, i].min(), stress[:, i].max()] for i in r_squared],
+      ["strain", "$R^2$ of a line in $c^2$", "mean (MPa)", "sd (MPa)", "sd/mean (%)", "least (MPa)", "greatest (MPa)"],
+      f"Spread over {number(len(stress))}. The standard deviation (sd) is the error of the trivial baseline: a surrogate that always says the mean.")
 
 # %% [markdown]
 # The spread is what notebook 06 has to explain, and it is small: quoting a surrogate's error relative to the *stress*
-# flatters it; relative to this *spread* is honest. The last column shows how far one texture coefficient gets.
+# flatters it; relative to this *spread* is honest. The second column shows how far one texture coefficient gets.
 #
 # ## Many textures, crystals and paths
 #
 # One texture, one metal and one load make a narrow test. So we also simulate VEs whose textures come from families, each with a
-# sharpness (standard deviation of 5° to 30° about each axis) that is drawn for every VE anew: sheets with their c axes across the
-# load (`basal`), or split towards it (`split`); extrusions (`extruded`); c along the load (`axial`) or along y (`prismatic`); and
-# mixtures of one of them with random grains (`mixed`). For cubic metals: cube, Goss, and fibres with ⟨100⟩ or ⟨111⟩ along the load.
-# The same cells are then pulled as other metals; and the first metal goes through load paths that unload, reverse, turn, or walk
-# at random.
+# sharpness (standard deviation of 5° to 30° about each axis) that is drawn for every VE anew. For hexagonal metals:
+#
+# - `random`: no texture; `mixed`: one of those below, with random grains among its own;
+# - `basal`: c along z, across the load, as in a rolled sheet;
+# - `split`: as `basal`, but half of the c axes tilted towards the load, half against it, by 15° to 40°, one angle for each VE;
+# - `extruded`: an a axis along the load, c anywhere across it;
+# - `axial`: c along the load; `prismatic`: c along y and an a axis along the load.
+#
+# For cubic metals: random and mixed, cube, Goss, and fibres with ⟨100⟩ or ⟨111⟩ along the load. The same cells are then pulled as
+# other metals; and the first metal goes through load paths: `tension`, `compression` and `shear`, and those that turn back a little
+# (`unload`), end in compression (`reversal`), go on along y (`turn`), end where they began (`cyclic`), or `walk` at random.
 
 # %%
 notebook.do(campaigns.generate_textured_polycrystals)
@@ -291,7 +310,7 @@ lost = {kind: sum(c.left_out for c in some) for kind, some in kinds.items()}
 simulated = sum(len(c.P) + c.left_out for c in loads)
 table([[kind, len(some), sum(len(c.P) for c in some), lost[kind]] for kind, some in kinds.items()], ["load path", "paths", "VEs", "failed"],
       f"Load paths of {next(iter(materials))}: the fixed kinds once each, then random walks. "
-      f"Reasons of failure: {'; '.join(f'{n} VEs: {text}' for text, n in why.most_common()) or 'none failed'}.")
+      f"Reasons of failure: {'; '.join(f'{number(n)}: {text}' for text, n in why.most_common()) or 'none failed'}.")
 
 # %%
 tables = {}
@@ -327,6 +346,7 @@ table([[name, share, 100 * int(count[name]) / sum(map(int, count.values()))] for
       ["family", "share of all shear (%)", "share of all systems (%)"], f"What carries the strain at the end, mean of {len(stress)} VEs.")
 
 # %%
+grains = float(torch.cat([c.elements.grains for c in curves.values()]).double().mean())
 last, spread = stress[:, -1], 100 * stress[:, -1].std(ddof=1) / stress[:, -1].mean()
 worst, failures, most = max(crystal_error, *errors.values()), sum(lost.values()), max(shares, key=shares.get)
 metrics = {"05.reference.ours.max_relative_error": worst, "05.random.ours.converged_pct": 100 * good.mean(), "05.random.ours.failed": (~good).sum(),
@@ -338,22 +358,22 @@ findings(
     f"**DAMASK**: the worst relative error of any mean stress, of {len(errors)} polycrystals and {len(quaternions)} single crystals at every increment, is "
     f"{worst:.1e}, {'within' if worst < TOLERANCE else 'beyond'} the tolerance of {TOLERANCE:g}.",
     f"**Crystals**: of these {len(quaternions)} crystals of magnesium the hardest has its c axis at {c_deg[hard]:.0f}° to the load, the softest at {c_deg[soft]:.0f}°; they differ by a factor of {hardness:.1f}. "
-    f"With c along the load it carries {P_ours[c_deg.argmin(), -1] / P_ours[hard, -1]:.0%} of the hardest, as tension along c opens twins.",
+    f"With c along the load it carries {100 * P_ours[c_deg.argmin(), -1] / P_ours[hard, -1]:.0f} % of the hardest, as tension along c opens twins.",
     f"**The data set**: {100 * good.mean():.1f} % of {len(good)} VEs of random texture converged, {(~good).sum()} failed.",
     f"**The spread**: VEs of one texture differ by {spread:.1f} % (standard deviation) in flow stress, from {last.min():.0f} to {last.max():.0f} MPa. "
     "That, not the stress, is the yardstick for every surrogate of notebook 06.",
     f"**The cause**: VEs with c axes nearer to the load are {'weaker' if sign < 0 else 'stronger'}. A line in $c^2$ alone explains {100 * r_squared[steps[-1]]:.0f} % of the variance "
-    f"at the end, and {100 * r_squared[steps[0]]:.0f} % at a tenth of the strain. Over families, means go from {means[weak]:.0f} ({weak}) to {means[strong]:.0f} MPa ({strong}).",
-    f"**Who shears**: {most}, with {shares[most]:.0f} % of all shear.")
+    f"at the end, and {100 * r_squared[steps[0]]:.0f} % at a strain of {strain[steps[0]] / 100:g}. Over families, means go from {means[weak]:.0f} ({weak}) to {means[strong]:.0f} MPa ({strong}).",
+    f"**Who shears**: {most}, with {shares[most]:.0f} % of all shear.",
+    f"**The grid**: {settings.edge}³ voxels, {settings.edge**3 / grains:.0f} for a grain.")
 
 # %% [markdown]
 # **Limits**
 #
-# - The grid is that of the fingerprint, and coarse (see `edge`). DAMASK's homogenised stress moves by some tenths of a per cent with refinement,
+# - The grid is that of the fingerprint, and coarse: the last finding tells its voxels. DAMASK's homogenised stress moves by some tenths of a per cent with refinement,
 #   its fields far more.
 # - Time steps are finite: exercise 2 shows by how much the knee of the curve is off.
 # - Whether S1 used these very parameters of magnesium is not known: its reference for them could not be read.
-# - Copper, with weak systems that harden each other strongly, has its first step divided, for its knee is that early.
 #
 # **Next**: notebook 06 learns these curves from fingerprints.
 

@@ -5,6 +5,7 @@ import doctest
 import importlib
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import jupytext
@@ -128,6 +129,15 @@ def test_form_of_a_notebook(path):
         assert any(f"**{word}" in text for text in prose), word
     assert any(calls(source, "findings") for source in code)
     assert "**In three lines**" in notebook.cells[-1].source and notebook.cells[-1].cell_type == "markdown"
+
+
+def test_no_prose_is_lost_in_code():
+    """Where the marker of a markdown cell is missing, its paragraphs are comments of the code above."""
+    for path in SCRIPTS:
+        for cell in jupytext.read(path).cells:
+            lines = cell.source.splitlines() if cell.cell_type == "code" else []
+            lost = [above for above, below in pairwise(lines) if above.startswith("#") and below.startswith("#")]
+            assert not lost, f"{path.name}: {lost[0]}"
 
 
 def calls(source: str, name: str) -> bool:

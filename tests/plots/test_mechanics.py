@@ -26,6 +26,8 @@ def test_bars_of_work_count_every_volume_element():
     figure = draw.work({"train": (np.array([50, 51, 51]), np.array([90, 90, 120])), "test": (np.array([53]), np.array([100]))})
     for ax in figure.axes:
         assert sum(patch.get_height() for patch in ax.patches) == 4
+        widths = np.array([patch.get_width() for patch in ax.patches])
+        np.testing.assert_allclose(widths, np.ceil(widths[0]))  # every bar holds as many whole numbers
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["train", "test"]
 
 

@@ -126,7 +126,8 @@ class PreprocessingSettings:
 
     pairs: Positive = 20000  # orientation pairs for the test of continuity.
     angle_deg: Annotated[float, Between(0.01, 30.0)] = 1.0  # disorientation of a pair in degrees.
-    jump: Share = 0.25  # change of one normalised channel, or quaternion entry, that counts as a jump.
+    # jump: change of one channel that counts as one; a face of the hexagonal zone changes an Euler channel by a sixth.
+    jump: Share = 0.1
     # train_share, validation_share: shares of the composites; the test set is the rest.
     train_share: Share = 0.6
     validation_share: Share = 0.2

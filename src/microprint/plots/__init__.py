@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from string import Template
 
 import matplotlib as mpl
@@ -146,20 +147,49 @@ def _plain(caption: str) -> str:
 
 
 def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
-    """Table for a notebook: numbers to three significant digits, None and what is no number as a dash; a caption above it."""
+    """Table for a notebook, a caption above it; None and what is no number are a dash.
+
+    Numbers have three significant digits, whole ones from 1000 on, and those of a column the same decimals unless they
+    differ too much in size.
+    """
     from IPython.display import Markdown
 
     if any(len(row) != len(columns) for row in rows):
         raise ValueError("every row needs one entry a column")
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
-    text = "\n".join("| " + " | ".join(_entry(value) for value in line) + " |" for line in lines)
+    entries = zip(*map(_column, zip(*rows)))
+    lines = [map(_text, columns), ["---"] + ["---:"] * (len(columns) - 1), *entries]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return Markdown(f"{_without_tags(caption)}\n\n{text}" if caption else text)
 
 
-def _entry(value) -> str:
-    if isinstance(value, str | int):
-        return _without_tags(str(value).replace("|", "\\|"))
-    return f"{value:.3g}" if value is not None and math.isfinite(value) else "–"
+def _column(values: Sequence) -> list[str]:
+    numbers = [abs(float(value)) for value in values if _is_number(value) and value]
+    decimals = _decimals(numbers) if numbers else None
+    return [_number(value, decimals) if _is_number(value) else _text(value) for value in values]
+
+
+def _is_number(value) -> bool:
+    return value is not None and not isinstance(value, str | int) and math.isfinite(value)
+
+
+def _decimals(numbers: Sequence[float]) -> int | None:
+    """Decimals that a column needs for three significant digits, four at most of the largest; None if two differ too much."""
+    least, most = min(numbers), max(numbers)
+    if least < 1e-4 or most >= 1e6:
+        return None
+    needed = max(len(f"{Decimal(f'{number:.3g}'):f}".partition(".")[2].rstrip("0")) for number in numbers)
+    decimals = min(needed, max(3 - math.floor(math.log10(most)), 0))
+    return decimals if decimals == needed or least * 10**decimals >= 10 else None
+
+
+def _number(value: float, decimals: int | None) -> str:
+    if decimals is None:
+        return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+    return f"{value:.{decimals}f}"
+
+
+def _text(value) -> str:
+    return _without_tags(str(value).replace("|", "\\|")) if isinstance(value, str | int) else "–"
 
 
 def _without_tags(text: str) -> str:

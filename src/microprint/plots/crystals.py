@@ -69,7 +69,7 @@ class CrystalExplorer:
         self._curves(figure.add_axes(middle), load, result, matrix)
         ax = figure.add_axes(right)
         shear = shear_by_family(self.material, result.gamma_sl[0, -1], result.gamma_tw[0, -1])
-        names = [name.split(",")[0].replace(" ", "\n", 1) for name in shear]
+        names = [name.split(",")[0].replace("pyramidal", "pyram.").replace("compression", "compr.") for name in shear]
         ax.barh(names, [100 * float(value) for value in shear.values()], color=PALETTE["ours"])
         ax.set(xlabel="shear (%)", title="who shears")
         ax.invert_yaxis()
@@ -82,7 +82,9 @@ class CrystalExplorer:
             strain = _strain(F, i, j)
             ax.plot(strain, curve, color=PALETTE["constant"], lw=0.8)
             far = int(strain.abs().argmax())
-            ax.annotate(f" {angle}°", (float(strain[far]), float(curve[far])), fontsize=8, va="center")
+            side = "left" if strain[far] > 0 else "right"  # of the point, beyond the end of the curve
+            ax.annotate(f" {angle}° ", (float(strain[far]), float(curve[far])), fontsize=8, va="center", ha=side)
+        ax.margins(x=0.15)  # room for the labels
         ax.plot(_strain(result.F[0], i, j), result.P[0, :, i, j] / 1e6, color=PALETTE["paper"], lw=2)
         away = math.degrees(math.acos(min(1.0, abs(float(matrix[2, 0])))))
         axis = "c" if self.material.lattice == "hP" else "[001]"
@@ -130,10 +132,11 @@ def _crystal(ax: Axes3D, to_sample: np.ndarray, material: Material) -> None:
     colours = [PALETTE["light"]] * corners + [PALETTE["coded"]] * 2
     ax.add_collection3d(Poly3DCollection([*sides, top, bottom], facecolors=colours, edgecolor="k", alpha=0.85, lw=0.8))
     for axis, name in zip(np.eye(3), "xyz"):
-        ax.plot(*zip(-1.5 * axis, 1.5 * axis), color=PALETTE["reference"], lw=2.5 if name == "x" else 0.6)
-        ax.text(*(1.75 * axis), name, ha="center", va="center")
+        reach = 1.5 if name == "z" else 1.9  # beyond the crystal, and below the title
+        ax.plot(*zip(-reach * axis, reach * axis), color=PALETTE["reference"], lw=2.5 if name == "x" else 0.6)
+        ax.text(*((reach + 0.25) * axis), name, ha="center", va="center")
     ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), zlim=(-1.2, 1.2), box_aspect=(1, 1, 1), title="crystal, load along x")
-    ax.view_init(elev=22, azim=-62)
+    ax.view_init(elev=22, azim=-48)
     ax.set_axis_off()
 
 

@@ -53,8 +53,8 @@ def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6
 def _cube(ax: Axes, volume: np.ndarray) -> None:
     """The faces at the largest x, y and z as sheared images: x points to the lower left, y to the lower right, z up."""
     x, y, z = np.array([-0.866, -0.5]), np.array([0.866, -0.5]), np.array([0.0, 1.0])
-    faces = ((z, x, y, volume[:, :, -1], 1.0), (x, y, z, volume[-1], 0.85), (y, x, z, volume[:, -1], 0.7))
-    steps = np.linspace(0, 1, len(volume) + 1)
+    faces = ((z, x, y, volume[:, :, -1], 0.93), (x, y, z, volume[-1], 0.85), (y, x, z, volume[:, -1], 0.7))
+    steps = np.linspace(0, 1, len(volume) + 1)  # no face is white, as the page is
     for origin, first, second, image, light in faces:
         points = origin + steps[:, None, None] * first + steps[None, :, None] * second
         shade = light * (1 - 0.85 * image)

@@ -96,15 +96,19 @@ def _boundaries(ax: Axes, ids: np.ndarray, voxel: float) -> None:
 
 
 def work(sets: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """How many of each set's volume elements needed so many evaluations of the law, and linear iterations, (N,) each."""
-    figure, panels = plt.subplots(1, 2, figsize=(7.0, 2.6), sharey=True)
+    """How many of each set's volume elements needed so many evaluations of the law, and linear iterations, (N,) each.
+
+    Bars are as many whole numbers wide as each other, 25 or fewer.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(7.0, 2.6))
     labels = "evaluations of the law per VE", "iterations of conjugate gradients per VE"
     for ax, label, columns in zip(panels, labels, zip(*sets.values())):
         low, high = min(map(np.min, columns)), max(map(np.max, columns))
-        edges = np.linspace(low - 0.5, high + 0.5, min(int(high - low) + 1, 25) + 1)
+        width = -(-(int(high - low) + 1) // 25)
+        edges = np.arange(low - 0.5, high + 0.5 + width, width)
         ax.hist(columns, edges, stacked=True, label=list(sets), color=list(PALETTE.values())[: len(sets)])
         ax.set(xlabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[0].set_ylabel("volume elements")
+    plt.setp(panels, ylabel="volume elements")
     panels[0].legend()
     return figure

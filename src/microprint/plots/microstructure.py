@@ -153,36 +153,41 @@ def pole_figures(orientations_by_set: dict[str, np.ndarray], symmetry: str, pole
 
 
 def size_distribution(ratios: dict[str, np.ndarray], spread: float, dashed: Collection[str] = ()) -> Figure:
-    """Shares of grains below a size, by set of diameters over the median asked for, beside the log-normal law in black.
+    """Shares of grains below a size, by set of diameters over the median asked for, beside the log-normal law in grey.
 
-    `spread` is the standard deviation of the logarithm in that law. The `dashed` sets are rivals.
+    `spread` is the standard deviation of the logarithm in that law. Five sets at most; the `dashed` ones are rivals.
     """
     figure, ax = plt.subplots(figsize=(6.4, 3.2))
     x = np.linspace(0.6, 1.5, 300)
     ax.plot(x, 100 * ndtr(np.log(x) / spread), color=PALETTE["reference"], linewidth=3, alpha=0.35, label="law asked for")
-    for name, values in ratios.items():
+    for (name, values), colour in zip(ratios.items(), ("ours", "paper", "linear", "other", "accent")):
         share = 100 * np.arange(1, len(values) + 1) / len(values)
         line = "--" if name in dashed else "-"
-        ax.plot(np.sort(values), share, line, drawstyle="steps-post", linewidth=1.2, label=f"{name}, {len(values)} grains")
-    ax.set(xlabel="equivalent-sphere diameter / median asked for", ylabel="grains below it / %", xlim=(0.6, 1.5), ylim=(0, 100))
+        style = {"color": PALETTE[colour], "drawstyle": "steps-post", "linewidth": 1.2}
+        ax.plot(np.sort(values), share, line, label=f"{name}, {len(values)} grains", **style)
+    ax.set(xlabel="equivalent-sphere diameter / median asked for", ylabel="grains smaller than this / %")
+    ax.set(xlim=(0.6, 1.5), ylim=(0, 100))
     ax.legend(fontsize=8, loc="lower right")
     return figure
 
 
-def shares(shares_pct: dict[str, np.ndarray], thresholds: np.ndarray, marked: float) -> Figure:
+def shares(shares_pct: dict[str, dict[str, np.ndarray]], thresholds: np.ndarray, marked: float) -> Figure:
     """Per cent of near pairs whose largest change of a channel exceeds each threshold, by representation.
 
-    The marked threshold, drawn as a line, is the one of the table.
+    One panel for each symmetry. The marked threshold, drawn as a line, is the one of the table.
     """
-    figure, ax = plt.subplots(figsize=(6.4, 3.2))
-    for (name, values), line in zip(shares_pct.items(), ("-", "-", "--", "-")):
-        ax.plot(thresholds, values, line, label=name)
-    ax.axvline(marked, color=PALETTE["constant"], linestyle=":", linewidth=1)
-    ax.annotate(" a jump", (marked, 60), fontsize=8, color=PALETTE["constant"])
-    ax.set(xlabel="threshold: largest change of a channel", ylabel="pairs above it / %", xscale="log", ylim=(0, 110))
-    ax.set_yscale("symlog", linthresh=0.1)
-    ax.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
-    ax.legend(fontsize=8)
+    figure, axes = plt.subplots(1, len(shares_pct), figsize=(4.0 * len(shares_pct), 3.0), sharey=True, squeeze=False)
+    for ax, (symmetry, curves) in zip(axes[0], shares_pct.items()):
+        for (name, values), line in zip(curves.items(), ("-", "-", "--", "-")):
+            ax.plot(thresholds, values, line, label=name)
+        ax.axvline(marked, color=PALETTE["constant"], linestyle=":", linewidth=1)
+        ax.annotate(" a jump", (marked, 60), fontsize=8, color=PALETTE["constant"])
+        ax.set(title=symmetry, xlabel="threshold: largest change of a channel", xscale="log", ylim=(0, 110))
+        ax.set_yscale("symlog", linthresh=0.1)
+        ax.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+        ax.xaxis.set_major_formatter("{x:g}")
+    axes[0, 0].set_ylabel("pairs above it / %")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
