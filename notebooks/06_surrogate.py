@@ -447,10 +447,13 @@ full = min((n for n in curves if not n.startswith(("ours", "Taylor"))), key=lamb
 enough = next((n for n, e in zip(*curves["ours, corrected"]) if e < curves[full][1][-1]), None)
 low, behind = min(names, key=lambda n: result[n][3]), [kind for kind, v in paths_mae.items() if v[2] > min(v[3:5])]
 outside = [n.replace("_", " ") for n in names if max(rivals_of[n]) > result[n][3]]
+before = {r[1] for r in ahead["no polycrystal"]}
+without, labelled = (" and ".join(sorted(some)) for some in (before & {*free}, before - {*free}))
+told = "; ".join(text for text in (without and f"without labels: {without}", labelled and f"with {len(train.stress)} labels: {labelled}") if text)
 missed = [text for text in (
     beaten["corrected"] and f"corrected, ours is behind a rival {beaten['corrected']}.",
-    beaten["no polycrystal"] and f"from no polycrystal, ours is behind {beaten['no polycrystal']}; {', '.join(sorted({r[1] for r in ahead['no polycrystal']} & {*free})) or 'none'} "
-    f"of these needs no labels either, the others have {len(train.stress)}. Over the curve it has {whole['ours, no polycrystal']:.3g} MPa, {strongest} {whole[strongest]:.3g}.",
+    beaten["no polycrystal"] and f"from no polycrystal, ours is behind {beaten['no polycrystal']}. Rivals {told}. "
+    f"Over the curve it has {whole['ours, no polycrystal']:.3g} MPa, {strongest} {whole[strongest]:.3g}.",
     outside and f"within {', '.join(outside)} the line or Taylor's assumption, told the other families, has a higher R² than ours.",
     behind and f"along {', '.join(behind)} Taylor or the recurrent network is nearer.",
     *(f"the law of {name} misses crystals never seen by {crystal_error[name]:.0f} % of their mean stress ({first}: {crystal_error[first]:.0f} %), and from no "
