@@ -225,11 +225,6 @@ def drawn(vectors, name="ours", seed=0, edge=coarse):
     return torch.as_tensor(fingerprint.decode(vectors, generator, edge)).to(notebook.device)
 
 
-def same_noise(vectors, seed=0, name="ours"):
-    """Images (B, at, at) of latent vectors that differ by these alone: in a batch each has noise of its own, one by one the same."""
-    return torch.cat([drawn(vector[None], name, seed) for vector in vectors]).cpu()
-
-
 first = [np.flatnonzero(sample == s)[0] for s in np.unique(sample[split["test"]])[:6]]
 rows = [small[first, 0], drawn(z[first]), drawn(z[first], seed=1), drawn(z_of[published_name][first], published_name), drawn(z_of[pixel_name][first], pixel_name)]
 random = torch.randn((6, settings.latent_dim), generator=notebook.generator("texture samples"))
@@ -324,7 +319,7 @@ if synthetic:
         drawings = [drawn(line, seed=k, edge=2 * coarse).cpu().numpy() for k in range(4)]
         measured = [seen.measured_descriptors(d) for d in drawings]
         followed[name] = texture_probes.follows(wanted, np.stack([[f[m] for m in MEASURED.values()] for f in measured]).transpose(2, 0, 1))
-        strips[name] = same_noise(line)
+        strips[name] = torch.cat([drawn(vector[None]) for vector in line]).cpu()  # in a batch each has noise of its own
     show(draw.rows(list(strips.values()), draw.plain(strips), ["least", *[""] * 5, "most"]),
          "Drawings along one cause in each row, all others at their mean and the noise the same. Each row should change in the one way that its name says; "
          "the matrix below tells what else changes.")
@@ -342,7 +337,8 @@ if synthetic:
     for name, codes in (("ours", z), (published_name, z_of[published_name])):
         best = int(np.abs(texture.correlations(by_image(codes).mean(1), {"nodularity": causes[:, 0]})).argmax())
         for start, what in zip(ends, ("nodules", "flakes")):
-            grid[f"{name.split(',')[0]}, z{best}\n{what}"] = same_noise(texture.traverse(codes[start], best, np.linspace(-4, 4, 7)), name=name)
+            grid[f"{name.split(',')[0]}, z{best}\n{what}"] = torch.cat(
+                [drawn(vector[None], name) for vector in texture.traverse(codes[start], best, np.linspace(-4, 4, 7))]).cpu()
     show(draw.rows(list(grid.values()), list(grid), [f"{v:.1f}" for v in np.linspace(-4, 4, 7)]),
          "S3's figure 6: one component of the latent vector from -4 to 4, in an image with nodules and in one with flakes; ours with the same noise throughout.")
 
