@@ -275,12 +275,12 @@ for name, names, suffix in (("test", ("train",), ""), ("goss", TEXTURES, ""), ("
     fields = torch.cat([sets[other][number:number + 1].orientations() for other, number in ((name, 0), *nearest)])
     shown[name] = fields, [f"{name} 0", *(f"{other} {number}" for other, number in nearest)]
     own = [other == name for other, _ in nearest]
-    hits[name] = f"{name} 0 has {sum(own)} of {len(own)} from its own class, " + (
-        "the nearest among them" if own[0] else f"but the nearest, {nearest[0][0]} {nearest[0][1]}, is a miss")
+    hits[name] = f"of {name} 0 {sum(own)} of {len(own)}, " + (
+        "the nearest among them" if own[0] else f"but not the nearest, {nearest[0][0]} {nearest[0][1]}")
 show(draw.rows_of_slices(shown, "cubic"),
      "One VE of three sets (left) and the four whose fingerprints of ours are nearest: of a random VE among the training VEs, of a Goss texture among "
      "the textures, of elongated grains among the morphologies, by power. Middle sections, colours as above. "
-     f"Of the four, {'; '.join(hits[name] for name in ('goss', 'elongated'))}.")
+     f"Neighbours of the same class: {'; '.join(hits[name] for name in ('goss', 'elongated'))}.")
 table(rows, ["classes", *models, "measured", "chance"], "Share of VEs whose nearest neighbour is of their own class.")
 
 # %% [markdown]
