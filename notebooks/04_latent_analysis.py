@@ -78,7 +78,7 @@ sets |= notebook.read_sets("cubic", "test", "brass", "copper", "cube", "goss", "
 sets["train"] = sets["train"][:settings.fitted]
 edge = sets["train"].edge
 with notebook.open("polycrystals.h5") as file:
-    names = [name for name in ("paper", "ours") if name in trainable(stored_edges(file))["cubic"]]
+    names = [name for name in ("ours", "paper") if name in trainable(stored_edges(file))["cubic"]]
 models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}.safetensors")) for name in names}
 models = {name: model for name, model in models.items() if name not in PAPERS or model.edge == edge}
 if "paper" not in models:
@@ -100,7 +100,10 @@ table([[name, models[name].size, models[name].size - (own_parts["averages"] if n
 # dimensions draws from a normal distribution lie near a sphere, and the middle of a straight line between two of them lies
 # well inside it, where there are no VEs. The great circle
 #
-# $$ z_t = \frac{\sin((1-t)\theta)\, \hat z_0 + \sin(t\theta)\, \hat z_1}{\sin\theta} \left( (1-t) \Vert z_0 \Vert + t \Vert z_1 \Vert \right) $$
+# $$ \begin{aligned}
+#   \hat z_t &= \frac{\sin((1-t)\theta)\, \hat z_0 + \sin(t\theta)\, \hat z_1}{\sin\theta}, \\
+#   z_t &= \left( (1-t) \Vert z_0 \Vert + t \Vert z_1 \Vert \right) \hat z_t
+# \end{aligned} $$
 #
 # keeps to the sphere. Grains of one VE give way to those of the other, without a jump. Whether what lies between is a
 # polycrystal is a question for numbers: the mean disorientation from the start; the share of neighbouring voxels that differ
@@ -135,6 +138,7 @@ show(draw.along_path(curves, labels, levels=real),
 
 # %%
 components = {model: space.PrincipalComponents.fit(by_set["train"]) for model, by_set in z.items()}
+held = {count: 100 * float(components["ours"].explained[:count].sum()) for count in (own_parts["averages"], settings.components)}
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 2.8))
 draw.explained_variance(left, {model: fitted.explained for model, fitted in components.items()})
 for model, by_set in z.items():
@@ -143,7 +147,8 @@ for model, by_set in z.items():
 right.axhline(space.ACTIVE_VARIANCE, color="0.5", lw=0.8)
 right.set(xlabel="latent number, by variance", ylabel="variance of the posterior mean")
 show(figure, "Left, the share of the variance over all training VEs in the first principal components. Right, the variance of each number, the largest "
-     f"first; below the grey line, at {space.ACTIVE_VARIANCE}, a number holds nothing. The first numbers of ours are its averages, scaled to come first.")
+     f"first; below the grey line, at {space.ACTIVE_VARIANCE}, a number holds nothing. The first numbers of ours are its averages, scaled to come first: in its "
+     f"first {' and '.join(map(str, held))} components are {' and '.join(f'{share:.2g}' for share in held.values())} % of its variance.")
 rows = [[model, f"{space.active_units(z[model]['train'])} of {models[model].size}", components[model].needed(0.95)] for model in models]
 display(table([*rows, ["published, S1", None, "about 200 (all of the variance)"]],
               ["model", "active numbers", "components for 95 % of the variance"],
@@ -162,8 +167,8 @@ show(scatter, "VEs on the first two principal components of the training set, a 
 # Spectral clustering joins VEs to their nearest neighbours and cuts the graph where it is thinnest (S1). Clusters have no
 # names, so they are matched to the classes in the way that agrees best. Chance is 1 over the number of classes. As in S1 it
 # is done in three principal components. S1 takes those of the training set; but in a code that uses all of its numbers alike,
-# three directions hold a hundredth of what there is. So we also take the components of the
-# clustered VEs, which needs no classes either; the rows *in training components* are S1's way. The same is done with a part
+# three directions hold a hundredth of what there is. In ours they hold more (the figure above says how much), as its averages are scaled to come first,
+# but these tell of texture alone. So we also take the components of the clustered VEs, which needs no classes either; the rows *in training components* are S1's way. The same is done with a part
 # of the fingerprint alone: which of them knows it?
 #
 # A morphology has no place in a space of orientations: with random orientations every number is as often positive as
@@ -206,10 +211,10 @@ for panel, group, names in zip(panels, ("textures", "morphologies_by_power"), (T
 show(figure, "How many VEs of each class (row) went into which cluster (column), ours: textures by all numbers, morphologies by their power. On the "
      "diagonal are those in the right cluster.")
 published = {"large_or_elongated_in_training_components": 0.53}
-rows = [[group.replace("_", " "), 1 / len(next(sets_of_points for key, sets_of_points in points.items() if key[0] == group)),
-         *(accuracy.get((group, model)) for model in ("measured", *models)), published.get(group)]
+rows = [[group.replace("_", " "), *(accuracy.get((group, model)) for model in (*models, "measured")),
+         1 / len(next(sets_of_points for key, sets_of_points in points.items() if key[0] == group)), published.get(group)]
         for group in sorted({group for group, _ in points}, key=lambda name: (name[0] != "t", name))]
-table(rows, ["classes", "chance", "measured", *models, "published, S1"], "Share of VEs in the right cluster; S1 at 64³ voxels.")
+table(rows, ["classes", *models, "measured", "chance", "published, S1"], "Share of VEs in the right cluster; S1 at 64³ voxels.")
 
 # %% [markdown]
 # ### Texture by S1's own route
@@ -227,10 +232,11 @@ upwards = {name: space.textured_as_s1(name, len(sets[name]), edge, generator) fo
 averages = {"both_sides": {name: descriptors.mean_embedding(sets[name]) for name in TEXTURES},
             "one_side": {name: descriptors.mean_embedding(some) for name, some in upwards.items()}}
 averaged = space.PrincipalComponents.fit(descriptors.mean_embedding(sets["train"]))
-route, bases, kinds = {}, {"measured": averaged, **components}, {"measured": averages}
+route, bases, kinds = {}, {**components, "measured": averaged}, {}
 for model, fingerprint in models.items():
     kinds[model] = {"both_sides": {name: z[model][name] for name in TEXTURES},
                     "one_side": {name: fingerprint.encode_set(some) for name, some in upwards.items()}}
+kinds["measured"] = averages
 for model, kind in ((model, kind) for model in kinds for kind in averages):
     ways = {"training": [bases[model].project(some, settings.components) for some in kinds[model][kind].values()],
             "own": space.own_components(kinds[model][kind], settings.components)}
@@ -258,9 +264,9 @@ retrieved = {(f"{group}{suffix}", model): space.retrieved([values[suffix][model]
              for group, names in list(groups.items())[:2] for suffix in values}
 retrieved |= {(group, "measured"): space.retrieved([known[name] for name in groups[group]])
               for group, known in (("textures", texture), ("morphologies", shape))}
-rows = [[key.replace("_", " "), space.retrieved_by_chance([sets[name] for name in groups[key.removesuffix("_by_power")]]),
-         *(retrieved.get((key, model)) for model in ("measured", *models))] for key in dict.fromkeys(group for group, _ in retrieved)]
-shown = {}
+rows = [[key.replace("_", " "), *(retrieved.get((key, model)) for model in (*models, "measured")),
+         space.retrieved_by_chance([sets[name] for name in groups[key.removesuffix("_by_power")]])] for key in dict.fromkeys(group for group, _ in retrieved)]
+shown, hits = {}, {}
 for name, names, suffix in (("test", ("train",), ""), ("goss", TEXTURES, ""), ("elongated", MORPHOLOGIES, "_by_power")):
     of = values[suffix]["ours"]
     pool = [(other, number) for other in names for number in range(len(sets[other])) if (other, number) != (name, 0)]
@@ -268,10 +274,14 @@ for name, names, suffix in (("test", ("train",), ""), ("goss", TEXTURES, ""), ("
     nearest = [pool[i] for i in space.nearest_neighbours(of[name][:1], known, min(4, len(pool)))[0]]
     fields = torch.cat([sets[other][number:number + 1].orientations() for other, number in ((name, 0), *nearest)])
     shown[name] = fields, [f"{name} 0", *(f"{other} {number}" for other, number in nearest)]
+    own = [other == name for other, _ in nearest]
+    hits[name] = f"of {name} 0 {sum(own)} of {len(own)}, " + (
+        "the nearest among them" if own[0] else f"but not the nearest, {nearest[0][0]} {nearest[0][1]}")
 show(draw.rows_of_slices(shown, "cubic"),
      "One VE of three sets (left) and the four whose fingerprints of ours are nearest: of a random VE among the training VEs, of a Goss texture among "
-     "the textures, of elongated grains among the morphologies, by power. Middle sections, colours as above.")
-table(rows, ["classes", "chance", "measured", *models], "Share of VEs whose nearest neighbour is of their own class.")
+     "the textures, of elongated grains among the morphologies, by power. Middle sections, colours as above. "
+     f"Neighbours of the same class: {'; '.join(hits[name] for name in ('goss', 'elongated'))}.")
+table(rows, ["classes", *models, "measured", "chance"], "Share of VEs whose nearest neighbour is of their own class.")
 
 # %% [markdown]
 # ## What does each part hold?
@@ -345,11 +355,11 @@ for target, (measure, names, _) in targets.items():
         probes[target, model, source] = (space.linear_probe(known, truth, by_set["test"], value["test"]) if names == "random"
                                          else space.held_out_r2(known, truth))
 columns = [(model, source) for model in models for source in ("z", "moments")]
-table([[target.removesuffix("_random").replace("_", " "), "random" if names == "random" else "mixture", 0.0,
+table([[target.removesuffix("_random").replace("_", " "), "random" if names == "random" else "mixture",
         *(probes[target, *column] for column in columns)]
        for target, (_, names, _) in targets.items()],
-      ["target", "VEs", "R² of the mean", *(", ".join(column) for column in columns)],
-      "R² on VEs not fitted to. With fewer VEs to fit to than numbers a probe is hardly determined.")
+      ["target", "VEs", *(", ".join(column) for column in columns)],
+      "R² on VEs not fitted to; to predict the mean has 0. With fewer VEs to fit to than numbers a probe is hardly determined.")
 
 # %% [markdown]
 # ## Explore
@@ -397,29 +407,29 @@ metrics |= {f"04.{path}_path.ours.{what}": values[path][middle] for what, values
 metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
 metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
-missed = [f"Texture needs no fingerprint: the volume averages alone sort it to {route[own_route, 'measured']:.3g}, ours to {route[own_route, 'ours']:.3g}. "
+missed = [f"Texture needs no fingerprint: the volume averages alone bring {100 * route[own_route, 'measured']:.3g} % into the right cluster, ours {100 * route[own_route, 'ours']:.3g} %. "
           "Ours holds these averages among its numbers, scaled to come first; its clusters are no discovery."]
 probe = {(model, source): probes["grain_size", model, source] for model in models for source in ("z", "moments")}
 if "paper" in models:
     sides, own_sides = ([route[f"textures_{side}_in_{way}_components", "paper"] for side in ("one_side", "both_sides")] for way in ("training", "own"))
     long_sides = [long["textures", way]["accuracy"] for way in ("training", "own")]
-    missed += [f"S1's 0.965 for textures: its network, as rebuilt, comes to {sides[0]:.3g} by S1's route (three components of the training set) and S1's noise. In three "
-               f"components of the textures themselves it comes to {own_sides[0]:.3g}{', so they are there, but not in the first directions of all VEs' if own_sides[0] > sides[0] else ''}.",
-               f"With noise to both sides S1's network comes to {sides[1]:.3g} in training components and to {own_sides[1]:.3g} in own components; after the long training of "
-               f"03 to {long_sides[0]:.3g} and {long_sides[1]:.3g}, with angles away from zero to {long['textures away from zero', 'training']['accuracy']:.3g} in training components.",
+    missed += [f"S1's 96.5 % for textures: its network, as rebuilt, comes to {100 * sides[0]:.3g} % by S1's route (three components of the training set) and S1's noise. In three "
+               f"components of the textures themselves it comes to {100 * own_sides[0]:.3g} %{', so they are there, but not in the first directions of all VEs' if own_sides[0] > sides[0] else ''}.",
+               f"With noise to both sides S1's network comes to {100 * sides[1]:.3g} % in training components and to {100 * own_sides[1]:.3g} % in own components; after the long training of "
+               f"03 to {100 * long_sides[0]:.3g} % and {100 * long_sides[1]:.3g} %, with angles away from zero to {100 * long['textures away from zero', 'training']['accuracy']:.3g} % in training components.",
                f"Grain size, by a straight line from the numbers themselves: R² {probe['ours', 'z']:.3g} for ours, {probe['paper', 'z']:.3g} for S1's network. From moments, which have "
                f"products of two numbers, it is {probe['ours', 'moments']:.3g} and {probe['paper', 'moments']:.3g}.",
                f"S1's 200 components: its network needs {components['paper'].needed(0.95)} for 95 % of the variance: a network that has learnt little uses few directions."]
 
 # %%
 shapes = {name: accuracy[name, "ours"] for name in ("morphologies", "morphologies_by_power")}
-behind = [f"{what} ({values[name, 'ours']:.3g} against {values[name, 'paper']:.3g})" for what, values, name in (
+behind = [f"{what} ({100 * values[name, 'ours']:.3g} % against {100 * values[name, 'paper']:.3g} %)" for what, values, name in (
     ("clusters", accuracy, "morphologies"), ("neighbours", retrieved, "morphologies")) if "paper" in models and values[name, "ours"] < values[name, "paper"]]
 display(findings(
     *missed,
     f"By all of its numbers ours knows morphologies less well than S1's network: {', '.join(behind)}." if behind else "",
-    f"Grain shape, at random in S1's latent space (0.53 where chance is 0.5), is in how large the numbers are: by their power {shapes['morphologies_by_power']:.3g} of the "
-    f"morphologies are in the right cluster, by the numbers {shapes['morphologies']:.3g}. Size and aspect ratio, measured, give {accuracy['morphologies', 'measured']:.3g}.",
+    f"Grain shape, at random in S1's latent space (53 % where chance is 50 %), is in how large the numbers are: by their power {100 * shapes['morphologies_by_power']:.3g} % of the "
+    f"morphologies are in the right cluster, by the numbers {100 * shapes['morphologies']:.3g} %. Size and aspect ratio, measured, give {100 * accuracy['morphologies', 'measured']:.3g} %.",
     f"Along a path grains move and turn, and few fade into one another: of neighbouring voxels at most {100 * peak['spherical'][0]:.2g} % are nearly alike on the great "
     f"circle (at {peak['spherical'][1]} of the way), {100 * peak['linear'][0]:.2g} % on the straight line (at {peak['linear'][1]}), {100 * float(real['blur']):.2g} % in real VEs. Half way "
     f"the line is {curves['length']['linear'][middle]:.3g} long, real ones {float(real['length']):.3g}: shorter rotation vectors are more alike.",

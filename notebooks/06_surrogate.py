@@ -434,8 +434,7 @@ show(plot.errors_by_time({name: (ms, mae[model][-1]) for name, (ms, model, _) in
      "on the fingerprint spends its time on encoding.")
 
 # %%
-rivals = [n for n in predicted if not n.startswith(("ours", "S1"))]
-strongest = min(rivals, key=whole.get)
+strongest = min(rivals := [n for n in predicted if not n.startswith(("ours", "S1"))], key=whole.get)
 leaders = [min(rivals, key=lambda n: mae[n][i]) for i in range(len(points))]
 luck = {kind: [regression.chance(errors[f"ours, {kind}"][:, p], errors[leaders[i]][:, p]) for i, p in enumerate(points)] for kind in ("corrected", "no polycrystal")}
 ahead = {kind: [(f"{strain[p]:.4f}", leaders[i], mae[leaders[i]][i], mae[f"ours, {kind}"][i]) for i, p in enumerate(points)
@@ -447,10 +446,12 @@ full = min((n for n in curves if not n.startswith(("ours", "Taylor"))), key=lamb
 enough = next((n for n, e in zip(*curves["ours, corrected"]) if e < curves[full][1][-1]), None)
 low, behind = min(names, key=lambda n: result[n][3]), [kind for kind, v in paths_mae.items() if v[2] > min(v[3:5])]
 outside = [n.replace("_", " ") for n in names if max(rivals_of[n]) > result[n][3]]
+before = {r[1] for r in ahead["no polycrystal"]}
+told = "; ".join(f"{how}: {' and '.join(sorted(some))}" for how, some in (
+    ("without labels", before & {*free}), (f"with {len(train.stress)} labels", before - {*free})) if some)
 missed = [text for text in (
     beaten["corrected"] and f"corrected, ours is behind a rival {beaten['corrected']}.",
-    beaten["no polycrystal"] and f"from no polycrystal, ours is behind {beaten['no polycrystal']}; {', '.join(sorted({r[1] for r in ahead['no polycrystal']} & {*free})) or 'none'} "
-    f"of these needs no labels either, the others have {len(train.stress)}. Over the curve it has {whole['ours, no polycrystal']:.3g} MPa, {strongest} {whole[strongest]:.3g}.",
+    beaten["no polycrystal"] and f"from no polycrystal, ours is behind {beaten['no polycrystal']}. Rivals {told}. Over the curve it has {whole['ours, no polycrystal']:.3g} MPa, {strongest} {whole[strongest]:.3g}.",
     outside and f"within {', '.join(outside)} the line or Taylor's assumption, told the other families, has a higher R² than ours.",
     behind and f"along {', '.join(behind)} Taylor or the recurrent network is nearer.",
     *(f"the law of {name} misses crystals never seen by {crystal_error[name]:.0f} % of their mean stress ({first}: {crystal_error[first]:.0f} %), and from no "

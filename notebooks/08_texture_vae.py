@@ -140,8 +140,10 @@ if len(chosen) >= 3 and np.isfinite(pixel_m):
 # & Bethge compare textures by how the maps of a network trained on photographs go together, wherever in the image that happens.
 # With $C_l$ maps of $M_l$ pixels in layer $l$, flattened into $F^l$,
 #
-# $$G^l_{ij} = \sum_{k=1}^{M_l} F^l_{ik} F^l_{jk}, \qquad
-#   \mathcal L_\text{style}(x, \hat x) = \sum_l \frac{w_l}{4 C_l^2 M_l^2} \sum_{ij} \left(G^l_{ij} - \hat G^l_{ij}\right)^2 .$$
+# $$\begin{aligned}
+#   G^l_{ij} &= \sum_{k=1}^{M_l} F^l_{ik} F^l_{jk}, \\
+#   \mathcal L_\text{style}(x, \hat x) &= \sum_l \frac{w_l}{4 C_l^2 M_l^2} \sum_{ij} \left(G^l_{ij} - \hat G^l_{ij}\right)^2 .
+# \end{aligned}$$
 #
 # The sum over $k$ forgets places. Layers are `conv1_1` and `pool1` to `pool4` of VGG19, as in S3.
 #
@@ -157,8 +159,10 @@ if len(chosen) >= 3 and np.isfinite(pixel_m):
 # vector; four blocks (nearest-neighbour upsampling, 3x3 convolution, leaky ReLU) draw an image from it. The objective
 # is the evidence lower bound with the style loss where the pixels used to be:
 #
-# $$\mathcal L = \mathbb E_{z \sim q(z|x)}\, \mathcal L_\text{style}\big(x, \hat x(z)\big)
-#   + \beta\, D_\text{KL}\big(q(z|x) \,\|\, \mathcal N(0, I)\big) .$$
+# $$\begin{aligned}
+#   \mathcal L = {} & \mathbb E_{z \sim q(z|x)}\, \mathcal L_\text{style}\big(x, \hat x(z)\big) \\
+#   & + \beta\, D_\text{KL}\big(q(z|x) \,\|\, \mathcal N(0, I)\big) .
+# \end{aligned}$$
 #
 # Beside it the same network with the squared difference of pixels. Departures: features standardised, group normalisation and
 # periodic convolutions in the decoder. Every fourth image is kept from training, ours included.
@@ -187,10 +191,12 @@ show(learning_curves({name: model.config["history"] for name, model in rivals.it
 # every scale; $z$ sets mean and spread of each channel. And the loss must not ask for drawings that are all alike: with Gram matrices
 # $G_k$ of $K$ drawings of one $z$, and $T$ those of the patch,
 #
-# $$\mathbb E\,|G-T|^2=|\mathbb E\,G-T|^2+\operatorname{tr}\operatorname{Cov}G,\qquad
-# \mathcal L=\frac1{K(K-1)}\sum_{k\neq l}\langle G_k-T,\,G_l-T\rangle$$
+# $$\begin{aligned}
+#   \mathbb E\,|G-T|^2 &= |\mathbb E\,G-T|^2+\operatorname{tr}\operatorname{Cov}G, \\
+#   \mathcal L &= \frac1{K(K-1)}\sum_{k\neq l}\langle G_k-T,\,G_l-T\rangle .
+# \end{aligned}$$
 #
-# estimates the first term alone. It also makes small drawings do: they scatter more, but without bias.
+# The second line estimates the first term alone. It also makes small drawings do: they scatter more, but without bias.
 #
 # **How dark, and how much?** VGG19 hardly sees that. Left to the style loss, drawings have graphite too faint and too little, and are
 # too stiff by a fifth. But how often each grey value occurs is linear in $z$ to good accuracy, so a regression on the training patches
@@ -245,9 +251,9 @@ s3_scores = "S3's own scores, real iron: DISTS 0.70 to 0.73, STSIM-2 0.76, for 8
 for some, what in ((kept, f"that can judge ({s3_scores})"), ([j for j in judgements if not j.keeps], "that cannot judge, as floor and ceiling touch")):
     if some:
         columns, lines = judging.rows(some)
-        display(table(lines, columns, f"Measures {what}: unseen images, {len(x)} patches of {at} pixels; mean ± standard error over images. ↓: small is alike, ↑: large is alike; "
-                      f"{judging.BEYOND}: more alike than the ceiling."))
-display(table([(name, *(100 * j.reached(name) for j in kept)) for name in candidates], ["", *(f"{j.measure.name} (%)" for j in kept)],
+        dagger = f"; {judging.BEYOND}: more alike than the ceiling" * (judging.BEYOND in str(lines))
+        display(table(lines, columns, f"Measures {what}: unseen images, {len(x)} patches of {at} pixels; mean ± standard error over images. ↓: small is alike, ↑: large is alike{dagger}."))
+display(table([(name, *(f"{100 * j.reached(name):.0f}" for j in kept)) for name in candidates], ["", *(f"{j.measure.name} (%)" for j in kept)],
               "The way from the floor, another casting (0 %), to the ceiling, another piece of the same image (100 %)."))
 blobs = {name: judging.same_place(drawn(v[split["test"]][:24], name).cpu()) for name, v in {"ours": z, **z_of}.items()}
 table([(name, value) for name, value in blobs.items()] + [("the patches themselves", judging.same_place(small[split["test"]][:24, 0].cpu()))],
@@ -313,12 +319,12 @@ if synthetic:
         drawings = [drawn(line, seed=k, edge=2 * coarse).cpu().numpy() for k in range(4)]
         measured = [seen.measured_descriptors(d) for d in drawings]
         followed[name] = texture_probes.follows(wanted, np.stack([[f[m] for m in MEASURED.values()] for f in measured]).transpose(2, 0, 1))
-        strips[name] = [drawings[0][k][:coarse, :coarse] for k in range(7)]
+        strips[name] = torch.cat([drawn(vector[None]) for vector in line]).cpu()  # in a batch each has noise of its own
     show(draw.rows(list(strips.values()), draw.plain(strips), ["least", *[""] * 5, "most"]),
          "Drawings along one cause in each row, all others at their mean and the noise the same. Each row should change in the one way that its name says; "
          "the matrix below tells what else changes.")
     show(draw.matrix(np.stack(list(followed.values())), [f"walk along {n}" for n in draw.plain(followed)], draw.plain(MEASURED.values()), "R² of what is measured\n(sign: direction)"),
-         "What is measured on such drawings: the share of each descriptor's variance that a straight line in the wanted cause explains, with the sign of its "
+         "What is measured on such drawings, larger ones with noise of their own: the share of each descriptor's variance that a straight line in the wanted cause explains, with the sign of its "
          "slope. The diagonal should be near 1.")
     along = texture_probes.taken_along(np.stack(list(followed.values())), draw.plain(followed), draw.plain(MEASURED.values()))
     sure = [entry for entry in along if abs(entry[2]) >= 0.8]
@@ -331,9 +337,10 @@ if synthetic:
     for name, codes in (("ours", z), (published_name, z_of[published_name])):
         best = int(np.abs(texture.correlations(by_image(codes).mean(1), {"nodularity": causes[:, 0]})).argmax())
         for start, what in zip(ends, ("nodules", "flakes")):
-            grid[f"{name.split(',')[0]}, z{best}\n{what}"] = drawn(texture.traverse(codes[start], best, np.linspace(-4, 4, 7)), name).cpu()
+            grid[f"{name.split(',')[0]}, z{best}\n{what}"] = torch.cat(
+                [drawn(vector[None], name) for vector in texture.traverse(codes[start], best, np.linspace(-4, 4, 7))]).cpu()
     show(draw.rows(list(grid.values()), list(grid), [f"{v:.1f}" for v in np.linspace(-4, 4, 7)]),
-         "S3's figure 6: one component of the latent vector from -4 to 4, in an image with nodules and in one with flakes.")
+         "S3's figure 6: one component of the latent vector from -4 to 4, in an image with nodules and in one with flakes; ours with the same noise throughout.")
 
 # %% [markdown]
 # ## From texture to property
@@ -389,7 +396,7 @@ for k, (name, title) in enumerate(zip(kinds, draw.plain(kinds))):
     display(table([(*row, float(forms[row[0]].mape_pct[0, k]) if forms else None, published.get(row[0]) if name == "yield_strength" else None)
                    for row in texture_properties.rows(compared, k)],
                   ["predictor", "unseen image (%)", "± over splits", "R²", "± over splits", "unseen form (%)", "S3 (%)"],
-                  f"{title}: mean absolute percentage error; {int(good.sum())} images in five parts, {settings.seeds} splits. Unseen "
+                  f"{title.capitalize()}: mean absolute percentage error; {int(good.sum())} images in five parts, {settings.seeds} splits. Unseen "
                   "form: flaky, mixed and nodular castings held out in turn. S3: six real castings, one of them held out."))
 if synthetic:
     careless = {name: texture_properties.split_by_patch("svr", by_image(v)[good], wanted[good], 5, 0) for name, v in (("ours", z), (published_name, z_of[published_name]))}
@@ -454,11 +461,11 @@ if compared:
     best_of = partial(texture_properties.strongest_of, compared)
     rival, alone = best_of(lambda name: not name.startswith("ours") and name != SOLVED), best_of(lambda name: name.startswith("ours") and name != OURS)
     for name, (theirs, error), (how, ours) in zip(draw.plain(kinds), rival, alone):
-        claims.append(f"**{name}** of an unseen image, by the latent vector alone: {ours:.2f} % ({how}); the strongest rival without physics, {theirs}: {error:.2f} %"
+        claims.append(f"**{name.capitalize()}** of an unseen image, by the latent vector alone: {ours:.2f} % ({how}); the strongest rival without physics, {theirs}: {error:.2f} %"
                       + (", which is **better**." if error < ours else "."))
 if synthetic:
     mine, strongest = [error for _, error in best_of(lambda name: name == OURS)], best_of(lambda name: not name.startswith("ours"))
-    claims += [f"**{name}** {OURS.removeprefix('ours, ')} of the same patches: {error:.2f} %, {'no better than' if error >= latent else 'against'} {latent:.2f} % by the latent "
+    claims += [f"**{name.capitalize()}** {OURS.removeprefix('ours, ')} of the same patches: {error:.2f} %, {'no better than' if error >= latent else 'against'} {latent:.2f} % by the latent "
                f"vector alone; the strongest rival, {theirs}: {best:.2f} %." for name, error, (_, latent), (theirs, best) in zip(draw.plain(kinds), mine, alone, strongest)]
     diagonal = {n: float(row[i]) for i, (n, row) in enumerate(followed.items())}
     claims.append("Drawings follow what is asked for, R²: " + ", ".join(f"{n} {v:.2f}" for n, v in zip(draw.plain(diagonal), diagonal.values())) + ".")

@@ -31,7 +31,7 @@ CELLS = [
     new_code_cell("table([['pyramidal <a> slip', *range(100000, 100030), 2.2e-16]], ['mode | kind', *(f'column {i}' for i in range(31))], 'A $\\\\sigma$ table.')"),
     new_code_cell("def draw(i):\n    figure, ax = plt.subplots()\n    ax.plot([0, i])\n    return figure\nshow(draw(1), 'A line over $x$, <b> & \"c\".')"),
     new_code_cell("frames([draw(i) for i in range(5)], [f'</script> {i}' for i in range(5)], 'Five lines.')\nprint(plt.get_fignums())"),
-    new_code_cell("print('x' * 400)"),
+    new_code_cell("print('x' * 900)"),
     new_markdown_cell("## Solutions\n\n**1.** What is 1 + 1?"),
     new_markdown_cell("### Its answer\n\nIt is 2.", metadata={"tags": ["solution"]}),
     new_code_cell("print('two')", metadata={"tags": ["solution"]}),
@@ -133,6 +133,12 @@ def test_formulas_are_what_browsers_draw(tex, text):
     assert len(math.select("munder > .brace.munder, mover > .brace.mover")) == tex.count("brace")
 
 
+def test_equations_stand_one_a_line_at_their_signs():
+    lines = BeautifulSoup(to_mathml(r"\begin{aligned}a &= b, \\ c &= d\end{aligned}", True), "html.parser").select("mtr")
+    assert [line.text for line in lines] == ["a=b,", "c=d"]
+    assert [[cell["columnalign"] for cell in line.select("mtd")] for line in lines] == [["right", "left"]] * 2
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_prose_has_no_stray_tags_and_no_raw_tex(path):
     notebook = nbformat.read(path, as_version=4)
@@ -157,7 +163,15 @@ def browser():
 def test_a_page_fits_the_screen(report, browser, width):
     assert browser.open(report / "01_toy.html", width) == []
     assert browser.run("document.querySelector('.contents').open") == (width == 1200)
-    assert browser.run("[...document.querySelectorAll('.scroll, .formula')].filter(e => e.scrollWidth > e.clientWidth).length") == 2
+    wider = "[...document.querySelectorAll('{}')].filter(e => e.scrollWidth > e.clientWidth).length"
+    assert browser.run(wider.format(".scroll:has(table), .formula")) == 2
+    assert browser.run(wider.format("figure .scroll")) == (0 if width == 1200 else 2)
+    assert browser.run("Math.min(...[...document.querySelectorAll('figure img')].map(e => e.width / Math.min(e.naturalWidth, 600)))") == 1
+
+
+def test_what_is_printed_is_shown_whole(report, browser):
+    browser.open(report / "01_toy.html", 390)
+    assert browser.run("[...document.querySelectorAll('.output_stdout pre')].every(e => e.scrollHeight <= e.clientHeight + 1)")
 
 
 def test_the_slider_turns_over_frames_by_keys(report, browser):

@@ -37,7 +37,10 @@ def test_a_matrix_shows_its_numbers_and_leaves_out_what_there_is_not():
     plt.close(figure)
 
 
-def test_a_grid_has_six_images_a_row():
+def test_a_grid_has_six_images_a_row_and_few_are_large():
+    figure = image_grid(np.zeros((2, 4, 4)))
+    assert len(figure.axes) == 2 and figure.get_figwidth() == 7.0
+    plt.close(figure)
     figure = image_grid(np.zeros((7, 4, 4)), ["first"])
     assert len(figure.axes) == 12 and sum(bool(ax.images) for ax in figure.axes) == 7 and figure.axes[0].get_title() == "first"
     plt.close(figure)

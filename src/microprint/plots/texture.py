@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from microprint.analysis.field_of_view import View, reliability
 from microprint.networks.vgg import LAYERS
-from microprint.plots import PALETTE
+from microprint.plots import PALETTE, panels
 
 HELD = 0.9  # of the variance of a mean over patches that is to lie between castings
 
@@ -23,14 +23,12 @@ def plain(names: Iterable[str]) -> list[str]:
 
 
 def image_grid(images: ArrayLike, titles: Sequence[str] = ()) -> Figure:
-    """Grey images (N, h, w) in [0, 1], six a row, on one grey scale."""
-    images, columns = np.asarray(images), 6
-    rows, lines = -(-len(images) // columns), max((title.count("\n") + 1 for title in titles), default=0)
-    figure, axes = plt.subplots(rows, columns, figsize=(7.0, rows * (7.0 / columns + 0.2 * lines)), squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
+    """Grey images (N, h, w) in [0, 1], at most six a row, on one grey scale."""
+    columns, lines = min(6, len(images)), max((title.count("\n") + 1 for title in titles), default=0)
+    figure, axes = panels(len(images), columns, 7.0 / columns, 7.0 / columns + 0.2 * lines)
     for ax, image in zip(axes.flat, images):
-        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+        ax.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=1)
+        ax.set_axis_off()
     for ax, title in zip(axes.flat, titles):
         ax.set_title(title, fontsize=8, fontweight="normal")
     return figure

@@ -14,7 +14,8 @@ MATH = re.compile(
     re.S,
 )
 MARK = re.compile(r"@@math(\d+)@@")
-COMMANDS = {r"\arg": r"\operatorname{arg}"}  # which the converter does not know
+# What the converter does not know, as what it does; lines of equations are ``split`` to it.
+COMMANDS = {r"\arg": r"\operatorname{arg}", r"\begin{aligned": r"\begin{split", r"\end{aligned": r"\end{split"}
 DELIMITERS = {r"\|": "‖", r"\Vert": "‖", r"\{": "{", r"\}": "}", r"\langle": "⟨", r"\rangle": "⟩"}  # which it leaves after \big
 BRACES = {"munder": "⏟", "mover": "⏞"}
 

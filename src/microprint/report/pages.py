@@ -77,9 +77,15 @@ def _set_tables(soup: BeautifulSoup) -> None:
 
 
 def _set_figures(soup: BeautifulSoup) -> None:
-    """What `microprint.plots.show` and `frames` displayed becomes a figure, with the paragraph below it as its caption."""
+    """What `microprint.plots.show` and `frames` displayed becomes a figure, with the paragraph below it as its caption.
+
+    Its picture scrolls in a box of its own where the screen is too narrow for it.
+    """
     for picture in soup.select(".output_png, .output_html:has(.frames)"):
         picture.name = "figure"
+        image = picture.img
+        del image["style"]  # which keeps it within a notebook's cell
+        image.wrap(_tag(soup, "div", class_="scroll"))
         below = picture.find_parent(class_="output_area").find_next_sibling()
         caption = below and below.select_one(".output_markdown > p:only-child > em:only-child")
         if caption and caption.get_text() == caption.parent.get_text():
