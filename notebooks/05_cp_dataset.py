@@ -96,9 +96,11 @@ settings, MPA = notebook.params.cp, 1e6
 # Plastic flow is shear on slip and twin systems with direction $d_s$ and plane normal $n_s$. The resolved stress
 # $\tau_s = S : d_s \otimes n_s$ drives it against a resistance $\xi_s$,
 #
-# $$\dot\gamma_s = \dot\gamma_0 \left|\frac{\tau_s}{\xi_s}\right|^{n}, \qquad
-#   \dot\gamma_t = \dot\gamma_0 \left\langle\frac{\tau_t}{\xi_t}\right\rangle^{n} (1 - f), \qquad
-#   \dot F_p F_p^{-1} = \sum_s \operatorname{sgn}(\tau_s)\,\dot\gamma_s\, d_s \otimes n_s .$$
+# $$\begin{aligned}
+#   \dot\gamma_s &= \dot\gamma_0 \left|\frac{\tau_s}{\xi_s}\right|^{n}, \\
+#   \dot\gamma_t &= \dot\gamma_0 \left\langle\frac{\tau_t}{\xi_t}\right\rangle^{n} (1 - f), \\
+#   \dot F_p F_p^{-1} &= \sum_s \operatorname{sgn}(\tau_s)\,\dot\gamma_s\, d_s \otimes n_s .
+# \end{aligned}$$
 #
 # Here $\dot\gamma_0$ is a reference rate and $n$ the stress exponent, large where the rate matters little. Slip acts in both
 # senses, twinning in one: $\langle x\rangle$ is $x$ where it is positive, else zero. The twinned volume fraction

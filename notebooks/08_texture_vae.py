@@ -164,8 +164,8 @@ if len(chosen) >= 3 and np.isfinite(pixel_m):
 #   & + \beta\, D_\text{KL}\big(q(z|x) \,\|\, \mathcal N(0, I)\big) .
 # \end{aligned}$$
 #
-# Beside it the same network with the squared difference of pixels. Departures: features standardised, group normalisation and
-# periodic convolutions in the decoder. Every fourth image is kept from training, ours included.
+# Beside it the same network with the squared difference of pixels. Departures: features centred and divided by one
+# number, group normalisation and periodic convolutions in the decoder. Every fourth image is kept from training, ours included.
 
 # %%
 dims, widest = settings.paper_latent_dims, max(settings.paper_latent_dims)
