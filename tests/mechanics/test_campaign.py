@@ -20,8 +20,8 @@ from microprint.microstructures.textures import FAMILIES
 from microprint.params.sections import ComputeSettings, CrystalPlasticitySettings, Params, PolycrystalSettings
 from microprint.steps import run_step
 
-CP = CrystalPlasticitySettings(edge=4, increments=2, strain=1e-3, chunk=2, families_train=3, families_test=2, others_train=1,
-                               others_test=3, paths=9, path_elements=2)  # fmt: skip
+CP = CrystalPlasticitySettings(edge=4, increments=2, strain=1e-3, chunk=2, families_train=3, families_test=2,
+                               others=("Al", "Ti"), others_train=1, others_test=3, paths=9, path_elements=2)  # fmt: skip
 PARAMS = Params(cp=CP, polycrystals=PolycrystalSettings(edge=8), compute=ComputeSettings(device="cpu", workers=1))
 
 
