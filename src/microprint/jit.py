@@ -13,6 +13,7 @@ from microprint.machine import cache_folder
 # NaN must be seen, so the compiler may assume anything about numbers but that they are finite.
 FAST = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz"}}
 part = numba.njit(inline="always", _nrt=False, **FAST)
+called = numba.njit(_nrt=False, **FAST)  # compiled once, however often it is used
 
 
 def compiled(function: Callable, **options: Any) -> Callable:

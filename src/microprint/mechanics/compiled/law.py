@@ -1,8 +1,8 @@
-"""The law of `phenopowerlaw` as one compiled loop over voxels: the same equations, many times faster on a CPU.
+"""The law of `phenopowerlaw` in one compiled loop over voxels: the same equations, many times faster on a CPU.
 
-`Law` passes over all voxels once for each operation. Here a voxel's step is finished while it is in the cache, no voxel
-waits for another, and systems that barely slip are left out of Newton's matrix. Numba compiles it at its first use
-(half a minute, kept on disk for later runs).
+`Law` passes over all voxels once for each operation. Here some voxels at a time come into the cache, where eight of them go
+through an iteration as the lanes of a processor's vectors; those that are not done yet form new eights for the next one.
+Numba compiles it at its first use (half a minute, kept on disk for later runs).
 """
 
 from __future__ import annotations
@@ -15,31 +15,34 @@ import torch
 from torch import Tensor
 
 from microprint.jit import compiled, part
-from microprint.mechanics.compiled.linear import solve_six
-from microprint.mechanics.compiled.newton import solve
-from microprint.mechanics.phenopowerlaw import LEAST_SHARE, TANGENT_DTYPE, Law, Response
+from microprint.lanes import LANES, holds, in_lanes, lanes, larger, power, put, smaller, take, with_sign
+from microprint.mechanics.compiled.newton import flow, iterate, limit, resolved
+from microprint.mechanics.phenopowerlaw import CAUTION, LEAST_SHARE, TANGENT_DTYPE, Law, Response
 from microprint.mechanics.tensors import VOIGT_PAIRS
 
-# Voxels that are brought into the cache together, and that a thread takes at a time.
-_TILE, _PIECE = 32, 1024
+# Voxels that are brought into the cache together, and the fewest that a thread is started for.
+_TILE, _PIECE = 128, 1024
 _ROW, _COLUMN = (np.array(index) for index in zip(*VOIGT_PAIRS))
 _HALF = np.sqrt(0.5)
 
-# Arrays of the material. `resolve` (6, systems) holds P in Mandel's notation, `pull` (systems, 6) C : P, `coupling` (systems,
-# systems) P : C : P; `interaction` (systems, systems) how a system, the row, hardens the others; `schmid` is (systems, 9);
-# `families` (slips,) has the same number for the same saturation; `power` is the exponent of all systems less one, nil
-# where they differ; `powers` tells whether c_1 to c_4 have an effect.
+# Arrays of the material; what only slips or only twins have is filled up with zeros to all systems. Matrices to be multiplied
+# with lanes are (blocks, columns, 6), see `six`. `drive` (drivers, systems) gives the drivers of the hardening, `by_slip` and
+# `by_twin` which of them hardens a system; `families` has the same number for the same saturation; `power` is the exponent of
+# all systems less one, nil where they differ; `powers` tells whether c_1 to c_4 have an effect.
 Constants = namedtuple(
     "Constants",
-    "slips families stiffness schmid resolve pull coupling interaction exponent power rate_0 xi_inf h_0 hardening_exponent "
-    "f_sat gamma_char h_0_tw_sl h_0_tw_tw c_1 c_2 c_3 c_4 powers tolerance max_iterations",
+    "slips families compliance symmetric schmid resolve dyads drive drive_by_stress by_slip by_twin spread exponent power "
+    "tenth xi_inf h_0 hardening_exponent f_sat share h_0_tw_sl c_1 c_2 c_3 c_4 powers tolerance max_iterations",
 )
-# What a voxel is worked on with: vectors over systems, then small tensors, Newton's equations, and what stays for all voxels.
+# What eight voxels are worked on with: vectors over systems, then small tensors, `sums` (of the shears of twins, over
+# gamma_char, and of slip before the step; the last iteration's largest relative change of xi), and Newton's equations.
 Work = namedtuple(
     "Work",
-    "ratio size slope increment rate drift damping change step by_slip by_twin highest xi gamma_0 xi_0 "
-    "stress strain trial old green flow matrix lower solution turn turned columns order active spread tenth critical unit",
+    "ratio size sign inverse increment slope rate spread drift damping change step signed highest xi xi_0 "
+    "driven F old green flow stress strain dyads tangent sums turned matrix",
 )
+# Voxels in the cache (rows, voxels): what comes and goes, and what is kept between the iterations.
+Tile = namedtuple("Tile", "F old stress expected xi_0 gamma xi P tangent ratio shear green stiffness sums")
 
 
 class CompiledLaw(Law):
@@ -47,23 +50,37 @@ class CompiledLaw(Law):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        m = self.material
-        array = lambda tensor: np.ascontiguousarray(tensor.numpy())  # noqa: E731
-        exponent = array(m.exponent)
+        m, slips, n = self.material, self.slips, self.systems
         own = np.stack([x.numpy() for x in (m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat)], 1)
+        exponent, resolve = m.exponent.numpy(), self.resolve.numpy()
+        # How slip and how twins harden each system, and the systems that they harden alike.
+        by_twin = np.zeros((n, n))
+        by_twin[:slips, slips:], by_twin[slips:, slips:] = m.h_sl_tw.numpy(), m.h_tw_tw.numpy()
+        drive, driver = np.unique(np.concatenate([self.by_slip.numpy(), by_twin]), axis=0, return_inverse=True)
+        spread = np.concatenate([np.ones(slips), m.h_0_tw_tw.numpy()]) * by_twin.any(1)
+        used = np.unique(np.where(np.concatenate([np.ones(n, bool), spread != 0]), driver.reshape(-1), driver.reshape(-1)[0]))
+        drive, driver = drive[used], np.searchsorted(used, driver.reshape(-1)).clip(max=len(used) - 1)
+        pairs = [(i, j) for i in range(6) for j in range(i, 6)]
         self.constants = Constants(
-            m.slips,
+            slips,
             np.unique(own, axis=0, return_inverse=True)[1].reshape(-1),
-            array(self.stiffness),
-            array(self.schmid.T),
-            array(self.resolve.T),
-            array(self.resolve @ self.stiffness),
-            array(self.coupling),
-            np.block([[array(m.h_sl_sl), array(m.h_sl_tw)], [array(m.h_tw_sl), array(m.h_tw_tw)]]).T.copy(),
+            self.compliance.numpy(),
+            np.array([[pairs.index((min(i, j), max(i, j))) for j in range(6)] for i in range(6)]),
+            _sixes(self.schmid.T.numpy()),
+            _sixes(resolve),
+            _sixes(np.stack([resolve[:, i] * resolve[:, j] for i, j in pairs], 1)),
+            drive,
+            _sixes((drive[:, :, None] * resolve).transpose(1, 0, 2).reshape(n, -1)),
+            driver[:n],
+            driver[n:],
+            spread,
             exponent,
             int(exponent[0]) - 1 if (exponent == int(exponent[0])).all() else 0,
-            *(array(x) for x in (m.rate_0, m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat, m.gamma_char)),
-            *(array(x) for x in (m.h_0_tw_sl, m.h_0_tw_tw, m.c_1, m.c_2, m.c_3, m.c_4)),
+            LEAST_SHARE ** (1.0 / exponent),
+            *(_filled(x, 0, n) for x in (m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat)),
+            *(_filled(x, slips, n) for x in (1.0 / m.gamma_char, m.h_0_tw_sl)),
+            *(_filled(x, 0, n) for x in (m.c_1, m.c_2)),
+            *(_filled(x, slips, n) for x in (m.c_3, m.c_4)),
             self.by_twinning or self.by_powers,
             self.tolerance,
             self.max_iterations,
@@ -86,172 +103,258 @@ class CompiledLaw(Law):
         )
         tensors = (F, F_p_inverse, xi_0, gamma_0, stress, xi, expected, *vars(result).values())
         arrays = [tensor.contiguous().numpy().reshape(-1, voxels) for tensor in tensors]
+        step = (dt * self.material.rate_0.numpy(), *(ratios.numpy() for ratios in self.ratios(dt)))
 
         def work(begin: int, end: int) -> None:
-            _respond(begin, end, self.constants, *_workspace(self.constants, self.ratios(dt)), dt, *arrays)
+            _respond(begin, end, self.constants, *_workspace(self.systems, len(self.constants.drive)), *step, *arrays)
 
-        if torch.get_num_threads() == 1:
+        threads = torch.get_num_threads()
+        if threads == 1:
             work(0, voxels)
             return result
-        begins = range(0, voxels, _PIECE)
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(work, begins, [min(begin + _PIECE, voxels) for begin in begins]))
+        piece = max(_PIECE, -(-voxels // (4 * threads)))  # for a thread may be kept from working
+        begins = range(0, voxels, piece)
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, begins, [min(begin + piece, voxels) for begin in begins]))
         return result
 
 
-def _workspace(m: Constants, ratios: tuple[Tensor, Tensor]) -> tuple[Work, tuple[np.ndarray, ...]]:
+def _sixes(matrix: np.ndarray) -> np.ndarray:
+    """The transpose of a matrix (systems, R) for `six`: (R / 6, systems, 6), filled up with zeros."""
+    filled = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % 6)))
+    return np.ascontiguousarray(filled.reshape(len(matrix), -1, 6).transpose(1, 0, 2))
+
+
+def _filled(values: Tensor, first: int, systems: int) -> np.ndarray:
+    result = np.zeros(systems)
+    result[first : first + len(values)] = values.numpy()
+    return result
+
+
+def _workspace(n: int, drivers: int) -> tuple[Work, Tile, np.ndarray, np.ndarray]:
     """Memory of one thread; the compiled code, which may not allocate any, does not count references either."""
-    n = len(m.schmid)
-    shapes = [(n,)] * 15 + [(6,)] * 2 + [(3, 3)] * 4 + [(n, n // 4 * 4 + 4), (n, n), (n,), (6, 6), (6, 6), (n, 6)]
-    fixed = [np.concatenate([np.ones(m.slips), m.h_0_tw_tw]), LEAST_SHARE ** (1.0 / m.exponent), *(x.numpy() for x in ratios)]
-    work = Work(*map(np.empty, shapes), *np.empty((2, n), np.int64), *fixed)
-    tiles = tuple(np.empty((rows, _TILE)) for rows in (9, 9, 6, 6, 9, n, n, n, 36))
-    return work, tiles
+    shapes = [(n,)] * 16 + [
+        (drivers,),
+        (9,),
+        (9,),
+        (6,),
+        (9,),
+        (6,),
+        (6,),
+        (24,),
+        (36,),
+        (3,),
+        (6, 6),
+        (drivers + 6, drivers + 7),
+    ]
+    rows = (9, 9, 6, 6, n, n, n, 9, 36, n, n, 6, 21, 3)
+    work, tile = Work(*(_aligned((*shape, LANES)) for shape in shapes)), Tile(*(_aligned((k, _TILE + LANES)) for k in rows))
+    return work, tile, np.empty(LANES, np.int64), np.empty(_TILE, np.int64)
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros that begin where a vector may."""
+    memory = np.zeros(int(np.prod(shape)) + LANES)
+    return memory[-memory.ctypes.data // 8 % LANES :][: memory.size - LANES].reshape(shape)
 
 
 @compiled
 def _respond(
-    begin, end, m, w, tiles, dt, F, F_p_inverse, xi_0, gamma_0, stress_guess, xi_guess, expected,
+    begin, end, m, work, t, at, pending, speed, critical, whole,
+    F, F_p_inverse, xi_0, gamma_0, stress_guess, xi_guess, expected,
     P, tangent, F_p_inverse_new, stress, xi, gamma, converged,
 ):  # fmt: skip
     """Voxels begin to end of `Law.respond`, whose arrays come as (components, voxels)."""
-    t_F, t_old, t_stress, t_expected, t_P, t_xi_0, t_gamma, t_xi, t_tangent = tiles
-    n_s = len(w.xi)
+    w = in_lanes(work)
     for first in range(begin, end, _TILE):
         n = min(_TILE, end - first)
-        _load(F, first, n, t_F)
-        _load(F_p_inverse, first, n, t_old)
-        _load(stress_guess, first, n, t_stress)
-        _load(expected, first, n, t_expected)
-        _load(xi_0, first, n, t_xi_0)
-        _load(gamma_0, first, n, t_gamma)
-        _load(xi_guess, first, n, t_xi)
+        _load(F, first, n, t.F)
+        _load(F_p_inverse, first, n, t.old)
+        _load(stress_guess, first, n, t.stress)
+        _load(expected, first, n, t.expected)
+        _load(xi_0, first, n, t.xi_0)
+        _load(gamma_0, first, n, t.gamma)
+        _load(xi_guess, first, n, t.xi)
         for v in range(n):
-            for i in range(3):
-                for j in range(3):
-                    w.old[i, j] = t_old[3 * i + j, v]
-            for i in range(3):
-                f0, f1, f2 = t_F[3 * i, v], t_F[3 * i + 1, v], t_F[3 * i + 2, v]
-                for j in range(3):
-                    w.trial[i, j] = f0 * w.old[0, j] + f1 * w.old[1, j] + f2 * w.old[2, j]
-            for s in range(n_s):
-                w.gamma_0[s], w.xi_0[s], w.xi[s] = t_gamma[s, v], t_xi_0[s, v], t_xi[s, v]
-            for k in range(6):
-                w.stress[k], w.strain[k] = t_stress[k, v], t_expected[k, v]
-            _add_expected(w)
-            converged[0, first + v], count = solve(m, w, dt)
-            for s in range(n_s):
-                t_xi[s, v], t_gamma[s, v] = w.xi[s], w.gamma_0[s] + w.increment[s]
-            for k in range(6):
-                t_stress[k, v] = w.stress[k]
-            _push_forward(m, w, v, count, t_P, t_tangent, t_old)
-        _save(t_P, first, n, P)
-        _save(t_tangent, first, n, tangent)
-        _save(t_old, first, n, F_p_inverse_new)
-        _save(t_stress, first, n, stress)
-        _save(t_xi, first, n, xi)
-        _save(t_gamma, first, n, gamma)
+            pending[v], converged[0, first + v] = v, False
+        count, iteration = n, 0
+        while count > 0 and iteration < m.max_iterations:
+            left = 0
+            for group in range(0, count, LANES):
+                for lane in range(LANES):
+                    at[lane] = pending[min(group + lane, count - 1)]
+                if iteration == 0:
+                    _start(m, w, t, at, whole)
+                else:
+                    _resume(m, w, t, at, whole)
+                done = iterate(m, w, speed, critical, CAUTION * iteration)
+                _pause(w, t, at)
+                for lane in range(min(LANES, count - group)):
+                    if holds(done, lane):
+                        converged[0, first + at[lane]] = True
+                    else:
+                        pending[left] = at[lane]
+                        left += 1
+            count, iteration = left, iteration + 1
+        for group in range(0, n, LANES):
+            for lane in range(LANES):
+                at[lane] = group + lane
+            _finish(m, w, t, at)
+        _save(t.P, first, n, P)
+        _save(t.tangent, first, n, tangent)
+        _save(t.old, first, n, F_p_inverse_new)
+        _save(t.stress, first, n, stress)
+        _save(t.xi, first, n, xi)
+        _save(t.gamma, first, n, gamma)
 
 
 @part
 def _load(source, first, n, tile):
     for k in range(len(tile)):
+        row = source[k, first : first + n]  # an index that might be negative keeps the compiler from vectors
         for v in range(n):
-            tile[k, v] = source[k, first + v]
+            tile[k, v] = row[v]
 
 
 @part
 def _save(tile, first, n, target):
     for k in range(len(tile)):
+        row = target[k, first : first + n]
         for v in range(n):
-            target[k, first + v] = tile[k, v]
+            row[v] = tile[k, v]
 
 
 @part
-def _tensor(vector, tensor):
+def _row(a, b, c, x):
+    """Row a, b, c of a tensor times another."""
+    return a * x[0] + b * x[3] + c * x[6], a * x[1] + b * x[4] + c * x[7], a * x[2] + b * x[5] + c * x[8]
+
+
+@part
+def _product(a, b):
+    """Product of tensors of nine components."""
+    xx, xy, xz = _row(a[0], a[1], a[2], b)
+    yx, yy, yz = _row(a[3], a[4], a[5], b)
+    zx, zy, zz = _row(a[6], a[7], a[8], b)
+    return xx, xy, xz, yx, yy, yz, zx, zy, zz
+
+
+@part
+def _transposed(a):
+    return a[0], a[3], a[6], a[1], a[4], a[7], a[2], a[5], a[8]
+
+
+@part
+def _tensor(v):
     """Symmetric tensor of a Mandel vector."""
-    for k in range(6):
-        i, j = _ROW[k], _COLUMN[k]
-        tensor[i, j] = tensor[j, i] = vector[k] * (1.0 if k < 3 else _HALF)
+    yz, xz, xy = _HALF * v[3], _HALF * v[4], _HALF * v[5]
+    return v[0], xy, xz, xy, v[1], yz, xz, yz, v[2]
 
 
 @part
-def _add_expected(w):
-    """Turn an expected change of S, which stands in `strain`, to crystal axes and add it to the guess."""
-    r, e, half = w.trial, w.strain, w.green
-    _tensor(e, w.flow)
-    for i in range(3):
-        for j in range(3):
-            half[i, j] = w.flow[i, 0] * r[0, j] + w.flow[i, 1] * r[1, j] + w.flow[i, 2] * r[2, j]
-    for k in range(6):
-        i, j = _ROW[k], _COLUMN[k]
-        total = r[0, i] * half[0, j] + r[1, i] * half[1, j] + r[2, i] * half[2, j]
-        w.stress[k] += total if k < 3 else total / _HALF
+def _start(m, w, t, at, whole):
+    """Eight voxels before their first iteration: the expected change of S turned to crystal axes and added, and the ratios."""
+    take(t.F, at, w.F)
+    take(t.old, at, w.old)
+    take(t.expected, at, w.strain)
+    take(t.stress, at, w.stress)
+    take(t.xi, at, w.xi)
+    take(t.xi_0, at, w.xi_0)
+    take(t.gamma, at, w.step)
+    trial, c, s = _product(w.F, w.old), w.green, w.stress
+    green = _product(_transposed(trial), trial)
+    c[0], c[1], c[2], c[3], c[4], c[5] = green[0], green[4], green[8], green[5], green[2], green[1]
+    e = _product(_transposed(trial), _product(_tensor(w.strain), trial))
+    s[0], s[1], s[2], s[3], s[4], s[5] = (
+        s[0] + e[0], s[1] + e[4], s[2] + e[8], s[3] + e[5] / _HALF, s[4] + e[2] / _HALF, s[5] + e[1] / _HALF)  # fmt: skip
+    limit(m, w, whole)
+    resolved(m, w.stress, w.ratio)
+    twinned, slipped = lanes(0.0), lanes(0.0)
+    for s in range(len(w.xi)):
+        least = -w.highest[s] if s < m.slips else lanes(0.0)
+        w.ratio[s] = smaller(larger(w.ratio[s] / w.xi[s], least), w.highest[s])
+        if s < m.slips:
+            slipped = slipped + w.step[s]
+        else:
+            twinned = twinned + m.share[s] * w.step[s]
+    w.sums[0], w.sums[1], w.sums[2] = twinned, slipped, lanes(0.0)
+    put(t.green, at, w.green)
 
 
 @part
-def _push_forward(m, w, v, count, P, tangent, F_p_inverse):
-    """P, F_p^-1 and the tangent of one voxel in sample axes, from S, X and the factors of Newton's matrix."""
-    x, F_e, new, first = w.flow, w.trial, w.old, w.green
-    scale = (
-        x[0, 0] * (x[1, 1] * x[2, 2] - x[1, 2] * x[2, 1])
-        - x[0, 1] * (x[1, 0] * x[2, 2] - x[1, 2] * x[2, 0])
-        + x[0, 2] * (x[1, 0] * x[2, 1] - x[1, 1] * x[2, 0])
-    ) ** (-1.0 / 3.0)
-    for tensor in (F_e, new):
-        for i in range(3):
-            r0, r1, r2 = scale * tensor[i, 0], scale * tensor[i, 1], scale * tensor[i, 2]
-            for j in range(3):
-                tensor[i, j] = r0 * x[0, j] + r1 * x[1, j] + r2 * x[2, j]
-    _tensor(w.stress, x)
-    for i in range(3):
-        for j in range(3):
-            first[i, j] = F_e[i, 0] * x[0, j] + F_e[i, 1] * x[1, j] + F_e[i, 2] * x[2, j]
-    for i in range(3):
-        for j in range(3):
-            P[3 * i + j, v] = first[i, 0] * new[j, 0] + first[i, 1] * new[j, 1] + first[i, 2] * new[j, 2]
-            F_p_inverse[3 * i + j, v] = new[i, j]
-    _turn_tangent(m, w, F_e, v, count, tangent)
+def _resume(m, w, t, at, whole):
+    """Eight voxels as an iteration left them."""
+    take(t.green, at, w.green)
+    take(t.xi, at, w.xi)
+    take(t.xi_0, at, w.xi_0)
+    take(t.ratio, at, w.ratio)
+    take(t.sums, at, w.sums)
+    limit(m, w, whole)
 
 
 @part
-def _turn_tangent(m, w, F_e, v, count, tangent):
-    """Symmetric part of dS/dE, pushed forward by F_e: (Q T Q^T), with the rows of Q as right-hand sides."""
-    q = w.turn
-    for r in range(6):
-        for k in range(6):
-            i, j, a, b = _ROW[r], _COLUMN[r], _ROW[k], _COLUMN[k]
-            both = F_e[i, a] * F_e[j, b] + F_e[j, a] * F_e[i, b]
-            q[r, k] = both * ((0.5 if r < 3 else _HALF) if k < 3 else (_HALF if r < 3 else 1.0))
-    for i in range(count):
-        s = w.active[i]
-        sign = 1.0 if w.ratio[s] > 0.0 else -1.0
-        for r in range(6):
-            total = 0.0
-            for k in range(6):
-                total += m.pull[s, k] * q[r, k]
-            w.columns[i, r] = sign * total
-    solve_six(w.matrix, w.lower, w.order, w.columns, count)
-    # The columns of C Q^T, less what the shears take from them.
-    for r in range(6):
-        for k in range(6):
-            total = 0.0
-            for j in range(6):
-                total += m.stiffness[k, j] * q[r, j]
-            w.turned[k, r] = total
-    for i in range(count):
-        s = w.active[i]
-        sign = 1.0 if w.ratio[s] > 0.0 else -1.0
-        for k in range(6):
-            for r in range(6):
-                w.turned[k, r] -= sign * m.pull[s, k] * w.columns[i, r]
-    for k in range(6):
-        for r in range(6):
-            total = 0.0
-            for i in range(6):
-                total += q[k, i] * w.turned[i, r]
-            tangent[6 * k + r, v] = total
+def _pause(w, t, at):
+    """Keep what an iteration made."""
+    k = 0
     for i in range(6):
-        for j in range(i):
-            mean = 0.5 * (tangent[6 * i + j, v] + tangent[6 * j + i, v])
-            tangent[6 * i + j, v] = tangent[6 * j + i, v] = mean
+        for j in range(i, 6):
+            w.dyads[k] = 0.5 * (w.tangent[6 * i + j] + w.tangent[6 * j + i])
+            k += 1
+    put(t.xi, at, w.xi)
+    put(t.ratio, at, w.ratio)
+    put(t.shear, at, w.signed)
+    put(t.stress, at, w.stress)
+    put(t.stiffness, at, w.dyads)
+    put(t.sums, at, w.sums)
+
+
+@part
+def _finish(m, w, t, at):
+    """P, F_p^-1, the shears and the tangent of eight voxels in sample axes, from S, the shears of the step and dS/dE."""
+    take(t.F, at, w.F)
+    take(t.old, at, w.old)
+    take(t.stress, at, w.stress)
+    take(t.shear, at, w.signed)
+    take(t.ratio, at, w.ratio)
+    take(t.gamma, at, w.step)
+    take(t.stiffness, at, w.dyads)
+    for s in range(len(w.xi)):
+        w.step[s] = w.step[s] + with_sign(1.0, w.ratio[s]) * w.signed[s]
+    flow(m, w)
+    x = w.flow
+    det = x[0] * (x[4] * x[8] - x[5] * x[7]) - x[1] * (x[3] * x[8] - x[5] * x[6]) + x[2] * (x[3] * x[7] - x[4] * x[6])
+    scale = power(det, -1.0 / 3.0)
+    new = _product(w.old, w.flow)
+    F_e = _product(w.F, new)
+    push = _product(_product(F_e, _tensor(w.stress)), _transposed(new))
+    for k in range(9):
+        w.old[k], w.flow[k], w.F[k] = scale * new[k], scale * F_e[k], scale * scale * push[k]
+    _turn_tangent(m, w)
+    put(t.gamma, at, w.step)
+    put(t.old, at, w.old)
+    put(t.P, at, w.F)
+    put(t.tangent, at, w.tangent)
+
+
+@part
+def _turn_tangent(m, w):
+    """The tangent pushed forward by F_e: Q T Q^T."""
+    q, turned, f = w.matrix, w.turned, w.flow
+    for r in range(6):
+        i, j = 3 * _ROW[r], 3 * _COLUMN[r]
+        for k in range(6):
+            a, b = _ROW[k], _COLUMN[k]
+            both = f[i + a] * f[j + b] + f[j + a] * f[i + b]
+            q[r, k] = both * ((0.5 if r < 3 else _HALF) if k < 3 else (_HALF if r < 3 else 1.0))
+    for i in range(6):
+        for j in range(6):
+            total = lanes(0.0)
+            for k in range(6):
+                total = total + w.dyads[m.symmetric[i, k]] * q[j, k]
+            turned[i, j] = total
+    for i in range(6):
+        for j in range(i, 6):
+            total = lanes(0.0)
+            for k in range(6):
+                total = total + q[i, k] * turned[k, j]
+            w.tangent[6 * i + j] = w.tangent[6 * j + i] = total

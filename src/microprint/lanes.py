@@ -1,0 +1,225 @@
+"""Eight numbers that numba takes for one: what is done to it is done to all at once, by a processor's vector instructions.
+
+Arrays of float64 whose last axis has eight entries become arrays of such numbers by `in_lanes`. Compiled code then reads as if
+it were about a single voxel; where voxels differ, `where` chooses.
+"""
+
+import operator
+from math import factorial, log
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.np.arrayobj import populate_array
+
+from microprint.jit import called, part
+
+LANES = 8
+_VECTOR, _BITS, _FLAGS = (ir.VectorType(kind, LANES) for kind in (ir.DoubleType(), ir.IntType(64), ir.IntType(1)))
+_FREE = ("reassoc", "contract", "arcp", "nsz")
+_INDEX = ir.IntType(32)
+
+
+class Lanes(types.Type):
+    """Numba's type of eight numbers."""
+
+
+class Mask(types.Type):
+    """Numba's type of eight truth values."""
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, _VECTOR)
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, _FLAGS)
+
+
+LANE, MASK, NUMBER = Lanes("lanes"), Mask("mask"), types.float64
+
+
+def _spread(builder, number):
+    """A number in all lanes."""
+    empty = ir.Constant(_VECTOR, ir.Undefined)
+    return builder.shuffle_vector(
+        builder.insert_element(empty, number, _INDEX(0)), empty, ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES)
+    )
+
+
+def _bits(pattern):
+    return ir.Constant(_BITS, [pattern] * LANES)
+
+
+def _define(build, result, *cases, function=None):
+    """What compiled code does where an operator, or the function that is returned, meets lanes and numbers among them."""
+    key, function = function or build, function or (lambda *arguments: build)  # a name alone: python never calls it
+    infer_global(function, typing_key=key)(
+        type("Typing", (ConcreteTemplate,), {"cases": [signature(result, *case) for case in cases]})
+    )
+
+    def code(context, builder, signature, arguments):
+        return build(builder, *(_spread(builder, x) if k is NUMBER else x for k, x in zip(signature.args, arguments)))
+
+    for case in cases:
+        lower_builtin(key, *case)(code)
+    return function
+
+
+def _library(name):
+    """A function of LLVM's."""
+
+    def build(builder, *x):
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(x))
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v8f64"), x)
+
+    return build
+
+
+_PAIRS = (LANE, LANE), (LANE, NUMBER), (NUMBER, LANE)
+for _function, _name in {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}.items():
+    _define(
+        lambda b, x, y, name=_name: getattr(b, name)(x, y, flags=_FREE), LANE, *_PAIRS, function=getattr(operator, _function)
+    )
+for _function, _name in {"lt": "<", "gt": ">", "eq": "=="}.items():
+    _define(lambda b, x, y, name=_name: b.fcmp_ordered(name, x, y), MASK, *_PAIRS, function=getattr(operator, _function))
+_define(lambda b, x, y: b.and_(x, y), MASK, (MASK, MASK), function=operator.and_)
+_define(lambda b, x: b.not_(x), MASK, (MASK,), function=operator.invert)
+_define(lambda b, x: b.fneg(x), LANE, (LANE,), function=operator.neg)
+_define(_library("fabs"), LANE, (LANE,), function=abs)
+sqrt = _define(_library("sqrt"), LANE, (LANE,))
+floor = _define(_library("floor"), LANE, (LANE,))
+with_sign = _define(_library("copysign"), LANE, *_PAIRS)  # the size of one, the sign of the other
+lanes = _define(lambda b, x: x, LANE, (NUMBER,))
+where = _define(lambda b, *x: b.select(*x), LANE, (MASK, NUMBER, NUMBER), *((MASK, *pair) for pair in _PAIRS))
+some = _define(lambda b, x: b.icmp_unsigned("!=", b.bitcast(x, ir.IntType(8)), ir.IntType(8)(0)), types.boolean, (MASK,))
+holds = _define(lambda b, x, lane: b.extract_element(x, lane), types.boolean, (MASK, types.intp))
+_mantissa = _define(
+    lambda b, x: b.bitcast(b.or_(b.and_(b.bitcast(x, _BITS), _bits(2**52 - 1)), _bits(1023 << 52)), _VECTOR), LANE, (LANE,)
+)
+_exponent = _define(lambda b, x: b.sitofp(b.sub(b.lshr(b.bitcast(x, _BITS), _bits(52)), _bits(1023)), _VECTOR), LANE, (LANE,))
+_two_to = _define(lambda b, x: b.bitcast(b.shl(b.add(b.fptosi(x, _BITS), _bits(1023)), _bits(52)), _VECTOR), LANE, (LANE,))
+# Of log2((1 + s) / (1 - s)) / s in s^2, and of 2^x, highest powers first.
+_LOG, _EXP = (
+    tuple(2 / log(2) / (2 * k + 1) for k in range(9, -1, -1)),
+    tuple(log(2) ** k / factorial(k) for k in range(13, -1, -1)),
+)
+
+
+@part
+def larger(x, y):
+    return where(x > y, x, y)
+
+
+@part
+def smaller(x, y):
+    return where(x < y, x, y)
+
+
+@called
+def power(x, exponent):
+    """x^exponent of lanes that are not negative."""
+    m, e = _mantissa(x), _exponent(x)
+    upper = m > 1.4
+    m, e = where(upper, 0.5 * m, m), where(upper, e + 1.0, e)
+    s, total = (m - 1.0) / (m + 1.0), lanes(0.0)
+    for c in _LOG:
+        total = total * (s * s) + c
+    y = smaller(larger(exponent * (e + s * total), -1022.0), 1022.0)
+    whole = floor(y + 0.5)
+    fraction, total = y - whole, lanes(0.0)
+    for c in _EXP:
+        total = total * fraction + c
+    return where(x == x, total * _two_to(whole), x)
+
+
+@intrinsic
+def in_lanes(_context, arrays):
+    """The named tuple of C-contiguous float64 arrays as arrays of lanes, with the last axis in them."""
+    kinds = [types.Array(LANE, kind.ndim - 1, "C", aligned=False) for kind in arrays.types]
+    result = types.BaseTuple.from_types(kinds, arrays.instance_class)
+
+    def code(context, builder, signature, arguments):
+        views = []
+        for i, (old, new) in enumerate(zip(arrays.types, kinds)):
+            source = context.make_array(old)(context, builder, builder.extract_value(arguments[0], i))
+            view = context.make_array(new)(context, builder)
+            shape, strides = (cgutils.unpack_tuple(builder, x)[:-1] for x in (source.shape, source.strides))
+            data = builder.bitcast(source.data, view.data.type)
+            populate_array(view, data, shape, strides, context.get_constant(types.intp, 8 * LANES), None)
+            views.append(view._getvalue())
+        return context.make_tuple(builder, result, views)
+
+    return result(arrays), code
+
+
+def _at(context, builder, signature, arguments):
+    """Pointers to a row's numbers of a table, one for each lane, or the first alone."""
+    kind, table = signature.args[0], context.make_array(signature.args[0])(context, builder, arguments[0])
+    if signature.args[2] is types.intp:
+        return cgutils.get_item_pointer(context, builder, kind, table, arguments[1:3])
+    at = context.make_array(signature.args[2])(context, builder, arguments[2])
+    columns = (builder.load(builder.gep(at.data, [_INDEX(lane)])) for lane in range(LANES))
+    return [cgutils.get_item_pointer(context, builder, kind, table, (arguments[1], column)) for column in columns]
+
+
+@intrinsic
+def _pick(_context, table, row, at):
+    def code(context, builder, signature, arguments):
+        pointers = _at(context, builder, signature, arguments)
+        if not isinstance(pointers, list):
+            return builder.load(builder.bitcast(pointers, _VECTOR.as_pointer()), align=8)
+        x = ir.Constant(_VECTOR, ir.Undefined)
+        for lane, pointer in enumerate(pointers):
+            x = builder.insert_element(x, builder.load(pointer), _INDEX(lane))
+        return x
+
+    return LANE(table, row, at), code
+
+
+@intrinsic
+def _drop(_context, table, row, at, x):
+    def code(context, builder, signature, arguments):
+        pointers = _at(context, builder, signature, arguments)
+        if not isinstance(pointers, list):
+            builder.store(arguments[3], builder.bitcast(pointers, _VECTOR.as_pointer()), align=8)
+        else:
+            for lane, pointer in enumerate(pointers):
+                builder.store(builder.extract_element(arguments[3], _INDEX(lane)), pointer)
+        return context.get_dummy_value()
+
+    return types.void(table, row, at, x), code
+
+
+@part
+def _together(at):
+    """Whether ascending columns, the last of which may be repeated, are neighbours."""
+    return at[LANES - 1] - at[0] == LANES - 1 and at[LANES - 2] < at[LANES - 1]
+
+
+@called
+def take(table, at, target):
+    """Lanes of the target (rows,) from the columns `at` (8,), ascending, of a table of float64."""
+    if _together(at):
+        for row in range(len(table)):
+            target[row] = _pick(table, row, at[0])
+    else:
+        for row in range(len(table)):
+            target[row] = _pick(table, row, at)
+
+
+@called
+def put(table, at, source):
+    """Write lanes to columns of a table."""
+    if _together(at):
+        for row in range(len(table)):
+            _drop(table, row, at[0], source[row])
+    else:
+        for row in range(len(table)):
+            _drop(table, row, at, source[row])

@@ -1,0 +1,72 @@
+"""Eight numbers at a time in compiled code, against numpy."""
+
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+from microprint.jit import compiled
+from microprint.lanes import LANES, holds, in_lanes, lanes, larger, power, put, smaller, some, sqrt, take, where, with_sign
+
+Work = namedtuple("Work", "x y result")
+
+
+@compiled
+def _compute(work, exponent):
+    w = in_lanes(work)
+    for s in range(len(w.x)):
+        x, y, to = w.x[s], w.y[s], w.result
+        to[s, 0], to[s, 1], to[s, 2], to[s, 3] = x + 2.0 * y, 1.0 - x / y, abs(-x), with_sign(y, x)
+        to[s, 4], to[s, 5], to[s, 6] = larger(x, 0.5), smaller(x, y), sqrt(y)
+        to[s, 7], to[s, 8] = where((x > 0.0) & ~(y < 0.5), x, lanes(3.0)), power(y, exponent)
+    return some(w.x[0] > 0.9), holds(w.x[0] > 0.0, 3)
+
+
+@compiled
+def _move(work, table, at):
+    w = in_lanes(work)
+    take(table, at, w.x)
+    put(table, at, w.y)
+
+
+def work(rows=3):
+    generator = np.random.default_rng(0)
+    return Work(generator.normal(size=(rows, LANES)), generator.random((rows, LANES)), np.empty((rows, 9, LANES)))
+
+
+def test_arithmetic_is_numpys():
+    w = work()
+    some_large, fourth = _compute(w, 2.5)
+    x, y = w.x, w.y
+    expected = [x + 2 * y, 1 - x / y, abs(x), np.copysign(y, x), np.maximum(x, 0.5), np.minimum(x, y), np.sqrt(y)]
+    expected += [np.where((x > 0) & (y >= 0.5), x, 3.0), y**2.5]
+    np.testing.assert_allclose(w.result, np.stack(expected, 1), rtol=1e-14)
+    assert some_large == (x[0] > 0.9).any() and fourth == (x[0, 3] > 0)
+
+
+@pytest.mark.parametrize("exponent", [-1 / 3, 0.05, 1.0, 19.0, 82.3])
+def test_powers_are_precise_from_the_smallest_numbers_to_the_largest(exponent):
+    w = work(8)
+    w.y[:] = np.geomspace(1e-3, 1e3, 64).reshape(8, LANES)
+    w.y[0, 0], w.y[0, 1] = 1.0, np.nan
+    _compute(w, exponent)
+    np.testing.assert_allclose(w.result[:, 8], w.y**exponent, rtol=1e-13)
+
+
+def test_zero_to_a_power_is_nothing_that_counts():
+    w = work()
+    w.y[0, :2] = 0.0, 1e-300
+    _compute(w, 2.25)
+    assert (w.result[0, 8, :2] < 1e-300).all()
+
+
+@pytest.mark.parametrize("at", [[4, 5, 6, 7, 8, 9, 10, 11], [0, 2, 3, 5, 8, 9, 10, 13], [0, 2, 4, 5, 7, 7, 7, 7]], ids=str)
+def test_columns_come_and_go(at):
+    w, at = work(), np.array(at)
+    w.y[:, at == at[-1]] = w.y[:, -1:]  # a column that is repeated holds one number
+    table = np.random.default_rng(1).random((3, 16))
+    before = table.copy()
+    _move(w, table, at)
+    np.testing.assert_array_equal(w.x, before[:, at])
+    before[:, at] = w.y
+    np.testing.assert_array_equal(table, before)
