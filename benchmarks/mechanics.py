@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from math import log2
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -218,16 +217,17 @@ def law_bytes(material: Material) -> int:
 
 
 def law_operations(material: Material, iterations: float) -> float:
-    """Floating-point operations of one voxel and evaluation: an upper bound, as if every system slipped.
+    """Floating-point operations of one voxel and evaluation.
 
-    In an iteration each system takes 12 to resolve the stress, twice, 10 for the power of 20, 30 for hardening, 18 for the
-    flow, and 4 n for the interactions; Newton's equations of the n = 8 or so that slip enough to matter take 6 n^2 to write
-    down and 2/3 n^3 + 2 n^2 to solve, the products of small tensors 340. Once, the tangent: six right-hand sides (12 n^2)
-    and their products before and after (144 n), and its turn (1,300).
+    In an iteration each system takes 12 to resolve the stress, 18 for the flow, 42 for its dyad and 12 for its part of the
+    right-hand side, 100 for power law, hardening and damping, and 2 d to give and 14 d + 12 to take from the d drivers of
+    the hardening; these are eliminated from d + 6 equations, whose other six are inverted (432) and solved (72). Once, the
+    products of small tensors (600), the tangent's turn (700) and the flow again.
     """
-    systems, n = material.slips + material.twins, 8
-    iteration = systems * (2 * 12 + 10 + 30 + 18 + 4 * n) + 2 / 3 * n**3 + 8 * n**2 + 340
-    return iterations * iteration + 12 * n**2 + 144 * n + 1300
+    systems, d = material.slips + material.twins, len(Law(material).drivers)
+    elimination = sum(2 * (k + 5) * (k + 6) for k in range(1, d + 1))
+    iteration = systems * (12 + 18 + 42 + 12 + 100 + 16 * d + 12) + elimination + 432 + 72
+    return iterations * iteration + systems * (12 + 18) + 600 + 700
 
 
 def law_iterations(material: Material, edge: int) -> float:
@@ -271,17 +271,17 @@ def law_seconds(material: Material, edge: int, batch: int, device: str) -> float
 
 
 def linear_bytes() -> int:
-    """Bytes of one voxel and iteration of the Newton equations' conjugate gradients, in float32, each array passed once.
+    """Bytes of one voxel and iteration of the Newton equations' conjugate gradients, read from and written to a core's cache.
 
-    Components read and written: tangent 36, strain and stress 12, twelve transforms of three passes each 72, products
-    with wave vectors 54, Green operator 38, conjugate gradients 51.
+    Numbers read and written: tangent 21 (float32), twelve transforms of three passes each 72, strain 9, stress 12, mean 6,
+    force 12, Green operator 6, and 33 of conjugate gradients (float64).
     """
-    return 4 * (36 + 12 + 72 + 54 + 38 + 51)
+    return 4 * 21 + 8 * (72 + 9 + 12 + 6 + 12 + 6 + 33)
 
 
 def linear_operations(edge: int) -> float:
-    """Operations likewise: twelve real transforms, 5/2 log2 V each; tangent 66; wave vectors 30; the rest 47."""
-    return 12 * 2.5 * 3 * log2(edge) + 66 + 30 + 47
+    """Operations likewise: twelve transforms along three axes, 2 n each; tangent 72; wave vectors 30; the rest 80."""
+    return 12 * 3 * 2 * edge + 72 + 30 + 80
 
 
 def elastic_bytes() -> int:

@@ -5,8 +5,10 @@ it were about a single voxel; where voxels differ, `where` chooses.
 """
 
 import operator
-from math import factorial, log
+from functools import reduce
+from math import factorial, log, prod
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -17,6 +19,14 @@ from numba.np.arrayobj import populate_array
 from microprint.jit import called, part
 
 LANES = 8
+
+
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros that begin where a vector may."""
+    memory = np.zeros(prod(shape) + LANES)
+    return memory[-memory.ctypes.data // 8 % LANES :][: prod(shape)].reshape(shape)
+
+
 _VECTOR, _BITS, _FLAGS = (ir.VectorType(kind, LANES) for kind in (ir.DoubleType(), ir.IntType(64), ir.IntType(1)))
 _FREE = ("reassoc", "contract", "arcp", "nsz")
 _INDEX = ir.IntType(32)
@@ -100,6 +110,11 @@ lanes = _define(lambda b, x: x, LANE, (NUMBER,))
 where = _define(lambda b, *x: b.select(*x), LANE, (MASK, NUMBER, NUMBER), *((MASK, *pair) for pair in _PAIRS))
 some = _define(lambda b, x: b.icmp_unsigned("!=", b.bitcast(x, ir.IntType(8)), ir.IntType(8)(0)), types.boolean, (MASK,))
 holds = _define(lambda b, x, lane: b.extract_element(x, lane), types.boolean, (MASK, types.intp))
+summed = _define(
+    lambda b, x: reduce(lambda total, lane: b.fadd(total, lane), [b.extract_element(x, _INDEX(k)) for k in range(LANES)]),
+    NUMBER,
+    (LANE,),
+)
 _mantissa = _define(
     lambda b, x: b.bitcast(b.or_(b.and_(b.bitcast(x, _BITS), _bits(2**52 - 1)), _bits(1023 << 52)), _VECTOR), LANE, (LANE,)
 )
@@ -195,6 +210,19 @@ def _drop(_context, table, row, at, x):
         return context.get_dummy_value()
 
     return types.void(table, row, at, x), code
+
+
+@intrinsic
+def widened(_context, table, row, column):
+    """Lanes from neighbours in a row of a table of float32."""
+
+    def code(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = cgutils.get_item_pointer(context, builder, signature.args[0], array, arguments[1:])
+        kind = ir.VectorType(ir.FloatType(), LANES)
+        return builder.fpext(builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4), _VECTOR)
+
+    return LANE(table, row, column), code
 
 
 @part

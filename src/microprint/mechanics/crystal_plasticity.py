@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from microprint.mechanics.load import LoadStep
-from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
+from microprint.mechanics.phenopowerlaw import Law
 from microprint.mechanics.spectral import PeriodicCell
 from microprint.mechanics.state import State
 from microprint.mechanics.tensors import from_mandel, product
@@ -53,12 +53,11 @@ class Statistics:
 class Solver:
     """Marches volume elements of one shape and material through a load path.
 
-    `orientation` is the crystal-from-sample rotation of every voxel (3, 3, B, V).
+    `cell` is a `PeriodicCell` or its compiled form, `orientation` the crystal-from-sample rotation of every voxel (3, 3, B, V).
     """
 
     def __init__(self, cell: PeriodicCell, law: Law, orientation: Tensor, numerics: Numerics):
         self.cell, self.law, self.numerics = cell, law, numerics
-        self.linear_cell = cell.to(TANGENT_DTYPE)
         batch, voxels = orientation.shape[2:]
         u, S = orientation.new_zeros(3, batch, cell.frequencies), orientation.new_zeros(6, batch, voxels)
         F = torch.eye(3).to(orientation)[:, :, None, None].repeat(1, 1, batch, 1)
@@ -160,7 +159,7 @@ class Solver:
         """One step of some volume elements; stores those that converge, returns the others with the reason."""
         old = self.state.select(elements)
         new = boundary.apply(old if guess is None else guess.select(elements), elements)
-        problem = Problem(self.cell, self.linear_cell, self.law, self.numerics, boundary, dt)
+        problem = Problem(self.cell, self.law, self.numerics, boundary, dt)
         step = TimeStep.begin(problem, old, new, boundary.P(elements))
         reasons = {}
         for iteration in range(self.numerics.newton_iterations):

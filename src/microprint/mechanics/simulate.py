@@ -105,10 +105,19 @@ def simulate_cp(
     material, steps = load_material(material), read_load(uniaxial_tension() if load is None else load)
     at_once = (8192 if device.type == "cpu" else 2**20) if chunk_voxels is None else whole(chunk_voxels, "chunk_voxels")
     chunk = max(1, at_once // elements.grain_id[0].numel())
-    cell = PeriodicCell(elements.grain_id.shape[1:], scheme, size, device=device)
+    cell = cell_for(elements.grain_id.shape[1:], scheme, size, device)
     solve = _Simulation(cell, law_for(material, device, numerics), steps, numerics, fields)
     parts = zip(elements.grain_id.split(chunk), elements.quaternion.split(chunk))
     return CPResult.join(in_threads(solve, list(parts), device))
+
+
+def cell_for(shape: Sequence[int], scheme: Scheme, size: Sequence[float] | None, device: torch.device) -> PeriodicCell:
+    """The fastest form of a cell: compiled for the CPU where numba is installed, tensor operations elsewhere."""
+    if device.type == "cpu" and find_spec("numba"):
+        from microprint.mechanics.compiled.cell import CompiledCell
+
+        return CompiledCell(shape, scheme, size)
+    return PeriodicCell(shape, scheme, size, device=device)
 
 
 def law_for(material: Material, device: torch.device | str = "cpu", numerics: Numerics = DEFAULT) -> Law:
@@ -123,7 +132,7 @@ def law_for(material: Material, device: torch.device | str = "cpu", numerics: Nu
 
 @dataclass(frozen=True)
 class _Simulation:
-    cell: PeriodicCell
+    cell: PeriodicCell  # or its compiled form
     law: Law
     load: tuple[LoadStep, ...]
     numerics: Numerics

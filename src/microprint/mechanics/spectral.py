@@ -41,11 +41,9 @@ class PeriodicCell:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ):
-        if scheme not in get_args(Scheme):
-            raise UserError(f"scheme = {scheme!r} is unknown", "cell", f"Use {' or '.join(get_args(Scheme))}")
         self.shape, self.dtype, self.device = tuple(shape), dtype, torch.device(device)
-        self.scheme, self.size = scheme, _edges(size, self.shape)
-        t = (_fourier if scheme == "fourier" else _rotated)(self.shape, _spacing(self.size, self.shape))
+        self.scheme, self.size, self._others = scheme, edges(size, self.shape), {dtype: self}
+        t = wave_vectors(waves(self.shape, self.size, scheme), half=True)
         self.half_shape = t.shape[1:]
         self.t = t.to(dtype=dtype, device=device).flatten(1).repeat_interleave(2, dim=1)[:, None]
         self.t2 = self.t.square().sum(0)
@@ -60,7 +58,9 @@ class PeriodicCell:
 
     def to(self, dtype: torch.dtype) -> PeriodicCell:
         """The same cell in another precision."""
-        return PeriodicCell(self.shape, self.scheme, self.size, dtype, self.device)
+        if dtype not in self._others:
+            self._others[dtype] = PeriodicCell(self.shape, self.scheme, self.size, dtype, self.device)
+        return self._others[dtype]
 
     @property
     def frequencies(self) -> int:
@@ -117,9 +117,52 @@ class PeriodicCell:
         flexibility = self.live / (shear[:, None] * self.t2.clamp(min=1e-30))
         return torch.addcmul(force, self.direction, along[None], value=-1.0).mul_(flexibility)
 
+    def equilibrate(
+        self, tangent: Tensor, force: Tensor, gap: Tensor, moduli: tuple[Tensor, Tensor], reference: Tensor, free: Tensor,
+        forcing: float, limit: int,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        """Solve the linearised cell by conjugate gradients, in the precision of its tangent (6, 6, B, V).
+
+        Taken away are the divergence `force` (3, B, K) of the stress, and the `gap` (6, B) of the mean stress by the components
+        of the mean strain that are `free` (6, 1). The preconditioner is a medium of bulk and shear `moduli` (B,), whose
+        compliance for free components is `reference` (6, 6, B). Returns u (3, B, K), the mean strain (6, B), iterations (B,)
+        and the change of the stress (6, B, V).
+        """
+        cell, dtype = self.to(tangent.dtype), tangent.dtype
+        free, reference = free.to(dtype), reference.to(dtype)
+
+        def strain_of(x: Tensor) -> Tensor:
+            return cell.strain(x[..., :-2]).add_((_unpack(x[..., -2:]) * free)[..., None])
+
+        def operator(x: Tensor) -> Tensor:
+            divergence, mean = cell.strain_adjoint((tangent * strain_of(x)).sum(1))
+            return torch.cat([divergence, _pack(mean * free)], -1)
+
+        def precondition(r: Tensor) -> Tensor:
+            return torch.cat([cell.green(r[..., :-2], *moduli), _pack((reference * _unpack(r[..., -2:])).sum(1))], -1)
+
+        weight = torch.cat([cell.weight, cell.weight.new_ones(2)])
+        size = force.abs().amax((0, 2)).clamp(min=1.0)
+        rhs = torch.cat([-force / size[:, None], _pack(gap / size)], -1).to(dtype)
+        x, used = conjugate_gradients(
+            operator, precondition, rhs, lambda a, b: (a * b * weight).sum((0, 2)), forcing, limit
+        )  # fmt: skip
+        change = (tangent * strain_of(x)).sum(1) * size.to(dtype)[:, None]
+        x = x.to(force.dtype) * size[:, None]
+        return x[..., :-2], _unpack(x[..., -2:]), used, change
+
     def projected_rms(self, force: Tensor) -> Tensor:
         """Root mean square (B,) of the part of the stress that a divergence f (3, B, K) holds: sum |f|^2 / t.t."""
         return (force.square().sum(0) / self.t2.clamp(min=1e-30) * self.live * self.weight).sum(-1).sqrt()
+
+
+def _pack(vector: Tensor) -> Tensor:
+    """Six components (6, B) as two entries of three rows (3, B, 2), to travel with a spectrum."""
+    return vector.unflatten(0, (3, 2)).transpose(1, 2)
+
+
+def _unpack(packed: Tensor) -> Tensor:
+    return packed.transpose(1, 2).flatten(0, 1)
 
 
 class RotatedCell:
@@ -141,12 +184,13 @@ class RotatedCell:
         device: torch.device | str = "cpu",
     ):
         self.shape, self.dtype, self.device = tuple(shape), dtype, torch.device(device)
-        self.size = _edges(size, self.shape)
+        self.size = edges(size, self.shape)
         spacing = _spacing(self.size, self.shape)
         # Each derivative is a difference along its axis and the mean of two pairs along each of the others.
         self.scale = [1 / (4 * h) for h in spacing]
-        self.kernels = [kernel.to(dtype=dtype, device=device) for kernel in _hartley(self.shape)]
-        t = _rotated(self.shape, spacing, half=False).to(dtype=dtype, device=device).flatten(1)[:, None]
+        kernels = [hartley(n)[[int(axis == i) for i in range(3)]] / sqrt(n) for axis, n in enumerate(self.shape)]
+        self.kernels = [kernel.to(dtype=dtype, device=device) for kernel in kernels]
+        t = wave_vectors(waves(self.shape, self.size, "rotated")).to(dtype=dtype, device=device).flatten(1)[:, None]
         norm = t.square().sum(0)
         self.direction = t / norm.clamp(min=1e-30).sqrt()
         self.flexibility = torch.where(norm > 0, 1 / norm, 0.0)
@@ -197,16 +241,11 @@ class RotatedCell:
         return field.flatten(2)
 
 
-def _hartley(shape: Sequence[int]) -> list[Tensor]:
-    """For each axis the kernels (3, n, n) of the components of a vector field, orthogonal and symmetric."""
-    kernels = []
-    for axis, n in enumerate(shape):
-        index = torch.arange(n, dtype=torch.float64)
-        angle = 2 * pi / n * (torch.outer(index, index) % n)
-        kernel = (angle.cos() + angle.sin())[None].repeat(3, 1, 1)
-        kernel[axis] = angle.cos() - angle.sin()
-        kernels.append(kernel / sqrt(n))
-    return kernels
+def hartley(n: int) -> Tensor:
+    """Kernels cos + sin and cos - sin (2, n, n), symmetric; their squares are n times the identity."""
+    index = torch.arange(n, dtype=torch.float64)
+    angle = 2 * pi / n * (torch.outer(index, index) % n)
+    return torch.stack([angle.cos() + angle.sin(), angle.cos() - angle.sin()])
 
 
 def _slopes(corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -227,7 +266,7 @@ def _difference(values: Tensor, axis: int) -> Tensor:
     return values.narrow(axis, 1, n) - values.narrow(axis, 0, n)
 
 
-def _edges(size: Sequence[float] | None, shape: Sequence[int]) -> tuple[float, ...]:
+def edges(size: Sequence[float] | None, shape: Sequence[int]) -> tuple[float, ...]:
     """Edge lengths, if they are three positive numbers."""
     try:
         edges = tuple(float(edge) for edge in (shape if size is None else size))
@@ -244,28 +283,29 @@ def _spacing(size: Sequence[float], shape: Sequence[int]) -> list[float]:
     return [edge / mean / n for edge, n in zip(size, shape)]
 
 
-def _fourier(shape: Sequence[int], spacing: Sequence[float]) -> Tensor:
+def waves(shape: Sequence[int], size: Sequence[float], scheme: Scheme) -> list[Tensor]:
+    """For each axis the factors (3, n) of the components of t (3, nx, ny, nz) that depend on the position along it.
+
+    Raises `UserError` for an unknown scheme.
+    """
+    if scheme not in get_args(Scheme):
+        raise UserError(f"scheme = {scheme!r} is unknown", "cell", f"Use {' or '.join(get_args(Scheme))}")
     axes = []
-    for axis, (n, h) in enumerate(zip(shape, spacing)):
-        index = _indices(n, half=axis == 2)
-        index[index.abs() * 2 == n] = 0.0
-        axes.append(2 * pi / (n * h) * index)
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    for axis, (n, h) in enumerate(zip(shape, _spacing(size, shape))):
+        index = torch.fft.fftfreq(n, d=1.0 / n, dtype=torch.float64)
+        if scheme == "fourier":
+            along, across = torch.where(index.abs() * 2 == n, 0.0, 2 * pi / (n * h) * index), torch.ones_like(index)
+        else:
+            along, across = 2.0 / h * (pi / n * index).sin(), (pi / n * index).cos()
+            across[across.abs() < 1e-12] = 0.0  # cos(pi/2), at the corner frequencies, is not exactly nil in floating point
+        axes.append(torch.stack([along if axis == i else across for i in range(3)]))
+    return axes
 
 
-def _rotated(shape: Sequence[int], spacing: Sequence[float], half: bool = True) -> Tensor:
-    """t (3, nx, ny, nz) of the rotated scheme; along z, the half that a real field's spectrum needs, or all."""
-    angles = [pi / n * _indices(n, half and axis == 2) for axis, n in enumerate(shape)]
-    sin, cos = (torch.meshgrid(*waves, indexing="ij") for waves in zip(*((a.sin(), a.cos()) for a in angles)))
-    # cos(pi/2) is not exactly nil in floating point; corner frequencies have to be.
-    x, y, z = (torch.where(wave.abs() < 1e-12, 0.0, wave) for wave in cos)
-    others = (y * z, x * z, x * y)
-    return torch.stack([2.0 / h * wave * other for h, wave, other in zip(spacing, sin, others)])
-
-
-def _indices(n: int, half: bool) -> Tensor:
-    frequencies = torch.fft.rfftfreq if half else torch.fft.fftfreq
-    return frequencies(n, d=1.0 / n, dtype=torch.float64)
+def wave_vectors(axes: Sequence[Tensor], half: bool = False) -> Tensor:
+    """t (3, nx, ny, nz) of its factors; `half` leaves out frequencies along z that a real field's spectrum does not need."""
+    t = torch.einsum("ix,iy,iz->ixyz", *axes)
+    return t[..., : t.shape[3] // 2 + 1] if half else t
 
 
 def conjugate_gradients(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from microprint.mechanics.elasticity import isotropic_part
 from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
-from microprint.mechanics.spectral import PeriodicCell, conjugate_gradients
+from microprint.mechanics.spectral import PeriodicCell
 from microprint.mechanics.state import Batch, State
 from microprint.mechanics.tensors import VOIGT_PAIRS, from_mandel, mandel
 
@@ -80,10 +80,9 @@ def elastic_shear_stress(boundary: Boundary, stiffness: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a time step of all elements has in common; `linear_cell` is the cell in the precision of the tangent."""
+    """What a time step of all elements has in common."""
 
-    cell: PeriodicCell
-    linear_cell: PeriodicCell
+    cell: PeriodicCell  # or its compiled form
     law: Law
     numerics: Numerics
     boundary: Boundary
@@ -114,7 +113,8 @@ class TimeStep(Batch):
     tangent: Tensor  # (6, 6, B, V)
     force: Tensor  # divergence of P (3, B, K)
     gap: Tensor  # of the mean stress (6, B, 1)
-    step: Tensor  # the last step, one vector (3, B, K + 2): the spectrum of u, then the mean strain (see `_pack`)
+    step_u: Tensor  # the last step, of u
+    step_mean: Tensor  # and of the mean strain (6, B, 1)
 
     @classmethod
     def begin(cls, problem: Problem, old: State, new: State, P_end: Tensor) -> TimeStep:
@@ -124,7 +124,7 @@ class TimeStep(Batch):
             problem, old, new, P_end, accepted=new, error=torch.full_like(each, torch.inf), rejected=each,
             expected=torch.zeros_like(old.S, dtype=TANGENT_DTYPE),
             tangent=old.S.new_zeros(1, 1, *old.S.shape[1:], dtype=TANGENT_DTYPE), force=torch.zeros_like(new.u),
-            gap=each.expand(6, -1, -1), step=new.u.new_zeros(3, len(each), problem.cell.frequencies + 2),
+            gap=each.expand(6, -1, -1), step_u=torch.zeros_like(new.u), step_mean=each.expand(6, -1, -1),
         )  # fmt: skip
 
     def evaluate(self) -> Tensor:
@@ -163,46 +163,23 @@ class TimeStep(Batch):
 
     def correct(self) -> Tensor:
         """Next guess; returns the linear solver's iterations (B,)."""
-        better, frequencies = self.rejected == 0, self.problem.cell.frequencies
-        x, used = self._linearised()
-        self.expected = torch.where(better, self._promised(x), 0.5 * self.expected)
+        better = self.rejected == 0
+        u, mean, used, change = self._linearised()
+        self.expected = torch.where(better, change, 0.5 * self.expected)
         self.accepted = self.new.where(better, self.accepted)
-        self.step = torch.where(better, x, 0.5 * self.step)
-        u, F = self.step[..., :frequencies], self._mean_F(_unpack(self.step[..., frequencies:]))
-        self.new = replace(self.accepted, u=self.accepted.u + u, F_mean=self.accepted.F_mean + F)
-        return used
+        self.step_u = torch.where(better, u, 0.5 * self.step_u)
+        self.step_mean = torch.where(better, mean[:, :, None], 0.5 * self.step_mean)
+        F = self._mean_F(self.step_mean[..., 0])
+        self.new = replace(self.accepted, u=self.accepted.u + self.step_u, F_mean=self.accepted.F_mean + F)
+        return used.to(torch.int64)
 
-    def _promised(self, x: Tensor) -> Tensor:
-        """Change of S (6, B, V), in sample axes, that a step promises: it saves the law an iteration."""
-        frequencies = self.problem.cell.frequencies
-        strain = self.problem.linear_cell.strain(x[..., :frequencies].to(TANGENT_DTYPE))
-        strain += (_unpack(x[..., frequencies:]) * self.problem.free).to(TANGENT_DTYPE)[..., None]
-        return (self.tangent * strain).sum(1)
-
-    def _linearised(self) -> tuple[Tensor, Tensor]:
-        """Solution of the linearised cell (3, B, K + 2) and the iterations that it took (B,)."""
-        cell, tangent, dtype = self.problem.linear_cell, self.tangent, TANGENT_DTYPE
-        bulk, shear = isotropic_part(tangent.mean(-1))
-        frequencies, free = cell.frequencies, self.problem.free.to(dtype)
+    def _linearised(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Solution of the linearised cell, see `PeriodicCell.equilibrate`."""
+        bulk, shear = isotropic_part(self.tangent.mean(-1))
+        free, numerics = self.problem.free, self.problem.numerics
         reference = _isotropic_inverse(bulk, shear, free[:, 0].bool())
-
-        def operator(x: Tensor) -> Tensor:
-            strain = cell.strain(x[..., :frequencies])
-            strain += (_unpack(x[..., frequencies:]) * free)[..., None]
-            stress = (tangent * strain).sum(1)
-            force, mean = cell.strain_adjoint(stress)
-            return torch.cat([force, _pack(mean * free)], -1)
-
-        def precondition(r: Tensor) -> Tensor:
-            mean = (reference * _unpack(r[..., frequencies:])).sum(1)
-            return torch.cat([cell.green(r[..., :frequencies], bulk, shear), _pack(mean)], -1)
-
-        weight = torch.cat([cell.weight, cell.weight.new_ones(2)])
-        size = self.force.abs().amax((0, 2)).clamp(min=1.0)
-        rhs = torch.cat([-self.force / size[:, None], _pack(self.gap[..., 0] / size)], -1).to(dtype)
-        forcing, limit = self.problem.numerics.forcing, self.problem.numerics.linear_iterations
-        x, used = conjugate_gradients(operator, precondition, rhs, lambda a, b: (a * b * weight).sum((0, 2)), forcing, limit)
-        return x.to(self.force.dtype) * size[:, None], used.to(torch.int64)
+        conditions = (bulk, shear), reference, free, numerics.forcing, numerics.linear_iterations
+        return self.problem.cell.equilibrate(self.tangent, self.force, self.gap[..., 0], *conditions)
 
     def _mean_F(self, strain: Tensor) -> Tensor:
         """Change of the mean F (3, 3, B, 1) for a mean strain (6, B) of the free components."""
@@ -212,15 +189,6 @@ class TimeStep(Batch):
                 if self.problem.boundary.free[a][b]:
                     F[a, b, :, 0] = strain[k] * (1.0 if i == j else sqrt(2.0))
         return F
-
-
-def _pack(vector: Tensor) -> Tensor:
-    """Six components (6, B) as two entries of three rows (3, B, 2), to travel with the spectrum."""
-    return vector.unflatten(0, (3, 2)).transpose(1, 2)
-
-
-def _unpack(packed: Tensor) -> Tensor:
-    return packed.transpose(1, 2).flatten(0, 1)
 
 
 def _isotropic_matrix(bulk: Tensor, shear: Tensor) -> Tensor:

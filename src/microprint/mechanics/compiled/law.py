@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from microprint.jit import compiled, part
-from microprint.lanes import LANES, holds, in_lanes, lanes, larger, power, put, smaller, take, with_sign
+from microprint.lanes import LANES, aligned, holds, in_lanes, lanes, larger, power, put, smaller, take, with_sign
 from microprint.mechanics.compiled.newton import flow, iterate, limit, resolved
 from microprint.mechanics.phenopowerlaw import CAUTION, LEAST_SHARE, TANGENT_DTYPE, Law, Response
 from microprint.mechanics.tensors import VOIGT_PAIRS
@@ -148,14 +148,8 @@ def _workspace(n: int, drivers: int) -> tuple[Work, Tile, np.ndarray, np.ndarray
         (drivers + 6, drivers + 7),
     ]
     rows = (9, 9, 6, 6, n, n, n, 9, 36, n, n, 6, 21, 3)
-    work, tile = Work(*(_aligned((*shape, LANES)) for shape in shapes)), Tile(*(_aligned((k, _TILE + LANES)) for k in rows))
+    work, tile = Work(*(aligned((*shape, LANES)) for shape in shapes)), Tile(*(aligned((k, _TILE + LANES)) for k in rows))
     return work, tile, np.empty(LANES, np.int64), np.empty(_TILE, np.int64)
-
-
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros that begin where a vector may."""
-    memory = np.zeros(int(np.prod(shape)) + LANES)
-    return memory[-memory.ctypes.data // 8 % LANES :][: memory.size - LANES].reshape(shape)
 
 
 @compiled

@@ -1,0 +1,46 @@
+"""The compiled cell against the one of tensor operations: fields and solutions, not spectra, are the same."""
+
+import math
+
+import pytest
+import torch
+
+from microprint.mechanics.compiled.cell import CompiledCell
+from microprint.mechanics.spectral import PeriodicCell
+
+SHAPES = [(8, 8, 8), (4, 6, 16), (5, 3, 7), (1, 9, 10)]
+
+
+def field(shape, *leading, seed=0):
+    return torch.randn(*leading, math.prod(shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("scheme", ["fourier", "rotated"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_divergence_is_the_adjoint_of_the_gradient_and_as_large_as_it_was(scheme, shape):
+    cell, other = CompiledCell(shape, scheme), PeriodicCell(shape, scheme)
+    u, stress = field(shape, 3, 2), field(shape, 3, 3, 2, seed=1)
+    force = cell.divergence(stress)
+    torch.testing.assert_close((stress * cell.gradient(u)).sum((0, 1)).mean(-1), (force * u).sum((0, 2)))
+    torch.testing.assert_close(cell.projected_rms(force), other.projected_rms(other.divergence(stress)))
+    # The forces' own displacement: the gradients are fields, and the same.
+    torch.testing.assert_close(cell.gradient(force), other.gradient(other.divergence(stress)))
+
+
+@pytest.mark.parametrize("free", [[0, 0, 0, 0, 0, 0], [0, 1, 1, 0, 1, 0]])
+@pytest.mark.parametrize("scheme", ["fourier", "rotated"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equilibrium_is_the_same(scheme, shape, free):
+    cells = CompiledCell(shape, scheme), PeriodicCell(shape, scheme)
+    root = field(shape, 6, 6, 2)
+    tangent = torch.einsum("ikbv,jkbv->ijbv", root, root) + torch.eye(6).double()[:, :, None, None]
+    stress, gap, free = field(shape, 3, 3, 2, seed=1), field((1, 1, 2), 6), torch.tensor(free).double()[:, None]
+    moduli = torch.tensor([2.0, 3.0]).double(), torch.tensor([0.7, 0.2]).double()
+    reference = torch.diag(free[:, 0])[:, :, None].repeat(1, 1, 2)
+    answers = []
+    for cell in cells:
+        u, mean, used, change = cell.equilibrate(tangent.float(), cell.divergence(stress), gap * free, moduli, reference, free, 1e-5, 500)
+        answers.append((cell.gradient(u), mean, change.double()))
+        assert (used > 5).all() and (used < 500).all()
+    for one, other in zip(*answers):
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-3 * float(other.abs().amax()))
