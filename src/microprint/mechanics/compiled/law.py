@@ -53,13 +53,12 @@ class CompiledLaw(Law):
         m, slips, n = self.material, self.slips, self.systems
         own = np.stack([x.numpy() for x in (m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat)], 1)
         exponent, resolve = m.exponent.numpy(), self.resolve.numpy()
-        # How slip and how twins harden each system, and the systems that they harden alike.
-        by_twin = np.zeros((n, n))
+        by_slip, by_twin = self.by_slip.numpy(), np.zeros((n, n))
         by_twin[:slips, slips:], by_twin[slips:, slips:] = m.h_sl_tw.numpy(), m.h_tw_tw.numpy()
-        drive, driver = np.unique(np.concatenate([self.by_slip.numpy(), by_twin]), axis=0, return_inverse=True)
-        spread = np.concatenate([np.ones(slips), m.h_0_tw_tw.numpy()]) * by_twin.any(1)
-        used = np.unique(np.where(np.concatenate([np.ones(n, bool), spread != 0]), driver.reshape(-1), driver.reshape(-1)[0]))
-        drive, driver = drive[used], np.searchsorted(used, driver.reshape(-1)).clip(max=len(used) - 1)
+        hardened = by_twin.any(1)  # by twins; what is not may take any driver for it
+        rows = np.concatenate([by_slip, np.where(hardened[:, None], by_twin, by_slip)])
+        drive, driver = np.unique(rows, axis=0, return_inverse=True)
+        driver = driver.reshape(-1)
         pairs = [(i, j) for i in range(6) for j in range(i, 6)]
         self.constants = Constants(
             slips,
@@ -73,7 +72,7 @@ class CompiledLaw(Law):
             _sixes((drive[:, :, None] * resolve).transpose(1, 0, 2).reshape(n, -1)),
             driver[:n],
             driver[n:],
-            spread,
+            np.concatenate([np.ones(slips), m.h_0_tw_tw.numpy()]) * hardened,
             exponent,
             int(exponent[0]) - 1 if (exponent == int(exponent[0])).all() else 0,
             LEAST_SHARE ** (1.0 / exponent),
