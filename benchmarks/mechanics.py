@@ -50,6 +50,8 @@ ELSEWHERE = "DAMASK 3.0.2, two threads, measured elsewhere (2-core AMD EPYC)"
 # Batches of volume elements by edge; elements of 51^3 are the composites of the labels.
 CP_BATCHES, ELASTIC_BATCHES = {8: 32, 16: 8, 32: 2}, {27: 16, 51: 4}
 QUICK_CP, QUICK_ELASTIC = {4: 2}, {7: 2}
+# What a GPU is given at once.
+GPU_VOXELS = 2**20
 # Metals that yield at a small share of the first increment, and the largest edge at which they are measured.
 SOFT, SOFT_EDGE = ("Cu", "Al", "Au"), 16
 CASES = {"C11": (0,), "all six": (0, 1, 2, 3, 4, 5)}
@@ -300,8 +302,10 @@ def elastic_operations(edge: int) -> int:
 
 
 def bounds(rows: Sequence[Row], options: argparse.Namespace) -> list[str]:
-    """What bounds the speed: bytes and operations as counted above, and the rates at which a core did them."""
-    edge, batch = next(iter((QUICK_CP if options.quick else CP_BATCHES).items()))
+    """What bounds the speed on a CPU: bytes and operations as counted above, and the rates at which a core did them."""
+    if options.device != "cpu":
+        return []
+    edge, batch = next(iter(batches(options)[0].items()))
     lines, seconds = [capacity()], {}
     for name in ("Mg", *SOFT):
         material = load_material(name)
@@ -393,9 +397,18 @@ def ratios(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def batches(options: argparse.Namespace) -> tuple[dict[int, int], dict[int, int]]:
+    """Volume elements by edge, of crystal plasticity and of elasticity."""
+    if options.quick:
+        return QUICK_CP, QUICK_ELASTIC
+    if options.device == "cpu":
+        return CP_BATCHES, ELASTIC_BATCHES
+    return tuple({edge: GPU_VOXELS // edge**3 for edge in sizes} for sizes in (CP_BATCHES, ELASTIC_BATCHES))
+
+
 def run(options: argparse.Namespace) -> list[Row]:
     """All problems, printed one by one as they are done."""
-    cp, elastic = (QUICK_CP, QUICK_ELASTIC) if options.quick else (CP_BATCHES, ELASTIC_BATCHES)
+    cp, elastic = batches(options)
     rows: list[Row] = []
 
     def add(*new: Row) -> None:

@@ -1,6 +1,8 @@
 """Steps from a shell and on a Dask worker give what they give in a notebook."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -54,3 +56,11 @@ def test_a_dask_worker_makes_the_same(tmp_path):
 def test_faults_are_told_in_one_line(arguments, message, capsys):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_benchmark_of_steps_says_what_each_took(tmp_path):
+    command = [sys.executable, "benchmarks/steps.py", "--params", TINY, "--run", str(tmp_path / "t"), "--device", "cpu"]
+    done = subprocess.run([*command, "generate_composites", "label_stiffness:of=all"], capture_output=True, text=True)
+    made, failed = done.stdout.splitlines()[-2:]
+    assert done.returncode == 0 and float(made.split("|")[2]) > 0 and made.endswith("|  |")
+    assert "UserError: step label_stiffness got the arguments of" in failed

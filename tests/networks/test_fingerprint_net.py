@@ -227,6 +227,16 @@ def test_the_loss_is_the_negative_evidence_lower_bound(generator):
     assert float(losses["loss"].detach()) == pytest.approx(float((wrong + kl).detach()) + turned, rel=1e-4)
 
 
+def test_mixed_precision_leaves_the_losses_alone(generator):
+    """Two digits of a site are half a voxel; and on a GPU, equations in bfloat16 cannot be solved at all."""
+    grain_id, quaternion = polycrystals(2, 16, generator)
+    net, batch = network(), {"grain_id": grain_id, "quaternion": quaternion}
+    exact = net.losses(batch, torch.Generator().manual_seed(7))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = net.losses(batch, torch.Generator().manual_seed(7))
+    assert torch.equal(exact["loss"], mixed["loss"])
+
+
 def test_it_learns_weights_from_sites(generator):
     """A minute's training on a few volume elements: less is drawn wrongly than where all weights are equal."""
     given = polycrystals(8, 16, generator)

@@ -212,10 +212,11 @@ class FingerprintNet(nn.Module):
         A voxel belongs to its grain with the probability of the cells that are (parts of) it, and has the grain's orientation
         but for `TOLERANCE`. The noise of a rotation thus costs its variance, which needs no sample.
         """
-        mean, log_variance, cells = self._posterior(batch["grain_id"], batch["quaternion"])
-        seeds = self.seeds(sample_posterior(mean, log_variance, generator))
-        site = seeds.site - cells.shift
-        wrong = assignment_loss(site, *seeds[1:3], self.sharpness, cells.grain_id, cells.member).mean()
+        with torch.autocast(batch["quaternion"].device.type, enabled=False):  # bfloat16 knows two digits of a site
+            mean, log_variance, cells = self._posterior(batch["grain_id"], batch["quaternion"])
+            seeds = self.seeds(sample_posterior(mean, log_variance, generator))
+            site = seeds.site - cells.shift
+            wrong = assignment_loss(site, *seeds[1:3], self.sharpness, cells.grain_id, cells.member).mean()
         turned = 1.5 * (2 * self.log_deviation[2]).exp() / (TURN * TOLERANCE) ** 2
         coded = slice(self.sizes[0], None)
         kl = kl_divergence(mean[:, coded], log_variance[:, coded]).sum() / cells.grain_id.numel()

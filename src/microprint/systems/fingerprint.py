@@ -293,7 +293,7 @@ def train_fingerprint(job: Job, *, variant: str) -> None:
     grains = float(train.grains.float().mean())
     config = configuration(settings, variant, symmetry, train.edge, grains)
     with seeded(job.seed(f"initial weights of fingerprint {variant}")):
-        network = Fingerprint.build(config if variant in PAPERS else _roomy(config)).network
+        network = Fingerprint.build(config if variant in PAPERS else _roomy(config)).network.to(job.device)
     if variant in PAPERS:
         samples = EulerSamples(train, augment=True), EulerSamples(validation)
     else:
@@ -301,7 +301,8 @@ def train_fingerprint(job: Job, *, variant: str) -> None:
         # The cells of a list that is too short are no grains, and would teach wrong weights.
         train, validation = (some[some.grains <= network.count] for some in (chosen, validation))
         generator = job.generator(f"calibration of fingerprint {variant}")
-        network.calibrate((part.grain_id.long() for part in train.parts()), generator, settings.ours_calibration)
+        parts = (part.grain_id.to(job.device).long() for part in train.parts())
+        network.calibrate(parts, generator, settings.ours_calibration)
         samples = GrainSamples(train, symmetry, augment=True), GrainSamples(validation, symmetry)
     schedule, seed = schedule_of(settings, variant), job.seed(f"training of fingerprint {variant}")
     history = fit(job, network, *samples, schedule, seed=seed, label=f"fingerprint {variant}")
