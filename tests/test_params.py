@@ -45,6 +45,7 @@ def test_the_manual_states_and_explains_every_parameter():
     ({"micrographs": {"edge": 255}}, "Choose an even number of pixels, 64 at least"),
     ({"vae_regression": {"properties": ["C44"]}}, "C44 is not simulated"),
     ({"vae_regression": {"properties": ["C12"]}}, "begins with C12"),
+    ({"composites": {"edge": 7}, "vae_regression": {"style_layers": ["pool3"]}}, "Choose layers of earlier blocks, or 8 voxels at least"),
     ({"vae_regression": {"properties": ["C11", "C11"]}}, "Name each property once"),
     ({"vae_regression": {"targets_gpa": []}}, "targets_gpa is empty"),
     ({"preprocessing": {"train_share": 0.9}}, "leave no test set"),

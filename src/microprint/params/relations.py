@@ -82,6 +82,14 @@ def _regression(regression) -> Faults:
         yield "vae_regression.targets_gpa is empty", "Give one wanted value at least"
 
 
+def _slices(composites, regression) -> Faults:
+    halved = max((int(name[4]) - name.startswith("conv") for name in regression.style_layers), default=0)
+    if composites.source == SYNTHETIC and regression.reconstruction == "style" and composites.edge < 2**halved:
+        slices = f"slices of composites.edge = {composites.edge} voxels"
+        remedy = f"Choose layers of earlier blocks, or {2**halved} voxels at least"
+        yield f"vae_regression.style_layers: VGG19 halves {slices} {halved} times", remedy
+
+
 def _cases(elasticity, regression) -> Faults:
     shears = [name for name in regression.properties if name in ("C44", "C55", "C66")]
     if shears and elasticity.cases != "all":
@@ -97,5 +105,6 @@ RELATIONS: dict[tuple[str, ...], Callable[..., Faults]] = {
     ("texture_vae",): _style,
     ("micrographs", "texture_vae"): _patches,
     ("vae_regression",): _regression,
+    ("composites", "vae_regression"): _slices,
     ("elasticity", "vae_regression"): _cases,
 }
