@@ -287,18 +287,18 @@ def linear_operations(edge: int) -> float:
 
 
 def elastic_bytes() -> int:
-    """Bytes of one voxel and iteration of the rotated scheme in float32, each operation's arrays passed once.
+    """Bytes of one voxel and iteration of the compiled rotated scheme in float32, each pass over memory counted.
 
-    Components read and written: strain 75, stress 25, force 90, Green operator 38 and its six products with kernels 36,
+    Numbers read and written: stiffness 21, displacement 3 and force 6 around it, three passes of the Green operator 18,
     conjugate gradients 51.
     """
-    return 4 * (75 + 25 + 90 + 38 + 36 + 51)
+    return 4 * (21 + 3 + 6 + 18 + 51)
 
 
 def elastic_operations(edge: int) -> int:
-    """Operations likewise: two transforms of three components along three axes, 2 n each; stress 78; differences and
-    sums 24 for each of strain and force; Green operator 17, conjugate gradients 30."""
-    return 2 * 3 * 3 * 2 * edge + 78 + 2 * 24 + 17 + 30
+    """Operations likewise: two transforms of three components along three axes, n each after folding, which takes 2; strain
+    57, stress 66, force 45, Green operator 40, conjugate gradients 30."""
+    return 2 * 3 * 3 * (edge + 2) + 57 + 66 + 45 + 40 + 30
 
 
 def bounds(rows: Sequence[Row], options: argparse.Namespace) -> list[str]:

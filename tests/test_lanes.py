@@ -6,7 +6,24 @@ import numpy as np
 import pytest
 
 from microprint.jit import compiled
-from microprint.lanes import LANES, holds, in_lanes, lanes, larger, power, put, smaller, some, sqrt, take, where, with_sign
+from microprint.lanes import (
+    LANES,
+    holds,
+    in_lanes,
+    lanes,
+    larger,
+    power,
+    put,
+    read,
+    smaller,
+    some,
+    sqrt,
+    take,
+    where,
+    widened,
+    with_sign,
+    write,
+)
 
 Work = namedtuple("Work", "x y result")
 
@@ -70,3 +87,29 @@ def test_columns_come_and_go(at):
     np.testing.assert_array_equal(w.x, before[:, at])
     before[:, at] = w.y
     np.testing.assert_array_equal(table, before)
+
+
+@compiled
+def _shift(table, target, least):
+    for column in range(0, table.shape[1] - LANES, LANES):
+        x = read(table, 1, column + 1)
+        write(target, 0, column, where(x > least, 2.0 * x - x * x / 3.0, x))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_neighbours_are_read_and_written_anywhere_in_their_precision(kind):
+    table, target = np.random.default_rng(0).normal(size=(2, 3 * LANES)).astype(kind), np.zeros((1, 2 * LANES), kind)
+    _shift(table, target, 0.2)
+    x = table[1:, 1 : 2 * LANES + 1]
+    np.testing.assert_allclose(target, np.where(x > 0.2, 2 * x - x**2 / 3, x), rtol=4 * np.finfo(kind).eps)
+
+
+@compiled
+def _widen(table, target):
+    in_lanes(target).x[0] = widened(read(table, 0, 2))
+
+
+def test_float32_is_widened():
+    table, target = np.random.default_rng(0).random((1, 16), np.float32), work()
+    _widen(table, target)
+    assert np.array_equal(target.x[0], table[0, 2 : 2 + LANES].astype(float))

@@ -21,19 +21,24 @@ from microprint.jit import called, part
 LANES = 8
 
 
-def aligned(shape: tuple[int, ...]) -> np.ndarray:
+def aligned(shape: tuple[int, ...], kind: np.dtype = np.float64) -> np.ndarray:
     """Zeros that begin where a vector may."""
-    memory = np.zeros(prod(shape) + LANES)
-    return memory[-memory.ctypes.data // 8 % LANES :][: prod(shape)].reshape(shape)
+    memory = np.zeros(prod(shape) + LANES, kind)
+    return memory[-memory.ctypes.data // memory.itemsize % LANES :][: prod(shape)].reshape(shape)
 
 
 _VECTOR, _BITS, _FLAGS = (ir.VectorType(kind, LANES) for kind in (ir.DoubleType(), ir.IntType(64), ir.IntType(1)))
+_SHORT = ir.VectorType(ir.FloatType(), LANES)
 _FREE = ("reassoc", "contract", "arcp", "nsz")
 _INDEX = ir.IntType(32)
 
 
 class Lanes(types.Type):
-    """Numba's type of eight numbers."""
+    """Numba's type of eight numbers, float64 or float32."""
+
+    def __init__(self, number):
+        super().__init__(f"lanes of {number}")
+        self.number, self.vector = number, _VECTOR if number is types.float64 else _SHORT
 
 
 class Mask(types.Type):
@@ -43,7 +48,7 @@ class Mask(types.Type):
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager, kind):
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, kind.vector)
 
 
 @register_model(Mask)
@@ -52,12 +57,12 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(manager, kind, _FLAGS)
 
 
-LANE, MASK, NUMBER = Lanes("lanes"), Mask("mask"), types.float64
+LANE, SHORT, MASK, NUMBER = Lanes(types.float64), Lanes(types.float32), Mask("mask"), types.float64
 
 
 def _spread(builder, number):
     """A number in all lanes."""
-    empty = ir.Constant(_VECTOR, ir.Undefined)
+    empty = ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined)
     return builder.shuffle_vector(
         builder.insert_element(empty, number, _INDEX(0)), empty, ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES)
     )
@@ -67,18 +72,25 @@ def _bits(pattern):
     return ir.Constant(_BITS, [pattern] * LANES)
 
 
-def _define(build, result, *cases, function=None):
-    """What compiled code does where an operator, or the function that is returned, meets lanes and numbers among them."""
+def _define(build, result, *cases, function=None, also=()):
+    """What compiled code does where an operator, or the function that is returned, meets lanes and numbers among them.
+
+    All cases have one result; `also` holds others, each with its own before the arguments.
+    """
     key, function = function or build, function or (lambda *arguments: build)  # a name alone: python never calls it
-    infer_global(function, typing_key=key)(
-        type("Typing", (ConcreteTemplate,), {"cases": [signature(result, *case) for case in cases]})
-    )
+    signatures = [signature(result, *case) for case in cases] + [signature(*case) for case in also]
+    infer_global(function, typing_key=key)(type("Typing", (ConcreteTemplate,), {"cases": signatures}))
 
     def code(context, builder, signature, arguments):
-        return build(builder, *(_spread(builder, x) if k is NUMBER else x for k, x in zip(signature.args, arguments)))
+        number = next((kind.number for kind in signature.args if isinstance(kind, Lanes)), NUMBER)
 
-    for case in cases:
-        lower_builtin(key, *case)(code)
+        def in_all_lanes(x, kind):
+            return _spread(builder, context.cast(builder, x, kind, number)) if isinstance(kind, types.Float) else x
+
+        return build(builder, *map(in_all_lanes, arguments, signature.args))
+
+    for case in signatures:
+        lower_builtin(key, *case.args)(code)
     return function
 
 
@@ -92,13 +104,21 @@ def _library(name):
     return build
 
 
-_PAIRS = (LANE, LANE), (LANE, NUMBER), (NUMBER, LANE)
+def _pairs(kind):
+    numbers = dict.fromkeys((kind.number, NUMBER))  # a number in a program is a float64
+    return (kind, kind), *((kind, number) for number in numbers), *((number, kind) for number in numbers)
+
+
+_PAIRS, _SHORTS = _pairs(LANE), _pairs(SHORT)
 for _function, _name in {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}.items():
     _define(
-        lambda b, x, y, name=_name: getattr(b, name)(x, y, flags=_FREE), LANE, *_PAIRS, function=getattr(operator, _function)
-    )
+        lambda b, x, y, name=_name: getattr(b, name)(x, y, flags=_FREE), LANE, *_PAIRS,
+        function=getattr(operator, _function), also=[(SHORT, *pair) for pair in _SHORTS],
+    )  # fmt: skip
 for _function, _name in {"lt": "<", "gt": ">", "eq": "=="}.items():
-    _define(lambda b, x, y, name=_name: b.fcmp_ordered(name, x, y), MASK, *_PAIRS, function=getattr(operator, _function))
+    _define(
+        lambda b, x, y, name=_name: b.fcmp_ordered(name, x, y), MASK, *_PAIRS, *_SHORTS, function=getattr(operator, _function)
+    )
 _define(lambda b, x, y: b.and_(x, y), MASK, (MASK, MASK), function=operator.and_)
 _define(lambda b, x: b.not_(x), MASK, (MASK,), function=operator.invert)
 _define(lambda b, x: b.fneg(x), LANE, (LANE,), function=operator.neg)
@@ -107,7 +127,10 @@ sqrt = _define(_library("sqrt"), LANE, (LANE,))
 floor = _define(_library("floor"), LANE, (LANE,))
 with_sign = _define(_library("copysign"), LANE, *_PAIRS)  # the size of one, the sign of the other
 lanes = _define(lambda b, x: x, LANE, (NUMBER,))
-where = _define(lambda b, *x: b.select(*x), LANE, (MASK, NUMBER, NUMBER), *((MASK, *pair) for pair in _PAIRS))
+where = _define(
+    lambda b, *x: b.select(*x), LANE, (MASK, NUMBER, NUMBER), *((MASK, *pair) for pair in _PAIRS),
+    also=[(SHORT, MASK, *pair) for pair in _SHORTS],
+)  # fmt: skip
 some = _define(lambda b, x: b.icmp_unsigned("!=", b.bitcast(x, ir.IntType(8)), ir.IntType(8)(0)), types.boolean, (MASK,))
 holds = _define(lambda b, x, lane: b.extract_element(x, lane), types.boolean, (MASK, types.intp))
 summed = _define(
@@ -156,8 +179,8 @@ def power(x, exponent):
 
 @intrinsic
 def in_lanes(_context, arrays):
-    """The named tuple of C-contiguous float64 arrays as arrays of lanes, with the last axis in them."""
-    kinds = [types.Array(LANE, kind.ndim - 1, "C", aligned=False) for kind in arrays.types]
+    """The named tuple of C-contiguous arrays, all float64 or all float32, as arrays of lanes, with the last axis in them."""
+    kinds = [types.Array(Lanes(kind.dtype), kind.ndim - 1, "C", aligned=False) for kind in arrays.types]
     result = types.BaseTuple.from_types(kinds, arrays.instance_class)
 
     def code(context, builder, signature, arguments):
@@ -167,31 +190,60 @@ def in_lanes(_context, arrays):
             view = context.make_array(new)(context, builder)
             shape, strides = (cgutils.unpack_tuple(builder, x)[:-1] for x in (source.shape, source.strides))
             data = builder.bitcast(source.data, view.data.type)
-            populate_array(view, data, shape, strides, context.get_constant(types.intp, 8 * LANES), None)
+            populate_array(view, data, shape, strides, context.get_constant(types.intp, LANES * old.dtype.bitwidth // 8), None)
             views.append(view._getvalue())
         return context.make_tuple(builder, result, views)
 
     return result(arrays), code
 
 
-def _at(context, builder, signature, arguments):
-    """Pointers to a row's numbers of a table, one for each lane, or the first alone."""
+def _pointers(context, builder, signature, arguments):
+    """Pointers to a row's numbers of a table, one for each lane."""
     kind, table = signature.args[0], context.make_array(signature.args[0])(context, builder, arguments[0])
-    if signature.args[2] is types.intp:
-        return cgutils.get_item_pointer(context, builder, kind, table, arguments[1:3])
     at = context.make_array(signature.args[2])(context, builder, arguments[2])
     columns = (builder.load(builder.gep(at.data, [_INDEX(lane)])) for lane in range(LANES))
     return [cgutils.get_item_pointer(context, builder, kind, table, (arguments[1], column)) for column in columns]
 
 
+def _neighbours(context, builder, signature, arguments):
+    """Pointer to eight numbers of a table, from a row and column on."""
+    kind, table = signature.args[0], context.make_array(signature.args[0])(context, builder, arguments[0])
+    pointer = cgutils.get_item_pointer(context, builder, kind, table, arguments[1:3])
+    return builder.bitcast(pointer, Lanes(kind.dtype).vector.as_pointer())
+
+
+@intrinsic
+def read(_context, table, row, column):
+    """Lanes from neighbours in a row of a table of float64 or float32."""
+
+    def code(context, builder, signature, arguments):
+        return builder.load(_neighbours(context, builder, signature, arguments), align=4)
+
+    return Lanes(table.dtype)(table, row, column), code
+
+
+@intrinsic
+def write(_context, table, row, column, x):
+    """Write lanes to neighbours in a row of a table."""
+
+    def code(context, builder, signature, arguments):
+        builder.store(arguments[3], _neighbours(context, builder, signature, arguments), align=4)
+        return context.get_dummy_value()
+
+    return types.void(table, row, column, x), code
+
+
+@intrinsic
+def widened(_context, x):
+    """Lanes of float32 as lanes of float64."""
+    return LANE(x), lambda context, builder, signature, arguments: builder.fpext(arguments[0], _VECTOR)
+
+
 @intrinsic
 def _pick(_context, table, row, at):
     def code(context, builder, signature, arguments):
-        pointers = _at(context, builder, signature, arguments)
-        if not isinstance(pointers, list):
-            return builder.load(builder.bitcast(pointers, _VECTOR.as_pointer()), align=8)
         x = ir.Constant(_VECTOR, ir.Undefined)
-        for lane, pointer in enumerate(pointers):
+        for lane, pointer in enumerate(_pointers(context, builder, signature, arguments)):
             x = builder.insert_element(x, builder.load(pointer), _INDEX(lane))
         return x
 
@@ -201,28 +253,11 @@ def _pick(_context, table, row, at):
 @intrinsic
 def _drop(_context, table, row, at, x):
     def code(context, builder, signature, arguments):
-        pointers = _at(context, builder, signature, arguments)
-        if not isinstance(pointers, list):
-            builder.store(arguments[3], builder.bitcast(pointers, _VECTOR.as_pointer()), align=8)
-        else:
-            for lane, pointer in enumerate(pointers):
-                builder.store(builder.extract_element(arguments[3], _INDEX(lane)), pointer)
+        for lane, pointer in enumerate(_pointers(context, builder, signature, arguments)):
+            builder.store(builder.extract_element(arguments[3], _INDEX(lane)), pointer)
         return context.get_dummy_value()
 
     return types.void(table, row, at, x), code
-
-
-@intrinsic
-def widened(_context, table, row, column):
-    """Lanes from neighbours in a row of a table of float32."""
-
-    def code(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = cgutils.get_item_pointer(context, builder, signature.args[0], array, arguments[1:])
-        kind = ir.VectorType(ir.FloatType(), LANES)
-        return builder.fpext(builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4), _VECTOR)
-
-    return LANE(table, row, column), code
 
 
 @part
@@ -236,7 +271,7 @@ def take(table, at, target):
     """Lanes of the target (rows,) from the columns `at` (8,), ascending, of a table of float64."""
     if _together(at):
         for row in range(len(table)):
-            target[row] = _pick(table, row, at[0])
+            target[row] = read(table, row, at[0])
     else:
         for row in range(len(table)):
             target[row] = _pick(table, row, at)
@@ -247,7 +282,35 @@ def put(table, at, source):
     """Write lanes to columns of a table."""
     if _together(at):
         for row in range(len(table)):
-            _drop(table, row, at[0], source[row])
+            write(table, row, at[0], source[row])
     else:
         for row in range(len(table)):
             _drop(table, row, at, source[row])
+
+
+@called
+def multiply(a, b, c, rows):
+    """c (rows, N) = a (rows, K or more) of numbers times b (K, N) of lanes; the sums of eight rows stay in registers."""
+    for n in range(b.shape[1]):
+        if rows < 8:
+            for r in range(rows):
+                total = a[r, 0] * b[0, n]
+                for k in range(1, len(b)):
+                    total = total + a[r, k] * b[k, n]
+                c[r, n] = total
+        else:
+            for r in range(0, rows, 8):
+                _eight(a, b, c, min(r, rows - 8), n)  # the last rows may be made twice
+
+
+@part
+def _eight(a, b, c, r, n):
+    x = b[0, n]
+    s0, s1, s2, s3 = a[r, 0] * x, a[r + 1, 0] * x, a[r + 2, 0] * x, a[r + 3, 0] * x
+    s4, s5, s6, s7 = a[r + 4, 0] * x, a[r + 5, 0] * x, a[r + 6, 0] * x, a[r + 7, 0] * x
+    for k in range(1, len(b)):
+        x = b[k, n]
+        s0, s1, s2, s3 = s0 + a[r, k] * x, s1 + a[r + 1, k] * x, s2 + a[r + 2, k] * x, s3 + a[r + 3, k] * x
+        s4, s5, s6, s7 = s4 + a[r + 4, k] * x, s5 + a[r + 5, k] * x, s6 + a[r + 6, k] * x, s7 + a[r + 7, k] * x
+    c[r, n], c[r + 1, n], c[r + 2, n], c[r + 3, n] = s0, s1, s2, s3
+    c[r + 4, n], c[r + 5, n], c[r + 6, n], c[r + 7, n] = s4, s5, s6, s7

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from microprint.mechanics.load import LoadStep
 from microprint.mechanics.phenopowerlaw import Law
-from microprint.mechanics.spectral import PeriodicCell
+from microprint.mechanics.spectral import Cell
 from microprint.mechanics.state import State
 from microprint.mechanics.tensors import from_mandel, product
 from microprint.mechanics.time_step import (
@@ -53,10 +53,10 @@ class Statistics:
 class Solver:
     """Marches volume elements of one shape and material through a load path.
 
-    `cell` is a `PeriodicCell` or its compiled form, `orientation` the crystal-from-sample rotation of every voxel (3, 3, B, V).
+    `orientation` is the crystal-from-sample rotation of every voxel (3, 3, B, V).
     """
 
-    def __init__(self, cell: PeriodicCell, law: Law, orientation: Tensor, numerics: Numerics):
+    def __init__(self, cell: Cell, law: Law, orientation: Tensor, numerics: Numerics):
         self.cell, self.law, self.numerics = cell, law, numerics
         batch, voxels = orientation.shape[2:]
         u, S = orientation.new_zeros(3, batch, cell.frequencies), orientation.new_zeros(6, batch, voxels)

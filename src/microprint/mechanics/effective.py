@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from math import prod
 from typing import Any, NamedTuple
 
@@ -23,9 +24,12 @@ from microprint.machine import choose_device, in_threads
 from microprint.mechanics.elasticity import isotropic_part, mandel_from_voigt, voigt_from_mandel
 from microprint.mechanics.spectral import PeriodicCell, RotatedCell, Scheme, conjugate_gradients
 
+Field = Callable[[Tensor], Tensor]
 ALL_CASES = (0, 1, 2, 3, 4, 5)
 # Up to this number of phases, the stress is cheaper phase by phase than with a stiffness for each voxel.
 _FEW_PHASES = 4
+# Voxels along z from which a cell is compiled.
+_LONG = 8
 
 
 def effective_stiffness(
@@ -123,7 +127,7 @@ def _prepare(
     cases, shape = tuple(integers(cases, "cases", ("cases",)).tolist()), tuple(phases.shape[1:])
     if not all(0 <= case < 6 for case in cases):
         raise UserError(f"cases = {cases} are no mean strains", "effective_stiffness", "Give some of 0 to 5")
-    cell = RotatedCell(shape, size, dtype, device) if scheme == "rotated" else PeriodicCell(shape, scheme, size, dtype, device)
+    cell = _cell(shape, scheme, size, dtype, device)
     voxels = (2**17 if device.type == "cpu" else 2**24) if chunk_voxels is None else chunk_voxels
     at_once = max(1, voxels // prod(shape))
     groups = tuple(cases[i : i + at_once] for i in range(0, len(cases), at_once))
@@ -131,6 +135,19 @@ def _prepare(
     chunk = max(1, at_once // len(cases))
     parts = list(zip(phases.split(chunk), matrices.split(chunk), range(0, len(phases), chunk)))
     return lambda method: in_threads(partial(method, problem), parts, device)
+
+
+def _cell(
+    shape: Sequence[int], scheme: Scheme, size: Sequence[float] | None, dtype: torch.dtype, device: torch.device
+) -> PeriodicCell | RotatedCell:
+    """The fastest form of a cell: compiled for the CPU where numba is installed and pencils along z fill its vectors."""
+    if scheme != "rotated":
+        return PeriodicCell(shape, scheme, size, dtype, device)
+    if device.type == "cpu" and find_spec("numba") and shape[2] >= _LONG:
+        from microprint.mechanics.compiled.rotated import CompiledRotatedCell
+
+        return CompiledRotatedCell(shape, size, dtype)
+    return RotatedCell(shape, size, dtype, device)
 
 
 @dataclass(frozen=True)
@@ -166,13 +183,14 @@ class _Problem:
         fields = strain.permute(1, 2, 0, 3).unflatten(3, phases.shape[1:])
         return self._full(_work(strain, stress_of) * scale), fields.cpu()
 
-    def _solve(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor, Tensor]:
+    def _solve(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Field, Tensor, Tensor]:
         """Strain (6, B, cases, V), its stress in units of a scale (B, 1, 1), energy freed in each iteration (B, n, cases)."""
         device, batch = self.cell.device, len(phases)
         phases, matrices = phases.flatten(1).to(device, torch.int64), matrices.to(device)
         scale = matrices.abs().amax((1, 2, 3), keepdim=True)
         stress_of = _stress((matrices / scale).to(self.cell.dtype), phases)
-        solved = [self._strain(stress_of, cases, phases.shape, first) for cases in self.groups]
+        operator = self._operator(stress_of, (matrices / scale).to(self.cell.dtype), phases)
+        solved = [self._strain(operator, stress_of, cases, phases.shape, first) for cases in self.groups]
         strain = torch.cat([part.unflatten(1, (batch, -1)) for part, _ in solved], 2)
         longest = max(len(part) for _, part in solved)
         freed = [pad(part, (0, 0, 0, longest - len(part))).unflatten(1, (batch, -1)) for _, part in solved]
@@ -185,8 +203,15 @@ class _Problem:
         full[:, index[:, None], index] = 0.5 * (energy + energy.transpose(1, 2))
         return voigt_from_mandel(full).cpu()
 
+    def _operator(self, stress_of: Field, matrices: Tensor, phases: Tensor) -> Field:
+        """Forces (3, N, K) of displacements (3, N, K), by the compiled cell in one pass."""
+        cell = self.cell
+        if hasattr(cell, "stiffness"):
+            return cell.stiffness(matrices, phases)
+        return lambda u: cell.force(stress_of(cell.strain(u)))
+
     def _strain(
-        self, stress_of: Callable[[Tensor], Tensor], cases: tuple[int, ...], shape: tuple[int, int], first: int
+        self, operator: Field, stress_of: Field, cases: tuple[int, ...], shape: tuple[int, int], first: int
     ) -> tuple[Tensor, Tensor]:
         """Strain (6, B cases, V) in equilibrium under some mean strains, and the energy (n, B cases) that each iteration freed.
 
@@ -202,9 +227,7 @@ class _Problem:
             products.append(cell.dot(a, b))
             return products[-1]
 
-        u, used = conjugate_gradients(
-            lambda x: cell.force(stress_of(cell.strain(x))), lambda f: cell.green(f, bulk, shear), load, dot, *limits
-        )
+        u, used = conjugate_gradients(operator, lambda f: cell.green(f, bulk, shear), load, dot, *limits)
         if self.tolerance and (used >= self.max_iterations).any():
             where = f"volume element {first + int(used.argmax()) // len(cases)}"
             remedy = "Raise tolerance or max_iterations, or use the rotated scheme"
@@ -214,7 +237,7 @@ class _Problem:
         return cell.strain(u).add_(mean), torch.where(curvature > 0, residual.square() / curvature, 0.0)
 
 
-def _work(strain: Tensor, stress_of: Callable[[Tensor], Tensor]) -> Tensor:
+def _work(strain: Tensor, stress_of: Field) -> Tensor:
     """Mean of strain : stress (B, cases, cases), float64, for all pairs of cases; strains (6, B, cases, V).
 
     A sum by torch keeps seven digits of float32, a matrix product over a whole cell four.
@@ -223,7 +246,7 @@ def _work(strain: Tensor, stress_of: Callable[[Tensor], Tensor]) -> Tensor:
     return torch.stack(columns, 2).to(torch.float64) / strain.shape[-1]
 
 
-def _stress(matrices: Tensor, phases: Tensor) -> Callable[[Tensor], Tensor]:
+def _stress(matrices: Tensor, phases: Tensor) -> Field:
     """Function from strains (6, B cases, V), for any number of cases, to stresses, with the stiffness of each voxel."""
     batch, count = matrices.shape[:2]
     if count > _FEW_PHASES or not (matrices == matrices[:1]).all():
@@ -241,7 +264,7 @@ def _stress(matrices: Tensor, phases: Tensor) -> Callable[[Tensor], Tensor]:
     return by_phase
 
 
-def _stress_by_voxel(matrices: Tensor, phases: Tensor) -> Callable[[Tensor], Tensor]:
+def _stress_by_voxel(matrices: Tensor, phases: Tensor) -> Field:
     field = torch.stack([m[p] for m, p in zip(matrices, phases)]).permute(2, 3, 0, 1)[:, :, :, None]  # (6, 6, B, 1, V)
 
     def by_voxel(strain: Tensor) -> Tensor:

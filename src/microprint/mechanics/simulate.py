@@ -17,7 +17,7 @@ from microprint.mechanics.crystal_plasticity import Solver
 from microprint.mechanics.load import LoadStep, read_load, uniaxial_tension
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.phenopowerlaw import Law
-from microprint.mechanics.spectral import PeriodicCell, Scheme
+from microprint.mechanics.spectral import Cell, PeriodicCell, Scheme
 from microprint.mechanics.state import State
 from microprint.mechanics.tensors import determinant, product
 from microprint.mechanics.time_step import Numerics
@@ -111,7 +111,7 @@ def simulate_cp(
     return CPResult.join(in_threads(solve, list(parts), device))
 
 
-def cell_for(shape: Sequence[int], scheme: Scheme, size: Sequence[float] | None, device: torch.device) -> PeriodicCell:
+def cell_for(shape: Sequence[int], scheme: Scheme, size: Sequence[float] | None, device: torch.device) -> Cell:
     """The fastest form of a cell: compiled for the CPU where numba is installed, tensor operations elsewhere."""
     if device.type == "cpu" and find_spec("numba"):
         from microprint.mechanics.compiled.cell import CompiledCell
@@ -132,7 +132,7 @@ def law_for(material: Material, device: torch.device | str = "cpu", numerics: Nu
 
 @dataclass(frozen=True)
 class _Simulation:
-    cell: PeriodicCell  # or its compiled form
+    cell: Cell
     law: Law
     load: tuple[LoadStep, ...]
     numerics: Numerics

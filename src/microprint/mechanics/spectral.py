@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isfinite, pi, sqrt
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -25,6 +25,22 @@ from microprint.errors import UserError
 from microprint.mechanics.tensors import PLACES, VOIGT_PAIRS
 
 Scheme = Literal["fourier", "rotated"]
+
+
+class Cell(Protocol):
+    """What crystal plasticity needs of a cell: `PeriodicCell`, or its form that is compiled for a CPU."""
+
+    shape: tuple[int, ...]
+    device: torch.device
+    frequencies: int
+
+    def gradient(self, u: Tensor) -> Tensor: ...
+    def divergence(self, stress: Tensor) -> Tensor: ...
+    def projected_rms(self, force: Tensor) -> Tensor: ...
+    def equilibrate(
+        self, tangent: Tensor, force: Tensor, gap: Tensor, moduli: tuple[Tensor, Tensor], reference: Tensor, free: Tensor,
+        forcing: float, limit: int,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...  # fmt: skip
 
 
 class PeriodicCell:

@@ -15,6 +15,9 @@ from torch import Tensor
 VOIGT_PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 # Place of component ij among Voigt's.
 PLACES = tuple(tuple(VOIGT_PAIRS.index((min(i, j), max(i, j))) for j in range(3)) for i in range(3))
+# The 21 entries of a symmetric 6 x 6 matrix, row by row, and where each of the 36 stands among them.
+UPPER = tuple((i, j) for i in range(6) for j in range(i, 6))
+SYMMETRIC = tuple(tuple(UPPER.index((min(i, j), max(i, j))) for j in range(6)) for i in range(6))
 _WEIGHTS = (1.0, 1.0, 1.0, sqrt(2.0), sqrt(2.0), sqrt(2.0))
 
 

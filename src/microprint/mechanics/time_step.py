@@ -11,7 +11,7 @@ from torch import Tensor
 
 from microprint.mechanics.elasticity import isotropic_part
 from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
-from microprint.mechanics.spectral import PeriodicCell
+from microprint.mechanics.spectral import Cell
 from microprint.mechanics.state import Batch, State
 from microprint.mechanics.tensors import VOIGT_PAIRS, from_mandel, mandel
 
@@ -82,7 +82,7 @@ def elastic_shear_stress(boundary: Boundary, stiffness: Tensor) -> float:
 class Problem:
     """What a time step of all elements has in common."""
 
-    cell: PeriodicCell  # or its compiled form
+    cell: Cell
     law: Law
     numerics: Numerics
     boundary: Boundary

@@ -13,21 +13,22 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from threading import local
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from microprint.jit import called, compiled, part
-from microprint.lanes import LANES, aligned, in_lanes, lanes, summed, where, widened
+from microprint.jit import compiled, part
+from microprint.lanes import LANES, aligned, in_lanes, lanes, multiply, read, summed, where, widened
+from microprint.machine import in_threads
 from microprint.mechanics.spectral import Scheme, edges, hartley, wave_vectors, waves
-from microprint.mechanics.tensors import VOIGT_PAIRS
+from microprint.mechanics.tensors import SYMMETRIC, UPPER, VOIGT_PAIRS
 
 _HALF = np.sqrt(0.5)
 _ROW, _COLUMN = (np.array(index) for index in zip(*VOIGT_PAIRS))
-_UPPER = np.array([6 * i + j for i in range(6) for j in range(i, 6)])  # of a symmetric matrix
-_ENTRY = np.array([[int(np.flatnonzero(_UPPER == 6 * min(i, j) + max(i, j))[0]) for j in range(6)] for i in range(6)])
+_ENTRY, _UPPER = np.array(SYMMETRIC), np.array([6 * i + j for i, j in UPPER])
 
 # Kernels (2, n, n) along x and y, cas and cos - sin, and the factors of t_i (3, n) along these axes.
 Plan = namedtuple("Plan", "x y t_x t_y")
@@ -49,6 +50,7 @@ class CompiledCell:
         (x, y, z), (t_x, t_y, t_z) = (hartley(n).numpy() for n in self.shape), (axis.numpy() for axis in axes)
         self.plan = Plan(x, y, t_x, t_y)
         pencils = [np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, self.lanes * LANES - nz)]) for a in (z, t_z)]
+        self._own = local()
         self.along_z = [a.reshape(*a.shape[:-1], self.lanes, LANES) for a in pencils]
 
     def gradient(self, u: Tensor) -> Tensor:
@@ -81,56 +83,34 @@ class CompiledCell:
     def _each(self, work: Callable[..., None], *arguments: Tensor | float) -> None:
         """Have each thread's share of the volume elements worked on."""
         arrays = [a.contiguous().numpy() if isinstance(a, Tensor) else a for a in arguments]
-        elements = arrays[0].shape[1]
+        elements, threads = arrays[0].shape[1], torch.get_num_threads()
 
         def share(begin: int, end: int) -> None:
             work(begin, end, self.plan, *self._memory(), *arrays)
 
-        threads = min(torch.get_num_threads(), elements)
-        if threads == 1:
-            share(0, elements)
-            return
-        ends = [elements * k // threads for k in range(threads + 1)]
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(share, ends[:-1], ends[1:]))
+        ends = sorted({elements * k // threads for k in range(threads + 1)})
+        in_threads(share, list(pairwise(ends)), self.device)
 
     def _memory(self) -> tuple[Fields, np.ndarray, np.ndarray, np.ndarray]:
         """Memory of one thread: fields, the same as numbers (8, pencils, z), the tangent (21, pencils z) and mean strains."""
-        nx, ny, _ = self.shape
-        fields, vectors = (aligned((count, nx * ny, self.lanes, LANES)) for count in (8, 12))
-        views = fields.reshape(8, nx, -1, LANES), fields.reshape(8, nx, ny, self.lanes, LANES), fields
-        numbers = fields.reshape(8, nx * ny, -1)
-        return Fields(*self.along_z, *views, vectors), numbers, np.zeros((21, numbers[0].size), np.float32), np.zeros((4, 6))
-
-
-@called
-def _multiply(a, b, c):
-    """c (R, N) = a (R, K or more) of numbers times b (K, N) of lanes; the sums of eight rows stay in registers."""
-    rows, depth = len(c), len(b)
-    for n in range(b.shape[1]):
-        for r in range(0, rows - 7, 8):
-            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = lanes(0.0)
-            for k in range(depth):
-                x = b[k, n]
-                s0, s1, s2, s3 = s0 + a[r, k] * x, s1 + a[r + 1, k] * x, s2 + a[r + 2, k] * x, s3 + a[r + 3, k] * x
-                s4, s5, s6, s7 = s4 + a[r + 4, k] * x, s5 + a[r + 5, k] * x, s6 + a[r + 6, k] * x, s7 + a[r + 7, k] * x
-            c[r, n], c[r + 1, n], c[r + 2, n], c[r + 3, n] = s0, s1, s2, s3
-            c[r + 4, n], c[r + 5, n], c[r + 6, n], c[r + 7, n] = s4, s5, s6, s7
-        for r in range(rows // 8 * 8, rows):
-            total = lanes(0.0)
-            for k in range(depth):
-                total = total + a[r, k] * b[k, n]
-            c[r, n] = total
+        if not hasattr(self._own, "memory"):
+            nx, ny, _ = self.shape
+            fields, vectors = (aligned((count, nx * ny, self.lanes, LANES)) for count in (8, 12))
+            views = fields.reshape(8, nx, -1, LANES), fields.reshape(8, nx, ny, self.lanes, LANES), fields
+            numbers = fields.reshape(8, nx * ny, -1)
+            tangent, means = np.zeros((21, numbers[0].size), np.float32), np.zeros((4, 6))
+            self._own.memory = Fields(*self.along_z, *views, vectors), numbers, tangent, means
+        return self._own.memory
 
 
 @part
 def _transform(m, w, numbers, k, i, j):
     """Transform field k, the component ij of a tensor, in its place."""
     turned_x, turned_y, turned_z = int((i == 0) != (j == 0)), int((i == 1) != (j == 1)), int((i == 2) != (j == 2))
-    _multiply(m.x[turned_x], w.x[k], w.x[6])
+    multiply(m.x[turned_x], w.x[k], w.x[6], len(m.x[0]))
     for x in range(len(m.x[0])):
-        _multiply(m.y[turned_y], w.y[6, x], w.y[7, x])
-    _multiply(numbers[7], w.kernel[turned_z], w.z[k])
+        multiply(m.y[turned_y], w.y[6, x], w.y[7, x], len(m.y[0]))
+    multiply(numbers[7], w.kernel[turned_z], w.z[k], len(numbers[7]))
 
 
 @part
@@ -164,12 +144,12 @@ def _gradient(begin, end, m, fields, numbers, _tangent, _means, u, result):
     w, depth = in_lanes(fields), fields.kernel.shape[1]
     for e in range(begin, end):
         for i in range(3):
+            _load(u[i, e], numbers[1], depth)
             for j in range(3):
-                _load(u[i, e], numbers[0], depth)
                 for p in range(w.z.shape[1]):
                     for z in range(w.z.shape[2]):
                         t = _wave(m, w, p, z)[j]
-                        w.z[0, p, z] = (t if i == j else -t) * w.z[0, p, z]  # a derivative of cos - sin is -cas
+                        w.z[0, p, z] = (t if i == j else -t) * w.z[1, p, z]  # a derivative of cos - sin is -cas
                 _transform(m, w, numbers, 0, i, j)
                 _save(numbers[0], result[3 * i + j, e], depth)
 
@@ -194,6 +174,11 @@ def _divergence(begin, end, m, fields, numbers, _tangent, _means, stress, result
 
 
 @part
+def _entry(tangent, i, j, at):
+    return widened(read(tangent, _ENTRY[i, j], at))
+
+
+@part
 def _stress(m, w, numbers, tangent, first, mean):
     """The six fields become the stress of the strain of a vector, its components `first` and on, and of a mean strain."""
     v, shear = w.vectors, -_HALF
@@ -212,10 +197,9 @@ def _stress(m, w, numbers, tangent, first, mean):
             e0, e1, e2 = w.z[0, p, z] + mean[0], w.z[1, p, z] + mean[1], w.z[2, p, z] + mean[2]
             e3, e4, e5 = w.z[3, p, z] + mean[3], w.z[4, p, z] + mean[4], w.z[5, p, z] + mean[5]
             for k in range(6):
-                n = _ENTRY[k]
                 w.z[k, p, z] = (
-                    widened(tangent, n[0], at) * e0 + widened(tangent, n[1], at) * e1 + widened(tangent, n[2], at) * e2
-                    + widened(tangent, n[3], at) * e3 + widened(tangent, n[4], at) * e4 + widened(tangent, n[5], at) * e5
+                    _entry(tangent, k, 0, at) * e0 + _entry(tangent, k, 1, at) * e1 + _entry(tangent, k, 2, at) * e2
+                    + _entry(tangent, k, 3, at) * e3 + _entry(tangent, k, 4, at) * e4 + _entry(tangent, k, 5, at) * e5
                 )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ Numba compiles it at its first use (half a minute, kept on disk for later runs).
 from __future__ import annotations
 
 from collections import namedtuple
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -16,9 +15,10 @@ from torch import Tensor
 
 from microprint.jit import compiled, part
 from microprint.lanes import LANES, aligned, holds, in_lanes, lanes, larger, power, put, smaller, take, with_sign
-from microprint.mechanics.compiled.newton import flow, iterate, limit, resolved
+from microprint.machine import in_threads
+from microprint.mechanics.compiled.newton import ENTRY, flow, iterate, limit, resolved
 from microprint.mechanics.phenopowerlaw import CAUTION, LEAST_SHARE, TANGENT_DTYPE, Law, Response
-from microprint.mechanics.tensors import VOIGT_PAIRS
+from microprint.mechanics.tensors import UPPER, VOIGT_PAIRS
 
 # Voxels that are brought into the cache together, and the fewest that a thread is started for.
 _TILE, _PIECE = 128, 1024
@@ -31,7 +31,7 @@ _HALF = np.sqrt(0.5)
 # all systems less one, nil where they differ; `powers` tells whether c_1 to c_4 have an effect.
 Constants = namedtuple(
     "Constants",
-    "slips families compliance symmetric schmid resolve dyads drive drive_by_stress by_slip by_twin spread exponent power "
+    "slips families compliance schmid resolve dyads drive drive_by_stress by_slip by_twin spread exponent power "
     "tenth xi_inf h_0 hardening_exponent f_sat share h_0_tw_sl c_1 c_2 c_3 c_4 powers tolerance max_iterations",
 )
 # What eight voxels are worked on with: vectors over systems, then small tensors, `sums` (of the shears of twins, over
@@ -59,15 +59,13 @@ class CompiledLaw(Law):
         rows = np.concatenate([by_slip, np.where(hardened[:, None], by_twin, by_slip)])
         drive, driver = np.unique(rows, axis=0, return_inverse=True)
         driver = driver.reshape(-1)
-        pairs = [(i, j) for i in range(6) for j in range(i, 6)]
         self.constants = Constants(
             slips,
             np.unique(own, axis=0, return_inverse=True)[1].reshape(-1),
             self.compliance.numpy(),
-            np.array([[pairs.index((min(i, j), max(i, j))) for j in range(6)] for i in range(6)]),
             _sixes(self.schmid.T.numpy()),
             _sixes(resolve),
-            _sixes(np.stack([resolve[:, i] * resolve[:, j] for i, j in pairs], 1)),
+            _sixes(np.stack([resolve[:, i] * resolve[:, j] for i, j in UPPER], 1)),
             drive,
             _sixes((drive[:, :, None] * resolve).transpose(1, 0, 2).reshape(n, -1)),
             driver[:n],
@@ -107,14 +105,8 @@ class CompiledLaw(Law):
         def work(begin: int, end: int) -> None:
             _respond(begin, end, self.constants, *_workspace(self.systems, len(self.constants.drive)), *step, *arrays)
 
-        threads = torch.get_num_threads()
-        if threads == 1:
-            work(0, voxels)
-            return result
-        piece = max(_PIECE, -(-voxels // (4 * threads)))  # for a thread may be kept from working
-        begins = range(0, voxels, piece)
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, begins, [min(begin + piece, voxels) for begin in begins]))
+        piece = max(_PIECE, -(-voxels // (4 * torch.get_num_threads())))  # for a thread may be kept from working
+        in_threads(work, [(begin, min(begin + piece, voxels)) for begin in range(0, voxels, piece)], "cpu")
         return result
 
 
@@ -132,20 +124,8 @@ def _filled(values: Tensor, first: int, systems: int) -> np.ndarray:
 
 def _workspace(n: int, drivers: int) -> tuple[Work, Tile, np.ndarray, np.ndarray]:
     """Memory of one thread; the compiled code, which may not allocate any, does not count references either."""
-    shapes = [(n,)] * 16 + [
-        (drivers,),
-        (9,),
-        (9,),
-        (6,),
-        (9,),
-        (6,),
-        (6,),
-        (24,),
-        (36,),
-        (3,),
-        (6, 6),
-        (drivers + 6, drivers + 7),
-    ]
+    small = (9,), (9,), (6,), (9,), (6,), (6,), (24,), (36,), (3,), (6, 6)
+    shapes = [(n,)] * 16 + [(drivers,), *small, (drivers + 6, drivers + 7)]
     rows = (9, 9, 6, 6, n, n, n, 9, 36, n, n, 6, 21, 3)
     work, tile = Work(*(aligned((*shape, LANES)) for shape in shapes)), Tile(*(aligned((k, _TILE + LANES)) for k in rows))
     return work, tile, np.empty(LANES, np.int64), np.empty(_TILE, np.int64)
@@ -343,7 +323,7 @@ def _turn_tangent(m, w):
         for j in range(6):
             total = lanes(0.0)
             for k in range(6):
-                total = total + w.dyads[m.symmetric[i, k]] * q[j, k]
+                total = total + w.dyads[ENTRY[i, k]] * q[j, k]
             turned[i, j] = total
     for i in range(6):
         for j in range(i, 6):

@@ -3,11 +3,15 @@
 A product with a constant matrix keeps six of its rows in registers; the hardening's drivers are eliminated before the stress.
 """
 
+import numpy as np
+
 from microprint.jit import called, part
 from microprint.lanes import lanes, larger, power, smaller, some, sqrt, where, with_sign
 from microprint.mechanics.phenopowerlaw import LITTLE, MOST_SHEAR
+from microprint.mechanics.tensors import SYMMETRIC
 
 _HALF = 0.5**0.5
+ENTRY = np.array(SYMMETRIC)
 
 
 @part
@@ -189,7 +193,7 @@ def _assemble(m, w):
     for i in range(6):
         a[drivers + i, drivers + 6] = b[i]
         for j in range(6):
-            a[drivers + i, drivers + j] = m.compliance[i, j] + d[m.symmetric[i, j]]
+            a[drivers + i, drivers + j] = m.compliance[i, j] + d[ENTRY[i, j]]
 
 
 @part

@@ -1,0 +1,49 @@
+"""The compiled cell of the rotated scheme against the one of tensor operations."""
+
+import pytest
+import torch
+
+from microprint.mechanics import effective
+from microprint.mechanics.compiled.rotated import CompiledRotatedCell
+from microprint.mechanics.spectral import RotatedCell
+
+# Odd and even, shorter and longer than a vector, flat, and a single row.
+SHAPES = [((5, 6, 8), (1.0, 1.5, 0.9)), ((4, 9, 16), None), ((1, 3, 9), None), ((17, 16, 7), (2.0, 1.0, 3.0)), ((2, 1, 1), None)]
+PRECISION = {torch.float64: 1e-12, torch.float32: 2e-5}
+
+
+@pytest.fixture(params=SHAPES, ids=lambda given: str(given[0]))
+def cells(request):
+    return lambda dtype: [kind(*request.param, dtype) for kind in (CompiledRotatedCell, RotatedCell)]
+
+
+def vectors(cell, count, seed=0):
+    voxels = cell.shape[0] * cell.shape[1] * cell.shape[2]
+    return torch.randn(3, count, voxels, dtype=cell.dtype, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_green_s_operator_is_the_same(cells, dtype):
+    cell, other = cells(dtype)
+    force, bulk, shear = vectors(cell, 4), torch.tensor([1.3], dtype=dtype), torch.tensor([0.6], dtype=dtype)
+    for _ in range(2):  # what the first left in the memory does not disturb the second
+        u, expected = cell.green(force, bulk, shear), other.green(force, bulk, shear)
+        torch.testing.assert_close(u, expected, rtol=0, atol=PRECISION[dtype] * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_forces_are_the_divergence_of_the_stress_of_the_strain(cells, dtype):
+    """Of two elements, each with stiffnesses of its own, under three mean strains."""
+    cell, other = cells(dtype)
+    u, generator = vectors(cell, 6), torch.Generator().manual_seed(1)
+    phases = torch.randint(0, 5, (2, u.shape[2]), generator=generator)
+    matrices = torch.randn(2, 5, 6, 6, dtype=dtype, generator=generator)
+    matrices = matrices + matrices.mT
+    force = cell.stiffness(matrices, phases)(u)
+    expected = other.force(effective._stress_by_voxel(matrices, phases)(other.strain(u)))
+    torch.testing.assert_close(force, expected, rtol=0, atol=PRECISION[dtype] * float(expected.abs().max()))
+
+
+def test_it_is_used_where_pencils_fill_vectors():
+    kinds = {n: type(effective._cell((4, 4, n), "rotated", None, torch.float32, torch.device("cpu"))) for n in (7, 8)}
+    assert kinds == {7: RotatedCell, 8: CompiledRotatedCell}
