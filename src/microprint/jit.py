@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -22,9 +25,29 @@ def compiled(function: Callable, **options: Any) -> Callable:
     Numba freezes what a function takes from other modules, and for its cache looks at the time stamp of one file alone.
     The options are numba's; without any, they are those of the law.
     """
+    folder = cache_folder() / "compiled" / source_digest([function.__module__])
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_folder() / "compiled" / source_digest([function.__module__]))
+    numba.config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(nogil=True, cache=True, **(options or {"_nrt": False, **FAST}))(function)
+        result = numba.njit(nogil=True, cache=True, **(options or {"_nrt": False, **FAST}))(function)
     finally:
         numba.config.CACHE_DIR = before
+    result.compile = _one_at_a_time(result.compile, folder / f"{function.__name__}.lock")
+    return result
+
+
+def _one_at_a_time(compile: Callable, path: Path) -> Callable:
+    """Let other processes wait for the code, which takes long to make, and read it then."""
+
+    @wraps(compile)
+    def locked(signature: Any) -> Any:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError:  # nothing can be kept there, so that there is nothing to wait for
+            return compile(signature)
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return compile(signature)
+
+    return locked

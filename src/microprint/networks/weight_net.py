@@ -45,10 +45,11 @@ class WeightNet(nn.Module):
         distance = (square + 1e-6).sqrt()[..., None]
         near = 0.5 + 0.5 * torch.cos(math.pi / REACH * distance.clamp_max(REACH))  # falls to zero without a step
         told = torch.exp(-((distance * DISTANCES / REACH - torch.arange(DISTANCES, device=site.device)).square()))
+        rows = (other + count * torch.arange(len(site), device=site.device)[:, None, None]).flatten()
         hidden = self.start.expand(len(site), count, -1)
         for filters, theirs, update, norm in zip(self.filters, self.theirs, self.update, self.norm, strict=True):
-            sent = theirs(hidden).gather(1, other.flatten(1)[..., None].expand(-1, -1, hidden.shape[-1]))
-            heard = (near * F.silu(filters(told) + sent.unflatten(1, other.shape[1:]))).sum(2)
+            sent = theirs(hidden).flatten(0, 1).index_select(0, rows).view(*other.shape, -1)
+            heard = (near * F.silu(filters(told) + sent)).sum(2)
             hidden = hidden + update(torch.cat([norm(hidden), heard / 4], -1))
         weight = HEIGHT * apart**2 * self.last(hidden)[..., 0].float()
         return weight - weight.mean(1, keepdim=True)
