@@ -40,7 +40,7 @@ def start(root: Path, *arguments: str) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> str:
-    output = process.communicate(timeout=600)[0]
+    output = process.communicate(timeout=1800)[0]
     assert process.returncode == 0, output
     return output
 

@@ -36,7 +36,7 @@ def test_simulated_components_and_their_errors(known):
 
 
 def test_first_property_takes_the_others_of_the_nearest(known):
-    values = known[2]
+    values = known[2][:6]  # of the turned ones, some have the same C11
     found = design_targets.first_property(float(values[3, 0]) * 1.0001, values, ("C11", "C12", "C33"))
     torch.testing.assert_close(found, values[3, [0, 3, 2]], rtol=2e-4, atol=0)
 
