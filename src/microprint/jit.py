@@ -39,8 +39,8 @@ def compiled(function: Callable, **options: Any) -> Callable:
 def _one_at_a_time(compile: Callable, path: Path) -> Callable:
     """Let other processes wait for the code, which takes long to make, and read it then.
 
-    Compiling holds numba's lock, too. A function that one such calls is therefore not to be called by itself as well: two threads
-    could wait for each other.
+    Compiling holds numba's lock, too. A function that one such calls is therefore not to be called by itself as well: two
+    threads could wait for each other.
     """
 
     @wraps(compile)
