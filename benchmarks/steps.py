@@ -2,8 +2,8 @@
 
     python benchmarks/steps.py --params FILE --run DIR [--device auto] [step[:argument=value] ...]
 
-Runs steps of the study, all unless some are named, in the order of the notebooks, each once; an artifact that is up to date is
-not made again and takes no time. For a training the seconds of its last epoch are given too, which leave out how it starts.
+Runs the steps that are named, else those of STEPS, in the order of the notebooks; an artifact that is up to date is not made
+again and takes no time. For a training the seconds of its last epoch are given too, which leave out how it starts.
 A step that fails is reported, and what needs it with it.
 """
 

@@ -24,7 +24,7 @@ from microprint.machine import choose_device, in_threads
 from microprint.mechanics.elasticity import isotropic_part, mandel_from_voigt, voigt_from_mandel
 from microprint.mechanics.spectral import PeriodicCell, RotatedCell, Scheme, conjugate_gradients
 
-Field = Callable[[Tensor], Tensor]
+Operator = Callable[[Tensor], Tensor]
 ALL_CASES = (0, 1, 2, 3, 4, 5)
 # Up to this number of phases, the stress is cheaper phase by phase than with a stiffness for each voxel.
 _FEW_PHASES = 4
@@ -183,13 +183,14 @@ class _Problem:
         fields = strain.permute(1, 2, 0, 3).unflatten(3, phases.shape[1:])
         return self._full(_work(strain, stress_of) * scale), fields.cpu()
 
-    def _solve(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Field, Tensor, Tensor]:
+    def _solve(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Operator, Tensor, Tensor]:
         """Strain (6, B, cases, V), its stress in units of a scale (B, 1, 1), energy freed in each iteration (B, n, cases)."""
         device, batch = self.cell.device, len(phases)
         phases, matrices = phases.flatten(1).to(device, torch.int64), matrices.to(device)
         scale = matrices.abs().amax((1, 2, 3), keepdim=True)
-        stress_of = _stress((matrices / scale).to(self.cell.dtype), phases)
-        operator = self._operator(stress_of, (matrices / scale).to(self.cell.dtype), phases)
+        scaled = (matrices / scale).to(self.cell.dtype)
+        stress_of = _stress(scaled, phases)
+        operator = self._operator(stress_of, scaled, phases)
         solved = [self._strain(operator, stress_of, cases, phases.shape, first) for cases in self.groups]
         strain = torch.cat([part.unflatten(1, (batch, -1)) for part, _ in solved], 2)
         longest = max(len(part) for _, part in solved)
@@ -203,7 +204,7 @@ class _Problem:
         full[:, index[:, None], index] = 0.5 * (energy + energy.transpose(1, 2))
         return voigt_from_mandel(full).cpu()
 
-    def _operator(self, stress_of: Field, matrices: Tensor, phases: Tensor) -> Field:
+    def _operator(self, stress_of: Operator, matrices: Tensor, phases: Tensor) -> Operator:
         """Forces (3, N, K) of displacements (3, N, K), by the compiled cell in one pass."""
         cell = self.cell
         if hasattr(cell, "stiffness"):
@@ -211,7 +212,7 @@ class _Problem:
         return lambda u: cell.force(stress_of(cell.strain(u)))
 
     def _strain(
-        self, operator: Field, stress_of: Field, cases: tuple[int, ...], shape: tuple[int, int], first: int
+        self, operator: Operator, stress_of: Operator, cases: tuple[int, ...], shape: tuple[int, int], first: int
     ) -> tuple[Tensor, Tensor]:
         """Strain (6, B cases, V) in equilibrium under some mean strains, and the energy (n, B cases) that each iteration freed.
 
@@ -237,7 +238,7 @@ class _Problem:
         return cell.strain(u).add_(mean), torch.where(curvature > 0, residual.square() / curvature, 0.0)
 
 
-def _work(strain: Tensor, stress_of: Field) -> Tensor:
+def _work(strain: Tensor, stress_of: Operator) -> Tensor:
     """Mean of strain : stress (B, cases, cases), float64, for all pairs of cases; strains (6, B, cases, V).
 
     A sum by torch keeps seven digits of float32, a matrix product over a whole cell four.
@@ -246,7 +247,7 @@ def _work(strain: Tensor, stress_of: Field) -> Tensor:
     return torch.stack(columns, 2).to(torch.float64) / strain.shape[-1]
 
 
-def _stress(matrices: Tensor, phases: Tensor) -> Field:
+def _stress(matrices: Tensor, phases: Tensor) -> Operator:
     """Function from strains (6, B cases, V), for any number of cases, to stresses, with the stiffness of each voxel."""
     batch, count = matrices.shape[:2]
     if count > _FEW_PHASES or not (matrices == matrices[:1]).all():
@@ -264,7 +265,7 @@ def _stress(matrices: Tensor, phases: Tensor) -> Field:
     return by_phase
 
 
-def _stress_by_voxel(matrices: Tensor, phases: Tensor) -> Field:
+def _stress_by_voxel(matrices: Tensor, phases: Tensor) -> Operator:
     field = torch.stack([m[p] for m, p in zip(matrices, phases)]).permute(2, 3, 0, 1)[:, :, :, None]  # (6, 6, B, 1, V)
 
     def by_voxel(strain: Tensor) -> Tensor:
