@@ -3,10 +3,10 @@ r"""Stiffness and a yield-like stress of cast-iron micrographs, simulated in pla
 The cell is the image, one pixel thick, and the image is taken for periodic. It is not: graphite and boundaries are cut
 where its edges meet, which is part of the scatter between images of one casting.
 
-Three mean strains give the in-plane stiffness C (3, 3) of xx, yy, xy, and so the modulus under uniaxial stress along x
-without strain along z, 1 / (C^-1)_xx: E / (1 - nu^2) for a material without graphite. *Yield-like* is the stress at which a
+Three mean strains give the in-plane stiffness C (3, 3), and so the modulus under uniaxial stress along an edge without strain
+across the plane, 1 / (C^-1)_11: E / (1 - nu^2) for a material without graphite. *Yield-like* is the stress at which a
 share of 5 % of the metal (ferrite and boundaries) has reached its own strength, by the linear fields: one over the 95 %
-quantile of von Mises' stress under a mean stress of 1, divided by the local strength. Both are means of those along x and y.
+quantile of von Mises' stress under a mean stress of 1, divided by the local strength. Both are means of those along the two edges.
 
 Round numbers of the phases, for ferritic iron and graphite: they rank images, and predict no casting.
 """
@@ -35,7 +35,7 @@ METAL, SOFT = (210e9, 0.3), (10e9, 0.2)
 STRENGTHS = {FERRITE: 250e6, BOUNDARY: 400e6}
 YIELDED = 0.05
 TOLERANCE = 1e-2  # of the forces; it leaves an error of less than 1e-3 in both properties
-_IN_PLANE = [0, 1, 5]  # xx, yy, xy among Voigt's and Mandel's places
+_IN_PLANE = [1, 2, 3]  # yy, zz, yz among Voigt's and Mandel's places: images lie across x, for the cell's long axes come last
 
 
 def reduce_phase(phase: np.ndarray) -> np.ndarray:
@@ -63,11 +63,11 @@ def simulate(phase: Array, tolerance: float = TOLERANCE, device: torch.device | 
     if (maps == GRAPHITE).flatten(1).all(1).any():
         raise UserError("a map has no metal", "phase", "Give ferrite or boundaries some pixels")
     stiffnesses = torch.stack([isotropic(*METAL), isotropic(*SOFT)])
-    soft = (maps == GRAPHITE).to(torch.uint8)[..., None]
+    soft = (maps == GRAPHITE).to(torch.uint8)[:, None]
     stiffness, strain = strain_fields(soft, stiffnesses, cases=_IN_PLANE, tolerance=tolerance, device=device)
     compliance = torch.linalg.inv(mandel_from_voigt(stiffness)[:, _IN_PLANE][:, :, _IN_PLANE])
     modulus = 1 / compliance.diagonal(dim1=1, dim2=2)[:, :2]
-    values = [_yield_stress(*image) for image in zip(maps, strain.squeeze(-1), compliance)]
+    values = [_yield_stress(*image) for image in zip(maps, strain.squeeze(3), compliance)]
     return {"youngs_modulus": modulus.mean(1), "yield_strength": torch.stack(values)}
 
 
