@@ -412,10 +412,10 @@ sizes = np.unique(np.geomspace(2, len(library), 5).astype(int))
 gap = [float((asked[:, None] - library[None, :n]).abs().amax(-1).amin(1).median()) for n in sizes]
 power, level = np.polyfit(np.log(sizes), np.log(gap), 1)
 aimed = float(analysis.misses(study, "ours")[[kind == "inside" for kind in study.kinds]].nanmedian())
-needed = np.exp((np.log(aimed) - level) / power)
 display(table([[str(n), d] for n, d in zip(sizes, gap)], ["training elements", "median distance to the nearest (sd)"], "Retrieval with a growing library."))
 print(f"The distance falls as n^{power:.2f}; in a plane of two properties n^-0.5 is expected. " + (
-      f"To come as near as our designs inside the data ({aimed:.3f} sd) would take about {needed:.0e} simulated elements. " if power < -0.1 else "So few elements cannot tell. ") +
+      f"To come as near as our designs inside the data ({aimed:.3f} sd) would take about {np.exp((np.log(aimed) - level) / power):.0e} simulated elements. "
+      if power < -0.1 else "So few elements cannot tell. ") +
       "A third wish would make it n^-0.33: retrieval pays for every property, the search hardly.")
 
 # %% [markdown]
