@@ -213,7 +213,8 @@ show(learning_curves({"ours": fingerprint.config["history"]},
 print(f"{settings.latent_dim} numbers keep {100 * fingerprint.law.explained():.1f} % of the variance of {fingerprint.law.centre.numel()} roots of channel means")
 at, split = settings.paper_edge, {name: np.array(index) for name, index in fingerprint.config["split"].items()}
 small = reduce(torch.from_numpy(patches).float(), at).to(notebook.device)
-z = torch.as_tensor(fingerprint.encode(patches))
+viewed = Statistics.of(vgg, torch.from_numpy(patches).float(), notebook.device)
+z = fingerprint.law.posterior(viewed.means)[0].cpu()  # what `fingerprint.encode(patches)` gives, too
 z_of = {name: model.encode(torch.from_numpy(patches).float()).cpu() for name, model in rivals.items()}
 
 
@@ -272,7 +273,6 @@ table([(name, value) for name, value in blobs.items()] + [("the patches themselv
 # has the mutual information gap (MIG) and disentanglement, completeness and informativeness (DCI) of what is left.
 
 # %%
-viewed = Statistics.of(vgg, torch.from_numpy(patches).float(), notebook.device)
 means, grams = viewed.means.cpu(), torch.cat([g[:, *torch.triu_indices(*g.shape[1:])] for g in viewed.grams.values()], 1).float()
 roots = fingerprint.law.scaled(viewed.means).cpu()
 if synthetic:
