@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,16 @@ called = numba.njit(_nrt=False, **FAST)  # compiled once, however often it is us
 def compiled(function: Callable, **options: Any) -> Callable:
     """Compile a function at its first use and keep the code for later runs, in a folder named by the source it depends on.
 
-    Numba freezes what a function takes from other modules, and for its cache looks at the time stamp of one file alone.
-    The options are numba's; without any, they are those of the law.
+    Numba freezes what a function takes from other modules, and for its cache looks at one file alone: where that folder cannot
+    be written, nothing is kept. The options are numba's; without any, they are those of the law.
     """
     folder = cache_folder() / "compiled" / source_digest([function.__module__])
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
     try:
-        result = numba.njit(nogil=True, cache=True, **(options or {"_nrt": False, **FAST}))(function)
+        result = numba.njit(nogil=True, cache=os.access(folder, os.W_OK), **(options or {"_nrt": False, **FAST}))(function)
     finally:
         numba.config.CACHE_DIR = before
     result.compile = _one_at_a_time(result.compile, folder / f"{function.__name__}.lock")
@@ -46,12 +50,11 @@ def _one_at_a_time(compile: Callable, path: Path) -> Callable:
     @wraps(compile)
     def locked(signature: Any) -> Any:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("w")
-        except OSError:  # nothing can be kept there, so that there is nothing to wait for
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # nothing is kept there, or its file system has no locks
             return compile(signature)
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
             return compile(signature)
 
     return locked

@@ -27,6 +27,13 @@ def aligned(shape: tuple[int, ...], kind: np.dtype = np.float64) -> np.ndarray:
     return memory[-memory.ctypes.data // memory.itemsize % LANES :][: prod(shape)].reshape(shape)
 
 
+def in_blocks(array: np.ndarray) -> np.ndarray:
+    """An array with its last axis in blocks of lanes, filled up by zeros."""
+    result = aligned((*array.shape[:-1], -(-array.shape[-1] // LANES), LANES), array.dtype)
+    result.reshape(*array.shape[:-1], -1)[..., : array.shape[-1]] = array
+    return result
+
+
 _VECTOR, _BITS, _FLAGS = (ir.VectorType(kind, LANES) for kind in (ir.DoubleType(), ir.IntType(64), ir.IntType(1)))
 _SHORT = ir.VectorType(ir.FloatType(), LANES)
 _FREE = ("reassoc", "contract", "arcp", "nsz")
@@ -269,12 +276,9 @@ def _together(at):
 @called
 def take(table, at, target):
     """Lanes of the target (rows,) from the columns `at` (8,), ascending, of a table of float64."""
-    if _together(at):
-        for row in range(len(table)):
-            target[row] = read(table, row, at[0])
-    else:
-        for row in range(len(table)):
-            target[row] = _pick(table, row, at)
+    near = _together(at)
+    for row in range(len(table)):
+        target[row] = read(table, row, at[0]) if near else _pick(table, row, at)
 
 
 @called

@@ -70,7 +70,7 @@ def in_threads(solve: Callable[..., Result], chunks: Sequence[tuple[Any, ...]], 
     operation wait more. Elsewhere chunks follow one another.
     """
     threads = min(torch.get_num_threads(), len(chunks)) if torch.device(device).type == "cpu" else 1
-    if threads == 1:
+    if threads <= 1:
         return [solve(*chunk) for chunk in chunks]
     with one_thread(), ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda chunk: solve(*chunk), chunks))

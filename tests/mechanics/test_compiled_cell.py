@@ -44,3 +44,30 @@ def test_equilibrium_is_the_same(scheme, shape, free):
         assert (used > 5).all() and (used < 500).all()
     for one, other in zip(*answers):
         torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-3 * float(other.abs().amax()))
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 8), (4, 4, 7)])
+def test_what_is_not_finite_stays_in_its_element(shape):
+    """Elements follow one another in the same memory, in which nothing may be left."""
+    cell, wrong = CompiledCell(shape, "fourier"), torch.tensor([torch.nan, 1.0]).double()
+    tangent = 2.0 * torch.eye(6)[:, :, None, None].expand(-1, -1, 2, math.prod(shape)).contiguous()
+    stress, one = field(shape, 3, 3, 2), torch.ones(1).double()
+    moduli, reference, free = (one.expand(2), one.expand(2)), torch.eye(6).double()[:, :, None].repeat(1, 1, 2), torch.ones(6, 1).double()
+
+    def answer(force):
+        u, mean, used, change = cell.equilibrate(tangent, force, torch.ones(6, 2).double(), moduli, reference, free, 1e-5, 500)
+        return cell.gradient(u).movedim(2, 0), mean.T, used, change.movedim(1, 0)
+
+    force = cell.divergence(stress)
+    clean = answer(force)
+    for ours, theirs in zip(answer(force * wrong[:, None]), clean):
+        assert torch.equal(ours[1], theirs[1])
+    cell.divergence(stress * wrong.flip(0)[:, None])  # what is left in the memory when the next call begins
+    for ours, theirs in zip(answer(force), clean):
+        assert torch.equal(ours, theirs)
+
+
+def test_fields_may_lie_in_any_order():
+    cell, stress = CompiledCell((4, 4, 8), "fourier"), field((4, 4, 8), 3, 3, 2)
+    other = stress.permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
+    assert torch.equal(cell.divergence(other), cell.divergence(stress))

@@ -70,7 +70,7 @@ def effective_stiffness(
         raise UserError(f"dtype = {dtype} is none", "effective_stiffness", "Use torch.float32 or torch.float64")
     make = partial(_Problem, tolerance=tolerance, max_iterations=max_iterations)
     chunk_voxels = None if chunk_voxels is None else whole(chunk_voxels, "chunk_voxels")
-    work = _prepare(make, phase_ids, stiffnesses, cases, scheme, size, dtype, chunk_voxels, choose_device(device, "device"))
+    work = _prepare(make, phase_ids, stiffnesses, cases, scheme, size, dtype, chunk_voxels, device)
     return torch.cat(work(_Problem.stiffness))
 
 
@@ -95,7 +95,6 @@ def estimate_stiffness(
     Voigt average and falls from iteration to iteration, and its last entries tell how far it still has to go.
     """
     make = partial(_Problem, tolerance=0.0, max_iterations=whole(iterations, "iterations"))
-    device = choose_device(device, "device")
     work = _prepare(make, phase_ids, stiffnesses, cases, "rotated", None, torch.float32, None, device)
     return Estimate(*(torch.cat(part) for part in zip(*work(_Problem.estimate))))
 
@@ -113,16 +112,16 @@ def strain_fields(
 ) -> Fields:  # fmt: skip
     """`effective_stiffness`, in single precision, with the strain of every voxel under each of the mean strains."""
     make = partial(_Problem, tolerance=tolerance, max_iterations=500)
-    device = choose_device(device, "device")
     work = _prepare(make, phase_ids, stiffnesses, cases, "rotated", None, torch.float32, None, device)
     return Fields(*(torch.cat(part) for part in zip(*work(_Problem.fields))))
 
 
 def _prepare(
     make: Callable[..., _Problem], phase_ids: Array, stiffnesses: Array, cases: Sequence[int], scheme: Scheme,
-    size: Sequence[float] | None, dtype: torch.dtype, chunk_voxels: int | None, device: torch.device,
+    size: Sequence[float] | None, dtype: torch.dtype, chunk_voxels: int | None, device: torch.device | str,
 ) -> Callable[[Callable[..., Any]], list[Any]]:  # fmt: skip
     """Function that lets a method of the problem work on all elements, chunk by chunk in threads."""
+    device = choose_device(device, "device")
     phases, matrices = _checked(phase_ids, stiffnesses)
     cases, shape = tuple(integers(cases, "cases", ("cases",)).tolist()), tuple(phases.shape[1:])
     if not all(0 <= case < 6 for case in cases):
@@ -185,12 +184,13 @@ class _Problem:
 
     def _solve(self, phases: Tensor, matrices: Tensor, first: int) -> tuple[Tensor, Operator, Tensor, Tensor]:
         """Strain (6, B, cases, V), its stress in units of a scale (B, 1, 1), energy freed in each iteration (B, n, cases)."""
-        device, batch = self.cell.device, len(phases)
-        phases, matrices = phases.flatten(1).to(device, torch.int64), matrices.to(device)
+        cell, batch = self.cell, len(phases)
+        phases, matrices = phases.flatten(1).to(cell.device, torch.int64), matrices.to(cell.device)
         scale = matrices.abs().amax((1, 2, 3), keepdim=True)
-        scaled = (matrices / scale).to(self.cell.dtype)
+        scaled = (matrices / scale).to(cell.dtype)
         stress_of = _stress(scaled, phases)
-        operator = self._operator(stress_of, scaled, phases)
+        compiled = getattr(cell, "stiffness", None)
+        operator = compiled(scaled, phases) if compiled else lambda u: cell.force(stress_of(cell.strain(u)))
         solved = [self._strain(operator, stress_of, cases, phases.shape, first) for cases in self.groups]
         strain = torch.cat([part.unflatten(1, (batch, -1)) for part, _ in solved], 2)
         longest = max(len(part) for _, part in solved)
@@ -203,13 +203,6 @@ class _Problem:
         index = torch.tensor(sum(self.groups, ()), device=energy.device)
         full[:, index[:, None], index] = 0.5 * (energy + energy.transpose(1, 2))
         return voigt_from_mandel(full).cpu()
-
-    def _operator(self, stress_of: Operator, matrices: Tensor, phases: Tensor) -> Operator:
-        """Forces (3, N, K) of displacements (3, N, K), by the compiled cell in one pass."""
-        cell = self.cell
-        if hasattr(cell, "stiffness"):
-            return cell.stiffness(matrices, phases)
-        return lambda u: cell.force(stress_of(cell.strain(u)))
 
     def _strain(
         self, operator: Operator, stress_of: Operator, cases: tuple[int, ...], shape: tuple[int, int], first: int

@@ -190,8 +190,7 @@ class Law:
         """|tau / xi| (systems,) at which a system first becomes as compliant as elasticity, and at which it shears by 1."""
         m = self.material
         compliant = m.xi_0 / (m.exponent * self.coupling.diagonal())
-        first, whole = ((shear / (m.rate_0 * dt)) ** (1.0 / m.exponent) for shear in (compliant, torch.ones_like(compliant)))
-        return first, whole
+        return tuple((shear / (m.rate_0 * dt)) ** (1.0 / m.exponent) for shear in (compliant, torch.ones_like(compliant)))
 
     def _highest(self, cauchy_green: Tensor, whole: Tensor) -> Tensor:
         """Largest |tau / xi| (systems, N) that makes sense: no system shears much more than the trial strain."""

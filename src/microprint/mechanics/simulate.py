@@ -146,8 +146,9 @@ class _Simulation:
         times: list[float] = []
 
         def record(state: State, time: float) -> None:
-            failed = torch.tensor([bool(reason) for reason in solver.reason])
-            rows.append({name: _gap(value.cpu(), failed) for name, value in self._averages(solver, state).items()})
+            failed = torch.tensor([i for i, reason in enumerate(solver.reason) if reason], dtype=torch.int64)
+            averages = self._averages(solver, state).items()
+            rows.append({name: value.cpu().index_fill(0, failed, torch.nan) for name, value in averages})
             times.append(time)
 
         solver.run(self.load, record)
@@ -190,9 +191,3 @@ def _note(cutbacks: int, F: Tensor) -> str:
 
 def _cauchy(F: Tensor, P: Tensor) -> Tensor:
     return product(P, F.transpose(0, 1)) / determinant(F)
-
-
-def _gap(values: Tensor, failed: Tensor) -> Tensor:
-    values = values.clone()
-    values[failed] = torch.nan
-    return values

@@ -6,7 +6,7 @@ where its edges meet, which is part of the scatter between images of one casting
 Three mean strains give the in-plane stiffness C (3, 3), and so the modulus under uniaxial stress along an edge without strain
 across the plane, 1 / (C^-1)_11: E / (1 - nu^2) for a material without graphite. *Yield-like* is the stress at which a
 share of 5 % of the metal (ferrite and boundaries) has reached its own strength, by the linear fields: one over the 95 %
-quantile of von Mises' stress under a mean stress of 1, divided by the local strength. Both are means of those along the two edges.
+quantile of von Mises' stress under a mean stress of 1, divided by the local strength. Both are means over the two edges.
 
 Round numbers of the phases, for ferritic iron and graphite: they rank images, and predict no casting.
 """

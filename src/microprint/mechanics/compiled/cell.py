@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from microprint.jit import compiled, part
-from microprint.lanes import LANES, aligned, in_lanes, lanes, multiply, read, summed, where, widened
+from microprint.lanes import LANES, aligned, in_blocks, in_lanes, lanes, multiply, read, summed, where, widened
 from microprint.machine import in_threads
 from microprint.mechanics.spectral import Scheme, edges, hartley, wave_vectors, waves
 from microprint.mechanics.tensors import SYMMETRIC, UPPER, VOIGT_PAIRS
@@ -44,14 +44,12 @@ class CompiledCell:
 
     def __init__(self, shape: Sequence[int], scheme: Scheme, size: Sequence[float] | None = None):
         self.shape = nx, ny, nz = tuple(shape)
-        self.lanes, self.frequencies = -(-nz // LANES), nx * ny * nz
+        self.frequencies = nx * ny * nz
         axes = waves(self.shape, edges(size, self.shape), scheme)
         self.t2 = wave_vectors(axes).square().sum(0).flatten()
         (x, y, z), (t_x, t_y, t_z) = (hartley(n).numpy() for n in self.shape), (axis.numpy() for axis in axes)
         self.plan = Plan(x, y, t_x, t_y)
-        pencils = [np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, self.lanes * LANES - nz)]) for a in (z, t_z)]
-        self._own = local()
-        self.along_z = [a.reshape(*a.shape[:-1], self.lanes, LANES) for a in pencils]
+        self._own, self.along_z = local(), [in_blocks(a) for a in (z, t_z)]
 
     def gradient(self, u: Tensor) -> Tensor:
         """Displacement gradient (3, 3, B, V): g_ij = t_j u_i."""
@@ -61,7 +59,7 @@ class CompiledCell:
 
     def divergence(self, stress: Tensor) -> Tensor:
         """Adjoint of `gradient`: f_i = t_j P_ij of a field P (3, 3, B, V)."""
-        result = torch.empty_like(stress[0])
+        result = stress.new_empty(stress.shape[1:])
         self._each(_divergence, stress.flatten(0, 1), result)
         return result
 
@@ -74,7 +72,7 @@ class CompiledCell:
         forcing: float, limit: int,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """As `PeriodicCell.equilibrate`, in float64 but for the tangent."""
-        u, mean, used = torch.empty_like(force), torch.empty_like(gap), torch.zeros(gap.shape[1])
+        u, mean, used = force.new_empty(force.shape), gap.new_empty(gap.shape), torch.zeros(gap.shape[1])
         change = tangent.new_empty(6, *tangent.shape[2:])
         small = (*(modulus.double() for modulus in moduli), reference.double().flatten(0, 1), free.double())
         self._each(_equilibrate, tangent.flatten(0, 1), force, gap, *small, u, mean, used, change, forcing, limit)
@@ -92,13 +90,13 @@ class CompiledCell:
         in_threads(share, list(pairwise(ends)), self.device)
 
     def _memory(self) -> tuple[Fields, np.ndarray, np.ndarray, np.ndarray]:
-        """Memory of one thread: fields, the same as numbers (8, pencils, z), the tangent (21, pencils z) and mean strains."""
+        """Memory of one thread: fields, the same as numbers (8, pencils, z), the tangent (21, pencils, z) and mean strains."""
         if not hasattr(self._own, "memory"):
-            nx, ny, _ = self.shape
-            fields, vectors = (aligned((count, nx * ny, self.lanes, LANES)) for count in (8, 12))
-            views = fields.reshape(8, nx, -1, LANES), fields.reshape(8, nx, ny, self.lanes, LANES), fields
+            (nx, ny, _), block = self.shape, self.along_z[1].shape[1:]
+            fields, vectors = (aligned((count, nx * ny, *block)) for count in (8, 12))
+            views = fields.reshape(8, nx, -1, LANES), fields.reshape(8, nx, ny, *block), fields
             numbers = fields.reshape(8, nx * ny, -1)
-            tangent, means = np.zeros((21, numbers[0].size), np.float32), np.zeros((4, 6))
+            tangent, means = np.zeros((21, *numbers[0].shape), np.float32), np.zeros((4, 6))
             self._own.memory = Fields(*self.along_z, *views, vectors), numbers, tangent, means
         return self._own.memory
 
@@ -118,6 +116,8 @@ def _load(source, numbers, depth):
     for p in range(len(numbers)):
         for z in range(depth):
             numbers[p, z] = source[p * depth + z]
+        for z in range(depth, numbers.shape[1]):  # where a NaN may be left
+            numbers[p, z] = 0.0
 
 
 @part
@@ -174,8 +174,8 @@ def _divergence(begin, end, m, fields, numbers, _tangent, _means, stress, result
 
 
 @part
-def _entry(tangent, i, j, at):
-    return widened(read(tangent, _ENTRY[i, j], at))
+def _entry(tangent, i, j, p, z):
+    return widened(read(tangent[_ENTRY[i, j]], p, LANES * z))
 
 
 @part
@@ -193,13 +193,12 @@ def _stress(m, w, numbers, tangent, first, mean):
         _transform(m, w, numbers, k, _ROW[k], _COLUMN[k])
     for p in range(w.z.shape[1]):
         for z in range(w.z.shape[2]):
-            at = LANES * (p * w.z.shape[2] + z)
             e0, e1, e2 = w.z[0, p, z] + mean[0], w.z[1, p, z] + mean[1], w.z[2, p, z] + mean[2]
             e3, e4, e5 = w.z[3, p, z] + mean[3], w.z[4, p, z] + mean[4], w.z[5, p, z] + mean[5]
             for k in range(6):
                 w.z[k, p, z] = (
-                    _entry(tangent, k, 0, at) * e0 + _entry(tangent, k, 1, at) * e1 + _entry(tangent, k, 2, at) * e2
-                    + _entry(tangent, k, 3, at) * e3 + _entry(tangent, k, 4, at) * e4 + _entry(tangent, k, 5, at) * e5
+                    _entry(tangent, k, 0, p, z) * e0 + _entry(tangent, k, 1, p, z) * e1 + _entry(tangent, k, 2, p, z) * e2
+                    + _entry(tangent, k, 3, p, z) * e3 + _entry(tangent, k, 4, p, z) * e4 + _entry(tangent, k, 5, p, z) * e5
                 )  # fmt: skip
 
 
@@ -274,17 +273,15 @@ def _equilibrate(
     w, depth, share = in_lanes(fields), fields.kernel.shape[1], 1.0 / force.shape[2]
     for e in range(begin, end):
         for k in range(21):
-            row, width = T[_UPPER[k], e], numbers.shape[2]
-            for p in range(numbers.shape[1]):
-                for z in range(depth):
-                    tangent[k, p * width + z] = row[p * depth + z]
+            _load(T[_UPPER[k], e], tangent[k], depth)
         for i in range(3):
             _load(force[i, e], numbers[0], depth)
             for p in range(w.z.shape[1]):
                 for z in range(w.z.shape[2]):
-                    w.vectors[i, p, z], w.vectors[3 + i, p, z] = lanes(0.0), -w.z[0, p, z]
+                    # The direction is begun anew, too: a NaN that an element left would stay.
+                    w.vectors[i, p, z], w.vectors[3 + i, p, z], w.vectors[6 + i, p, z] = lanes(0.0), -w.z[0, p, z], lanes(0.0)
         for k in range(6):
-            means[0, k], means[1, k] = 0.0, gap[k, e]
+            means[0, k], means[1, k], means[2, k] = 0.0, gap[k, e], 0.0
         rz = _precondition(m, w, means, bulk[e], shear[e], reference, e)
         _add(w, means, 2, 3, 1.0, 0.0)
         target = rz * forcing * forcing

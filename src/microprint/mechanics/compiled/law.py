@@ -32,7 +32,7 @@ _HALF = np.sqrt(0.5)
 Constants = namedtuple(
     "Constants",
     "slips families compliance schmid resolve dyads drive drive_by_stress by_slip by_twin spread exponent power "
-    "tenth xi_inf h_0 hardening_exponent f_sat share h_0_tw_sl c_1 c_2 c_3 c_4 powers tolerance max_iterations",
+    "tenth xi_inf h_0 hardening_exponent f_sat c_1 c_2 share h_0_tw_sl c_3 c_4 powers tolerance max_iterations",
 )
 # What eight voxels are worked on with: vectors over systems, then small tensors, `sums` (of the shears of twins, over
 # gamma_char, and of slip before the step; the last iteration's largest relative change of xi), and Newton's equations.
@@ -74,10 +74,8 @@ class CompiledLaw(Law):
             exponent,
             int(exponent[0]) - 1 if (exponent == int(exponent[0])).all() else 0,
             LEAST_SHARE ** (1.0 / exponent),
-            *(_filled(x, 0, n) for x in (m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat)),
-            *(_filled(x, slips, n) for x in (1.0 / m.gamma_char, m.h_0_tw_sl)),
-            *(_filled(x, 0, n) for x in (m.c_1, m.c_2)),
-            *(_filled(x, slips, n) for x in (m.c_3, m.c_4)),
+            *(np.pad(x.numpy(), (0, n - slips)) for x in (m.xi_inf, m.h_0, m.hardening_exponent, m.f_sat, m.c_1, m.c_2)),
+            *(np.pad(x.numpy(), (slips, 0)) for x in (1.0 / m.gamma_char, m.h_0_tw_sl, m.c_3, m.c_4)),
             self.by_twinning or self.by_powers,
             self.tolerance,
             self.max_iterations,
@@ -87,6 +85,7 @@ class CompiledLaw(Law):
         self, F: Tensor, F_p_inverse: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float,
         stress: Tensor, xi: Tensor, expected: Tensor | None = None,
     ) -> Response:  # fmt: skip
+        F, xi_0, stress = (tensor.contiguous() for tensor in (F, xi_0, stress))  # as the results are made
         voxels = F.shape[-1]
         expected = torch.zeros(6, voxels, dtype=TANGENT_DTYPE) if expected is None else expected
         result = Response(
@@ -114,12 +113,6 @@ def _sixes(matrix: np.ndarray) -> np.ndarray:
     """The transpose of a matrix (systems, R) for `six`: (R / 6, systems, 6), filled up with zeros."""
     filled = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % 6)))
     return np.ascontiguousarray(filled.reshape(len(matrix), -1, 6).transpose(1, 0, 2))
-
-
-def _filled(values: Tensor, first: int, systems: int) -> np.ndarray:
-    result = np.zeros(systems)
-    result[first : first + len(values)] = values.numpy()
-    return result
 
 
 def _workspace(n: int, drivers: int) -> tuple[Work, Tile, np.ndarray, np.ndarray]:
@@ -243,13 +236,10 @@ def _start(m, w, t, at, whole):
     limit(m, w, whole)
     resolved(m, w.stress, w.ratio)
     twinned, slipped = lanes(0.0), lanes(0.0)
-    for s in range(len(w.xi)):
-        least = -w.highest[s] if s < m.slips else lanes(0.0)
-        w.ratio[s] = smaller(larger(w.ratio[s] / w.xi[s], least), w.highest[s])
-        if s < m.slips:
-            slipped = slipped + w.step[s]
-        else:
-            twinned = twinned + m.share[s] * w.step[s]
+    for k in range(len(w.xi)):
+        least = -w.highest[k] if k < m.slips else lanes(0.0)
+        w.ratio[k] = smaller(larger(w.ratio[k] / w.xi[k], least), w.highest[k])
+        twinned, slipped = twinned + m.share[k] * w.step[k], slipped + (w.step[k] if k < m.slips else lanes(0.0))
     w.sums[0], w.sums[1], w.sums[2] = twinned, slipped, lanes(0.0)
     put(t.green, at, w.green)
 
@@ -268,11 +258,9 @@ def _resume(m, w, t, at, whole):
 @part
 def _pause(w, t, at):
     """Keep what an iteration made."""
-    k = 0
     for i in range(6):
         for j in range(i, 6):
-            w.dyads[k] = 0.5 * (w.tangent[6 * i + j] + w.tangent[6 * j + i])
-            k += 1
+            w.dyads[ENTRY[i, j]] = 0.5 * (w.tangent[6 * i + j] + w.tangent[6 * j + i])
     put(t.xi, at, w.xi)
     put(t.ratio, at, w.ratio)
     put(t.shear, at, w.signed)

@@ -184,14 +184,11 @@ def _assemble(m, w):
         for s in range(n):
             total = total + m.drive[k, s] * w.change[s]
         a[k, j + 6] = -total
-    b = w.strain
-    b0, b1, b2, b3, b4, b5 = six(m.resolve, 0, w.step)
-    b[0], b[1], b[2], b[3], b[4], b[5] = b[0] + b0, b[1] + b1, b[2] + b2, b[3] + b3, b[4] + b4, b[5] + b5
-    d = w.dyads
+    b, d = six(m.resolve, 0, w.step), w.dyads
     for i in range(0, 24, 6):
         d[i], d[i + 1], d[i + 2], d[i + 3], d[i + 4], d[i + 5] = six(m.dyads, i // 6, w.slope)
     for i in range(6):
-        a[drivers + i, drivers + 6] = b[i]
+        a[drivers + i, drivers + 6] = w.strain[i] + b[i]
         for j in range(6):
             a[drivers + i, drivers + j] = m.compliance[i, j] + d[ENTRY[i, j]]
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from microprint.jit import called, compiled, part
-from microprint.lanes import LANES, aligned, in_lanes, multiply, read, where, write
+from microprint.lanes import LANES, aligned, in_blocks, in_lanes, multiply, read, where, write
 from microprint.mechanics.elasticity import voigt_from_mandel
 from microprint.mechanics.spectral import RotatedCell, waves
 from microprint.mechanics.tensors import SYMMETRIC, UPPER
@@ -46,7 +46,7 @@ class CompiledRotatedCell(RotatedCell):
         (t_x, c_x), (t_y, c_y), (t_z, c_z) = (_factors(axis.numpy(), i, self.kind) for i, axis in axes)
         self.axes = Axes(*x, *y, t_x, c_x, t_y, c_y)
         self._own = local()
-        self.along_z = [_in_blocks(a) for a in (*(a.swapaxes(1, 2) for a in z), t_z, c_z)]
+        self.along_z = [in_blocks(a) for a in (*(a.swapaxes(1, 2) for a in z), t_z, c_z)]
 
     def green(self, force: Tensor, bulk: Tensor, shear: Tensor) -> Tensor:
         u, batch = torch.empty_like(force), force.shape[1]
@@ -103,14 +103,6 @@ def _factors(axis: np.ndarray, i: int, kind: np.dtype) -> tuple[np.ndarray, np.n
     half = axis[:, : axis.shape[1] // 2 + 1].astype(kind)
     along = abs(half[i])
     return np.stack([-along, along]), half[i - 1]
-
-
-def _in_blocks(array: np.ndarray) -> np.ndarray:
-    """An array with its last axis in blocks of lanes, filled up by zeros."""
-    filled = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % LANES)])
-    result = aligned((*filled.shape[:-1], filled.shape[-1] // LANES, LANES), array.dtype)
-    result[...] = filled.reshape(result.shape)
-    return result
 
 
 # ---------------------------------------------------------------------------------------------- Green's operator
@@ -186,23 +178,16 @@ def _along_x(m, w, ky, ratio, compliance):
     """Transform along x, multiply, and transform back, all of one frequency along y."""
     nx = w.spectrum.shape[1]
     mx = nx // 2 + 1
-    for i in range(3):
-        for a in range(2):
-            for b in range(2):
-                _fold(w.spectrum[i, :, a, b, ky], w.folded, nx)
-                for c in range(2):
-                    multiply(m.x[c], w.folded[c, :mx], w.waves[i, a, b, c], mx)
-    for a in range(2):
-        for b in range(2):
-            for c in range(2):
-                for kx in range(mx):
-                    _respond(m, w, ky, kx, a, b, c, ratio, compliance)
-    for i in range(3):
-        for a in range(2):
-            for b in range(2):
-                for c in range(2):
-                    multiply(m.x_back[c], w.waves[i, a, b, c], w.folded[c], mx)
-                _unfold(w.folded, w.spectrum[i, :, a, b, ky], nx)
+    for i, a, b in np.ndindex(3, 2, 2):
+        _fold(w.spectrum[i, :, a, b, ky], w.folded, nx)
+        for c in range(2):
+            multiply(m.x[c], w.folded[c, :mx], w.waves[i, a, b, c], mx)
+    for a, b, c, kx in np.ndindex(2, 2, 2, mx):
+        _respond(m, w, ky, kx, a, b, c, ratio, compliance)
+    for i, a, b in np.ndindex(3, 2, 2):
+        for c in range(2):
+            multiply(m.x_back[c], w.waves[i, a, b, c], w.folded[c], mx)
+        _unfold(w.folded, w.spectrum[i, :, a, b, ky], nx)
 
 
 @part
@@ -243,14 +228,10 @@ def _unwrap(plane, first, field):
     for c in range(3):
         rows = plane[first + c]
         for y in range(ny + 1):
-            rows[y * (nz + 1)] += rows[y * (nz + 1) + nz]
-        for y in range(ny):
-            row, target = rows[y * (nz + 1) : (y + 1) * (nz + 1)], field[c, y]
+            row, target = rows[y * (nz + 1) : (y + 1) * (nz + 1)], field[c, y % ny]
+            row[0] += row[nz]
             for z in range(nz):
                 target[z] += row[z]
-        row, target = rows[ny * (nz + 1) : (ny + 1) * (nz + 1)], field[c, 0]
-        for z in range(nz):
-            target[z] += row[z]
 
 
 @part
