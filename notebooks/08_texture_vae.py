@@ -212,10 +212,9 @@ show(learning_curves({"ours": fingerprint.config["history"]},
      "Training of the drawings. A loss of 1 is that of the mean texture; the unbiased one may come to 0, S3's stays above the scatter of drawings.")
 print(f"{settings.latent_dim} numbers keep {100 * fingerprint.law.explained():.1f} % of the variance of {fingerprint.law.centre.numel()} roots of channel means")
 at, split = settings.paper_edge, {name: np.array(index) for name, index in fingerprint.config["split"].items()}
-small = reduce(torch.from_numpy(patches).float(), at).to(notebook.device)
-viewed = Statistics.of(vgg, torch.from_numpy(patches).float(), notebook.device)
-z = fingerprint.law.posterior(viewed.means)[0].cpu()  # what `fingerprint.encode(patches)` gives, too
-z_of = {name: model.encode(torch.from_numpy(patches).float()).cpu() for name, model in rivals.items()}
+pieces = torch.from_numpy(patches).float()
+small, viewed = reduce(pieces, at).to(notebook.device), Statistics.of(vgg, pieces, notebook.device)
+z, z_of = fingerprint.law.posterior(viewed.means)[0].cpu(), {name: model.encode(pieces).cpu() for name, model in rivals.items()}
 
 
 def drawn(vectors, name="ours", seed=0, edge=coarse):
