@@ -90,7 +90,7 @@ def test_tables_have_captions_and_heads(page):
     assert prose.caption is None and output.caption.text == "A σ table." and output.find_parent(class_="scroll")
     assert all(head["scope"] == "col" for head in output.select("thead th"))
     assert output.select_one("thead th").text == "mode | kind"
-    assert output.select_one("tbody th[scope=row]").text == "pyramidal <a> slip" and output.select("td.number")[-1].text == "2.2e-16"
+    assert output.select_one("tbody th[scope=row]").text == "pyramidal <a> slip" and output.select("td.number")[-1].text == "2.20e-16"
 
 
 def test_figures_have_captions_and_alternative_texts(page):

@@ -161,6 +161,7 @@ def test_the_best_with_the_same_physics_and_the_fewest_labels_is_told_too():
     comparison = compare("07", curve(**lines) | {"physical": ["line", "series"], "note": "Medians over draws."})
     assert "With the same physics line comes to 0.2\N{NO-BREAK SPACE}MPa, with 3,000 labels; series to 0.35\N{NO-BREAK SPACE}MPa, with no labels." in sentence(comparison)
     assert caption(comparison).startswith("07: ours has 0.3") and caption(comparison).endswith(" Medians over draws.")
+    assert sentence(comparison).endswith(". Medians over draws.")
 
 
 def test_costs_need_not_be_the_same_to_see_who_is_ahead():

@@ -30,8 +30,8 @@ class Standing:
     """Where a notebook stands by one measure, for the report's index: ours, and what it has to be held against.
 
     `rival` is the strongest of the page's simple rivals, by its name and value; `rebuilt` the published system as rebuilt here;
-    `published` the paper's own number, given only if it is the same measure. Ours is equal where it is nearer than `spread`, the
-    scatter over splits or seeds; zero says that none was measured.
+    `published` the paper's own number, given only if it is the same measure. Ours is equal where it is nearer than `spread`,
+    the scatter over splits or seeds; zero says that none was measured.
     """
 
     measure: str

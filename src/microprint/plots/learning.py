@@ -19,7 +19,7 @@ COLOURS = list(PALETTE.values())
 
 
 def plain_ticks(ax: Axes) -> None:
-    """Numbers in full on a logarithmic error axis: one a decade, two where that would be few, and three in less than a decade."""
+    """Numbers in full on a logarithmic axis y: one a decade, or two or three where that would be few."""
     low, high = ax.get_ylim()
     steps = (1, 2, 5) if high / low < 20 else (1, 3) if high / low < 1e4 else (1,)
     ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
@@ -74,7 +74,8 @@ def longer_trained(
 ) -> Figure:
     """Errors by volume elements seen, a panel for each measure of `curves`, `levels` and `laws`; below, degrees by size.
 
-    See `error_by_visits` and `error_by_size`; the legend of the upper row stands above it, and a grey line marks the `visits` of the published training.
+    See `error_by_visits` and `error_by_size`; the upper row has one legend, above it, and a grey line at the `visits` of the
+    published training.
     """
     figure = plt.figure(figsize=(2.8 * len(curves), 5.6))
     grid = figure.add_gridspec(2, len(curves))
@@ -97,7 +98,7 @@ def error_by_visits(
     label: str,
     ax: Axes,
 ) -> None:
-    """Errors (N,) by volume elements seen (N,), a colour a model; levels to compare with; a power law and its bounds; no legend.
+    """Errors (N,) by volume elements seen (N,), a colour a model; levels to compare with; a power law and its bounds.
 
     The law is x (B,) and the value, lower and upper bound there, (3, B), as `microprint.analysis.regression.power_law` gives.
     """

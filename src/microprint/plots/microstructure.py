@@ -147,7 +147,7 @@ def pole_figures(orientations_by_set: dict[str, np.ndarray], symmetry: str, pole
         ax.add_patch(plt.Circle((0, 0), 1, fill=False, color=PALETTE["reference"], linewidth=0.8))
         ax.set(title=name, xlim=(-1.08, 1.22), ylim=(-1.08, 1.22), aspect="equal", xticks=[], yticks=[])
         ax.text(1.04, 0, "x", va="center")
-        ax.text(0, 1.04, "y", ha="center")
+        ax.text(0, 1.08, "y", ha="center")
         ax.spines[:].set_visible(False)
         ax.grid(False)
     return figure

@@ -66,8 +66,7 @@ def _draw(
     plain_ticks(ax)
     _name_ends(ax, ends, colours)
     for name, point in alone.items():  # no line of it leads to a name at the right
-        look = {"color": colours[name], "fontsize": 8, "va": "center", "linespacing": 1.05}
-        ax.annotate("\n".join(textwrap.wrap(name, 17)), point, (7, 0), textcoords="offset points", **look)
+        ax.annotate("\n".join(textwrap.wrap(name, 17)), point, (7, 0), textcoords="offset points", **_look(name, colours))
 
 
 def _name_ends(ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
@@ -89,11 +88,12 @@ def _name_ends(ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mappi
             ends[name],
             (1.05, centre),
             textcoords="axes fraction",
-            va="center",
-            fontsize=8,
-            linespacing=1.05,
-            color=colours[name],
-            fontweight="bold" if name in OWN else "normal",
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colours[name], "lw": 0.6, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)},
+            **_look(name, colours),
         )
+
+
+def _look(name: str, colours: Mapping[str, str]) -> dict[str, Any]:
+    weight = "bold" if name in OWN else "normal"
+    return {"color": colours[name], "fontsize": 8, "fontweight": weight, "va": "center", "linespacing": 1.05}

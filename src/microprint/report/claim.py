@@ -125,7 +125,8 @@ def named(line: str) -> str:
 def sentence(c: Comparison) -> str:
     """What a curve says: the cost of the best rival's error for the rival and for ours, and where a rival is ahead."""
     which = "the strongest rival without the physics" if c.kin else "the strongest rival"
-    text = f"by the {c.measure}, {named(c.rival)}, {which}, comes to {_error(c, c.best[1])} at best, with {_count(c, c.best[0])}; "
+    best = f"{_error(c, c.best[1])} at best, with {_count(c, c.best[0])}"
+    text = f"by the {c.measure}, {named(c.rival)}, {which}, comes to {best}; "
     if c.needed is None:
         x, y = min(c.ours, key=lambda point: point[1])
         text += f"ours does not reach that: {_error(c, y)} with {_count(c, x)}"
@@ -140,7 +141,7 @@ def sentence(c: Comparison) -> str:
         text += f". Ahead of ours: {'; '.join(costs)} {c.noun}"
     if c.paper:
         text += f". The published system, rebuilt, comes to {_error(c, c.paper[1])} with {_count(c, c.paper[0])}"
-    return text + "."
+    return f"{text}. {c.note}" if c.note else f"{text}."
 
 
 def caption(c: Comparison) -> str:

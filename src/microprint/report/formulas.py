@@ -74,7 +74,7 @@ def to_mathml(tex: str, block: bool = False) -> str:
 
 
 def _bars(math: ElementTree.Element) -> Iterator[list[ElementTree.Element]]:
-    """Upright bars of a formula, in lists: those that stand in the same brackets. Those of \\left and \\right are none of them."""
+    """Upright bars of a formula, in lists of those in the same brackets, without those of \\left and \\right."""
     groups: list[list[ElementTree.Element]] = [[]]
     for sign in math.iter("mo"):
         if sign.text in ("(", "["):
