@@ -21,10 +21,10 @@ def test_a_code_has_one_colour_whatever_its_budget_and_is_hollow_with_one():
     plt.close(figure)
 
 
-@pytest.mark.parametrize("count, panels", [(2, 6 + 1), (8, 24 + 1)])
+@pytest.mark.parametrize("count, panels", [(2, 6 + 1), (6, 16 + 1), (8, 18 + 1)])
 def test_every_reconstruction_has_its_error_below_it(count, panels):
     truth = orientations.random((4, 4, 4), torch.Generator().manual_seed(0))
     figure = draw.reconstruction_slices(truth, {f"code {n}": truth for n in range(count)}, "cubic")
     assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel().startswith("mean")] == ["mean 0.0°"] * count
-    assert len(figure.axes) + sum(len(ax.child_axes) for ax in figure.axes) == panels
+    assert len(figure.axes) == panels
     plt.close(figure)

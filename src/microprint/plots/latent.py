@@ -29,29 +29,26 @@ def orientation_slice(ax: Axes, orientations: Tensor, symmetry: str) -> None:
 def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry: str) -> Figure:
     """The middle section of one volume element (n, n, n, 4) and of its reconstructions, with the error of each below.
 
-    Three reconstructions stand side by side, so that a narrow page can show them; more take further pairs of rows.
+    Three or four stand side by side, whichever leaves fewer blank, so that a narrow page can show them.
     """
-    pairs = -(-len(models) // 3)
-    columns = -(-len(models) // pairs)
-    figure, axes = plt.subplots(2 * pairs, columns + 1, figsize=(1.4 * (columns + 1), 3.2 * pairs), squeeze=False)
-    for ax in (*axes[2:, 0], *axes[-2:, 1:][:, columns - pairs * columns + len(models) :].flat):
+    columns = min((4, 3), key=lambda columns: -(len(models) + 1) % columns)
+    pairs = -(-(len(models) + 1) // columns)
+    figure, axes = plt.subplots(2 * pairs, columns, figsize=(1.5 * columns, 3.1 * pairs), squeeze=False)
+    for ax in axes[-2:, columns - pairs * columns + len(models) + 1 :].flat:
         ax.set_axis_off()
     orientation_slice(axes[0, 0], truth, symmetry)
     axes[0, 0].set_title("volume element")
     colour_key(axes[1, 0], symmetry)
     middle = truth.shape[2] // 2
-    for number, (name, orientations) in enumerate(models.items()):
-        drawn, wrong = axes[2 * (number // columns) :, number % columns + 1][:2]
+    for number, (name, orientations) in enumerate(models.items(), 1):
+        drawn, wrong = axes[2 * (number // columns) :, number % columns][:2]
         orientation_slice(drawn, orientations, symmetry)
         drawn.set_title(name.replace(", ", ",\n"))
         angle = torch.rad2deg(disorientation(orientations[:, :, middle], truth[:, :, middle], symmetry))
         image = wrong.imshow(angle.T, origin="lower", vmin=0, vmax=60, cmap="magma")
         wrong.set(xticks=[], yticks=[], xlabel=f"mean {float(angle.mean()):.1f}°")
         wrong.grid(False)
-    bar = (
-        {"cax": axes[2, 0].inset_axes((0.1, 0.4, 0.8, 0.1)), "orientation": "horizontal"} if pairs > 1 else {"ax": axes[1, 1:]}
-    )
-    figure.colorbar(image, label="disorientation / °", **bar)
+    figure.colorbar(image, ax=axes, location="bottom", shrink=0.5, aspect=30, label="disorientation / °")
     return figure
 
 
@@ -176,7 +173,7 @@ def rate_distortion(codes: Mapping[str, Sequence[Point]], budget: float) -> Figu
         ax.plot([p.bytes for p in best], [p.disorientation_deg for p in best], "o-", ms=3.5, color=color, label=name)
     ax.axvline(budget, color=PALETTE["constant"], ls="--", lw=0.8, label="bytes of S1's floats")
     ax.set(xscale="log", yscale="log", xlabel="bytes a volume element", ylabel="mean disorientation / °")
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 
@@ -185,7 +182,7 @@ def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
 
     The name of a code with a budget goes on after a comma, as in ``"ours, 512 bytes"``.
     """
-    figure, ax = plt.subplots(figsize=(7.4, 0.9 + 0.27 * len(errors)))
+    figure, ax = plt.subplots(figsize=(6.4, 1.4 + 0.27 * len(errors)))
     for name in next(iter(errors.values())):
         color, hollow = code_colour(name), "," in name
         face, size = ("none", 7) if hollow else (color, 5)
@@ -193,7 +190,7 @@ def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
         ax.plot(values, range(len(errors)), "o", color=color, markerfacecolor=face, ms=size, label=name)
     ax.set(xscale="log", xlabel="mean disorientation / °", yticks=range(len(errors)), yticklabels=list(errors))
     ax.invert_yaxis()
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=4, fontsize=8)
     return figure
 
 

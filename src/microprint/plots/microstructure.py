@@ -198,11 +198,13 @@ def jumps(channels: dict[str, tuple[np.ndarray, Sequence[str]]], angle: np.ndarr
     By title: values (T, k) along the path and their names, k or none.
     """
     rows = math.ceil(len(channels) / 2)
-    figure, axes = plt.subplots(rows, 2, figsize=(8.0, 2.4 * rows), squeeze=False, sharex=True)
+    figure, axes = plt.subplots(rows, 2, figsize=(6.4, 2.6 * rows), squeeze=False, sharex=True)
     for ax, (title, (values, names)) in zip(axes.flat, channels.items()):
         lines = ax.plot(angle, values, linewidth=1.2)
         if len(names):
-            ax.legend(lines, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, high + 0.35 * (high - low))  # room for the legend
+            ax.legend(lines, names, fontsize=8, loc="upper center", ncols=min(len(names), 4), handlelength=1, columnspacing=1)
         ax.set(title=title, ylabel="value of the channel")
     plt.setp(axes[-1], xlabel="angle turned / °")
     return figure
