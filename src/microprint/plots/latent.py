@@ -53,11 +53,16 @@ def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry:
 
 
 def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str], levels: Mapping[str, float]) -> Figure:
-    """Numbers (steps,) by panel and by path, a panel each; `levels` is what real volume elements have, for some panels."""
-    figure, axes = panels(len(curves), 2, 2.8, 2.4)
-    for ax, (panel, paths) in zip(axes.flat, curves.items(), strict=False):
+    """Numbers (pairs of ends, steps) by panel and by path: their means, and bands that hold the middle 80 % of the pairs.
+
+    `levels` is what real volume elements have, for some panels.
+    """
+    figure, axes = panels(len(curves), len(curves), 2.5, 2.4)
+    for ax, (panel, paths) in zip(axes.flat, curves.items(), strict=True):
         for color, (name, values) in zip(COLOURS, paths.items(), strict=False):
-            ax.plot(torch.linspace(0, 1, len(values)), values, ".-", color=color, label=name)
+            way, band = torch.linspace(0, 1, values.shape[1]), values.quantile(torch.tensor([0.1, 0.9]), dim=0)
+            ax.fill_between(way, *band, color=color, alpha=0.2, lw=0)
+            ax.plot(way, values.mean(0), ".-", color=color, label=name)
         if panel in levels:
             ax.axhline(levels[panel], color=PALETTE["constant"], linestyle="--", label="real VEs")
         ax.set(xlabel="way from start to end", ylabel=labels[panel], title=panel)
@@ -94,9 +99,9 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
         orientation_slice(ax, field.roll([middle] * 3, (0, 1, 2)), symmetry)
         ax.set_title(title)
     image = axes[2].imshow(mean.roll([middle] * 3, (0, 1, 2))[:, :, middle].T, origin="lower", vmin=0, cmap="magma")
-    axes[2].set(xticks=[], yticks=[], title="turned by, mean")
+    axes[2].set(xticks=[], yticks=[], title="turned by / °, mean")
     axes[2].grid(False)
-    figure.colorbar(image, ax=axes[2], label="disorientation / °")
+    figure.colorbar(image, ax=axes[2], shrink=0.8)
     for ax in axes[:3]:
         ax.plot(middle, middle, "+", color="white", markersize=9)
     axes[3].plot(*curve, ".-", color=PALETTE["ours"])
@@ -107,7 +112,8 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
 def scatter_sets(ax: Axes, sets: Mapping[str, Tensor], background: Tensor) -> None:
     """Sets of points on the first two principal components, over the training set in grey; points (N, at least 2).
 
-    Axes are a unit long or more: a model whose fingerprints have collapsed into one shows a point.
+    Axes are a unit long or more: a model whose fingerprints have collapsed into one shows a point. A legend would cover points:
+    it belongs beside the panel.
     """
     ax.scatter(background[:, 0], background[:, 1], s=4, color="0.8", label="training", zorder=0)
     for color, (name, points) in zip(COLOURS, sets.items(), strict=False):
@@ -116,7 +122,6 @@ def scatter_sets(ax: Axes, sets: Mapping[str, Tensor], background: Tensor) -> No
         middle, half = (low + high) / 2, max((high - low) / 2, 0.5)
         limits(middle - half, middle + half)
     ax.set(xlabel="principal component 1", ylabel="principal component 2")
-    ax.legend(fontsize=7, markerscale=1.5, frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def explained_variance(ax: Axes, curves: Mapping[str, Tensor]) -> None:
