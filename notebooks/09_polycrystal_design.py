@@ -123,7 +123,7 @@ print(f"A fingerprint here has {len(fingerprint.anchors)} seeds of {parts['seeds
 
 # %%
 target = known.mean(0) + torch.tensor([0.8, 0.4]).double() * known.std(0)
-drawn = design.mixtures(target, 8, notebook.generator("mixtures"))
+drawn = design.mixtures(target, 7, notebook.generator("mixtures"))
 asked = ", ".join(f"{name} {value / MPA:.2f} MPa" for name, value in zip(names, target))
 show(plot.mixtures(known.numpy() / MPA, drawn.pair.numpy(), drawn.share.numpy(), target.numpy() / MPA, names),
      f"Pairs of training elements (joined, a colour each) that the prior draws for one target ({asked}), and where the rule of mixtures puts each pair's mixture: "
@@ -158,15 +158,15 @@ own = volume > 0
 angle = torch.rad2deg(c_axis.acos())[own]
 steep = slopes[:, own].norm(dim=-1) * torch.deg2rad(torch.tensor(1.0)) / MPA / volume[own]
 along, across = angle < 10, angle > 80
-moves = [f"{steep[0, some].mean():.1f} with c {what} ({int(some.sum())} of the grains)" for some, what in
+means = [f"{steep[0, some].mean():.1f} for the {int(some.sum())} with c {what}" for some, what in
          ((along, "within 10° of the load"), (across, "within 10° of straight across it"), (~(along | across), "between")) if some.any()]
 show(plot.slopes(angle.numpy(), steep.numpy(), names),
      f"How far a property moves if a grain turns by a degree, were it the whole VE: {slopes[0].numel()} slopes of {len(names)} properties, in {seconds:.1f} s. "
-     f"Of the {names[0]} on average: {', '.join(moves)}.")
+     f"Mean slope of the {names[0]} by grains, MPa per degree: {', '.join(means)}.")
 
 # %% [markdown]
 # With c along the load or straight across it a crystal's *stress* is at a maximum or a minimum over that angle, so there it has hardly a
-# slope; its hardening need not be. How many grains of this element lie so, the caption says.
+# slope; its hardening need not be. The caption counts the grains of this element that lie so.
 #
 # ## The least turn
 #
@@ -226,7 +226,7 @@ show(slices(fields.numpy(), [f"{what} {k + 1}" for k in range(2) for what in ("d
 # %%
 studies, elements_of = {}, {}
 for aim in settings.aims:
-    print(f"{aim}: ours searched, then ours after a simulation")
+    print(f"Aim {aim}: a search from the prior, and another after a simulation")
     notebook.do(design_polycrystals, aim=aim, material=material)
     with notebook.open(f"polycrystal_designs_{aim}.h5", "polycrystal designs") as file:
         studies[aim] = read_designs(file)
@@ -253,7 +253,7 @@ show(figure, "What was asked for (black crosses) and what the simulation says of
 #
 # A design has to have both properties. So the last table says how far it is **off**: the larger of its two errors, each in standard
 # deviations (sd) of the training elements. Nearer than half an sd, a target counts as met. Few targets are asked for: a difference is
-# known to its standard error over the targets, or, where there is one, over its designs.
+# known to its standard error over the targets, or, where there is one, over its designs, which says nothing of other targets.
 
 # %%
 SECOND = "; their second stress is the surrogate's, {:.2f} MPa from the simulation in those chosen"
@@ -327,8 +327,8 @@ show(slices(same.elements[some].orientations().numpy(), titles, fingerprint.symm
      f"Sections of designs for {' / '.join(f'{v / MPA:.2f}' for v in study.targets[row])} MPa ({' / '.join(study.properties)}), after a simulation more; above each what the simulation "
      "says of it. Coloured by the crystal direction along the load.")
 apart = analysis.variety(same.elements[some], settings.designs, elements_of[study_aim])
-print(f"Their properties lie within {off[study_aim]['corrected'][row].max():.3f} sd of the target. Their cells come from other elements, and their textures lie "
-      f"{apart:.2f} times as far apart as those of two training elements: one response, different microstructures.")
+print(f"Their properties lie within {off[study_aim]['corrected'][row].max():.3f} sd of the target. Their cells are those of training elements drawn at random; their textures lie "
+      f"{apart:.2f} times as far apart as those of two training elements.")
 
 # %% [markdown]
 # ## On your own material
