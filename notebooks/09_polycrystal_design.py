@@ -220,7 +220,7 @@ show(slices(fields.numpy(), [f"{what} {k + 1}" for k in range(2) for what in ("d
 # - *ours*: drawn and turned; *ours, a simulation more*: turned once more, told by a simulation what the surrogate got wrong.
 #
 # Every design is simulated, and its error is that of the simulation. Who wants one design, and no choice, takes the one nearest training element:
-# it stands as a rival of its own. Targets between and beyond are chosen where a look-up must fail, so averages are taken by kind.
+# it stands as a rival of its own. Targets between and beyond are chosen to be hard for a look-up, so averages are taken by kind.
 # The default parameters leave `anisotropy` and *beyond* out.
 
 # %%
@@ -251,7 +251,7 @@ show(figure, "What was asked for (black crosses) and what the simulation says of
 # far they lie from the nearest training element (1: as far as that lies from its own nearest neighbour). A texture is here the
 # volume average of the embedding, the lowest coefficients of the orientation distribution.
 #
-# A design has to have both properties. So the last table says how far it is **off**: the larger of its two errors, each in standard
+# A design has to have both properties. So the last of the tables below says how far it is **off**: the larger of its two errors, each in standard
 # deviations (sd) of the training elements. Nearer than half an sd, a target counts as met. Few targets are asked for: a difference is
 # known to its standard error over the targets, or, where there is one, over its designs, which says nothing of other targets.
 
