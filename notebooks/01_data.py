@@ -388,8 +388,8 @@ if sizes:
     told = [*wider[:3], *(name for name in wider[3:] if name == "cubic/train")]
     shape = max(off, key=lambda name: abs(off[name][3]))
     mended = max(abs(packed[pair] / law.spread - 1) for pair in (("columnar", 16), ("small", 32))) < 0.05
-    cause = " Packing ends too early, and few voxels hold no size exactly." if mended else ""
-    missed = [f"The spread of sizes differs from the law by more than twice what chance would make in {len(wider)} of {len(off)} sets: "
+    cause = " Packing ends too early, and grains of few voxels cannot take any size." if mended else ""
+    missed = [f"The spread of sizes differs from the law by more than twice what chance would make in {len(wider)} of {len(off)} sets, most in "
               + ", ".join(f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f})" for name in told) + ". With twice as many sweeps "
               "of the packing the spread is {:.3f} in columnar and {:.3f} in small grains, with 32 voxels an edge {:.3f}.".format(*packed.values())
               + cause] if wider else []
