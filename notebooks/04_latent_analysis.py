@@ -129,7 +129,7 @@ half = {name: values[:, middle] for name, values in curves["blur"].items()}
 show(draw.rows_of_slices({name: (pairs[0], shares) for name, pairs in decoded.items()}, "cubic"),
      "Decoded VEs along both paths between the same two fingerprints, ours: middle sections, coloured by the crystal direction along x, with the share of the "
      "way above.")
-labels = {"distance": "from the start / °", "blur": "share of pairs 2° to 15° apart", "length": "length of the fingerprint"}
+labels = {"distance": "from the start / °", "blur": "share 2° to 15° apart", "length": "length of the fingerprint"}
 show(draw.along_path(curves, labels, levels=real),
      f"Along both paths, over {len(ends)} pairs of VEs: mean disorientation from the start in degrees, share of neighbouring voxels that are nearly alike, and "
      "length of the fingerprint. Lines are means, bands hold the middle 80 % of the pairs. Dashed, what real VEs of the test set have.")
@@ -154,11 +154,9 @@ right.set(xlabel="latent number, by variance", ylabel="variance of the posterior
 show(figure, "Left, the share of the variance over all training VEs in the first principal components. Right, the variance of each number, the largest "
      f"first; those below the grey line, at {space.ACTIVE_VARIANCE}, are not active. The largest of ours are its averages, scaled to come first: "
      f"its first {', its first '.join(f'{count} components hold {share:.2g} %' for count, share in held.items())} of its variance.")
-rows = [[model, f"{space.active_units(z[model]['train'])} of {models[model].size}", *(components[model].needed(share) for share in (0.95, 0.999))]
-        for model in models]
+rows = [[model, f"{space.active_units(z[model]['train'])} of {models[model].size}", *(components[model].needed(share) for share in (0.95, 0.999))] for model in models]
 display(table([*rows, ["published, S1", None, None, "about 200"]], ["model", "active", "95 %", "99.9 %"],
-              f"Active numbers, and principal components that hold so much of the variance over {len(sets['train'])} training VEs. No more "
-              "components can show than there are VEs. S1 says of its 200 that they hold all of the variance."))
+              f"Active numbers, and principal components that hold so much of the variance over {len(sets['train'])} training VEs, which bound the components. S1 says of its 200 that they hold all of the variance."))
 flat = {model: {name: components[model].project(by_set, 2) for name, by_set in z[model].items()} for model in models}
 scatter, panels = plt.subplots(len(models), 2, figsize=(7.5, 2.7 * len(models) + 0.4), squeeze=False)
 for row, model in zip(panels, models, strict=True):
@@ -333,7 +331,8 @@ show(draw.seed_exchange(*example, mean_response, curve, "cubic"),
      "over VEs and seeds, as a section and by distance from the anchor, in units of the distance between neighbouring anchors.")
 
 # %%
-mixture, fitted = ("test", *MORPHOLOGIES), ("train", "validation")
+columns = [(model, source) for model in models for source in ("z", "moments")]
+mixture, textured, fitted = ("test", *MORPHOLOGIES), ("test", *TEXTURES), ("train", "validation")
 sizes = {"grain size": descriptors.mean_grain_size, "boundary share": descriptors.boundary_share,
          "largest grain": descriptors.largest_share}
 size = {what: torch.cat([measure(sets[name]) for name in mixture]) for what, measure in sizes.items()}
@@ -366,7 +365,6 @@ print(f"The averages know of the grain size, too: the fewer the grains, the larg
 # the moments; those of S1's network, which has no seeds, are $z$ and $z^2$.
 
 # %%
-textured = ("test", *TEXTURES)
 targets = {  # name: descriptor, volume elements, what the metric is read from
     "texture": (descriptors.mean_embedding, "random", "z"),
     "schmid_factor_random": (descriptors.mean_schmid_factor, "random", "moments"),
@@ -375,29 +373,23 @@ targets = {  # name: descriptor, volume elements, what the metric is read from
     "texture_index": (descriptors.texture_index, textured, "moments"),
     "grain_size": (descriptors.mean_grain_size, mixture, "moments"),
     "aspect_ratio": (descriptors.mean_aspect_ratio, mixture, "moments")}
-second = {model: {name: space.moments(some, parts[model], anchors) for name, some in by_set.items()}
-          for model, by_set in z.items()}
-probes, wide, folds = {}, {}, notebook.generator("folds")
+second = {model: {name: space.moments(some, parts[model], anchors) for name, some in by_set.items()} for model, by_set in z.items()}
+probes, wide, fits, folds = {}, {}, {}, notebook.generator("folds")
 for target, (measure, names, _) in targets.items():
-    value = {name: measure(sets[name]) for name in ((*fitted, "test") if names == "random" else names)}
-    for model, source in ((model, source) for model in models for source in ("z", "moments")):
+    known_sets = fitted if names == "random" else names
+    value = {name: measure(sets[name]) for name in {*known_sets, "test"}}
+    for model, source in columns:
         by_set = (z if source == "z" else second)[model]
-        known, truth = (torch.cat([of[name] for name in (fitted if names == "random" else names)]) for of in (by_set, value))
-        probes[target, model, source] = (space.linear_probe(known, truth, by_set["test"], value["test"]) if names == "random"
-                                         else space.held_out_r2(known, truth))
+        known, truth = (torch.cat([of[name] for name in known_sets]) for of in (by_set, value))
+        fits[names] = len(known) if names == "random" else len(known) * (space.FOLDS - 1) // space.FOLDS
+        probes[target, model, source] = space.linear_probe(known, truth, by_set["test"], value["test"]) if names == "random" else space.held_out_r2(known, truth)
         wide[target, model, source] = 0.0 if names == "random" else space.held_out_spread(known, truth, folds)
-
-# %%
-columns = [(model, source) for model in models for source in ("z", "moments")]
-fits = {names: sum(len(sets[name]) for name in (fitted if names == "random" else names)) for _, names, _ in targets.values()}
-fits = {names: count if names == "random" else count * (space.FOLDS - 1) // space.FOLDS for names, count in fits.items()}
 features = [str((z if source == "z" else second)[model]["test"].shape[1]) for model, source in columns]
-rows = [[target.removesuffix("_random").replace("_", " "), str(fits[names]), *(
-            f"{probes[target, *column]:.3f}" + (f" ± {wide[target, *column]:.2f}" if names != "random" else "") for column in columns)]
-        for target, (_, names, _) in targets.items()]
-table([["features", None, *features], *rows], ["target", "fitted to", *(", ".join(column) for column in columns)],
-      "R² on VEs not fitted to; to predict the mean has 0. First the numbers that a probe reads, then so many VEs that it is fitted to: random ones where there is no ±, else a "
-      "mixture. Where features outnumber them the probe is determined by its penalty alone; what it misses, more VEs might show.")
+rows = [[target.removesuffix("_random").replace("_", " "), str(fits[names]), *(f"{probes[target, *column]:.3f}" + (
+            f" ± {wide[target, *column]:.2f}" if names != "random" else "") for column in columns)] for target, (_, names, _) in targets.items()]
+table([["features", None, *features], *rows], ["target", "VEs", *(", ".join(column) for column in columns)],
+      "R² on VEs not fitted to; to predict the mean has 0. Features: how many numbers a probe reads; VEs: how many it is fitted to, random ones where there is no ±, "
+      "else a mixture. Where features outnumber VEs much hangs on the penalty of the probe, and what it misses, more VEs might show.")
 
 # %% [markdown]
 # ## Explore
@@ -411,12 +403,8 @@ frames([explorer.picture(("cube", 0), ("test", 1), share) for share in stops], [
        "From a VE of cube texture (left) along the spherical path to a random one (right): what is decoded at each share of the way stands between. Watch "
        "grains move, turn and change places; below, the mean disorientation from both ends in degrees.")
 explorer.show(("brass", 0), ("elongated", 0), "Half way from a brass texture to elongated grains; with a kernel, a panel of choices and sliders.")
-
-# %%
-s1_route, s1_own = (f"textures_one_side_in_{way}_components" for way in ("training", "own"))
-own_route = "textures_both_sides_in_own_components"
+s1_route, s1_own, own_route = (f"textures_{way}_components" for way in ("one_side_in_training", "one_side_in_own", "both_sides_in_own"))
 averages_alone, grains_alone = "averages alone", "size and aspect ratio alone"
-best = {target: {model: max(probes[target, model, source] for source in ("z", "moments")) for model in models} for target in targets}
 standings = [
     Standing("S1's textures in the right cluster, S1's route (training components)", route[s1_route, "ours"], "",
              (averages_alone, route[s1_route, "measured"]), route.get((s1_route, "paper")), 0.965, True),
@@ -461,21 +449,13 @@ if "paper" in models:
                f"S1's 200 components for all of the variance: its network, as rebuilt, needs {components['paper'].needed(0.999)} for 99.9 % of it: a network that has learnt little uses few directions."]
 
 # %%
-behind = []
-for what, values in (("clusters", accuracy), ("neighbours", retrieved)) if "paper" in models else ():
-    own, other = (values["morphologies", model] for model in ("ours", "paper"))
-    noise = ((own * (1 - own) + other * (1 - other)) / sum(len(sets[name]) for name in MORPHOLOGIES)) ** 0.5
-    if other - own > 2 * noise:
-        behind.append(f"{what} ({100 * own:.3g} % against {100 * other:.3g} %)")
+best = {target: {model: max(probes[target, model, source] for source in ("z", "moments")) for model in models} for target in targets}
 lead = 100 * (half["linear"] - half["spherical"])
 blurred = {name: 100 * float(values.mean()) for name, values in (*half.items(), ("real", real["blur"]))}
 alone = ", ".join(f"{part} alone {100 * accuracy[f'morphologies_by_power_of_{part}', 'ours']:.3g}" for part in ours)
 held_as = own_parts["averages"]
-
-# %%
 display(findings(
     *missed,
-    f"By all of its numbers ours knows morphologies less well than S1's network: {', '.join(behind)}." if behind else "",
     f"Grain shape is in how large the numbers of ours are: by their power {100 * accuracy['morphologies_by_power', 'ours']:.3g} % of the morphologies are in the right cluster ("
     f"{alone} %), by the numbers {100 * accuracy['morphologies', 'ours']:.3g} %, where shuffled classes reach {100 * chance['morphologies', 'ours']:.3g} %. "
     + (f"By the power of S1's network it is {100 * accuracy['morphologies_by_power', 'paper']:.3g} %, and large told from elongated {100 * accuracy['large_or_elongated_by_power', 'paper']:.3g} %, where chance reaches "
@@ -486,8 +466,8 @@ display(findings(
     f"In VEs of some {float(sets['test'].grains.float().mean()):.0f} grains a seed is about a grain: the exchange of one turns the voxels at its anchor by {curve[1][0]:.1f}°, where that of all turns them by "
     f"{turned[list(pieces).index('seeds')].mean():.1f}°; half a spacing of anchors away by {curve[1][1]:.0f}°, a whole one away by {curve[1][2]:.0f}°, and far away by {curve[1][-1]:.1f}°. The metric turns voxels by "
     f"{turned[list(pieces).index('metric')].mean():.2f}°, as equiaxed VEs hardly differ in it; the averages turn none, as the decoder does not read them.",
-    f"A straight line, from numbers or moments, reads the texture off ours with R² {best['texture']['ours']:.3g}, which ours holds as {held_as} of its numbers; from its seeds alone {part_r2['seeds', 'texture']:.2g}"
-    + (f", off S1's with {best['texture']['paper']:.2g}" if "paper" in models else "")
+    f"A straight line, from numbers or moments, reads the texture off ours with R² {best['texture']['ours']:.3g}, which ours holds as {held_as} of its numbers; from its seeds alone it is {part_r2['seeds', 'texture']:.2g}"
+    + (f", from S1's network {best['texture']['paper']:.2g}" if "paper" in models else "")
     + f". What the averages up to degree 4 do not fix is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}."))
 notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure=scatter)
 

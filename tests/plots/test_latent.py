@@ -28,3 +28,12 @@ def test_every_reconstruction_has_its_error_below_it(count, panels):
     assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel().startswith("mean")] == ["mean 0.0°"] * count
     assert len(figure.axes) == panels
     plt.close(figure)
+
+
+def test_paths_have_a_mean_and_a_band_each():
+    values = {"linear": torch.rand(5, 3), "spherical": torch.rand(5, 3)}
+    figure = draw.along_path({"blur": values, "length": values}, {"blur": "share", "length": "length"}, {"length": 1.0})
+    blur, length = figure.axes
+    assert [line.get_label() for line in length.lines] == ["linear", "spherical", "real VEs"] and len(blur.collections) == 2
+    assert blur.lines[0].get_ydata() == pytest.approx(values["linear"].mean(0).numpy())
+    plt.close(figure)

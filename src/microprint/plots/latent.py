@@ -105,7 +105,7 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
     for ax in axes[:3]:
         ax.plot(middle, middle, "+", color="white", markersize=9)
     axes[3].plot(*curve, ".-", color=PALETTE["ours"])
-    axes[3].set(xlabel="distance / spacing of anchors", ylabel="turned by / °", xlim=(0, None), ylim=(0, None))
+    axes[3].set(xlabel="distance / spacing of anchors", title="turned by / °, mean", xlim=(0, None), ylim=(0, None))
     return figure
 
 
