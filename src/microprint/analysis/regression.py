@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -69,6 +71,17 @@ def compared(first: ArrayLike, second: ArrayLike) -> str:
     """
     lead = float(torch.as_tensor(second).double().abs().mean() - torch.as_tensor(first).double().abs().mean())
     return "as near as" if abs(lead) <= chance(first, second) else "nearer than" if lead > 0 else "farther off than"
+
+
+def ahead(errors: Mapping[str, Tensor], mine: str, rivals: Sequence[str]) -> list[str]:
+    """Rivals whose mean absolute error is below that of `mine` by more than `chance`, best first; errors (N,) of each model.
+
+    >>> ahead({"a": torch.ones(9), "b": torch.full((9,), 0.5), "c": torch.full((9,), 2.0)}, "a", ["b", "c"])
+    ['b']
+    """
+    size = {name: float(errors[name].abs().mean()) for name in (mine, *rivals)}
+    better = [name for name in rivals if size[mine] - size[name] > chance(errors[mine], errors[name])]
+    return sorted(better, key=size.get)
 
 
 def straight_line(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
