@@ -292,7 +292,7 @@ taken = {key: design.config["priors"][key.replace("C11", "mixture C11", 1)]["com
 display(table([["C11, fibres and plates alone" if key == "two C11" else key, *likelihood.values(), taken[key]] for key, likelihood in design.config["likelihood"].items()],
               ["prior for", *(f"K = {count}" for count in next(iter(design.config["likelihood"].values()))), "taken"],
               "Mean log-likelihood (nats) of held-out composites' latent vectors under p(z|c) with K Gaussians; the mixture is the smallest K within 0.1 nats, "
-              "or one standard error, of the best. Fibres and plates: the last section but one."))
+              "or one standard error, of the best. Fibres and plates: S2's two morphologies, below."))
 targets = torch.tensor(settings.targets_gpa, dtype=torch.float64) * GPA
 simulated = partial(design_targets.simulated, tolerance=notebook.params.elasticity.tolerance)
 first = partial(design_targets.first_property, values=values[train], names=settings.properties)
@@ -402,7 +402,7 @@ ends = {name: curve[-1].item() for name, curve in search.items()}  # by simulati
 for name, start in starts.items():
     coolest, curve = designs.anneal(start, forward_error, ours.annealing, rng)
     search[name], ends[name] = 100 * curve.mean(1), 100 * (simulated(design.draw(coolest, fixed.manual_seed(1)).phase_ids)[:, 0] / targets - 1).abs().mean().item()
-falling_figure, ax = plt.subplots(figsize=(7.4, 3.2))
+falling_figure, ax = plt.subplots(figsize=(8.6, 3.4))
 draw.falling({name: (np.arange(1, len(curve) + 1), np.maximum(curve.numpy(), 1e-3)) for name, curve in search.items()},
              "evaluations (annealing: of the forward model)", "largest error of the wanted components (%)", ax, {"S2, annealing, 10 evaluations": 10.0})
 show(falling_figure, "Largest error (%) of the wanted components of the best design so far, over evaluations: simulations for the gradient, mean over targets and "
@@ -525,7 +525,7 @@ display(findings(
     f"**No model is needed for one property**: noise of any filter, its level searched by {ours.evaluations} simulations, meets C11 to {inverse[searched]:.2g} %, the nearest training composite to "
     f"{inverse[near]:.2g} %; ours, refined by as many simulations, to {inverse[refined_name]:.2g} %, {beside['one', refined_name, searched]} the search but for chance, proposed without any to {inverse[proposal]:.2g} %.",
     f"Several properties, {ours.evaluations} simulations: **from random laws the solver's gradient comes to {six[unled_name]:.2g} % of six, and to {three[unled_name]:.2g} % of three beyond the data**; from our proposals to "
-    f"{six['ours: refined']:.2g} % ({beside[six_task, 'ours: refined', unled_name]} from random laws) and {three['ours: refined']:.2g} % ({beside[three_task, 'ours: refined', unled_name]}). Until the worst component is "
+    f"{six['ours: refined']:.2g} % ({beside[six_task, 'ours: refined', unled_name]} from random laws) and {three['ours: refined']:.2g} % ({beside[three_task, 'ours: refined', unled_name]} from random laws). Until the worst component is "
     f"within 1 % it takes, from proposals and from random laws, {to_one[six_task]} simulations for six, {to_one[three_task]} for three.",
     f"Without a simulation, ours is {beside[six_task, proposal, near]} the nearest training composite for six properties ({six[proposal]:.3g} and {six[near]:.3g} %), {beside[three_task, proposal, near]} it for three beyond "
     f"the data ({three[proposal]:.2g} and {three[near]:.2g} %). A proposal costs {ours.drawings} runs of the forward model, as much as {ours.drawings / saved.mean():.1f} simulations; the best of {ours.evaluations}, all simulated, has {six['ours: best proposal']:.2g} and {three['ours: best proposal']:.2g} %.",
