@@ -13,6 +13,7 @@ from microprint.analysis.texture_probes import SURE, Walks, taken_along
 from microprint.analysis.texture_properties import BESIDE_FULL, BESIDE_ROUGH, FULL, ROUGH, Scores, spread
 
 LEAK = 0.2  # of a descriptor's range over the castings
+FAR = 0.8  # of how far castings go, that drawings should go
 SHORT = 0.05  # of R2, behind the ideal reader
 CLEAR = 0.5  # correlation that is worth a sentence
 
@@ -74,11 +75,12 @@ class Told:
         """How surely and how far drawings follow a cause, and what else they take along; names for a reader."""
         own = [(name, *(float(m[i, i]) for m in (walks.sure, walks.far, walks.castings))) for i, name in enumerate(causes)]
         surely = [f"{name} {far:.2f} of {castings:.2f}" for name, r2, far, castings in own if r2 >= SURE]
+        short = [name for name, _, far, castings in own if far < FAR * castings]
         self.say(
-            f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of {len(own)} causes; how far, of how far "
-            "castings do, in "
-            f"ranges of the castings: {', '.join(surely) or 'none'}.",
-            not surely,
+            f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of {len(own)} causes, but to {len(short)} "
+            f"less than {FAR:g} "
+            f"times as far as castings do; change in ranges of the castings: {', '.join(surely) or 'none'}.",
+            bool(short) or not surely,
         )
         unsure = [f"{name} {r2:.2f}" for name, r2, _, _ in own if r2 < SURE]
         if unsure:
