@@ -120,7 +120,7 @@ table([[name, len(s), f"{float(s.grains.float().mean()):.0f}"] for name, s in se
 #
 # The encoder of a variational autoencoder (VAE) gives each number of the code a mean $\mu$ and a width $\sigma$. The decoder gets
 # the mean with normal noise of that width, so that a code holds no more than the noise leaves of it. The loss of a VAE is the negative
-# evidence lower bound ($-$ELBO): the error of the reconstruction, and the KL divergence of $N(\mu, \sigma^2)$ from the prior $N(0, 1)$.
+# evidence lower bound ($-$ELBO): the error of the reconstruction plus the KL divergence of $N(\mu, \sigma^2)$ from the prior $N(0, 1)$.
 # S1 has, with $\epsilon$ from a normal distribution and $\alpha = 0.999$,
 #
 # $$ \begin{aligned}
