@@ -302,12 +302,12 @@ if synthetic:
     probes["ideal reader"] = texture_probes.ideal_reader(maps, by_image(patches.reshape(len(patches), -1)).reshape(maps.shape), causes, folds, True)
     show(draw.matrix(np.stack(list(probes.values())), list(probes), draw.plain(cast_iron.CONTROLS), "R² of unseen castings"),
          "How well a ridge regression on the codes reads each cause of a casting that it has not seen (R², 1 at best). The last row is a strong reader, not a bound.")
-    law, told = fingerprint.law, {"ours": z, **{n: z_of[n] for n in (published_name, pixel_name)}}
+    law, codes_of = fingerprint.law, {"ours": z, **{n: z_of[n] for n in (published_name, pixel_name)}}
     for weight in (100, 1000, 10_000):  # s² is small: it is what a single channel scatters by
         active = (law.variances > weight * law.residual).cpu()
-        told[f"ours, divergence weighed {weight:,} times: {int(active.sum())} numbers"] = z[:, active]
+        codes_of[f"ours, divergence weighed {weight:,} times: {int(active.sum())} numbers"] = z[:, active]
     apart = {name: (texture_probes.mutual_information_gap(by_image(v), causes, 0)[0], texture_probes.disentanglement(by_image(v).mean(1), causes, 0))
-             for name, v in told.items() if v.shape[1] > 1}
+             for name, v in codes_of.items() if v.shape[1] > 1}
     weighed = [scores for name, scores in apart.items() if "divergence" in name]
     heavier = (f"With a heavier divergence MIG is {max(mig for mig, _ in weighed):.3f} at best, with that of the bound {apart['ours'][0]:.3f}; disentanglement "
                f"{max(d.disentanglement for _, d in weighed):.2f} and {apart['ours'][1].disentanglement:.2f}.") if weighed else ""
@@ -345,10 +345,10 @@ if synthetic:
     enlarged = {name: strips[name][:, : coarse // 2, : coarse // 2] for name in ("boundary_contrast", "noise")}
     show(draw.rows(list((strips | enlarged).values()), [f"{n}\n(enlarged)" * (name in enlarged) or n for name, n in zip(strips, walked)], ["least", *[""] * 5, "most"]),
          "Drawings along one cause in each row, all others at their mean and the noise the same; of two faint causes a quarter. Each row should change in its cause alone.")
-    show(draw.matrix(walks.far, walked, descriptors, "change along the walk\n(range of castings)", walks.castings),
+    show(draw.matrix(walks.far, [f"walk along {n}" for n in walked], descriptors, "change along the walk\n(range of castings)", walks.castings),
          "How far each descriptor goes along a walk, from the 5 % to the 95 % quantile of the cause, over its range between these quantiles in the castings; in brackets "
          "the castings themselves. The two should be equal. Measured on larger drawings.")
-    show(draw.matrix(walks.sure, walked, descriptors, "R² of what is measured\n(sign: direction)"),
+    show(draw.matrix(walks.sure, [f"walk along {n}" for n in walked], descriptors, "R² of what is measured\n(sign: direction)"),
          "How surely: R² of a straight line in the wanted cause, with the sign of its slope. A small shift can have a large R².")
     told.walks(walks, walked, descriptors)
 
