@@ -52,6 +52,7 @@ import damask
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import display
 
 from microprint import orientations
 from microprint.analysis import representation
@@ -100,10 +101,10 @@ table(rows, ["symmetry", "rotations", "largest difference of an FZ quaternion", 
 # ## 2 A baseline to remember
 #
 # S1 measures reconstructions by $1 - \lvert q \cdot \hat q \rvert$ between the true and the rebuilt quaternion of every voxel,
-# averaged. It is half the square of half the angle between them, if that is small, so it looks small early: saying *identity*
-# everywhere, without looking at anything, already scores well, because the FZ is small. So section 5 and the tables of
-# notebook 03 show this baseline beside errors in degrees. S1 gives 0.030 in the third version of its paper and 0.009 in the
-# first, for cubic crystals.
+# averaged. For a small angle $\omega$ it is $\frac12 (\frac{\omega}{2})^2$, a small number even for large errors (40°: 0.06).
+# Saying *identity* everywhere, without looking at anything, already scores well, because the FZ is small. So section 5 and the
+# tables of notebook 03 show this baseline beside errors in degrees. S1 gives 0.030 in the third version of its paper and 0.009
+# in the first, for cubic crystals.
 
 # %%
 baselines = {s: representation.constant_baseline(s, 100_000, notebook.generator(f"baseline {s}")) for s in orientations.SYMMETRIES}
@@ -145,34 +146,35 @@ show(overview, "The channels of one cubic crystal that turns steadily by 120° a
      "are jumps: the crystal has hardly moved, its numbers have. The nine channels of the embedding have none.")
 
 # %% [markdown]
-# ### What a network sees of a volume element
+# ### A volume element in these numbers
 #
 # One section as inverse-pole-figure colours, as its first Euler channel, and as one channel of the embedding. The volume
-# average of the embedding is the *texture*, the quantity that notebook 06 lives on (exercise 3).
+# average of the embedding is a measure of the *texture*, its lowest harmonics; notebook 06 lives on it (exercise 3).
 
 # %%
 with notebook.open("polycrystals.h5", "polycrystals") as file:
     name = next(f"{symmetry}/{name}" for symmetry in file for name in ("train", *file[symmetry]) if name in file[symmetry])
     elements, edge_m = read_volume_elements(file, name, slice(1)), file[name].attrs["edge_m"]
 symmetry, section = elements.symmetry, elements.orientations()[0, :, :, 0]
-figure, axes = plt.subplots(1, 3, figsize=(9, 2.8))
-draw.show_section(axes[0], draw.ipf_colours(section.numpy(), symmetry), edge_m * 1e6)
-axes[0].set_title(f"{name}, colours along x")
-for ax, values, title in ((axes[1], orientations.euler_channels(section)[..., 0], "Euler channel φ₁ / 2π"),
-                          (axes[2], orientations.embed(section, symmetry)[..., 0], "embedding, channel 1")):
+figure, axes = plt.subplots(2, 2, figsize=(6.2, 5.0))
+draw.show_section(axes[0, 0], draw.ipf_colours(section.numpy(), symmetry), edge_m * 1e6)
+axes[0, 0].set_title(f"{name}, colours along x")
+draw.colour_key(axes[0, 1], symmetry)
+for ax, values, title in ((axes[1, 0], orientations.euler_channels(section)[..., 0], "Euler channel φ₁ / 2π"),
+                          (axes[1, 1], orientations.embed(section, symmetry)[..., 0], "embedding, channel 1")):
     image = ax.imshow(values.numpy().T, origin="lower", extent=(0, edge_m * 1e6, 0, edge_m * 1e6))
     figure.colorbar(image, ax=ax, shrink=0.8)
     ax.set(title=title, xlabel="x / µm", ylabel="y / µm")
     ax.grid(False)
-show(figure, "One section z = 0 of a volume element: its colours of the inverse pole figure, what S1's network sees of it in one channel, "
-     "and what ours does. Within a grain all are constant.")
+show(figure, "One section z = 0 of a volume element: its colours of the inverse pole figure with their key, what S1's network sees of it "
+     "in one channel, and one channel of the embedding. Within a grain all are constant.")
 
 # %% [markdown]
 # ## 4 How often does it jump?
 #
 # Now random pairs, one of each turned by a small angle about a random axis. What share of them has a channel that changes
-# by more than the threshold? A network is a smooth function: it can only smear a jump. The threshold has to lie below what
-# the faces of the zone do: across those that a sixfold axis makes, an Euler channel changes by 60°/360°.
+# by more than a threshold? A network is a smooth function: it can only smear a jump. The threshold is 0.1: above what a turn of
+# 1° does to the embedding, below the smallest jump, 60°/360° in an Euler channel at a face of a sixfold axis.
 #
 # > **Before you look**: two axes change steadily with every rotation, quaternions (with $w \ge 0$) do not. Will two axes jump
 # > less often?
@@ -193,7 +195,7 @@ table([[titles[r], *(share[s, r] for s in both), *(largest[s, r] for s in both),
 # %%
 thresholds = np.geomspace(0.01, 2.0, 80)
 curves = {s: {titles[r]: np.array([100 * (changes[s, r].numpy() > t).mean() for t in thresholds]) for r in titles} for s in both}
-ends = ", ".join(f"{titles[r]} {max(largest[s, r] for s in both):.2f}" for r in titles)
+ends = ", ".join(f"{titles[r]} {max(largest[s, r] for s in both):.3f}" for r in titles)
 show(draw.shares(curves, thresholds, settings.jump),
      f"Share of pairs {settings.angle_deg:g}° apart whose channels change by more than a threshold; axes are logarithmic, the upright one "
      "down to 0.1 %. A line that stays flat to the right means jumps: changes that have nothing to do with the angle. The largest "
@@ -202,8 +204,8 @@ show(draw.shares(curves, thresholds, settings.jump),
 # %% [markdown]
 # The embedding's curve falls to nothing at the change that the angle itself causes, at most $\sqrt{20/3}\,\theta$ (in radians)
 # for cubic symmetry. The others keep a tail far beyond it, whatever the angle: these are the pairs on two sides of a
-# face. Inside a volume element it does not matter on which side a grain is, but a grain that sits near a face flips with the
-# least noise.
+# face. Which side of a face a grain falls on does not matter by itself: all its voxels fall on the same one. But the least noise
+# makes a grain near a face change sides.
 #
 # ## 5 And back: from numbers to a rotation
 #
@@ -211,19 +213,20 @@ show(draw.shares(curves, thresholds, settings.jump),
 # for an output $e$ and the embedding $E(q)$, by a look-up over the FZ and a few Newton steps. Quaternions are scaled to length
 # one; two axes are read as the rotation that fits both best (Davenport's method).
 #
-# To be fair, all representations get the same noise against their own variance: normal, with a length of 3, 10, 30 or 60 % of
-# the distance of the channels from their mean. A decoder that explains 99 % of the variance has a noise of 10 %.
+# To be fair, every channel gets normal noise of the same share of its own standard deviation: 3, 10, 30 or 60 %. A decoder that
+# explains 99 % of the variance of each channel has a noise of 10 %. Notebook 03 defines it likewise.
 
 # %%
 error = {(s, r, noise): representation.noise_error(r, s, noise, 4000, notebook.generator(f"noise {s} {r} {noise}"))
          for s in orientations.SYMMETRIES for r in titles for noise in (0.0, 0.03, 0.1, 0.3, 0.6)}
 mean_error = {key: angle.mean().item() for key, angle in error.items()}
 round_trip = {s: error[s, "embedding", 0.0].max().item() for s in orientations.SYMMETRIES}
-rows = [[s, f"{noise:g}", *(mean_error[s, r, noise] for r in titles)] for s, noise in dict.fromkeys((s, n) for s, _, n in error if n)]
-rows += [[s, "always 'identity'", *[angle] * len(titles)] for s, (_, angle) in baselines.items()]
-table(sorted(rows, key=lambda row: row[0]), ["symmetry", "noise / variation", *titles.values()],
-      "Mean disorientation in degrees of what is read from channels with noise, and of saying 'identity' whatever they are. Without "
-      f"noise it is below {max(angle for key, angle in mean_error.items() if key[2] == 0):.0e}°.")
+shown = list(titles)[::-1]  # the embedding first, which a narrow page would cut off
+for s, (_, constant) in baselines.items():
+    rows = [[f"{100 * noise:g} %", *(mean_error[s, r, noise] for r in shown)] for noise in dict.fromkeys(n for *_, n in error if n)]
+    display(table([*rows, ["always 'identity'", *[constant] * len(shown)]], ["noise", *(titles[r] for r in shown)],
+                  f"{s.capitalize()} crystals: mean disorientation in degrees of what is read from channels with noise, and of saying "
+                  f"'identity' whatever they are. Without noise it is below {max(mean_error[s, r, 0.0] for r in shown):.0e}°."))
 
 # %% [markdown]
 # ## 6 Splits
@@ -242,6 +245,7 @@ table([[kind, *(len(splits[kind][part]) for part in parts)] for kind in splits["
 # %%
 free = [r for r in titles if r not in ("euler", "embedding")]  # the page's rivals: neither S1's nor ours
 least = {s: min(free, key=lambda r: share[s, r]) for s in orientations.SYMMETRIES}
+as_good = {s: " and ".join(titles[r] for r in free if f"{share[s, r]:.2f}" == f"{share[s, least[s]]:.2f}") for s in least}
 sharpest = {s: min(free, key=lambda r: mean_error[s, r, 0.1]) for s in orientations.SYMMETRIES}
 alike = abs(share["cubic", "axes"] - share["cubic", "quaternion"]) < 0.1
 missed = [f"The embedding takes {width['cubic', 'embedding']} numbers for a cubic and {width['hexagonal', 'embedding']} for a hexagonal "
@@ -251,9 +255,9 @@ findings(
     "Two axes jump " + ("as often as quaternions" if alike else "not as often as quaternions") + f" ({share['cubic', 'axes']:.2f} and "
     f"{share['cubic', 'quaternion']:.2f} % of cubic pairs): what jumps is the choice of an equivalent, not the way to write it.",
     *(f"Of {s} pairs {settings.angle_deg:g}° apart, {share[s, 'euler']:.2f} % jump in Euler channels, {share[s, least[s]]:.2f} % in the best "
-      f"of the others ({titles[least[s]]}), {share[s, 'embedding']:.2f} % in the embedding, which changes by "
+      f"of the others ({as_good[s]}), {share[s, 'embedding']:.2f} % in the embedding, which changes by "
       f"{largest[s, 'embedding']:.3f} at most." for s in least),
-    *(f"Noise of 10 % of the variation turns {s} crystals by {mean_error[s, 'embedding', 0.1]:.1f}° on average when read from the "
+    *(f"Noise of 10 % of every channel's spread turns {s} crystals by {mean_error[s, 'embedding', 0.1]:.1f}° on average when read from the "
       f"embedding, by {mean_error[s, sharpest[s], 0.1]:.1f}° from {titles[sharpest[s]]}, by {mean_error[s, 'euler', 0.1]:.1f}° from Euler "
       "channels." for s in sharpest),
     "A model that has learnt nothing scores " + " and ".join(f"{score:.3f} ({s})" for s, (score, _) in baselines.items())
@@ -268,9 +272,10 @@ findings(
 #
 # - Noise was drawn for each channel by itself. More channels average it better; errors of a real decoder come together.
 # - Jumps are counted over uniform orientations. A texture away from the faces has none, one on a face has many.
-# - A uniform change of every channel counts alike here; training weighs them by its loss.
+# - All channels are compared on their own scales; a training loss may weigh them otherwise.
 #
-# **Next**: notebook 03 trains fingerprints on Euler channels and on the embedding.
+# **Next**: notebook 03 trains S1's network on Euler channels, and ours on the seeds of grains; the embedding serves there as volume
+# averages, for the linear code, and to find grains of like orientation.
 
 # %%
 metrics = {f"02.{s}.{r}.jump_pct": value for (s, r), value in share.items()}
@@ -280,7 +285,7 @@ for s, (one_minus, angle) in baselines.items():
     metrics |= {f"02.{s}.constant.one_minus_abs_dot": one_minus, f"02.{s}.constant.disorientation_deg": angle,
                 f"02.{s}.damask.disorientation_difference_deg": checks[s][3]}
 standings = [Standing("cubic pairs of like orientation that jump", share["cubic", "embedding"], "%",
-                      rival=(titles[least["cubic"]], share["cubic", least["cubic"]]), rebuilt=share["cubic", "euler"]),
+                      rival=(as_good["cubic"], share["cubic", least["cubic"]]), rebuilt=share["cubic", "euler"]),
              Standing("cubic error of reading numbers with 10 % noise", mean_error["cubic", "embedding", 0.1], "°",
                       rival=(titles[sharpest["cubic"]], mean_error["cubic", sharpest["cubic"], 0.1]),
                       rebuilt=mean_error["cubic", "euler", 0.1])]
@@ -335,5 +340,5 @@ table(rows, ["texture", "scatter / °", "length of the mean", "scatter read from
 # **In three lines**
 #
 # - Whatever chooses one of the equivalent orientations jumps at the faces of its zone; a symmetric embedding chooses none.
-# - At the same share of variance explained, its numbers also say the orientation more sharply.
+# - At the same share of variance explained, its numbers also give the orientation more exactly.
 # - Compare every score with that of a model that has learnt nothing, in degrees.

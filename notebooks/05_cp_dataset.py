@@ -23,7 +23,7 @@
 # **You will learn**
 #
 # - how slip and twinning make the stress of a crystal depend on its orientation, by turning one in your hand;
-# - how a solver is verified: law, boundary condition and field one after another, at every increment;
+# - how a solver is verified: law, boundary conditions and equilibrium one after another, at every increment;
 # - which spread of labels is there to be learnt, and why a surrogate's error is to be held against it;
 # - how a data set is simulated in pieces that survive a crash, and what becomes of simulations that fail.
 #
@@ -74,7 +74,7 @@ from microprint.analysis.slip import shear_by_family
 from microprint.analysis.stress import texture_coefficients
 from microprint.mechanics import campaign as campaigns
 from microprint.mechanics.datasets import SETS, read_curves, simulate_cp_dataset
-from microprint.mechanics.load import uniaxial_tension
+from microprint.mechanics.load import LoadStep, uniaxial_tension
 from microprint.mechanics.materials import load_material
 from microprint.mechanics.reference import open_reference
 from microprint.notebook import Standing, findings, open_notebook
@@ -104,10 +104,14 @@ settings, MPA = notebook.params.cp, 1e6
 #
 # Here $\dot\gamma_0$ is a reference rate and $n$ the stress exponent, large where the rate matters little. Slip acts in both
 # senses, twinning in one: $\langle x\rangle$ is $x$ where it is positive, else zero. The twinned volume fraction
-# $f = \sum_t \gamma_t/\gamma_\text{tw}$ is the shear of each twin system over that of a finished twin, summed. The resistances grow
-# with the shear of all systems: $\dot\xi_s = h_0 (1 - \xi_s/\xi_\infty)^a \sum_r h_{sr} \dot\gamma_r$ for slip, with a modulus $h_0$
-# that fades by the exponent $a$ as the saturation resistance $\xi_\infty$ comes near, and a factor $h_{sr}$ for what system $r$
-# does to system $s$. All rates are taken at the end of a time step (backward Euler), the way DAMASK does it. Magnesium slips easily on its
+# $f = \sum_t \gamma_t/\gamma_\text{tw}$ is the shear of each twin system over that of a finished twin, summed. Slip hardens slip:
+#
+# $$\dot\xi_s = h_0 \left(1 - \frac{\xi_s}{\xi_\infty + f_\text{sat} \sqrt f}\right)^{a} \sum_r h_{sr} \dot\gamma_r,$$
+#
+# summed over the slip systems $r$, with a factor $h_{sr}$ for what system $r$ does to system $s$, and a modulus $h_0$ that fades by the
+# exponent $a$ as the saturation resistance $\xi_\infty$ comes near. Twinning raises the saturation by $f_\text{sat} \sqrt f$. Twins harden by
+# terms of their own: by the slip and by the twinning that have been, each with its modulus.
+# All rates are taken at the end of a time step (backward Euler), the way DAMASK does it. Magnesium slips easily on its
 # basal plane and hardly elsewhere: that is what makes its grains so unequal, and the orientation so important.
 
 # %%
@@ -116,20 +120,21 @@ resistance = shear_by_family(material, material.xi_0[: material.slips], material
 count = shear_by_family(material, torch.ones(material.slips), torch.ones(material.twins))
 table([[name, "one sense" if "twin" in name else "both senses", int(count[name]), f"{sum_ / count[name] / MPA:.1f}"]
        for name, sum_ in resistance.items()],
-      ["family", "shears in", "systems", "initial resistance (MPa)"], f"The slip and twin systems of {material.name}.")
+      ["family", "shears in", "systems", "$ξ_0$ (MPa)"], f"The slip and twin systems of {material.name}, with their initial resistances $ξ_0$.")
 
 # %% [markdown]
 # ## Is the law right? Single crystals
 #
 # Pull single crystals along x and compare with DAMASK's results at the same 20 time steps. A crystal has no
-# neighbours: law and boundary condition alone are on trial. The lateral stresses must vanish, lateral strains are free.
+# neighbours: law and boundary conditions alone are on trial. The lateral normal stresses vanish; mean shear deformation is held at
+# zero, so a tilted crystal also carries shear stress.
 #
-# How close is close? Between DAMASK's default and its tight numerics the mean stress differs by up to $7\cdot10^{-5}$. So a
-# relative difference of $10^{-3}$, at the same time steps, is a fair tolerance; it is the dotted line below. The first call compiles the
-# law, for half a minute.
+# How close is close? VEs of one texture differ in stress by some per cent (below), and that is what a surrogate has to learn. An error
+# of $5\cdot10^{-4}$ is a hundredth of it: the tolerance here, as in the tests of the engine, and the dotted line below. The first call
+# compiles the law, for half a minute.
 
 # %%
-TOLERANCE = 1e-3
+TOLERANCE = 5e-4
 with open_reference() as reference:
     case = reference["single_crystals/Mg/tension"]
     quaternions, P_damask = case["quaternion"][:], case["P"][:, :, 0, 0]
@@ -143,8 +148,8 @@ crystal_error = np.abs(P_ours[:, 1:] / P_damask[:, 1:] - 1).max()
 hard, soft = P_ours[:, -1].argmax(), P_ours[:, -1].argmin()
 hardness = P_ours[hard, -1] / P_ours[soft, -1]
 show(draw.against_reference(strain, curves, TOLERANCE, "Single crystals of Mg, pulled along x"),
-     f"Stress of {len(curves)} single crystals: lines are ours, circles DAMASK's. The hardest has its c axis at {c_deg[hard]:.0f}° to the load and "
-     f"carries {hardness:.1f} times as much as the softest, at {c_deg[soft]:.0f}°. Below, the relative difference of the two codes: "
+     f"Stress of {len(curves)} single crystals: lines are ours, circles DAMASK's. The hardest of these has its c axis at {c_deg[hard]:.0f}° to the load and "
+     f"carries {hardness:.1f} times as much as the softest, at {c_deg[soft]:.0f}°; they are turned differently about c, too. Below, the relative difference of the two codes: "
      f"{crystal_error:.1e} at worst.")
 
 # %% [markdown]
@@ -153,8 +158,9 @@ show(draw.against_reference(strain, curves, TOLERANCE, "Single crystals of Mg, p
 # Why so unequal? Turn one. Bunge's angles turn the crystal about z by $\varphi_1$, about its new x axis by $\Phi$, and about its
 # new z axis by $\varphi_2$. Its c axis then points along $(\sin\varphi_1\sin\Phi,\,-\cos\varphi_1\sin\Phi,\,\cos\Phi)$ in the sample, so that
 # $\varphi_1=\Phi=90°$ lays it along the load. With c along the load or straight across it the basal planes feel no shear stress at all; between,
-# at 45°, they feel the most. The slider tilts the c axis from the load towards z. In JupyterLab there is a panel below it, for
-# other loads and all three angles.
+# they feel shear stress, most at 45°. There, too, slip needs no shear of the whole crystal, which the load forbids: off 45° this
+# constraint, not Schmid's factor, makes the stress rise so fast (exercise 1 takes it away). The slider tilts the c axis from the load
+# towards z. In JupyterLab there is a panel below it, for other loads and all three angles.
 
 # %%
 explorer, tilts = CrystalExplorer(material), range(0, 91, 10)
@@ -162,21 +168,22 @@ crystal = pull(material, [tilted(a) for a in tilts])
 shears = shear_by_family(material, crystal.gamma_sl[:, -1], crystal.gamma_tw[:, -1])
 runs = [(name, [tilts[k] for k in group]) for name, group in groupby(range(len(tilts)), lambda k: max(shears, key=lambda n: float(shears[n][k])))]
 frames([explorer.picture("tension", tilted(a)) for a in tilts], [f"{a}°" for a in tilts],
-       f"A crystal of {material.name} whose third axis (c) is turned from the load towards z. Left: its place; its basal faces are yellow. Middle: "
-       "its curve in orange, in grey those of other angles. Right: the shear that each family of systems has made at the end. Most is that of "
+       f"A crystal of {material.name} whose third axis (c) is turned from the load towards z. Above: its place, its basal faces yellow; and "
+       "the shear that each family of systems has made at the end. Below: its curve in orange, in grey those of other angles. Most shear is that of "
        + ", then ".join(f"{name} ({' to '.join(f'{a}°' for a in dict.fromkeys((angles[0], angles[-1])))})" for name, angles in runs) + ".")
 pressed = pull(material, [tilted(0.0)], "compression")
 explorer.show("compression", tilted(0.0), "The same crystal pressed with c along the load: at the end its stress is "
               f"{-float(pressed.P[0, -1, 0, 0] / crystal.P[0, -1, 0, 0]):.1f} times that of tension (exercise 1 tells why).")
 
 # %% [markdown]
-# ## Is the field right? Volume elements
+# ## Is the mean stress right? Volume elements
 #
 # In a polycrystal every grain deforms as its neighbours allow: $\nabla\cdot P = 0$ in a periodic cell. The solver
 # holds displacements as Fourier coefficients and corrects them by Newton's method; each linear problem is solved by
 # conjugate gradients (CG) with the Green operator of an isotropic medium as preconditioner. Where the first step of a load goes
 # far beyond yield, as in soft metals, it is divided, which the result tells (`substeps`).
-# DAMASK takes another way to the same equations, so agreement is a test of both.
+# DAMASK takes another way to the same equations, so agreement is a test of both. Compared here is the mean stress; the field itself, of
+# two VEs, is compared by the tests of the engine (`tests/mechanics/test_verify.py`).
 
 # %%
 with open_reference() as reference:
@@ -245,7 +252,7 @@ display(table([[name, len(s["converged"]), int(s["converged"].sum()), int((~s["c
       ["set", "VEs", "converged", "failed", "halved steps", "law evaluations per VE", "CG iterations per VE"],
       f"Convergence. Reasons of failure: {'; '.join(f'{number(n)}: {r}' for r, n in reasons.most_common()) or 'none failed'}. "
       + "".join(f"Of {number(n)} {note}. " for note, n in notes.most_common(3)) +
-      "S1: 48,401 of 50,000 converged (96.8 %)."))
+      "S1: 48,401 of 50,000 converged (96.8 %), of other VEs and on 64³ voxels."))
 show(draw.work({name: (s["evaluations"], s["linear"]) for name, s in sets.items()}),
      f"The solver's work for each VE, all {settings.increments} increments together; bars of the three sets stand upon each other. The law is evaluated "
      f"{everything['evaluations'].mean() / settings.increments:.1f} times an increment on average: Newton's method needs little more than its start.")
@@ -256,7 +263,7 @@ show(draw.work({name: (s["evaluations"], s["linear"]) for name, s in sets.items(
 # All VEs are drawn from the same random texture, yet forty grains leave much to chance. We colour each curve by the
 # volume average of $c^2$, where $c$ is the cosine between a grain's c axis and the load: a first guess at the cause.
 #
-# > **Before you look**: how much of what VEs of one texture differ by will $c^2$ alone explain, before yield and well beyond it? And is a VE
+# > **Before you look**: how much of the difference between VEs of one texture does $c^2$ alone explain, at the first step and well beyond yield? And is a VE
 # > stronger with its c axes along the load, or across it?
 
 # %%
@@ -276,7 +283,9 @@ table([[f"{strain[i] / 100:.4f}", r_squared[i], stress[:, i].mean(), stress[:, i
 
 # %% [markdown]
 # The spread is what notebook 06 has to explain, and it is small: quoting a surrogate's error relative to the *stress*
-# flatters it; relative to this *spread* is honest. The second column shows how far one texture coefficient gets.
+# flatters it; relative to this *spread* is honest. The second column shows how far one texture coefficient gets: nowhere at the first
+# step, which is nearly elastic. There magnesium is nearly isotropic and hardly any VE differs from another; and what little
+# anisotropy it has is no matter of $c^2$ alone, for a crystal is softest with c between along and across the load.
 #
 # ## Many textures, crystals and paths
 #
@@ -289,8 +298,8 @@ table([[f"{strain[i] / 100:.4f}", r_squared[i], stress[:, i].mean(), stress[:, i
 # - `extruded`: an a axis along the load, c anywhere across it;
 # - `axial`: c along the load; `prismatic`: c along y and an a axis along the load.
 #
-# For cubic metals: random and mixed, cube, Goss, and fibres with ⟨100⟩ or ⟨111⟩ along the load. The same cells are then pulled as
-# other metals; and the first metal goes through load paths: `tension`, `compression` and `shear`, and those that turn back a little
+# For cubic metals: random and mixed, cube, Goss, and fibres with ⟨100⟩ or ⟨111⟩ along the load. Further hexagonal metals are pulled in the
+# same VEs, cubic ones in VEs of their own. And the first metal goes through load paths: `tension`, `compression` and `shear`, and those that turn back a little
 # (`unload`), end in compression (`reversal`), go on along y (`turn`), end where they began (`cyclic`), or `walk` at random.
 
 # %%
@@ -303,9 +312,10 @@ with notebook.open("textured.h5") as textured, notebook.open("campaign.h5") as c
     why = Counter(text for text in campaign["paths/reason"].asstr()[:] if text)
 i, j = curves["train"].component
 ends = {key: c.P[:, -1, i, j].numpy() / MPA for key, c in groups.items()}
-display(table([[f"{name}, {part}", materials[name].lattice, len(x), groups[name, part].left_out, x.mean(), x.min(), x.max()]
+LATTICES = {"hP": "hexagonal", "cF": "cubic", "cI": "cubic"}
+display(table([[f"{name}, {part}", LATTICES[materials[name].lattice], len(x), groups[name, part].left_out, x.mean(), x.min(), x.max()]
                for (name, part), x in ends.items()],
-              ["set", "lattice", "VEs", "failed", "mean (MPa)", "least (MPa)", "greatest (MPa)"],
+              ["set", "crystal", "VEs", "failed", "mean (MPa)", "least (MPa)", "greatest (MPa)"],
               "Stress at the end of the one load, all families of textures together."))
 kinds = {kind: [c for c in loads if c.kind == kind] for kind in dict.fromkeys(c.kind for c in loads)}
 lost = {kind: sum(c.left_out for c in some) for kind, some in kinds.items()}
@@ -345,7 +355,7 @@ shear = shear_by_family(material, *(torch.from_numpy(everything[key][good][:, -1
 total = sum(values.mean() for values in shear.values())
 shares = {name: 100 * float(values.mean() / total) for name, values in shear.items()}
 table([[name, share, 100 * int(count[name]) / sum(map(int, count.values()))] for name, share in shares.items()],
-      ["family", "share of all shear (%)", "share of all systems (%)"], f"What carries the strain at the end, mean of {len(stress)} VEs.")
+      ["family", "share of all shear (%)", "share of all systems (%)"], f"Who shears, mean of {len(stress)} VEs, at the end: the summed shear of a family over that of all.")
 
 # %%
 grains = float(torch.cat([c.elements.grains for c in curves.values()]).double().mean())
@@ -358,8 +368,8 @@ unfinished = (f"{failures} of {simulated} simulations along load paths did not c
 findings(
     unfinished,
     f"**DAMASK**: the worst relative error of any mean stress, of {len(errors)} polycrystals and {len(quaternions)} single crystals at every increment, is "
-    f"{worst:.1e}, {'within' if worst < TOLERANCE else 'beyond'} the tolerance of {TOLERANCE:g}.",
-    f"**Crystals**: of these {len(quaternions)} crystals of magnesium the hardest has its c axis at {c_deg[hard]:.0f}° to the load, the softest at {c_deg[soft]:.0f}°; they differ by a factor of {hardness:.1f}. "
+    f"{worst:.1e}, {'within' if worst < TOLERANCE else 'beyond'} the tolerance of {TOLERANCE:g}; VEs of one texture differ by {spread / 100 / TOLERANCE:.0f} times that.",
+    f"**Crystals**: of these {len(quaternions)} crystals of magnesium, turned differently about c, too, the hardest has its c axis at {c_deg[hard]:.0f}° to the load, the softest at {c_deg[soft]:.0f}°; they differ by a factor of {hardness:.1f}. "
     f"With c along the load it carries {100 * P_ours[c_deg.argmin(), -1] / P_ours[hard, -1]:.0f} % of the hardest, as tension along c opens twins.",
     f"**The data set**: {100 * good.mean():.1f} % of {len(good)} VEs of random texture converged, {(~good).sum()} failed.",
     f"**The spread**: VEs of one texture differ by {spread:.1f} % (standard deviation) in flow stress, from {last.min():.0f} to {last.max():.0f} MPa. "
@@ -372,32 +382,40 @@ findings(
 # %% [markdown]
 # **Limits**
 #
-# - The grid is that of the fingerprint, and coarse: the last finding tells its voxels. DAMASK's homogenised stress moves by some tenths of a per cent with refinement,
-#   its fields far more.
-# - Time steps are finite: exercise 2 shows by how much the knee of the curve is off.
+# - The grid is that of the fingerprint, and coarse: the last finding tells how many voxels a grain has. DAMASK's homogenised stress moves by
+#   some tenths of a per cent with refinement, its fields far more.
+# - Time steps are finite: exercise 2 shows by how much the knee of the curve is off. That, and the error of the grid, exceed the errors that
+#   06 reports: a surrogate there is true to this solver at this grid and step, not to the material.
 # - Whether S1 used these very parameters of magnesium is not known: its reference for them could not be read.
 #
-# **Next**: notebook 06 learns these curves from fingerprints.
+# **Next**: notebook 06 learns the law of the crystal from these curves, and holds it against regressions on fingerprints.
 
 # %%
 notebook.close("05", metrics=metrics, figure=curves_figure, missed=[unfinished] if unfinished else [], standings=[
     Standing(f"worst relative error of the mean stress against DAMASK (tolerance {TOLERANCE:g})", worst),
-    Standing("VEs of random texture that converge", 100 * good.mean(), "%", published=96.8, higher_is_better=True)])
+    Standing("VEs of random texture that converge (S1's: others, at 64³ voxels)", 100 * good.mean(), "%", published=96.8, higher_is_better=True)])
 
 # %% [markdown]
 # ## Exercises
 #
 # **1. The hardest crystal.** Turn a crystal of magnesium from c along the load to c across it, in steps of 5°, in tension and in
-# compression. Where is it hardest, where softest? Why do the two loads part ways at the ends? `pull` takes Bunge angles in degrees, `tilted(angle)` gives them.
+# compression. Where is it hardest, where softest? Why do the two loads part ways at the ends? And how much of the stress between is due to
+# the shear that the load forbids? `pull` takes Bunge angles in degrees, `tilted(angle)` gives them, and its load may be a list of `LoadStep`.
 
 # %% tags=["solution"]
-angle = np.arange(0, 91, 5.0)
-ends = {load: np.abs(pull(load_material("Mg"), [tilted(a) for a in angle], load).P[:, -1, 0, 0].numpy()) / MPA for load in ("tension", "compression")}
-show(over_tilt(ends, angle), "Stress of a crystal of magnesium at a strain of 0.01, in tension and in compression, over the angle of its c axis.")
-top = {load: f"{values.max():.0f} MPa at {angle[values.argmax()]:.0f}° in {load}" for load, values in ends.items()}
-print(f"Hardest with {' and '.join(top.values())}: pulled across c prismatic planes have to slip, pressed along c pyramidal ones. Softest at {angle[ends['tension'].argmin()]:.0f}° in tension and {angle[ends['compression'].argmin()]:.0f}° in compression, where basal planes feel the most shear. "
-      f"Compression takes {ends['compression'][0] / ends['tension'][0]:.1f} times the stress of tension with c along the load, and "
-      f"{ends['compression'][-1] / ends['tension'][-1]:.1f} times with c across it: tension twins stretch the crystal along c, and never shrink it.")
+angle, x = np.arange(0, 91, 5.0), float("nan")
+shearing = LoadStep(dot_F=[[1e-3, x, x], [0, x, x], [0, 0, x]], P=[[x, 0, 0], [x, 0, 0], [x, x, 0]])  # every other stress is nil
+ways = {"tension": "tension", "compression": "compression", "tension, free to shear": [shearing]}
+ends = {name: np.abs(pull(load_material("Mg"), [tilted(a) for a in angle], load).P[:, -1, 0, 0].numpy()) / MPA for name, load in ways.items()}
+show(over_tilt(ends, angle), "Stress of a crystal of magnesium at a strain of 0.01, in tension and in compression, over the angle of its c axis; and in "
+     "tension where it may shear as it likes.")
+pulled, pushed, free = ends.values()
+top = " and ".join(f"{ends[load].max():.0f} MPa at {angle[ends[load].argmax()]:.0f}° in {load}" for load in ("tension", "compression"))
+print(f"Hardest with {top}: pulled across c prismatic planes have to slip, pressed along c pyramidal ones. Softest at {angle[pulled.argmin()]:.0f}° in tension and "
+      f"{angle[pushed.argmin()]:.0f}° in compression, where basal planes feel the most shear stress, and basal slip needs no shear of the whole crystal. "
+      f"Off 45° it does, which the load forbids: at {angle[12]:.0f}° tension takes {pulled[12]:.0f} MPa, and {free[12]:.0f} MPa where the crystal is free to shear. "
+      f"Compression takes {pushed[0] / pulled[0]:.1f} times the stress of tension with c along the load, and "
+      f"{pushed[-1] / pulled[-1]:.1f} times with c across it: tension twins stretch the crystal along c, and never shrink it.")
 
 # %% [markdown]
 # **2. How small a time step?** Simulate a random VE of the reference with 10 to 160 increments and compare the stress at strains of 0.003, about the knee,
@@ -430,5 +448,5 @@ print(f"The mean of n VEs scatters by sd/sqrt(n). With sd = {last.std(ddof=1):.2
 # **In three lines**
 #
 # - A crystal's strength is a matter of its c axis and of which systems that lets work; a polycrystal's is what forty of them make of each other.
-# - The solver is trusted because it was compared with another one, increment by increment, from the law up to the field.
+# - The solver is trusted because it was compared with another one, increment by increment, from one crystal to the mean stress of forty.
 # - Labels differ by a few per cent within a texture: whoever learns them has to be measured by that.

@@ -5,6 +5,7 @@
 
 import argparse
 import base64
+import io
 import json
 import shutil
 import subprocess
@@ -15,9 +16,11 @@ import urllib.request
 from pathlib import Path
 
 import websocket
+from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS = (1200, 390)
+TILE = 8000  # pixels
 # An element is too wide if it sticks out of the screen and lies in no box that scrolls.
 FAULTS = r"""(() => {
 const all = [...document.querySelectorAll("body *")], screen = document.scrollingElement, name = e => e.outerHTML.slice(0, 80);
@@ -102,11 +105,14 @@ class Browser:
         return f"console: {params['args']}" if method == "Runtime.consoleAPICalled" else None
 
     def draw(self, path: Path) -> None:
-        """Picture of the whole page that is open."""
+        """Picture of the whole page that is open, joined of tiles: Chromium draws nothing beyond 16384 pixels."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        picture = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        path.write_bytes(base64.b64decode(picture["data"]))
+        picture = Image.new("RGB", (round(size["width"]), round(size["height"])))
+        for top in range(0, picture.height, TILE):
+            clip = {"x": 0, "y": top, "width": picture.width, "height": min(TILE, picture.height - top), "scale": 1}
+            tile = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
+            picture.paste(Image.open(io.BytesIO(base64.b64decode(tile))), (0, top))
+        picture.save(path)
 
 
 def check_folder(folder: Path, shots: Path | None = None) -> list[str]:

@@ -76,7 +76,7 @@ def test_ruff_has_nothing_to_say(command):
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("name", ["analysis.field_of_view", "analysis.regression", "study.catalogue", "microstructures.polycrystal", "microstructures.volume_elements"])
+@pytest.mark.parametrize("name", ["analysis.field_of_view", "analysis.composites", "analysis.regression", "study.catalogue", "microstructures.polycrystal", "microstructures.volume_elements"])
 def test_examples_in_docstrings_are_true(name):
     module = importlib.import_module(f"microprint.{name}")
     outcome = doctest.testmod(module)

@@ -32,6 +32,7 @@ CELLS = [
     new_code_cell("def draw(i):\n    figure, ax = plt.subplots()\n    ax.plot([0, i])\n    return figure\nshow(draw(1), 'A line over $x$, <b> & \"c\".')"),
     new_code_cell("frames([draw(i) for i in range(5)], [f'</script> {i}' for i in range(5)], 'Five lines.')\nprint(plt.get_fignums())"),
     new_code_cell("print('x' * 900)"),
+    new_code_cell("print('begun')\nfor i in range(6):\n    print(f'law of Mg: epoch {i}/6, loss 0.1, validation 0.2')\nprint('so: 3/4')\nprint('sets: 1/2 VEs, 1 s, 2 VEs/s')"),
     new_markdown_cell("## Solutions\n\n**1.** What is 1 + 1?"),
     new_markdown_cell("### Its answer\n\nIt is 2.", metadata={"tags": ["solution"]}),
     new_code_cell("print('two')", metadata={"tags": ["solution"]}),
@@ -73,9 +74,15 @@ def test_contents_lead_to_the_headings(page):
 
 def test_code_and_solutions_are_folded(page):
     codes = page.select("details.code")
-    assert len(codes) == 5 and codes[0].summary.text == "Code # a comment" and not any(code.has_attr("open") for code in codes)
+    assert len(codes) == 6 and codes[0].summary.text == "Code # a comment" and not any(code.has_attr("open") for code in codes)
     (solution,) = page.select("details.solution")
     assert "It is 2." in solution.text and solution.select_one(".output_stdout").text.strip() == "two" and not solution.details
+
+
+def test_progress_is_folded_and_what_else_is_printed_is_not(page):
+    (progress,) = page.select("details.progress")
+    assert progress.summary.text == "Progress, 6 lines" and progress.pre.text.count("epoch") == 6
+    assert [pre.text for pre in progress.parent.select(":scope > pre")] == ["begun", "so: 3/4\nsets: 1/2 VEs, 1 s, 2 VEs/s"]
 
 
 def test_tables_have_captions_and_heads(page):
@@ -83,7 +90,7 @@ def test_tables_have_captions_and_heads(page):
     assert prose.caption is None and output.caption.text == "A σ table." and output.find_parent(class_="scroll")
     assert all(head["scope"] == "col" for head in output.select("thead th"))
     assert output.select_one("thead th").text == "mode | kind"
-    assert output.select_one("tbody th[scope=row]").text == "pyramidal <a> slip" and output.select("td.number")[-1].text == "2.2e-16"
+    assert output.select_one("tbody th[scope=row]").text == "pyramidal <a> slip" and output.select("td.number")[-1].text == "2.20e-16"
 
 
 def test_figures_have_captions_and_alternative_texts(page):
@@ -131,6 +138,14 @@ def test_formulas_are_what_browsers_draw(tex, text):
     math = BeautifulSoup(to_mathml(tex), "html.parser")
     assert math.text == text and not math.select("[mathvariant]")
     assert len(math.select("munder > .brace.munder, mover > .brace.mover")) == tex.count("brace")
+
+
+@pytest.mark.parametrize("tex, forms", [
+    (r"1-|q_1\cdot q_2|", ["prefix", "postfix"]), (r"\exp\Big(-\frac{|c_k-c|^2}{2b^2}\Big)", ["prefix", "postfix"]), (r"p(x|z)", [None]),
+    (r"D(q(z|x)\,|\,p(z|c))", [None] * 3), (r"D_\text{KL}(q \mid p)\,\|\,x", []), (r"\left|x\right|", ["prefix", "postfix"])])
+def test_bars_of_a_size_lean_on_it_and_those_of_conditions_do_not(tex, forms):
+    bars = [sign for sign in BeautifulSoup(to_mathml(tex), "html.parser").select("mo") if sign.text == "|"]
+    assert [bar.get("form") for bar in bars] == forms
 
 
 def test_equations_stand_one_a_line_at_their_signs():
@@ -188,7 +203,7 @@ def test_the_slider_turns_over_frames_by_keys(report, browser):
 def test_one_button_opens_all_code(report, browser):
     browser.open(report / "01_toy.html", 1200)
     count = "document.querySelectorAll('details.code[open]').length"
-    for expected, text in ((5, "Hide all code"), (0, "Show all code")):
+    for expected, text in ((6, "Hide all code"), (0, "Show all code")):
         browser.run("document.querySelector('#all-code').click()")
         assert browser.run(count) == expected and browser.run("document.querySelector('#all-code').textContent") == text
 
@@ -202,7 +217,7 @@ def test_dark_screens_and_paper(report, browser):
         browser.call("Emulation.setEmulatedMedia", media="print", features=[])
         browser.run("dispatchEvent(new Event('beforeprint'))")
         assert browser.run("getComputedStyle(document.querySelector('.pages')).display") == "none"
-        assert browser.run("[...document.querySelectorAll('details')].every(e => e.open)")
+        assert browser.run("[...document.querySelectorAll('details')].every(e => e.open != e.matches('.progress'))")
     finally:
         browser.call("Emulation.setEmulatedMedia", media="", features=[])
 

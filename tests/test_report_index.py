@@ -17,7 +17,7 @@ from microprint.plots.side_by_side import side_by_side
 from microprint.report import write_report
 from microprint.report.claim import caption, compare, figure, judgement, sentence
 from microprint.report.counterparts import headings, linked_papers, papers
-from microprint.report.index import recorded, strongest, summarise
+from microprint.report.index import commits, recorded, strongest, summarise
 from microprint.study.graph import REPOSITORY, load_notebooks
 from microprint.study.run import Run
 
@@ -52,9 +52,9 @@ def curve(cost="labels", error="mean error (MPa)", **lines):
 # Standings
 
 
-ROWS = {"lost": {"measure": "a", "unit": "%", "ours": 3.0, "rival": ["nearest", 0.1], "rebuilt": 2.0, "published": 1.0, "higher_is_better": False, "verdict": "worse"},
+ROWS = {"lost": {"measure": "a", "unit": "%", "ours": 3.0, "rival": ["nearest", 0.1], "rebuilt": 2.0, "published": 1.0, "higher_is_better": False, "spread": 0.0, "verdict": "worse"},
         "won": {"measure": "b", "unit": "", "ours": 0.9, "rival": ["line", 0.5], "rebuilt": 0.6, "published": 0.55, "higher_is_better": True, "verdict": "better"},
-        "level": {"measure": "c", "unit": "", "ours": 0.9, "rival": ["line", 0.9], "rebuilt": None, "published": 0.8, "higher_is_better": True, "verdict": "equal"},
+        "level": {"measure": "c", "unit": "", "ours": 0.9, "rival": ["line", 0.9], "rebuilt": None, "published": 0.8, "higher_is_better": True, "spread": 0.1, "verdict": "equal"},
         "alone": {"measure": "d", "unit": "", "ours": 40.0, "rival": None, "rebuilt": None, "published": 41.0, "higher_is_better": False, "verdict": ""}}
 
 
@@ -62,7 +62,7 @@ def test_defeats_come_first_and_are_counted():
     entry = {"number": "03", **recorded({"standings": [ROWS["alone"], ROWS["won"], ROWS["level"], ROWS["lost"]]})}
     assert [row["measure"] for row in entry["standings"]] == ["a", "c", "b", "d"]
     summary = summarise([entry, {"number": "04", "standings": []}])
-    assert (summary.judged, summary.ahead, summary.level) == (3, 1, 1)
+    assert (summary.judged, summary.ahead, summary.level, summary.scattered) == (3, 1, 1, 1)
     ((where, row),) = summary.behind
     assert where is entry and row["measure"] == "a" and row["best"] == ("nearest", 0.1)
     assert (summary.published, summary.reached) == (2, 1)  # 2.0 misses 1.0 where less is better, 0.6 reaches 0.55 where more is
@@ -86,6 +86,8 @@ def test_the_index_says_in_words_where_the_study_is_behind(run):
     assert table.index(">worse<") < table.index(">better<")
     assert table.count('<th scope="col">') == 6 and table.count('<th scope="row">') == 2
     assert "behind in 1" in text(index) and "nearest" in table
+    assert "That was measured in 0 of 2 measures; in the others the word is the mere order." in text(index)
+    assert "the system as rebuilt here reaches 1." in text(index)
 
 
 def test_a_standing_may_have_no_number(run):
@@ -119,6 +121,7 @@ def test_a_run_of_an_older_version_has_an_index_all_the_same(run):
 def test_the_claim_is_borne_out_by_a_hundredth_of_the_labels_or_none():
     none = compare("06", curve(ours=[[0, 60], [0.2, 0.1]], line=[[4, 60, 480], [3, 2, 0.7]], paper=[[480], [3.0]]))
     assert (none.rival, none.best, none.needed, none.verdict) == ("line", (480, 0.7), 0, "yes")
+    assert sentence(none).startswith("by the mean error, line, the strongest rival, comes to")
     assert none.paper == (480, 3.0) and "0.7\N{NO-BREAK SPACE}MPa at best, with 480 labels" in sentence(none)
     assert "no rival reaches that in the range measured, up to 480 labels" in caption(none)
     hundredth = compare("07", curve(ours=[[30, 60], [0.3, 0.1]], process=[[30, 3000], [9, 0.3]]))
@@ -147,10 +150,18 @@ def test_the_claim_is_not_held_against_rivals_with_the_same_physics():
     lines = {"ours": [[30, 60], [0.3, 0.1]], "series": [[30, 3000], [0.2, 0.2]], "process": [[30, 3000], [9, 0.3]]}
     assert compare("07", curve(**lines)).verdict == "no"
     comparison = compare("07", curve(**lines) | {"physical": ["series", "not drawn"]})
-    assert comparison.verdict == "yes" and comparison.rival == "process" and comparison.kin == ("series", (30, 0.2))
+    assert comparison.verdict == "yes" and comparison.rival == "process" and comparison.kin == ("series", (30, 0.2)) and comparison.cheap is None
     assert "With the same physics series comes to 0.2\N{NO-BREAK SPACE}MPa, with 30 labels. Ahead of ours: series at 30 labels." in sentence(comparison)
     assert "the first rival without the physics to reach that is process" in caption(comparison)
     assert compare("07", curve(ours=[[1], [1]], series=[[1], [2]]) | {"physical": ["series"]}) is None
+
+
+def test_the_best_with_the_same_physics_and_the_fewest_labels_is_told_too():
+    lines = {"ours": [[30, 60], [0.3, 0.1]], "process": [[30, 3000], [9, 0.5]], "line": [[30, 3000], [0.4, 0.2]], "series": [[0], [0.35]]}
+    comparison = compare("07", curve(**lines) | {"physical": ["line", "series"], "note": "Medians over draws."})
+    assert "With the same physics line comes to 0.2\N{NO-BREAK SPACE}MPa, with 3,000 labels; series to 0.35\N{NO-BREAK SPACE}MPa, with no labels." in sentence(comparison)
+    assert caption(comparison).startswith("07: ours has 0.3") and caption(comparison).endswith(" Medians over draws.")
+    assert sentence(comparison).endswith(". Medians over draws.")
 
 
 def test_costs_need_not_be_the_same_to_see_who_is_ahead():
@@ -161,6 +172,7 @@ def test_costs_need_not_be_the_same_to_see_who_is_ahead():
 def test_numbers_kept_are_no_labels():
     comparison = compare("03", curve("numbers kept", "mean disorientation (°)", ours=[[256], [1.1]], fitted_list=[[256, 512], [3.7, 3.3]]))
     assert not comparison.of_labels and judgement([comparison]) == "This run has no learning curve over labels to hold it against."
+    assert caption(comparison) == ""
     assert "3.3° at best, with 512 numbers kept; ours is there with 256 numbers kept (1.1°), 2 times fewer" in sentence(comparison)
 
 
@@ -175,17 +187,19 @@ def test_numbers_are_written_for_people(value, written):
 
 
 def test_the_figure_has_a_panel_a_notebook_and_names_every_line():
-    panels = {"06 · a": {"cost": "labels", "error": "error (MPa)", "lines": {"ours": [(0, 0.2), (60, 0.1)], "line": [(4, 3.0), (60, 0.9)], "graph": [(60, 0.9)]}, "physical": ["graph"]},
+    panels = {"06 · a": {"cost": "labels", "error": "error (MPa)", "lines": {"ours": [(0, 0.2), (60, 0.1)], "line": [(4, 3.0), (60, 0.9)], "graph": [(60, 0.9)], "alone": [(0, 0.5)]}, "physical": ["graph", "alone"]},
               "07 · b": {"cost": "labels", "error": "error (%)", "lines": {"line": [(30, 9.0), (3000, 2.0)], "ours": [(30, 0.2), (3000, 0.1)]}}}
     for columns in (2, 1):
         axes = side_by_side(panels, columns).axes
         assert [ax.get_title(loc="left") for ax in axes] == list(panels) and {ax.get_xscale() for ax in axes} == {"log"} == {ax.get_yscale() for ax in axes}
         colours = [{note.get_text(): note.get_color() for note in ax.texts} for ax in axes]
-        assert colours[0].keys() == {"ours", "line", "graph"} and colours[0]["line"] == colours[1]["line"] != colours[0]["graph"]
+        assert colours[0].keys() == {"ours", "line", "graph", "alone"} and colours[0]["line"] == colours[1]["line"] != colours[0]["graph"]
         assert to_hex(colours[1]["ours"]) == PALETTE["ours"].lower()
         assert axes[0].get_xticklabels()[0].get_text() == "0" and axes[0].lines[0].get_xdata()[0] > 0
-        assert [line.get_linestyle() for line in axes[0].lines] == ["-", "-", "--"]
-        heights = sorted(note.xy[1] for note in axes[0].texts)
+        assert [line.get_linestyle() for line in axes[0].lines] == ["-", "-", "--", "--"] and axes[0].lines[2].get_markerfacecolor() == "white"
+        beside = {note.get_text(): note for note in axes[0].texts}
+        assert beside.pop("alone").anncoords == "offset points"
+        heights = sorted(note.xyann[1] for note in beside.values())
         assert min(b - a for a, b in zip(heights, heights[1:])) > 0.05  # two lines end at one point, their names do not
 
 
@@ -196,7 +210,13 @@ def test_the_index_shows_the_curves_at_both_widths_with_a_text(run):
     alternative = re.search(r'<img src="learning_curves.png" alt="([^"]+)"', index)[1]
     assert "no rival reaches that" in alternative and unescape(alternative) in unescape(index.replace(f'alt="{alternative}"', ""))
     assert (page.parent / "learning_curves.png").is_file() and (page.parent / "learning_curves_narrow.png").is_file()
-    assert "bears it out in 06" in index
+    assert "bears it out in 06" in index and "Zero stands at the left end." in index and "Open circles" not in index
+
+
+def test_the_index_tells_the_commits_of_its_pages(run):
+    executed = [{"number": n, "commit": c, "executed": e} for n, c, e in (("01", "a", "x"), ("02", "a", "x"), ("03", None, "x"), ("04", "b", None), ("05", "b", "x"))]
+    assert commits(executed) == {"a": ["01", "02"], "b": ["05"]}
+    assert "this page written by commit" in text(write_report(run).read_text())
 
 
 # The papers' tables and figures

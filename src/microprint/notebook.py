@@ -30,7 +30,8 @@ class Standing:
     """Where a notebook stands by one measure, for the report's index: ours, and what it has to be held against.
 
     `rival` is the strongest of the page's simple rivals, by its name and value; `rebuilt` the published system as rebuilt here;
-    `published` the paper's own number, given only if it is the same measure. Ours is equal where it is nearer than `spread`.
+    `published` the paper's own number, given only if it is the same measure. Ours is equal where it is nearer than `spread`,
+    the scatter over splits or seeds; zero says that none was measured.
     """
 
     measure: str
@@ -64,6 +65,7 @@ class Curve:
     error: str  # label of the y axis, with its unit
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
     physical: Sequence[str] = ()
+    note: str = ""  # what else has to be known of the lines, in a sentence: medians over draws, trainings on a GPU
 
 
 def findings(*sentences: str):

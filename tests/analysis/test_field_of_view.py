@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from microprint.analysis.field_of_view import between_share, draw_patches, field_of_view, reliability, share
+from microprint.analysis.field_of_view import (
+    Share,
+    View,
+    between_share,
+    draw_patches,
+    extremes,
+    field_of_view,
+    reliability,
+    share,
+)
 from microprint.errors import UserError
 from microprint.networks.vgg import VGG19
 from tests.random_vgg import random_tensors
@@ -123,3 +132,10 @@ def test_same_seed_same_shares(vgg):
 def test_too_little_to_compare(vgg, count, field_um, hint):
     with pytest.raises(UserError, match=hint):
         field_of_view(vgg, torch.zeros(count, 64, 64), 1e-6, (field_um * 1e-6,), (16,), generator=RNG(0))
+
+
+def test_extremes_are_those_of_the_view_asked_for():
+    shares = {"conv1_1": Share(0.4, 0.1), "pool1": Share(0.6, 0.1), "graphite share": Share(0.1, 0.1)}
+    views = [View(64e-6, 32, 4, dict.fromkeys(shares, Share(0.9, 0.1))), View(64e-6, 64, 4, shares)]
+    assert extremes(views, 64.0000001e-6, 64, ("conv1_1", "pool1")) == (0.4, 0.6)
+    assert extremes(views, 32e-6, 64) is None

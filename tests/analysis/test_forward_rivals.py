@@ -85,3 +85,12 @@ def test_models_without_physics_answer_for_the_test_set():
     predicted = forward_rivals.without_physics(phase, properties(phase, 2), split, SIX[:2])
     errors = {name: forward_rivals.errors(y, properties(phase, 2)[50:], SIX[:2])["C11"]["mape_mean"] for name, y in predicted.items()}
     assert len(errors) == 4 and errors["Gaussian process on 13 numbers"] < 0.3 * errors["mean of the training set"]
+
+
+def test_one_process_serves_three_axes():
+    """What depends on the numbers along the own axis, and is asked for with the axes in another order."""
+    statistics = torch.rand(40, 4, generator=torch.Generator().manual_seed(0)).double()
+    properties = (statistics[:, :1] + 2 * statistics[:, 1:]).exp()
+    at, order = statistics[:10], [0, 2, 3, 1]
+    predicted = forward_rivals.process_on_axes(statistics[10:], properties[10:], at[:, order])
+    torch.testing.assert_close(predicted, properties[:10][:, [1, 2, 0]], rtol=0.01, atol=0)

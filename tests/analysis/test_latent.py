@@ -48,6 +48,12 @@ def test_matching_of_clusters_by_brute_force(generator):
         assert space.clustering_accuracy(labels, clusters) == pytest.approx(best)
 
 
+def test_chance_is_more_than_one_over_the_classes(generator):
+    labels = torch.arange(2).repeat_interleave(20)
+    assert 0.55 <= space.accuracy_by_chance(labels, labels, generator) <= 0.75
+    assert space.accuracy_by_chance(labels, torch.zeros_like(labels), generator) == 0.5
+
+
 def test_spectral_clustering_finds_separate_groups(generator):
     labels = torch.arange(3).repeat_interleave(15)
     points = torch.randn(45, 2, generator=generator) + 20 * torch.eye(3, 2)[labels]
@@ -189,6 +195,11 @@ def test_held_out_r2(generator):
     assert space.held_out_r2(z, torch.randn(100, generator=generator)) < 0.1
     with pytest.raises(UserError, match="8 fingerprints cannot be held out"):
         space.held_out_r2(z[:8], z[:8, 0])
+
+
+def test_spread_over_folds_is_nil_for_a_line_and_not_for_noise(generator):
+    z, target = torch.randn(60, 4, generator=generator), torch.randn(60, generator=generator)
+    assert space.held_out_spread(z, z @ torch.ones(4), generator) < 1e-4 < space.held_out_spread(z, target, generator)
 
 
 def test_ridge_at_no_penalty_is_least_squares(generator):

@@ -29,6 +29,16 @@ def test_misses_are_the_worse_property_in_standard_deviations(study):
     torch.testing.assert_close(analysis.misses(study, "ours", "predicted"), torch.tensor([[0.0, 0.0], [1.0, 0.0]]).double())
 
 
+def test_comparison_has_the_strongest_rival_and_the_standard_error_over_targets():
+    off = {"ours": torch.tensor([[0.1, 0.3], [0.6, float("nan")]]), "corrected": torch.tensor([[0.0, 0.0], [0.1, 0.1]]),
+           "looked up": torch.tensor([[0.5], [0.5]]), "drawn": torch.tensor([[1.0, 3.0], [2.0, 2.0]])}
+    compared = analysis.compare(off, ("drawn", "looked up"))
+    assert compared.rival == "looked up" and compared.off["ours"] == pytest.approx(0.4)
+    assert compared.error["ours"] == pytest.approx(0.2)  # of -0.3 and 0.1: half their distance
+    single = analysis.compare({method: values[:1] for method, values in off.items()}, ("looked up",))
+    assert single.error["ours"] == pytest.approx(0.1) and single.error["corrected"] == 0  # over the designs
+
+
 def test_what_did_not_converge_is_not_met(study):
     assert analysis.within_half_spread(study, "ours", ("inside", "beyond")) == 0.5
     assert analysis.within_half_spread(study, "ours", ("beyond",)) == 0.5

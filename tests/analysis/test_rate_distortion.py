@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from microprint.analysis.codes import ListCode
-from microprint.analysis.rate_distortion import FingerprintCode, Point, envelope, points, quantised
+from microprint.analysis.rate_distortion import FingerprintCode, Point, bytes_for, envelope, points, quantised
 from microprint.errors import UserError
 from microprint.microstructures.polycrystal import generate
 from microprint.params.sections import FingerprintSettings
@@ -34,6 +34,18 @@ def test_a_weighted_list_is_nearly_exact_and_a_short_one_is_not(elements):
     assert short[0].disorientation_deg > 8
 
 
+@pytest.mark.parametrize("morphology", ["large", "wide"])
+def test_rounding_clips_no_weight_of_grains_of_other_sizes(morphology):
+    torch.manual_seed(0)
+    settings = FingerprintSettings(latent_dim=341, ours_width=8, ours_rounds=1)
+    ours = Fingerprint.build(configuration(settings, "ours", "cubic", 16, 39.0))
+    assert ours.network.free
+    elements = generate(2, 16, "cubic", torch.Generator().manual_seed(4), morphology=morphology)
+    for code in (ListCode("weighted", 341), FingerprintCode(ours)):
+        exact, rounded = points(code, elements, [32, 12])
+        assert rounded.disorientation_deg < exact.disorientation_deg + 0.1
+
+
 def test_lists_longer_than_the_grains_are_many_repeat_the_largest(elements):
     code = ListCode("fitted", 600)
     numbers = code.encode(elements).unflatten(1, (100, 6))
@@ -55,3 +67,4 @@ def test_the_averages_of_ours_are_not_stored(elements):
 def test_the_envelope_is_what_no_other_beats():
     every = [Point(*numbers, 0, 0) for numbers in ((8, 8, 3.0), (8, 16, 4.0), (16, 8, 2.0), (16, 16, 2.5), (8, 4, 9.0))]
     assert [(point.bytes, point.disorientation_deg) for point in envelope(every)] == [(4, 9.0), (8, 3.0), (16, 2.0)]
+    assert bytes_for(every, 2.7) == 16 and bytes_for(every, 1.0) == float("inf")

@@ -123,8 +123,18 @@ def test_errors_of_a_set_do_not_depend_on_its_parts(monkeypatch):
         return ListCode("grain", 256).reconstruct(part)
 
     monkeypatch.setattr(VolumeElements.parts, "__defaults__", (2 * 8**3,))
-    found = errors_of({"grain list": model}, elements)["grain list"].summary()
-    assert sizes == [2, 2, 2, 1] and found == pytest.approx(whole)
+    found = errors_of({"grain list": model}, elements)["grain list"]
+    assert sizes == [2, 2, 2, 1] and found.summary() == pytest.approx(whole)
+    assert float(found.each.mean()) == pytest.approx(whole["disorientation_deg"])
+
+
+def test_one_code_against_another_element_by_element():
+    _, elements = voronoi(count=4, edge=8)
+    truth = elements.orientations()
+    worse = truth.clone()
+    worse[:2] = orientations.multiply(turned(3).to(truth), worse[:2])  # two of four are off by 3 degrees
+    difference, error = reconstruction_error(worse, elements).excess(reconstruction_error(truth, elements))
+    assert difference == pytest.approx(1.5, abs=0.05) and error == pytest.approx(3**0.5 / 2, abs=0.05)
 
 
 def test_perfect_reconstruction_and_wrong_shape():

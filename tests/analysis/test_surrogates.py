@@ -22,6 +22,8 @@ def test_a_model_is_asked_where_it_has_labels_enough():
     errors = surrogates.errors_by_labels(fits, {"a": 2}, truth, 6, [0, 2, 6], 2, torch.Generator().manual_seed(0))
     np.testing.assert_allclose(errors["a"], [[np.nan, 3, 1]] * 2)
     np.testing.assert_allclose(errors["b"], 0)
+    whole = surrogates.errors_by_labels({"c": lambda rows: torch.zeros(3, 2)}, {}, torch.tensor([[1e6, 2e6]] * 3), 6, [6], 4, torch.Generator())
+    np.testing.assert_allclose(whole["c"], [[[1, 2]]] * 4)  # of curves an error at each point
     assert asked == [2, 6, 2, 6] and regression.mae_mpa(torch.tensor([1e6, 3e6]), torch.tensor([0.0, 2e6])) == 1
 
 
@@ -71,9 +73,14 @@ def test_a_line_through_the_other_families_alone():
 def test_what_is_seen_is_corrected_on_what_is_known():
     curve = torch.linspace(0, 80, 6).double()
     known, asked = (torch.rand(n, generator=torch.Generator().manual_seed(n)).double()[:, None] + 1 for n in (30, 8))
-    asks = {"all": lambda e: (e * curve, 0 * e * curve), "nothing": lambda e: (1.5 * curve.expand(len(e), 6), 0 * e * curve)}
-    (_, best, error), (_, worst, _) = surrogates.seen_through(asks, known, 1.02 * known * curve, asked, 1.02 * asked * curve, 5)
-    assert best > 0.999 > 0.1 > worst and error < 1e-6
+    ways = {what: [(share * x * curve + extra, 0 * x * curve) for x in (known, asked)] for what, share, extra in (("nothing", 0, curve), ("all", 1, 0))}
+    (_, worst, _, luck), (_, best, error, none) = surrogates.seen_through(ways, 1.02 * known * curve, 1.02 * asked * curve, 5)
+    assert best < 1e-3 < 0.9 < worst and error < 1e-6 < luck and none is None
+
+
+def test_volume_averages_are_not_decoded():
+    ours, s1s = SimpleNamespace(size=281, parts={"averages": slice(0, 27)}), SimpleNamespace(size=256, parts={})
+    assert [surrogates.numbers_decoded(encoder) for encoder in (ours, s1s)] == [254, 256]
 
 
 def test_every_law_is_judged_alone_and_corrected():

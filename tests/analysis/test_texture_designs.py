@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from microprint.analysis import texture_designs
-from microprint.analysis.texture_designs import Design, TexturePrior, design, read_and_simulate
+from microprint.analysis.texture_designs import Design, TexturePrior, design, read_and_simulate, shortlist
 from microprint.systems.micrograph_properties import METAL
 
 LOW, HIGH = 100e9, 200e9  # Pa
@@ -78,7 +78,7 @@ def test_corrections_lead_to_what_is_asked_for(prior, monkeypatch):
     np.testing.assert_allclose(as_simulated(made.images)["youngs_modulus"], made.values)
     np.testing.assert_allclose(discs(16 - 2 * made.z[:, 0].numpy(), 64), made.images)
     start = prior.sample(140e9, 4, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(made.z[:, 1] - made.z[0, 1], start[:, 1] - start[0, 1], atol=0.3, rtol=0)  # moved alike, along the prior's mean
+    torch.testing.assert_close(made.z[:, 1] - made.z[0, 1], start[:, 1] - start[0, 1], atol=0.3, rtol=0)  # moved alike, along one direction
 
 
 def test_the_best_of_all_rounds_counts(prior, monkeypatch):
@@ -93,3 +93,11 @@ def test_drawings_without_graphite_are_not_chosen(prior):
     assert np.isnan(nothing.values).all() and np.isnan(nothing.error_pct()) and torch.isfinite(nothing.z).all()
     some = Design(100.0, torch.zeros(2, 1), np.zeros((2, 4, 4)), np.array([90.0, np.nan]), np.array([99.0, np.nan]))
     assert some.error_pct() == pytest.approx(1) and some.error_pct(corrected=False) == pytest.approx(10)
+
+
+def test_the_shortlist_has_the_nearest_of_all_proposals(prior, monkeypatch):
+    monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
+    made = shortlist(prior, lambda z: torch.from_numpy(discs(16 - 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 140e9, 2, 12, torch.Generator().manual_seed(0))
+    every = as_simulated(discs(16 - 2 * prior.sample(140e9, 12, torch.Generator().manual_seed(0))[:, 0].numpy(), 64))["youngs_modulus"]
+    np.testing.assert_allclose(np.abs(made.values / 140e9 - 1), np.sort(np.abs(every / 140e9 - 1))[:2])
+    np.testing.assert_allclose(as_simulated(made.images)["youngs_modulus"], made.values)

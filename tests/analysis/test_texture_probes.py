@@ -183,3 +183,14 @@ def test_shifts_are_shares_of_a_range():
     values = np.array([1.0, 2.0, 4.0])
     measured = np.stack([5 + 2 * values, -values, np.full(3, 7.0)], 1)[:, None].repeat(2, 1)
     np.testing.assert_allclose(tp.shifts(values, measured, [12, 6, 1]), [0.5, -0.5, 0], atol=1e-12)
+
+
+def test_walks_through_a_law_move_what_castings_have():
+    """Codes are a linear law of the factors, drawings have the factors of their codes: both go equally far and surely."""
+    y = factors(200, 2)
+    law = rng(1).normal(size=(2, 5))
+    walks = tp.walks(3 + y @ law, y, y, [1], np.ones(200, bool), lambda line: ((line - 3) @ np.linalg.pinv(law))[:, None].repeat(2, 1))
+    assert walks.lines.shape == (1, 7, 5)
+    np.testing.assert_allclose(walks.sure[0, 1], 1)
+    np.testing.assert_allclose(walks.far, walks.castings, atol=1e-9)
+    np.testing.assert_allclose(walks.far[0, 1], 1, atol=1e-9)

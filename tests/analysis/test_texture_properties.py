@@ -124,7 +124,8 @@ def test_scores_rows_and_the_strongest():
     np.testing.assert_allclose(errors.mape_pct, [10, 0], atol=1e-9)
     np.testing.assert_allclose(errors.r2, [1 - (10**2 + 20**2) / 5000, 1])
     compared = {"a": tp.Scores(np.array([[4.0], [6.0]]), np.array([[0.5], [0.7]])), "b": tp.Scores(np.array([[3.0], [5.0]]), np.zeros((2, 1)))}
-    assert tp.rows(compared, 0)[0] == pytest.approx(("a", 5, 2**0.5, 0.6, 0.02**0.5))
+    assert tp.rows(compared, 0) == [("b", "4.00 ± 1.41", "0.00 ± 0.00"), ("a", "5.00 ± 1.41", "0.60 ± 0.14")]
+    assert tp.spread(*compared.values(), 0) == pytest.approx(2)
     assert tp.strongest(compared, 0) == ("b", 4.0)
 
 
@@ -134,7 +135,8 @@ def test_compare_asks_all_under_the_same_foldings():
     compared = tp.compare({"mean": tp.Predictor("mean", features), "ridge": tp.Predictor("ridge", features, 2)}, values, foldings)
     np.testing.assert_allclose(compared["ridge"].r2[1], tp.scores(tp.predict("ridge", features, values, foldings[1], 2), values).r2)
     assert compared["mean"].mape_pct.shape == (2, 2)
-    assert np.isnan(tp.rows(tp.compare({"mean": tp.Predictor("mean", features)}, values, foldings[:1]), 0)[0][2])
+    single = tp.compare({"mean": tp.Predictor("mean", features)}, values, foldings[:1])
+    assert "±" not in tp.rows(single, 0)[0][1] and tp.spread(single["mean"], single["mean"], 0) == 0
 
 
 def test_beside_rough_values_only_their_error_is_learnt():

@@ -64,6 +64,12 @@ def test_picture_says_where_the_c_axis_lies_and_a_wrong_load_is_named(magnesium)
         explorer.picture("bending")
 
 
+def test_labels_of_curves_keep_apart(magnesium):
+    heights = sorted(text.xy[1] for text in CrystalExplorer(magnesium).picture("compression").axes[1].texts)
+    assert len(heights) == len(crystals.TILTS_DEG) and min(np.diff(heights)) > 7.0
+    assert crystals._apart([3.0, 0.0, 0.5], 1.0) == [3.0, 0.0, 1.0]
+
+
 def test_every_control_moves_the_picture(magnesium):
     pytest.importorskip("ipywidgets")
     choice, sliders, image = CrystalExplorer(magnesium).widget("tension", (90.0, 60.0, 10.0)).children

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from microprint.plots.design import falling
+from microprint.plots.design import falling, targets
 
 
 def test_falling_errors_with_levels():
@@ -34,4 +34,12 @@ def test_more_methods_than_colours_are_drawn_too():
     figure, ax = plt.subplots()
     falling({str(i): ([1, 2], [2.0, 1.0]) for i in range(7)}, "x", "y", ax)
     assert len(ax.get_lines()) == 7
+    plt.close(figure)
+
+
+def test_designs_beside_their_targets():
+    figure = targets(np.array([20.0, 40.0]), {"a": np.array([[22.0], [40.0]]), "b": np.array([[10.0, 20.0], [40.0, 60.0]])}, "C11", "GPa")
+    _, *methods = figure.axes[0].get_lines()
+    assert [list(np.round(line.get_ydata(), 6)) for line in methods] == [[10, 0], [-50, 0, 0, 50]]
+    assert methods[0].get_xdata()[0] < 20 < methods[1].get_xdata()[0]
     plt.close(figure)

@@ -15,16 +15,20 @@ def drawn(figure):
 
 def test_sections_stand_in_a_column_a_material():
     circle = np.stack([np.cos(np.linspace(0, 6, 9)), np.sin(np.linspace(0, 6, 9))], 1)
-    planes = {("stretch", "along y"): (circle, circle), ("shear xz", "shear yz"): (circle, circle)}
+    planes = {("stretch", "along y"): (circle, circle), ("shear xz", "shear yz"): (circle, 3 * circle)}
     axes = drawn(surrogate.yield_sections({"Mg": planes, "Al": planes, "Ti": planes}))
     assert [ax.get_title() for ax in axes] == ["Mg", "Al", "Ti"] * 2
-    assert [ax.get_xlabel() for ax in axes[::3]] == ["stretch (MPa)", "shear xz (MPa)"]
+    assert [ax.get_xlabel() for ax in axes[::3]] == ["stress of stretch (MPa)", "stress of shear xz (MPa)"]
     assert len(axes[0].lines[0].get_xdata()) == 10  # the learnt line is closed
+    sizes = np.array([ax.get_window_extent().size for ax in axes])
+    np.testing.assert_allclose(sizes, np.broadcast_to(sizes[0], sizes.shape), rtol=0.01)  # whatever is drawn in them
 
 
 def test_no_label_at_all_has_its_tick_and_what_is_missing_is_left_out():
     errors = {"ours": [[0.3, 0.2, 0.1]], "line": [[np.nan, 2.0, 1.0], [np.nan, 3.0, 1.5]]}
-    (ax,) = drawn(surrogate.errors_by_labels([0, 2, 15], errors, {"ours": "ours", "line": "linear"}, "error (MPa)"))
+    kinds = {"at the end": errors, "over the curve": errors}
+    ax, other = drawn(surrogate.errors_by_labels([0, 2, 15], kinds, {"ours": "ours", "line": "linear"}, "error (MPa)"))
+    assert (ax.get_title(), other.get_title()) == tuple(kinds) and ax.get_ylabel() == "error (MPa)"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "2", "15"]
     np.testing.assert_allclose(ax.lines[1].get_ydata(), [np.nan, 2.5, 1.25])
 

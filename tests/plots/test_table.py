@@ -17,14 +17,30 @@ def column(*values):
 
 
 def test_a_column_has_the_decimals_that_its_digits_need():
-    assert column(9.94, 10.0, 8.1) == ["9.94", "10.00", "8.10"]
-    assert column(0.1, 0.4, None) == ["0.1", "0.4", "–"] and column(40.0, 5.0) == ["40", "5"]
+    assert column(9.94, 10.0, 8.1) == ["9.94", "10.00", "8.10"] and column(0.15, 0.293) == ["0.150", "0.293"]
+    assert column(0.1, 0.4, None) == ["0.1", "0.4", "–"] and column(40.0, 5.0) == ["40", "5"] and column(0.0) == ["0"]
     assert column(-0.5, 0.0, 0.25) == ["-0.50", "0.00", "0.25"]
 
 
-def test_numbers_of_four_digits_have_no_exponent():
-    assert column(1423.4, 97.2) == ["1423", "97"] and column(1423.4, 0.0123) == ["1423", "0.0123"] and column(5e9) == ["5e+09"]
+def test_numbers_near_each_other_have_the_digits_that_tell_them_apart():
+    assert column(108.3, 107.12, 108.04) == ["108.3", "107.1", "108.0"]
+    assert column(0.9986, 0.9996, 0.9951) == ["0.9986", "0.9996", "0.9951"]
 
 
-def test_numbers_of_very_different_size_have_their_own_digits():
-    assert column(2.2e-16, 1.5) == ["2.2e-16", "1.5"] and column(0.00123, 40.04, 0.0) == ["0.00123", "40", "0"]
+def test_the_largest_has_five_digits_at_most():
+    assert column(0.2931, 21.2, 111.32) == ["0.29", "21.20", "111.32"] and column(1423.4, 97.2) == ["1423.4", "97.2"]
+
+
+def test_numbers_of_very_different_size_have_digits_of_their_own():
+    assert column(40.5, 0.86, 0.0051, 0.0) == ["40.5", "0.860", "0.00510", "0"] and column(5e9) == ["5.00e+09"]
+    assert column(1423.4, 0.123) == ["1423", "0.123"] and column(7.17e-5, 0.0665) == ["7.17e-05", "0.0665"]
+
+
+def test_what_is_nil_beside_the_largest_is_said_to_be_less():
+    assert column(1.54e-7, -1e-9, 0.207, 40.6) == ["< 0.001", "> -0.001", "0.207", "40.600"]
+    assert column(2.2e-16, 1.5) == ["< 0.0001", "1.5"] and column(2.13e-5, 8.97e-15) == ["2.13e-05", "< 1e-09"]
+
+
+def test_columns_of_words_are_set_left():
+    lines = table([["a", "b", "1.2/3", None, 1.0], ["c", None, "4/5", None, 2]], [""] * 5).data.splitlines()
+    assert lines[1] == "| --- | --- | ---: | ---: | ---: |" and table([], ["a", "b"]).data.endswith("| --- | ---: |")

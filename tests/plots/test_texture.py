@@ -13,7 +13,7 @@ def test_field_of_view_marks_the_choice_and_tells_how_many_patches_it_takes():
     figure = between_castings(views, (256e-6, 64), (256e-6, 128))
     left, right = figure.axes
     assert [text.get_text() for text in left.texts] == ["chosen"]
-    assert [text.get_text() for text in right.texts] == ["has fewer pixels", "S3's patch"]
+    assert [text.get_text() for text in right.texts] == ["no such patch: only 64 pixels", "S3's patch"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Gram matrix, pool1", "graphite share"]
     (counts,) = right.child_axes
     heights, labels = counts.get_yticks(), [int(label.get_text()) for label in counts.get_yticklabels()]
@@ -34,6 +34,9 @@ def test_a_matrix_shows_its_numbers_and_leaves_out_what_there_is_not():
     ax, bar = figure.axes
     assert [text.get_text() for text in ax.texts] == ["0.50", "-1.00", "0.00"] and bar.get_ylabel() == "R²"
     assert [[label.get_text() for label in labels] for labels in (ax.get_yticklabels(), ax.get_xticklabels())] == [["one", "two"], ["x", "y"]]
+    plt.close(figure)
+    figure = matrix([[0.5]], ["one"], ["x"], "R²", [[0.25]])
+    assert figure.axes[0].texts[0].get_text() == "0.50\n(0.25)"
     plt.close(figure)
 
 

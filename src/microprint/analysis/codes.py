@@ -35,7 +35,8 @@ class ListCode(Code):
 
     Each grain is kept as its orientation and its centre of mass; as the ``fitted`` site whose Voronoi cell has that centre;
     or as the ``weighted`` site whose Laguerre cell has that centre and the grain's volume. Where there are fewer grains than
-    the list has room for, it repeats the largest.
+    the list has room for, it repeats the largest. A weight is kept as its inverse hyperbolic sine: one set's weights are many
+    times another's, and rounding must clip none.
     """
 
     def __init__(self, kind: ListKind, numbers: int) -> None:
@@ -43,7 +44,7 @@ class ListCode(Code):
         self.height = HEIGHT * self.count ** (2 / 3)
 
     def encode(self, elements: VolumeElements) -> Tensor:
-        """Numbers (N, count * 6 or 7): positions, rotation vectors and weights."""
+        """Numbers (N, count * 6 or 7): of each grain the position, the rotation vector and the weight."""
         return torch.cat([self._encode(part) for part in elements.parts()])
 
     def _encode(self, elements: VolumeElements) -> Tensor:
@@ -59,14 +60,14 @@ class ListCode(Code):
         elif self.kind == "weighted":
             site, weight = fitted_cells(site, share / share.sum(1, keepdim=True), elements.edge)
         quaternion = reduce(elements.quaternion, elements.symmetry).gather(1, order[..., None].expand(-1, -1, 4))
-        parts = [12**0.5 * (site % 1 - 0.5), rotation_numbers(quaternion), self.height * weight[..., None]]
+        parts = [12**0.5 * (site % 1 - 0.5), rotation_numbers(quaternion), (self.height * weight[..., None]).asinh()]
         numbers = torch.cat(parts, -1)[..., : NUMBERS_A_GRAIN[self.kind]]
         return torch.where(repeated[..., None], numbers[:, :1], numbers).flatten(1)
 
     def decode(self, code: Tensor, edge: int) -> Tensor:
         """Orientations (N, n, n, n, 4) on n = `edge` voxels."""
         numbers = code.unflatten(1, (self.count, -1))
-        owner = nearest_site(numbers[..., :3] / 12**0.5 + 0.5, edge, numbers[..., 6:].sum(-1) / self.height)
+        owner = nearest_site(numbers[..., :3] / 12**0.5 + 0.5, edge, numbers[..., 6:].sinh().sum(-1) / self.height)
         return expand(owner, orientation(numbers[..., 3:6])).movedim(1, -1)
 
 

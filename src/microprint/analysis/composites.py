@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 from torch import Tensor
@@ -68,6 +69,19 @@ def likeness(phase_ids: Tensor, others: Tensor, properties: Tensor, wanted: Tens
 def statistics(phase_ids: Tensor) -> Tensor:
     """Volume fraction and two-point probabilities (B, 1 + 3 len(LAGS)) of volumes (B, n, n, n)."""
     return torch.cat([volume_fraction(phase_ids)[:, None], two_point(phase_ids)], 1)
+
+
+def sides(targets: Sequence[float], way: Sequence[float], least: float = 10.0) -> str:
+    """Sentence on the designs of one Gaussian for each target, GPa, by their way (%) from fibres, 0, to plates, 100.
+
+    Within `least` of an end they are of its kind, and between both else.
+
+    >>> sides([20, 25, 30], [75, 20, 2])
+    'One Gaussian gives fibres at 30 GPa; neither fibres nor plates at 20, 25 GPa.'
+    """
+    kinds = {"fibres": (-inf, least), "neither fibres nor plates": (least, 100 - least), "plates": (100 - least, inf)}
+    at = {kind: [f"{t:g}" for t, share in zip(targets, way) if low <= share < high] for kind, (low, high) in kinds.items()}
+    return "One Gaussian gives " + "; ".join(f"{kind} at {', '.join(where)} GPa" for kind, where in at.items() if where) + "."
 
 
 def bounds(fraction: Tensor, stiffnesses: Tensor, entry: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:

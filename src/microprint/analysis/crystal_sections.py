@@ -1,4 +1,4 @@
-"""Sections through the yield surface of a crystal and of the law that was learnt from it."""
+"""Stresses of a crystal that is strained in all directions of a plane, and of the law that was learnt from it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from microprint.networks.crystal_law import CrystalLaw
 STRAIN, INCREMENTS = 0.01, 20  # Frobenius norm at the end of a straight path
 ANGLES = 72
 # Pairs of the basis of `mechanics.deviators`, in crystal axes.
-PLANES = {("stretch along x", "along y, less z"): (0, 1), ("shear xz", "shear yz"): (3, 2)}
+PLANES = {("stretch x", "stretch y − z"): (0, 1), ("shear xz", "shear yz"): (3, 2)}
 
 
 def sections(material: Material, law: CrystalLaw, dt: float) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-    """Stresses (ANGLES, 2) in MPa in the plane of the strain, the crystal and the law, by the names of the plane's axes."""
+    """Stresses (ANGLES, 2) in MPa, the crystal's and the law's, by the names of the plane's axes; what leaves it is dropped."""
     angle = torch.arange(ANGLES) * 2 * torch.pi / ANGLES
     size = torch.linspace(0, STRAIN, INCREMENTS + 1)
     both = {}

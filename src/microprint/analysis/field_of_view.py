@@ -123,6 +123,17 @@ def field_of_view(
     return views
 
 
+def extremes(
+    views: Sequence[View], field_m: float, pixels: int, names: Sequence[str] = STYLE_LAYERS
+) -> tuple[float, float] | None:
+    """Least and largest share of some measures in patches of a field at a resolution; None if there is no such view."""
+    for view in views:
+        if view.pixels == pixels and np.isclose(view.field_m, field_m):
+            values = [view.shares[name].value for name in names]
+            return float(np.nanmin(values)), float(np.nanmax(values))
+    return None
+
+
 def _grams(vgg: VGG19, patches: Tensor, layers: Sequence[str]) -> dict[str, np.ndarray]:
     """Coordinates (N, N) of the Gram matrices of patches (N, 1, n, n) in the space that they span, by layer."""
     parts = [{name: gram(maps) for name, maps in vgg(part, layers).items()} for part in patches.split(CHUNK)]

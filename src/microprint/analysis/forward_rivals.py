@@ -119,6 +119,21 @@ def process_regression(features: Tensor, properties: Tensor, at: Tensor, seed: i
     return torch.stack([fitted.predict(at)[0].exp() for fitted in fits], 1)
 
 
+def process_on_axes(statistics: Tensor, properties: Tensor, at: Tensor, seed: int = 0) -> Tensor:
+    """C11, C22 and C33 (B, 3), Pa, by one Gaussian process for all axes, on statistics (N, 1 + 3 k) and properties (N, 3).
+
+    Statistics (`composites.statistics`) are asked for at (B, 1 + 3 k): volume fraction, then k numbers along each axis. A
+    composite gives a sample for each axis, whose numbers come first, and those of the others after them in cyclic order.
+    """
+
+    def turned(x: Tensor) -> Tensor:
+        along = x[:, 1:].unflatten(1, (3, -1))
+        return torch.cat([torch.cat([x[:, :1], along.roll(-axis, 1).flatten(1)], 1) for axis in range(3)])
+
+    predicted = process_regression(turned(statistics), properties.T.reshape(-1, 1), turned(at), seed)
+    return predicted.view(3, len(at)).T
+
+
 def without_physics(
     phase_ids: Tensor, properties: Tensor, split: Mapping[str, Tensor], names: Sequence[str]
 ) -> dict[str, Tensor]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from microprint.microstructures.periodic import centres, nearest_site
+from microprint.microstructures.periodic import centres, nearest_site, wrap
 from microprint.microstructures.volume_elements import number_without_gaps
 
 
-def voronoi(count: int, edge: int, grains: int, sweeps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def voronoi(count: int, edge: int, grains: int, sweeps: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Periodic Voronoi cells of uniform random seeds: grain ids (count, n, n, n), n = `edge`, and numbers of grains (count,).
 
-    In each sweep every seed moves to the centre of its cell (Lloyd); none leaves the cells of a Poisson process.
+    In each sweep every seed moves to the centre of its cell (Lloyd), in half a one half the way; none leaves the cells of a
+    Poisson process.
     """
     seeds = torch.rand((count, grains, 3), generator=generator)
-    for _ in range(sweeps):
-        seeds, _ = centres(nearest_site(seeds, edge), grains)
+    for done in range(math.ceil(sweeps)):
+        target, _ = centres(nearest_site(seeds, edge), grains)
+        seeds = (seeds + min(sweeps - done, 1.0) * wrap(target - seeds)) % 1.0
     return number_without_gaps(nearest_site(seeds, edge), grains)
 
 
@@ -30,3 +34,10 @@ def distance_from_law(diameters: np.ndarray, median: float, spread: float) -> fl
     law = ndtr(np.log(np.sort(diameters) / median) / spread)
     steps = np.arange(len(diameters) + 1) / len(diameters)
     return float(max((steps[1:] - law).max(), (law - steps[:-1]).max()))
+
+
+def distance_of_whole_voxels(median: float, spread: float) -> float:
+    """`distance_from_law` of grains that have the law's volumes rounded to whole voxels; their median is in voxel edges."""
+    diameters = median * np.exp(spread * ndtri((np.arange(10_000) + 0.5) / 10_000))
+    voxels = np.maximum(np.round(math.pi / 6 * diameters**3), 1)
+    return distance_from_law((6 / math.pi * voxels) ** (1 / 3), median, spread)

@@ -18,7 +18,8 @@ from microprint.orientations import disorientation, from_euler, reduce
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse & Salakhutdinov 2016, section 5.2
 NEIGHBOURS = 12  # of a seed: as many as in a close packing
-FOLDS = 5
+FOLDS, REPEATS = 5, 5
+SHUFFLES = 200
 RESPONSE_EDGE = 16  # voxels at which the response of a decoder is drawn
 BLUR_DEG = (2.0, 15.0)
 SCATTER_DEG = 5.0  # of S1's textures, about each Euler angle
@@ -169,6 +170,16 @@ def clustering_accuracy(labels: Tensor, clusters: Tensor) -> float:
     return float(confusion(labels, clusters, count).diagonal().sum() / len(labels))
 
 
+def accuracy_by_chance(labels: Tensor, clusters: Tensor, generator: torch.Generator, share: float = 0.95) -> float:
+    """What `clustering_accuracy` does not exceed in a share of the cases where the classes are shuffled among the points.
+
+    It is well above one over the number of classes: matching makes the best of every agreement, and two clusters agree with
+    two classes in half of the points at least.
+    """
+    shuffled = (labels[torch.randperm(len(labels), generator=generator)] for _ in range(SHUFFLES))
+    return float(torch.tensor([clustering_accuracy(some, clusters) for some in shuffled]).quantile(share))
+
+
 def nearest_neighbours(queries: Tensor, pool: Tensor, count: int) -> Tensor:
     """Indices (N, count) into the pool (M, d) of the nearest to each query (N, d), the nearest first."""
     return torch.cdist(queries, pool).topk(count, largest=False).indices
@@ -294,3 +305,9 @@ def held_out_r2(z: Tensor, target: Tensor) -> float:
         out = fold == number
         predicted[out] = ridge(z[~out], target[~out], z[out])
     return r2(predicted, target)
+
+
+def held_out_spread(z: Tensor, target: Tensor, generator: torch.Generator) -> float:
+    """Standard deviation of `held_out_r2` over folds drawn anew."""
+    orders = [torch.randperm(len(z), generator=generator) for _ in range(REPEATS)]
+    return float(torch.tensor([held_out_r2(z[order], target[order]) for order in orders]).std())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -49,6 +52,35 @@ def misses(study: DesignStudy, method: str, by: str = "simulated") -> Tensor:
     """
     values = getattr(study.made[method], by).unflatten(0, (len(study.targets), -1))
     return ((values - study.targets[:, None]).abs() / study.known.std(0)).amax(-1)
+
+
+class Comparison(NamedTuple):
+    """How far the designs of methods are off the same targets, ours against the strongest rival."""
+
+    off: dict[str, float]  # mean of each method
+    rival: str
+    error: dict[str, float]  # standard error of what ``ours`` and ``corrected`` are farther off than the rival
+
+
+def compare(off: Mapping[str, Tensor], rivals: Sequence[str]) -> Comparison:
+    """Methods by how far their designs (T, K) for the same T targets are off; K may differ, and some may not have converged."""
+    mean = {method: float(values.nanmean(1).nanmean()) for method, values in off.items()}
+    rival = min(rivals, key=mean.__getitem__)
+    return Comparison(mean, rival, {method: _standard_error(off[method], off[rival]) for method in ("ours", "corrected")})
+
+
+def _standard_error(ours: Tensor, rival: Tensor) -> float:
+    """Of the mean difference: over targets, which scatter more than the designs for one; over its designs where it is alone."""
+    apart = ours.nanmean(1) - rival.nanmean(1)
+    if len(apart) > 1:
+        return _variance_of_mean(apart) ** 0.5
+    return (_variance_of_mean(ours[0]) + _variance_of_mean(rival[0])) ** 0.5
+
+
+def _variance_of_mean(values: Tensor) -> float:
+    """Of values that scatter; nothing is known of the scatter of a single value, and none is claimed."""
+    values = values[~values.isnan()]
+    return float(values.var() / len(values)) if len(values) > 1 else 0.0
 
 
 def errors_at_random_mpa(study: DesignStudy) -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from microprint.analysis.codes import Code, ListCode
 from microprint.analysis.reconstruction import Reconstruction, reconstruction_error
 from microprint.errors import UserError
 from microprint.microstructures.volume_elements import VolumeElements
+from microprint.networks.fingerprint_net import NUMBERS_A_SEED
 from microprint.systems.fingerprint import Fingerprint
 
 REACH = 6.0  # largest number that is kept, in standard deviations
@@ -65,24 +67,35 @@ def envelope(every: Sequence[Point]) -> list[Point]:
     return best
 
 
+def bytes_for(every: Sequence[Point], degrees: float) -> float:
+    """Fewest bytes with which a code errs by less than so many degrees; infinitely many where it never does."""
+    return min((point.bytes for point in every if point.disorientation_deg < degrees), default=math.inf)
+
+
 class FingerprintCode:
     """A fingerprint as it would be stored: without what the decoder does not need, each number of a variance of one.
 
-    Of ours the volume averages, which follow from the seeds, are left out.
+    Of ours the volume averages, which follow from the seeds, are left out, and weights are kept as `ListCode` keeps them.
     """
 
     def __init__(self, fingerprint: Fingerprint, train: VolumeElements | None = None) -> None:
         self.fingerprint = fingerprint
         self.left_out = fingerprint.parts.get("averages", slice(0, 0)).stop
+        self.weights = slice(0)
+        if "seeds" in fingerprint.parts and fingerprint.network.free:
+            self.weights = slice(fingerprint.parts["seeds"].start + NUMBERS_A_SEED, None, fingerprint.network.numbers)
         self.scale = torch.ones(()) if train is None else fingerprint.encode_set(train).std(0).clamp_min(1e-6)
 
     def encode(self, elements: VolumeElements) -> Tensor:
         """Numbers (N, m)."""
-        return (self.fingerprint.encode_set(elements) / self.scale)[:, self.left_out :]
+        whole = self.fingerprint.encode_set(elements) / self.scale
+        whole[:, self.weights] = whole[:, self.weights].asinh()
+        return whole[:, self.left_out :]
 
     def decode(self, code: Tensor, edge: int) -> Tensor:
         """Orientations (N, n, n, n, 4) on n = `edge` voxels."""
         whole = torch.cat([code.new_zeros(len(code), self.left_out), code], 1)
+        whole[:, self.weights] = whole[:, self.weights].sinh()
         return self.fingerprint.decode(whole * self.scale, edge)
 
 

@@ -24,7 +24,7 @@ BINS = 10_000  # up to 100 degrees; no cubic disorientation is above 62.8, no he
 
 @dataclass(frozen=True)
 class ReconstructionError:
-    """Errors of reconstructed volume elements, summed over voxels: sets of any size take no more memory than one.
+    """Errors of reconstructed volume elements, summed over voxels, and of each by itself: a large set takes little memory.
 
     Errors of two sets are added with ``+``. Of `voxels`, `degrees` and `close` the first is over grain interiors, the second
     over boundary voxels, which have a neighbour of another grain.
@@ -36,9 +36,17 @@ class ReconstructionError:
     histogram: Tensor  # (BINS,) disorientations of all voxels
     measures: Tensor  # (2,) sums of 1 - |q1 . q2|: of the nearest equivalents, and of orientations in the fundamental zone
     faces: Tensor  # (4,) between neighbouring voxels: all, grain boundaries of the original, of the reconstruction, of both
+    each: Tensor  # (N,) mean disorientation of every volume element, in degrees
 
     def __add__(self, other: ReconstructionError) -> ReconstructionError:
-        return ReconstructionError(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+        pairs = {name: (value, getattr(other, name)) for name, value in vars(self).items()}
+        return ReconstructionError(**{name: torch.cat(pair) if name == "each" else sum(pair) for name, pair in pairs.items()})
+
+    def excess(self, other: ReconstructionError) -> tuple[float, float]:
+        """Mean and standard error, in degrees, of by how much this error is above another on the same volume elements."""
+        difference = self.each - other.each
+        error = float(difference.std() / len(difference) ** 0.5) if len(difference) > 1 else math.inf
+        return float(difference.mean()), error
 
     def summary(self) -> dict[str, float]:
         """Means over all voxels: degrees of disorientation, S1's measure, the share within 5 degrees; and grain boundaries.
@@ -90,6 +98,7 @@ def reconstruction_error(predicted: Tensor, elements: VolumeElements) -> Reconst
         histogram=torch.histc(angle, BINS, 0, BINS * BIN_DEG),
         measures=torch.stack([(1 - torch.cos(torch.deg2rad(angle) / 2)).sum(), raw.sum()]),
         faces=torch.stack([torch.ones_like(before), before, after, before & after]).flatten(1).sum(1).double(),
+        each=angle.flatten(1).mean(1),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -50,13 +52,36 @@ def coverage(mean: Tensor, std: Tensor, observed: Tensor, share: float = 0.9) ->
 def chance(first: ArrayLike, second: ArrayLike) -> float:
     """Difference of two mean absolute errors that chance can make: twice the standard error of their paired difference.
 
-    Of the errors (N,) of two models on the same samples; what they have in common does not count.
+    Of the errors (N,) of two models on the same samples; what they have in common does not count. One sample cannot tell.
 
     >>> chance([1.0, 1.0, 1.0, 1.0], [-3.0, 3.0, 3.0, -3.0])
     0.0
+    >>> chance([1.0], [3.0])
+    inf
     """
     difference = torch.as_tensor(first).double().abs() - torch.as_tensor(second).double().abs()
-    return float(2 * difference.std() / len(difference) ** 0.5)
+    return float(2 * difference.std() / len(difference) ** 0.5) if len(difference) > 1 else float("inf")
+
+
+def compared(first: ArrayLike, second: ArrayLike) -> str:
+    """Whether the first errors (N,) are ``nearer than``, ``as near as`` or ``farther off than`` the second, but for `chance`.
+
+    >>> compared([1.0, 1.0, 1.0], [3.0, 3.0, -3.0])
+    'nearer than'
+    """
+    lead = float(torch.as_tensor(second).double().abs().mean() - torch.as_tensor(first).double().abs().mean())
+    return "as near as" if abs(lead) <= chance(first, second) else "nearer than" if lead > 0 else "farther off than"
+
+
+def ahead(errors: Mapping[str, Tensor], mine: str, rivals: Sequence[str]) -> list[str]:
+    """Rivals whose mean absolute error is below that of `mine` by more than `chance`, best first; errors (N,) of each model.
+
+    >>> ahead({"a": torch.ones(9), "b": torch.full((9,), 0.5), "c": torch.full((9,), 2.0)}, "a", ["b", "c"])
+    ['b']
+    """
+    size = {name: float(errors[name].abs().mean()) for name in (mine, *rivals)}
+    better = [name for name in rivals if size[mine] - size[name] > chance(errors[mine], errors[name])]
+    return sorted(better, key=size.get)
 
 
 def straight_line(x: Tensor, y: Tensor, at: Tensor) -> Tensor:

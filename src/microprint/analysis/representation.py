@@ -73,14 +73,13 @@ def largest_change(pairs: tuple[Tensor, Tensor], representation: str, symmetry: 
 def noise_error(representation: str, symmetry: str, noise: float, count: int, generator: torch.Generator) -> Tensor:
     """Disorientation in degrees, (count,), between random orientations and those read from their channels with noise.
 
-    The noise is normal and equal in all channels; its root mean square length is `noise` times that of the channels about
-    their mean over all orientations, so that the share 1 - noise^2 of their variance is explained.
+    The noise is normal, in each channel `noise` times as wide as the channel itself over all orientations, so that the share
+    1 - noise^2 of its variance is explained.
     """
     encode, decode = REPRESENTATIONS[representation][1:]
     q = orientations.random(count, generator, torch.float64)
     channels = encode(q, symmetry)
-    scale = noise * (channels - channels.mean(0)).square().mean().sqrt()
-    disturbed = channels + scale * torch.randn(channels.shape, generator=generator, dtype=channels.dtype)
+    disturbed = channels + noise * channels.std(0) * torch.randn(channels.shape, generator=generator, dtype=channels.dtype)
     return torch.rad2deg(orientations.disorientation(decode(disturbed, symmetry), q, symmetry))
 
 

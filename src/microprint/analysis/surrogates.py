@@ -21,6 +21,7 @@ from microprint.networks.correction import Correction
 from microprint.networks.stress_net import StressMLP
 from microprint.params.sections import SurrogateSettings
 from microprint.systems.direct_surrogate import PASSES
+from microprint.systems.fingerprint import Fingerprint
 from microprint.systems.surrogate import StressSurrogate
 from microprint.training import Schedule, seeded
 
@@ -31,18 +32,18 @@ def errors_by_labels(
     fits: Mapping[str, Callable[[Tensor], Tensor]], least: Mapping[str, int], truth: Tensor, total: int,
     labels: Sequence[int], draws: int, generator: torch.Generator,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Mean absolute errors (draws, labels) in MPa of models that are fitted to random choices of `total` simulations.
+    """Mean absolute errors (draws, labels, ...) in MPa of models that are fitted to random choices of `total` simulations.
 
-    A fit takes the indices of its simulations and returns what it predicts (N,) of `truth` (N,), both in Pa; with less than
-    `least` of them, by default none, it is not asked and has nan.
+    A fit takes the indices of its simulations and returns what it predicts (N, ...) of `truth` (N, ...), both in Pa; with less
+    than `least` of them, by default none, it is not asked and has nan.
     """
-    errors = {name: np.full((draws, len(labels)), np.nan) for name in fits}
+    errors = {name: np.full((draws, len(labels), *truth.shape[1:]), np.nan) for name in fits}
     for draw in range(draws):
         order = torch.randperm(total, generator=generator)
         for column, count in enumerate(labels):
             for name, fit in fits.items():
                 if count >= least.get(name, 0):
-                    errors[name][draw, column] = regression.mae_mpa(fit(order[:count]), truth)
+                    errors[name][draw, column] = (fit(order[:count]) - truth).abs().mean(0) / MPA
     return errors
 
 
@@ -92,20 +93,32 @@ def held_out_line(x: Tensor, truth: Tensor, families: Sequence[str], asked: Tens
     return curves
 
 
-def seen_through(
-    asks: Mapping[str, Callable[[VolumeElements], tuple[Tensor, Tensor]]], known: VolumeElements, stress: Tensor,
-    asked: VolumeElements, truth: Tensor, at: int,
-) -> list[list]:  # fmt: skip
-    """What a surrogate makes of the same volume elements seen in several ways: name, R2 and mean absolute error in MPa.
+def decoded(encoder: Fingerprint, law: StressSurrogate) -> Callable[[VolumeElements], tuple[Tensor, Tensor]]:
+    """Curves and spreads by a law of the fields that fingerprints are decoded to."""
+    return lambda elements: law.predict_field(encoder.decode(encoder.encode_set(elements), elements.edge))
 
-    Each way answers curves and their spreads; it is corrected on `known` with their simulated curves (N, T), Pa, and judged on
-    `asked` with the curves `truth` at the increment `at`.
+
+def numbers_decoded(encoder: Fingerprint) -> int:
+    """How many numbers of a fingerprint are decoded; ours has the volume averages beside them, which follow from them."""
+    return encoder.size - (encoder.parts["averages"].stop if encoder.parts else 0)
+
+
+def seen_through(answers: Mapping[str, Sequence[tuple[Tensor, Tensor]]], stress: Tensor, truth: Tensor, at: int) -> list[list]:
+    """What a surrogate makes of the same volume elements seen in several ways, the last of them unspoilt.
+
+    Rows: name, 1 - R2, mean absolute error in MPa, and the difference from the last way's that chance can make. Each way has
+    curves and their spreads twice: of what corrects it, whose simulated curves (N, T), Pa, are `stress`, and of what judges it
+    at the increment `at`, with the curves `truth`.
     """
-    rows = []
-    for name, ask in asks.items():
-        better = Correction.fit(*ask(known), stress).apply(*ask(asked))[0][:, at]
-        rows.append([name, regression.r2(better, truth[:, at]), regression.mae_mpa(better, truth[:, at])])
-    return rows
+    errors = {}
+    for name, (known, asked) in answers.items():
+        errors[name] = (Correction.fit(*known, stress).apply(*asked)[0] - truth)[:, at] / MPA
+    *_, last = errors.values()
+    spread = (truth[:, at] - truth[:, at].mean()).square().sum() / MPA**2
+    return [
+        [name, float(e.square().sum() / spread), float(e.abs().mean()), None if e is last else regression.chance(e, last)]
+        for name, e in errors.items()
+    ]
 
 
 def law_rows(laws: Sequence[StressSurrogate], held: Curves, test: Curves, at: int) -> list[list[float]]:

@@ -117,6 +117,17 @@ def design(
     return best
 
 
+def shortlist(
+    prior: TexturePrior, decode: Decode, name: str, target: float, count: int, proposals: int, generator: torch.Generator
+) -> Design:
+    """The `count` drawings that come nearest to a property, of so many `proposals`, simulated and never corrected."""
+    z = prior.sample(target, proposals, generator)
+    images = np.asarray(decode(z).cpu())
+    values = read_and_simulate(images)[name]
+    nearest = np.abs(values / target - 1).argsort()[:count]  # what is no number comes last
+    return Design(target, z[nearest], images[nearest], values[:count], values[nearest])
+
+
 def _next(moves: np.ndarray, off: np.ndarray) -> float:
     """The next move of a drawing from those made (r,) and the logarithms (r,) by which its property was off.
 

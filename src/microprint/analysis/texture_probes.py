@@ -6,7 +6,7 @@ one of those that a probe was fitted to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ from microprint.microstructures.cast_iron import BOUNDARY, FERRITE, GRAPHITE
 BINS = 20  # of each number, for mutual information; Locatello et al. 2019
 SHUFFLES = 10
 TREES = 100
+ENDS, STOPS = (0.05, 0.95), 7  # of a walk: quantiles of the factor between which it goes, and drawings along it
+SURE = 0.8  # R2 of what follows a walk surely
 SIZES = ("particles_per_px2", "thickness_px", "diameter_px", "ferrite_path_px")
 
 
@@ -227,8 +229,40 @@ def shifts(values: ArrayLike, measured: ArrayLike, ranges: ArrayLike) -> np.ndar
     return slopes * np.ptp(np.asarray(values, float)) / np.asarray(ranges, float)
 
 
+class Walks(NamedTuple):
+    """What walks along factors (f,) move of descriptors (D,): matrices (f, D)."""
+
+    lines: np.ndarray  # codes (f, V, d) of the walks
+    sure: np.ndarray  # `follows`
+    far: np.ndarray  # `shifts`
+    castings: np.ndarray  # how far castings' own descriptors go, the other factors the same
+
+
+def walks(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    own: ArrayLike,
+    which: Sequence[int],
+    known: ArrayLike,
+    measure: Callable[[np.ndarray], ArrayLike],
+) -> Walks:
+    """Walks along some factors (`which`), from their 5 % to their 95 % quantile, in units of that range of each descriptor.
+
+    Of castings with codes (G, d), factors (G, f) and descriptors of their own (G, D); directions in the codes are those of the
+    `known` (G,) bool. `measure` makes codes (V, d) descriptors (V, n, D) of n drawings each.
+    """
+    codes, factors, own = (np.asarray(a, float) for a in (codes, factors, own))
+    ranges, slopes, rows = np.ptp(np.quantile(own, ENDS, axis=0), axis=0), directions(own, factors), []
+    for k in which:
+        values = np.linspace(*np.quantile(factors[:, k], ENDS), STOPS)
+        line = walk(codes[known], factors[known], k, values)
+        measured, moved = measure(line), slopes[k] * np.ptp(values) / ranges
+        rows.append((line, follows(values, measured), shifts(values, measured, ranges), moved))
+    return Walks(*map(np.stack, zip(*rows)))
+
+
 def taken_along(matrix: ArrayLike, walks: Sequence[str], descriptors: Sequence[str]) -> list[tuple[str, str, float]]:
-    """What walks (f,) move beside the descriptor of their own: walk, descriptor and entry of the matrix (f, f) of `follows`.
+    """What walks (f,) move beside the descriptor of their own: walk, descriptor and entry of a matrix (f, f) of `Walks`.
 
     The largest in size comes first; the diagonal, and what is no number, is left out.
     """

@@ -7,6 +7,7 @@ have P patches each, codes (G, P, d), one row of features (G, k) and properties 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,14 +17,19 @@ from numpy.typing import ArrayLike
 
 from microprint.analysis import regression
 from microprint.analysis.forward_rivals import process_regression
+from microprint.analysis.texture_designs import read_and_simulate
 from microprint.errors import UserError
 from microprint.microstructures.cast_iron import Casting, generate
-from microprint.systems.micrograph_properties import PROPERTIES, reduce_phase, simulate
+from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, reduce_phase, simulate
 
 KINDS = ("mean", "nearest", "ridge", "svr", "gp")
 MORPHOLOGIES = (1 / 3, 2 / 3)  # nodularity between flaky, mixed and nodular
 SVR_GRID = {"regressor__svr__C": [1.0, 10.0, 100.0], "regressor__svr__epsilon": [0.03, 0.1, 0.3]}
 WHERE = "property prediction"
+# Names of predictors that have an equilibrium in their form; `beside_equilibrium` makes them.
+ROUGH, FULL = "patches segmented, rough equilibrium", "patches segmented, full simulation"
+BESIDE_ROUGH, BESIDE_FULL = "ours, beside a rough equilibrium", "ours, beside the full simulation"
+PHYSICS = {ROUGH: 0.3, FULL: TOLERANCE, BESIDE_ROUGH: 0.3, BESIDE_FULL: TOLERANCE}  # with the forces out of balance
 
 
 def pooled(codes: ArrayLike) -> np.ndarray:
@@ -137,6 +143,26 @@ class Predictor(NamedTuple):
     base: ArrayLike | None = None  # (G, p) rough values: what is learnt is by which factor they are wrong
 
 
+def beside_equilibrium(
+    patches: ArrayLike, pool: Callable[[np.ndarray], np.ndarray], codes: ArrayLike, components: int
+) -> tuple[dict[str, Predictor], dict[str, float]]:
+    """Predictors of `PHYSICS`, and each equilibrium's seconds a patch, of grey patches (N, h, w) at the labels' pixel.
+
+    An equilibrium of the segmented patches, one factor for all; and with codes (G, k), which say the factor of each image.
+    `pool` takes values (N, p) to the images' means (G, p).
+    """
+    read_and_simulate(np.asarray(patches)[:1])  # compiled before the clock starts
+    predictors, seconds = {}, {}
+    for alone, beside in ((ROUGH, BESIDE_ROUGH), (FULL, BESIDE_FULL)):
+        begun = time.perf_counter()
+        values = np.stack(list(read_and_simulate(np.asarray(patches), PHYSICS[alone]).values()), 1)
+        seconds[alone] = (time.perf_counter() - begun) / len(values)
+        base = pool(np.where(np.isfinite(values), values, np.nanmean(values, 0)))
+        predictors[alone] = Predictor("mean", codes, None, base)
+        predictors[beside] = Predictor("ridge", codes, components, base)
+    return predictors, seconds
+
+
 def scores(predicted: ArrayLike, observed: ArrayLike) -> Scores:
     """Errors (p,) of predictions (G, p)."""
     pairs = list(zip(np.asarray(predicted, float).T, np.asarray(observed, float).T, strict=True))
@@ -157,16 +183,26 @@ def compare(predictors: Mapping[str, Predictor], values: ArrayLike, foldings: Se
     return {name: errors(predictor) for name, predictor in predictors.items()}
 
 
-def rows(compared: Mapping[str, Scores], index: int) -> list[tuple]:
-    """Rows of a table for property `index`: name, mean and standard deviation over foldings of the MAPE in %, and of R2.
+def rows(compared: Mapping[str, Scores], index: int) -> list[tuple[str, str, str]]:
+    """Rows of a table for property `index`, the smallest error first: name, MAPE in % and R2, mean ± deviation over foldings.
 
-    The deviation says how much the split matters; with one folding there is none (NaN).
+    The deviation says how much the split matters; with one folding there is none.
     """
 
-    def entries(values: np.ndarray) -> tuple[float, float]:
-        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else np.nan
+    def entry(values: np.ndarray) -> str:
+        return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
 
-    return [(name, *entries(s.mape_pct[:, index]), *entries(s.r2[:, index])) for name, s in compared.items()]
+    by_error = sorted(compared.items(), key=lambda item: item[1].mape_pct[:, index].mean())
+    return [(name, entry(s.mape_pct[:, index]), entry(s.r2[:, index])) for name, s in by_error]
+
+
+def spread(first: Scores, second: Scores, index: int) -> float:
+    """By how much the difference of two MAPEs in % scatters from split to split, of property `index`; 0 for one folding.
+
+    Both as if they scattered independently: the root of the sum of their variances over foldings.
+    """
+    errors = np.stack([scores.mape_pct[:, index] for scores in (first, second)])
+    return float(np.sqrt(errors.var(1, ddof=1).sum())) if errors.shape[1] > 1 else 0.0
 
 
 def strongest(compared: Mapping[str, Scores], index: int) -> tuple[str, float]:

@@ -11,7 +11,6 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from decimal import Decimal
 from string import Template
 
 import matplotlib as mpl
@@ -147,45 +146,65 @@ def _plain(caption: str) -> str:
 
 
 def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
-    """Table for a notebook, a caption above it; None and what is no number are a dash.
+    """Table for a notebook, a caption above it; None and what is no number are a dash. Columns of words are set left.
 
-    Numbers have three significant digits, whole ones from 1000 on, and those of a column the same decimals unless they
-    differ too much in size.
+    The numbers of a column have the same decimals: as many as the least needs for three digits and their differences for two,
+    but five digits in the largest at most. What that leaves with a single digit would hide, so such a column has numbers of
+    three digits each, whole from 1000 on. What is less than the largest's fifth digit is said to be so.
     """
     from IPython.display import Markdown
 
     if any(len(row) != len(columns) for row in rows):
         raise ValueError("every row needs one entry a column")
-    entries = zip(*map(_column, zip(*rows)))
-    lines = [map(_text, columns), ["---"] + ["---:"] * (len(columns) - 1), *entries]
+    values = list(zip(*rows)) or [()] * len(columns)
+    sides = ["---", *("---" if _are_words(column) else "---:" for column in values[1:])]
+    lines = [map(_text, columns), sides, *zip(*map(_column, values))]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return Markdown(f"{_without_tags(caption)}\n\n{text}" if caption else text)
 
 
+def _are_words(values: Sequence) -> bool:
+    texts = [value for value in values if value is not None]
+    return bool(texts) and all(isinstance(text, str) and any(map(str.isalpha, text)) for text in texts)
+
+
 def _column(values: Sequence) -> list[str]:
-    numbers = [abs(float(value)) for value in values if _is_number(value) and value]
-    decimals = _decimals(numbers) if numbers else None
-    return [_number(value, decimals) if _is_number(value) else _text(value) for value in values]
+    numbers = [float(value) for value in values if _is_number(value) and value]
+    least = _digit(max(map(abs, numbers)), 5) if numbers else 0.0
+    decimals = _decimals([number for number in numbers if abs(number) >= least]) if numbers else None
+    return [_number(value, decimals, least) if _is_number(value) else _text(value) for value in values]
 
 
 def _is_number(value) -> bool:
     return value is not None and not isinstance(value, str | int) and math.isfinite(value)
 
 
+def _digit(number: float, count: int) -> float:
+    """What the last of so many digits of a number counts: of 40.6 the fifth counts 0.001."""
+    return 10.0 ** (math.floor(math.log10(number)) + 1 - count)
+
+
 def _decimals(numbers: Sequence[float]) -> int | None:
-    """Decimals that a column needs for three significant digits, four at most of the largest; None if two differ too much."""
-    least, most = min(numbers), max(numbers)
+    """Decimals of a column of numbers that are not zero; None where each has digits of its own."""
+    sizes = [abs(number) for number in numbers]
+    least, most, between = min(sizes), max(sizes), max(numbers) - min(numbers)
     if least < 1e-4 or most >= 1e6:
         return None
-    needed = max(len(f"{Decimal(f'{number:.3g}'):f}".partition(".")[2].rstrip("0")) for number in numbers)
-    decimals = min(needed, max(3 - math.floor(math.log10(most)), 0))
-    return decimals if decimals == needed or least * 10**decimals >= 10 else None
+    finest = max(_digit(most, 5), min(_digit(least, 3), _digit(between, 2) if between else math.inf))
+    if finest > _digit(least, 2):
+        return None
+    decimals = max(0, -round(math.log10(finest)))
+    while decimals and all(f"{number:.{decimals}f}".endswith("0") for number in numbers):
+        decimals -= 1
+    return decimals
 
 
-def _number(value: float, decimals: int | None) -> str:
-    if decimals is None:
-        return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
-    return f"{value:.{decimals}f}"
+def _number(value: float, decimals: int | None, least: float) -> str:
+    if 0 < abs(value) < least:
+        return f"{'> -' if value < 0 else '< '}{least:g}"
+    if decimals is not None:
+        return f"{value:.{decimals}f}"
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 or not value else f"{value:#.3g}".rstrip(".")
 
 
 def _text(value) -> str:

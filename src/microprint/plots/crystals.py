@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from microprint import orientations
 from microprint.analysis.slip import shear_by_family
 from microprint.errors import UserError
-from microprint.mechanics.load import driven_component, standard_load
+from microprint.mechanics.load import LoadStep, driven_component, standard_load
 from microprint.mechanics.materials import Material
 from microprint.mechanics.simulate import CPResult, simulate_cp
 from microprint.plots import PALETTE, show
@@ -24,6 +25,7 @@ from microprint.plots.explorer import live, redrawn
 
 LOADS = ("tension", "compression", "shear")  # along x
 TILTS_DEG = (0, 30, 45, 60, 90)  # of the c axis from the load, in the curves for comparison
+LABEL_SHARE = 0.06  # of the greatest stress, between the labels of two curves
 Angles = Sequence[float]  # Bunge's phi1, Phi, phi2 in degrees
 
 
@@ -32,16 +34,17 @@ def tilted(angle_deg: float) -> tuple[float, float, float]:
     return 90.0, 90.0 - angle_deg, 0.0
 
 
-def pull(material: Material, angles_deg: Sequence[Angles], load: str = "tension", strain: float = 0.01) -> CPResult:
-    """Response of single crystals of Bunge angles (N, 3) in degrees to a load along x that `standard_load` names.
+def pull(
+    material: Material, angles_deg: Sequence[Angles], load: str | Sequence[LoadStep] = "tension", strain: float = 0.01
+) -> CPResult:
+    """Response of single crystals of Bunge angles (N, 3) in degrees to a load along x that `standard_load` names, or to steps.
 
     A crystal alone is a cell of one voxel: its law and the mixed boundary conditions, no neighbours. Raises `UserError` for
     what `standard_load` and `orientations.from_euler` refuse.
     """
     q = orientations.from_euler(torch.deg2rad(torch.as_tensor(angles_deg, dtype=torch.float64)))
-    return simulate_cp(
-        torch.zeros(len(q), 1, 1, 1, dtype=torch.int64), q[:, None], material, standard_load(load, strain=strain)
-    )
+    steps = standard_load(load, strain=strain) if isinstance(load, str) else load
+    return simulate_cp(torch.zeros(len(q), 1, 1, 1, dtype=torch.int64), q[:, None], material, steps)
 
 
 class CrystalExplorer:
@@ -61,29 +64,34 @@ class CrystalExplorer:
         result = pull(self.material, [angles_deg], load)
         if load not in self._compared:
             self._compared[load] = pull(self.material, [tilted(angle) for angle in TILTS_DEG], load)
-        # Not from pyplot, which would keep every picture of a slide.
-        figure = Figure(figsize=(7.4, 2.9), layout="none")  # a place for everything, quicker than one that is sought
-        left, middle, right = ((0.0, 0.05, 0.25, 0.85), (0.33, 0.17, 0.33, 0.73), (0.84, 0.17, 0.15, 0.73))
+        # Not from pyplot, which would keep every picture of a slide. A place for everything is quicker than one that is sought.
+        # As narrow as a telephone.
+        figure = Figure(figsize=(3.0, 4.5), layout="none")
+        left, right, below = (0.0, 0.67, 0.37, 0.27), (0.71, 0.7, 0.26, 0.25), (0.24, 0.1, 0.74, 0.45)
         matrix = orientations.to_matrix(orientations.from_euler(torch.deg2rad(torch.tensor(angles_deg).double())))
         _crystal(figure.add_axes(left, projection="3d"), matrix.T.numpy(), self.material)
-        self._curves(figure.add_axes(middle), load, result, matrix)
+        self._curves(figure.add_axes(below), load, result, matrix)
         ax = figure.add_axes(right)
-        shear = shear_by_family(self.material, result.gamma_sl[0, -1], result.gamma_tw[0, -1])
+        others, shear = self._compared[load], shear_by_family(self.material, result.gamma_sl[0, -1], result.gamma_tw[0, -1])
         names = [name.split(",")[0].replace("pyramidal", "pyram.").replace("compression", "compr.") for name in shear]
         ax.barh(names, [100 * float(value) for value in shear.values()], color=PALETTE["ours"])
-        ax.set(xlabel="shear (%)", title="who shears")
+        compared = shear_by_family(self.material, others.gamma_sl[:, -1], others.gamma_tw[:, -1]).values()
+        most = 100 * max(float(values.max()) for values in (*compared, *shear.values()))
+        ax.set(xlabel="shear (%)", title="who shears", xlim=(0, 1.05 * most))
+        ax.tick_params(axis="y", labelsize=8)
         ax.invert_yaxis()
         return figure
 
     def _curves(self, ax, load: str, result: CPResult, matrix: Tensor) -> None:
         i, j = driven_component(standard_load(load))
         others = self._compared[load]
-        for F, curve, angle in zip(others.F, others.P[:, :, i, j] / 1e6, TILTS_DEG):
-            strain = _strain(F, i, j)
+        strains, curves = [_strain(F, i, j) for F in others.F], others.P[:, :, i, j] / 1e6
+        ends = [int(strain.abs().argmax()) for strain in strains]
+        heights = _apart([float(curve[end]) for curve, end in zip(curves, ends)], LABEL_SHARE * float(curves.abs().max()))
+        for strain, curve, end, height, angle in zip(strains, curves, ends, heights, TILTS_DEG):
             ax.plot(strain, curve, color=PALETTE["constant"], lw=0.8)
-            far = int(strain.abs().argmax())
-            side = "left" if strain[far] > 0 else "right"  # of the point, beyond the end of the curve
-            ax.annotate(f" {angle}° ", (float(strain[far]), float(curve[far])), fontsize=8, va="center", ha=side)
+            side = "left" if strain[end] > 0 else "right"  # of the point, beyond the end of the curve
+            ax.annotate(f" {angle}° ", (float(strain[end]), height), fontsize=8, va="center", ha=side)
         ax.margins(x=0.15)  # room for the labels
         ax.plot(_strain(result.F[0], i, j), result.P[0, :, i, j] / 1e6, color=PALETTE["paper"], lw=2)
         away = math.degrees(math.acos(min(1.0, abs(float(matrix[2, 0])))))
@@ -115,6 +123,15 @@ class CrystalExplorer:
             show(self.picture(load, angles_deg), caption)
 
 
+def _apart(heights: Sequence[float], distance: float) -> list[float]:
+    """The heights, in their order, moved up where one is nearer than a distance to the next below it."""
+    moved = list(heights)
+    order = sorted(range(len(moved)), key=moved.__getitem__)
+    for below, above in pairwise(order):
+        moved[above] = max(moved[above], moved[below] + distance)
+    return moved
+
+
 def _strain(F: Tensor, i: int, j: int) -> Tensor:
     """A component of the engineering strain (T,), per cent, of deformation gradients (T, 3, 3)."""
     return 100 * (F[:, i, j] - float(i == j))
@@ -135,7 +152,7 @@ def _crystal(ax: Axes3D, to_sample: np.ndarray, material: Material) -> None:
         reach = 1.5 if name == "z" else 1.9  # beyond the crystal, and below the title
         ax.plot(*zip(-reach * axis, reach * axis), color=PALETTE["reference"], lw=2.5 if name == "x" else 0.6)
         ax.text(*((reach + 0.25) * axis), name, ha="center", va="center")
-    ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), zlim=(-1.2, 1.2), box_aspect=(1, 1, 1), title="crystal, load along x")
+    ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), zlim=(-1.2, 1.2), box_aspect=(1, 1, 1), title="load along x")
     ax.view_init(elev=22, azim=-48)
     ax.set_axis_off()
 

@@ -17,22 +17,23 @@ from microprint.analysis.regression import r2, straight_line
 from microprint.plots import PALETTE
 
 
-def targets(target: np.ndarray, achieved: Mapping[str, np.ndarray], quantity: str, colours: Mapping[str, str] = {}) -> Figure:
-    """Achieved, by simulation, against wanted values (T,), with a band of 10 %.
+def targets(
+    target: np.ndarray, achieved: Mapping[str, np.ndarray], quantity: str, unit: str, colours: Mapping[str, str] = {}
+) -> Figure:
+    """Errors (%) of achieved, by simulation, against wanted values (T,) of a quantity, with a band of 10 %.
 
-    Achieved are (T, k) values by the name of the method: of its k designs for each target.
+    Achieved are (T, k) values by the name of the method: of its k designs for each target. Methods stand side by side.
     """
-    figure, ax = plt.subplots(figsize=(5.4, 3.8))
-    ends = np.array([target.min() * 0.8, target.max() * 1.2])
-    ax.plot(ends, ends, color=PALETTE["reference"], lw=0.8)
-    ax.fill_between(ends, 0.9 * ends, 1.1 * ends, color=PALETTE["constant"], alpha=0.2, lw=0, label="within 10 %")
-    for shift, (name, values) in enumerate(achieved.items()):
-        places = np.repeat(target, values.shape[1]) * 1.015**shift
-        ax.plot(places, values.ravel(), "o", ms=4, alpha=0.8, color=PALETTE[colours.get(name, "ours")], label=name)
-    ax.set(xscale="log", yscale="log", xlabel=f"target {quantity}", ylabel=f"simulated {quantity} of the design")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_ticks(target, [f"{value:g}" for value in target])
-        axis.set_ticks([], minor=True)
+    figure, ax = plt.subplots(figsize=(5.8, 3.6))
+    ax.axhspan(-10, 10, color=PALETTE["constant"], alpha=0.2, lw=0, label="within 10 %")
+    ax.axhline(0, color=PALETTE["reference"], lw=0.8)
+    for number, (name, values) in enumerate(achieved.items()):
+        beside = np.repeat(target, values.shape[1]) * 1.025 ** (number - (len(achieved) - 1) / 2)
+        error = 100 * (values / target[:, None] - 1)
+        ax.plot(beside, error.ravel(), "o", ms=4, alpha=0.8, color=PALETTE[colours.get(name, "ours")], label=name)
+    ax.set(xscale="log", xlabel=f"wanted {quantity} ({unit})", ylabel=f"simulated {quantity}, off by (%)")
+    ax.set_xticks(target, [f"{value:g}" for value in target])
+    ax.set_xticks([], minor=True)
     ax.legend(fontsize=8)
     return figure
 
@@ -46,7 +47,7 @@ def cubes(volumes: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6
         ax.set_axis_off()
     for ax, volume, title in zip(axes.flat, volumes, titles):
         _cube(ax, np.asarray(volume, float))
-        ax.set_title(title, fontsize=7, fontweight="normal")
+        ax.set_title(title, fontsize=9, fontweight="normal")
     return figure
 
 
@@ -130,7 +131,8 @@ def falling(
         if np.ndim(errors) == 2:
             ax.fill_between(places, np.min(errors, 1), np.max(errors, 1), color=color, alpha=0.2, lw=0)
             errors = np.mean(errors, 1)
-        ax.plot(places, errors, "-", marker="o" if len(places) <= 30 else "", ms=3, color=color, label=name)
+        line = ("-", "--", ":")[number // 5 % 3]  # colours begin anew, dashed
+        ax.plot(places, errors, line, marker="o" if len(places) <= 30 else "", ms=3, color=color, label=name)
     for name, level in levels.items():
         ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
         ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom")

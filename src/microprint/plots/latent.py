@@ -29,38 +29,40 @@ def orientation_slice(ax: Axes, orientations: Tensor, symmetry: str) -> None:
 def reconstruction_slices(truth: Tensor, models: Mapping[str, Tensor], symmetry: str) -> Figure:
     """The middle section of one volume element (n, n, n, 4) and of its reconstructions, with the error of each below.
 
-    Three reconstructions stand side by side, so that a narrow page can show them; more take further pairs of rows.
+    Three or four stand side by side, whichever leaves fewer blank, so that a narrow page can show them.
     """
-    pairs = -(-len(models) // 3)
-    columns = -(-len(models) // pairs)
-    figure, axes = plt.subplots(2 * pairs, columns + 1, figsize=(1.4 * (columns + 1), 3.2 * pairs), squeeze=False)
-    for ax in (*axes[2:, 0], *axes[-2:, 1:][:, columns - pairs * columns + len(models) :].flat):
+    columns = min((4, 3), key=lambda columns: -(len(models) + 1) % columns)
+    pairs = -(-(len(models) + 1) // columns)
+    figure, axes = plt.subplots(2 * pairs, columns, figsize=(1.5 * columns, 3.1 * pairs), squeeze=False)
+    for ax in axes[-2:, columns - pairs * columns + len(models) + 1 :].flat:
         ax.set_axis_off()
     orientation_slice(axes[0, 0], truth, symmetry)
     axes[0, 0].set_title("volume element")
     colour_key(axes[1, 0], symmetry)
     middle = truth.shape[2] // 2
-    for number, (name, orientations) in enumerate(models.items()):
-        drawn, wrong = axes[2 * (number // columns) :, number % columns + 1][:2]
+    for number, (name, orientations) in enumerate(models.items(), 1):
+        drawn, wrong = axes[2 * (number // columns) :, number % columns][:2]
         orientation_slice(drawn, orientations, symmetry)
         drawn.set_title(name.replace(", ", ",\n"))
         angle = torch.rad2deg(disorientation(orientations[:, :, middle], truth[:, :, middle], symmetry))
         image = wrong.imshow(angle.T, origin="lower", vmin=0, vmax=60, cmap="magma")
         wrong.set(xticks=[], yticks=[], xlabel=f"mean {float(angle.mean()):.1f}°")
         wrong.grid(False)
-    bar = (
-        {"cax": axes[2, 0].inset_axes((0.1, 0.4, 0.8, 0.1)), "orientation": "horizontal"} if pairs > 1 else {"ax": axes[1, 1:]}
-    )
-    figure.colorbar(image, label="disorientation / °", **bar)
+    figure.colorbar(image, ax=axes, location="bottom", shrink=0.5, aspect=30, label="disorientation / °")
     return figure
 
 
 def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str], levels: Mapping[str, float]) -> Figure:
-    """Numbers (steps,) by panel and by path, a panel each; `levels` is what real volume elements have, for some panels."""
-    figure, axes = panels(len(curves), 2, 2.8, 2.4)
-    for ax, (panel, paths) in zip(axes.flat, curves.items(), strict=False):
+    """Numbers (pairs of ends, steps) by panel and by path: their means, and bands that hold the middle 80 % of the pairs.
+
+    `levels` is what real volume elements have, for some panels.
+    """
+    figure, axes = panels(len(curves), len(curves), 2.5, 2.4)
+    for ax, (panel, paths) in zip(axes.flat, curves.items(), strict=True):
         for color, (name, values) in zip(COLOURS, paths.items(), strict=False):
-            ax.plot(torch.linspace(0, 1, len(values)), values, ".-", color=color, label=name)
+            way, band = torch.linspace(0, 1, values.shape[1]), values.quantile(torch.tensor([0.1, 0.9]), dim=0)
+            ax.fill_between(way, *band, color=color, alpha=0.2, lw=0)
+            ax.plot(way, values.mean(0), ".-", color=color, label=name)
         if panel in levels:
             ax.axhline(levels[panel], color=PALETTE["constant"], linestyle="--", label="real VEs")
         ax.set(xlabel="way from start to end", ylabel=labels[panel], title=panel)
@@ -97,20 +99,21 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
         orientation_slice(ax, field.roll([middle] * 3, (0, 1, 2)), symmetry)
         ax.set_title(title)
     image = axes[2].imshow(mean.roll([middle] * 3, (0, 1, 2))[:, :, middle].T, origin="lower", vmin=0, cmap="magma")
-    axes[2].set(xticks=[], yticks=[], title="turned by, mean")
+    axes[2].set(xticks=[], yticks=[], title="turned by / °, mean")
     axes[2].grid(False)
-    figure.colorbar(image, ax=axes[2], label="disorientation / °")
+    figure.colorbar(image, ax=axes[2], shrink=0.8)
     for ax in axes[:3]:
         ax.plot(middle, middle, "+", color="white", markersize=9)
     axes[3].plot(*curve, ".-", color=PALETTE["ours"])
-    axes[3].set(xlabel="distance / spacing of anchors", ylabel="turned by / °", xlim=(0, None), ylim=(0, None))
+    axes[3].set(xlabel="distance / spacing of anchors", title="turned by / °, mean", xlim=(0, None), ylim=(0, None))
     return figure
 
 
 def scatter_sets(ax: Axes, sets: Mapping[str, Tensor], background: Tensor) -> None:
     """Sets of points on the first two principal components, over the training set in grey; points (N, at least 2).
 
-    Axes are a unit long or more: a model whose fingerprints have collapsed into one shows a point.
+    Axes are a unit long or more: a model whose fingerprints have collapsed into one shows a point. A legend would cover points:
+    it belongs beside the panel.
     """
     ax.scatter(background[:, 0], background[:, 1], s=4, color="0.8", label="training", zorder=0)
     for color, (name, points) in zip(COLOURS, sets.items(), strict=False):
@@ -119,7 +122,6 @@ def scatter_sets(ax: Axes, sets: Mapping[str, Tensor], background: Tensor) -> No
         middle, half = (low + high) / 2, max((high - low) / 2, 0.5)
         limits(middle - half, middle + half)
     ax.set(xlabel="principal component 1", ylabel="principal component 2")
-    ax.legend(fontsize=7, markerscale=1.5, frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def explained_variance(ax: Axes, curves: Mapping[str, Tensor]) -> None:
@@ -176,7 +178,7 @@ def rate_distortion(codes: Mapping[str, Sequence[Point]], budget: float) -> Figu
         ax.plot([p.bytes for p in best], [p.disorientation_deg for p in best], "o-", ms=3.5, color=color, label=name)
     ax.axvline(budget, color=PALETTE["constant"], ls="--", lw=0.8, label="bytes of S1's floats")
     ax.set(xscale="log", yscale="log", xlabel="bytes a volume element", ylabel="mean disorientation / °")
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 
@@ -185,7 +187,7 @@ def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
 
     The name of a code with a budget goes on after a comma, as in ``"ours, 512 bytes"``.
     """
-    figure, ax = plt.subplots(figsize=(7.4, 0.9 + 0.27 * len(errors)))
+    figure, ax = plt.subplots(figsize=(6.4, 1.4 + 0.27 * len(errors)))
     for name in next(iter(errors.values())):
         color, hollow = code_colour(name), "," in name
         face, size = ("none", 7) if hollow else (color, 5)
@@ -193,7 +195,7 @@ def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
         ax.plot(values, range(len(errors)), "o", color=color, markerfacecolor=face, ms=size, label=name)
     ax.set(xscale="log", xlabel="mean disorientation / °", yticks=range(len(errors)), yticklabels=list(errors))
     ax.invert_yaxis()
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=4, fontsize=8)
     return figure
 
 

@@ -9,11 +9,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from microprint.plots import PALETTE
 
 COLOURS = list(PALETTE.values())
+
+
+def plain_ticks(ax: Axes) -> None:
+    """Numbers in full on a logarithmic axis y: one a decade, or two or three where that would be few."""
+    low, high = ax.get_ylim()
+    steps = (1, 2, 5) if high / low < 20 else (1, 3) if high / low < 1e4 else (1,)
+    ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
+    if len(ticks) > 1:
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.yaxis.set_minor_locator(NullLocator())
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], terms: Mapping[str, str]) -> Figure:
@@ -24,23 +36,32 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], term
     rows = -(-len(terms) // 3)
     columns = -(-len(terms) // rows)
     figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.3 * rows + 0.4), squeeze=False)
+    colours = {name: PALETTE.get(name, COLOURS[number % len(COLOURS)]) for number, name in enumerate(histories)}
+    drawn = set()
     for ax, (term, label) in zip(axes.flat, terms.items(), strict=False):
-        for number, (name, history) in enumerate(histories.items()):
+        for name, history in histories.items():
             if f"train_{term}" in history[0]:
                 epochs = [row["epoch"] for row in history]
-                color = PALETTE.get(name, COLOURS[number % len(COLOURS)])
+                drawn.add(name)
                 for part, line in (("train", ".--"), ("validation", "o-")):
                     values = [row.get(f"{part}_{term}", np.nan) for row in history]
-                    ax.plot(epochs, values, line, color=color, label=f"{name}, {part}", ms=3.5, lw=1)
+                    ax.plot(epochs, values, line, color=colours[name], ms=3.5, lw=1)
         values = np.concatenate([line.get_ydata() for line in ax.lines])
         # A bound in nats can be negative, and must show; a narrow range has no decade to be labelled.
         wide = np.nanmin(values) > 0 and np.nanmax(values) > 10 * np.nanmin(values)
         ax.set(xlabel="epoch", ylabel=label, yscale="log" if wide else "linear")
+        if wide:
+            plain_ticks(ax)
         ax.xaxis.get_major_locator().set_params(integer=True)
     for ax in axes.flat[len(terms) :]:
         ax.set_axis_off()
-    fullest = max(axes.flat, key=lambda ax: len(ax.lines))
-    figure.legend(*fullest.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8, handlelength=4)
+    models = [Line2D([], [], color=color, label=name) for name, color in colours.items() if name in drawn]
+    lines = zip(("--", "-"), ("training", "validation"))
+    parts = [Line2D([], [], color=PALETTE["constant"], ls=line, lw=1, label=label) for line, label in lines]
+    handles = [*models * (len(models) > 1), *parts]
+    longest = max(len(handle.get_label()) for handle in handles)
+    fitting = int(3.1 * columns / (0.08 * longest + 0.55))  # a letter and a line's sample, in inches
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), max(fitting, 1)), fontsize=8)
     return figure
 
 
@@ -53,15 +74,19 @@ def longer_trained(
 ) -> Figure:
     """Errors by volume elements seen, a panel for each measure of `curves`, `levels` and `laws`; below, degrees by size.
 
-    See `error_by_visits` and `error_by_size`; a grey line marks the `visits` of the published training.
+    See `error_by_visits` and `error_by_size`; the upper row has one legend, above it, and a grey line at the `visits` of the
+    published training.
     """
     figure = plt.figure(figsize=(2.8 * len(curves), 5.6))
     grid = figure.add_gridspec(2, len(curves))
+    named = {}
     for column, (label, by_model) in enumerate(curves.items()):
         ax = figure.add_subplot(grid[0, column])
         error_by_visits(by_model, levels[label], laws[label], label, ax)
         ax.axvline(visits, color=PALETTE["constant"], lw=0.9)
         ax.annotate("S1", (visits, 0.02), xycoords=("data", "axes fraction"), ha="right", fontsize=8)
+        named |= dict(zip(*ax.get_legend_handles_labels()[::-1]))
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=min(len(named), len(curves)), fontsize=8)
     error_by_size(sizes, "mean disorientation / °", figure.add_subplot(grid[1, :]))
     return figure
 
@@ -80,12 +105,11 @@ def error_by_visits(
     for name, (seen, error) in curves.items():
         ax.plot(seen, error, "o-" if name == "paper" else "s", color=PALETTE[name], label=name)
     x, (value, lower, upper) = law
-    ax.plot(x, value, "--", color=PALETTE["paper"], lw=0.9)
+    ax.plot(x, value, "--", color=PALETTE["paper"], lw=0.9, label="power law, with bounds")
     ax.fill_between(x, lower, upper, color=PALETTE["paper"], alpha=0.15, lw=0)
     for (name, level), line in zip(levels.items(), ("-", "--", ":", "-."), strict=False):
         ax.axhline(level, color=PALETTE.get(_kind(name), PALETTE["reference"]), ls=line, lw=0.9, label=name)
     ax.set(xlabel="volume elements seen", ylabel=label, xscale="log", ylim=(0, None))
-    ax.legend(fontsize=7, loc="best")
 
 
 def _kind(name: str) -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from microprint.plots import PALETTE
 
-LINES = ("-", "--", ":")  # of families of textures in turn, some of which lie upon each other
+LINES = ("-", "--", ":")  # of curves in turn, some of which lie upon each other
 
 
 def curve_family(strain: np.ndarray, stress: np.ndarray, values: np.ndarray, label: str, who: str) -> Figure:
@@ -58,9 +58,9 @@ def against_reference(
 ) -> Figure:
     """Our curves over DAMASK's, (T,) MPa each, against strain in percent, and the relative difference below."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(7.0, 4.6), sharex=True, height_ratios=(3, 2))
-    for (name, (ours, reference)), color in zip(curves.items(), PALETTE.values()):
+    for row, ((name, (ours, reference)), color) in enumerate(zip(curves.items(), PALETTE.values())):
         above.plot(strain, reference, "o", color=color, ms=4, mfc="none")
-        above.plot(strain, ours, color=color, label=name)
+        above.plot(strain, ours, color=color, ls=LINES[row % len(LINES)], label=name)
         below.semilogy(strain[1:], np.abs(ours[1:] / reference[1:] - 1).clip(1e-8), color=color)
     above.plot([], [], "o", color="k", ms=4, mfc="none", label="DAMASK (circles)")
     above.set(ylabel="mean stress $P_{xx}$ (MPa)", ylim=(0, None), title=title)
@@ -83,7 +83,7 @@ def stress_slice(grain_ids: np.ndarray, field: np.ndarray, title: str, edge_um: 
     right.hist(field.ravel(), bins=40, color=PALETTE["ours"])
     right.axvline(field.mean(), color="k", lw=1, label=f"mean {field.mean():.0f} MPa")
     right.set(xlabel=f"{title} (MPa)", ylabel="voxels")
-    right.legend()
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))  # above the bars and the line
     return figure
 
 

@@ -145,10 +145,11 @@ def pole_figures(orientations_by_set: dict[str, np.ndarray], symmetry: str, pole
         x, y = (poles[:, :2] / np.sqrt(1 + poles[:, 2:])).T
         ax.scatter(x, y, s=2, alpha=0.25, color=PALETTE["ours"], linewidths=0)
         ax.add_patch(plt.Circle((0, 0), 1, fill=False, color=PALETTE["reference"], linewidth=0.8))
-        ax.set(title=name, xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), aspect="equal", xlabel="x", xticks=[], yticks=[])
+        ax.set(title=name, xlim=(-1.08, 1.22), ylim=(-1.08, 1.22), aspect="equal", xticks=[], yticks=[])
+        ax.text(1.04, 0, "x", va="center")
+        ax.text(0, 1.08, "y", ha="center")
         ax.spines[:].set_visible(False)
         ax.grid(False)
-    axes[0, 0].set_ylabel("y", rotation=0)
     return figure
 
 
@@ -160,14 +161,14 @@ def size_distribution(ratios: dict[str, np.ndarray], spread: float, dashed: Coll
     figure, ax = plt.subplots(figsize=(6.4, 3.2))
     x = np.linspace(0.6, 1.5, 300)
     ax.plot(x, 100 * ndtr(np.log(x) / spread), color=PALETTE["reference"], linewidth=3, alpha=0.35, label="law asked for")
-    for (name, values), colour in zip(ratios.items(), ("ours", "paper", "linear", "other", "accent")):
+    for order, ((name, values), colour) in enumerate(zip(ratios.items(), ("ours", "paper", "linear", "other", "accent"))):
         share = 100 * np.arange(1, len(values) + 1) / len(values)
         line = "--" if name in dashed else "-"
-        style = {"color": PALETTE[colour], "drawstyle": "steps-post", "linewidth": 1.2}
+        style = {"color": PALETTE[colour], "drawstyle": "steps-post", "linewidth": 1.2, "zorder": 4 - 0.1 * order}
         ax.plot(np.sort(values), share, line, label=f"{name}, {len(values)} grains", **style)
     ax.set(xlabel="equivalent-sphere diameter / median asked for", ylabel="grains smaller than this / %")
     ax.set(xlim=(0.6, 1.5), ylim=(0, 100))
-    ax.legend(fontsize=8, loc="lower right")
+    ax.legend(fontsize=8, loc="upper left")  # in sight on a phone, too
     return figure
 
 
@@ -197,11 +198,13 @@ def jumps(channels: dict[str, tuple[np.ndarray, Sequence[str]]], angle: np.ndarr
     By title: values (T, k) along the path and their names, k or none.
     """
     rows = math.ceil(len(channels) / 2)
-    figure, axes = plt.subplots(rows, 2, figsize=(8.0, 2.4 * rows), squeeze=False, sharex=True)
+    figure, axes = plt.subplots(rows, 2, figsize=(6.4, 2.6 * rows), squeeze=False, sharex=True)
     for ax, (title, (values, names)) in zip(axes.flat, channels.items()):
         lines = ax.plot(angle, values, linewidth=1.2)
         if len(names):
-            ax.legend(lines, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, high + 0.35 * (high - low))  # room for the legend
+            ax.legend(lines, names, fontsize=8, loc="upper center", ncols=min(len(names), 4), handlelength=1, columnspacing=1)
         ax.set(title=title, ylabel="value of the channel")
     plt.setp(axes[-1], xlabel="angle turned / °")
     return figure

@@ -14,6 +14,8 @@ Panel = tuple[Sequence[str], np.ndarray, np.ndarray, Mapping[str, np.ndarray]]
 
 
 MARKS = "s^oDv"  # of methods in turn
+FLOOR = 1e-3  # standard deviations; what is nearer is drawn there
+AT_EDGE = f"What is nearer than {FLOOR:g} is drawn at the edge."
 
 
 def property_planes(panels: Mapping[str, Panel], colours: Mapping[str, str]) -> Figure:
@@ -39,21 +41,20 @@ def told(predicted: np.ndarray, simulated: np.ndarray, kinds: Sequence[str], met
     What is nearer than `met` counts as met: in the corner below and left of the dotted lines both say so.
     """
     figure, ax = plt.subplots(figsize=(4.6, 3.4))
-    floor = 1e-3
     for kind, mark, colour in zip(dict.fromkeys(kinds), MARKS, ("linear", "paper", "other")):
         own = np.array([k == kind for k in kinds])
         ax.loglog(
-            predicted[own].clip(floor), simulated[own].clip(floor), mark, ms=5, color=PALETTE[colour], label=kind, alpha=0.8
+            predicted[own].clip(FLOOR), simulated[own].clip(FLOOR), mark, ms=5, color=PALETTE[colour], label=kind, alpha=0.8
         )
     top = max(2 * met, 1.3 * np.nanmax([predicted, simulated]))
-    ax.plot([floor, top], [floor, top], color=PALETTE["constant"], lw=0.8, label="surrogate is right")
+    ax.plot([FLOOR, top], [FLOOR, top], color=PALETTE["constant"], lw=0.8, label="surrogate is right")
     for line in (ax.axhline, ax.axvline):
         line(met, color=PALETTE["reference"], lw=1, ls=":")
     ax.set(
         xlabel="off the target by the surrogate (sd)",
         ylabel="off by simulation (sd)",
-        xlim=(0.8 * floor, top),
-        ylim=(0.8 * floor, top),
+        xlim=(0.8 * FLOOR, top),
+        ylim=(0.8 * FLOOR, top),
     )
     figure.legend(loc="outside right upper")
     return figure
@@ -61,16 +62,18 @@ def told(predicted: np.ndarray, simulated: np.ndarray, kinds: Sequence[str], met
 
 def mixtures(known: np.ndarray, pairs: np.ndarray, share: np.ndarray, target: np.ndarray, names: Sequence[str]) -> Figure:
     """Training elements in the plane of two properties (N, 2), MPa; pairs of them (K, 2), and where the mixtures of these lie
-    by the rule of mixtures, for shares (K,) of the first.
+    by the rule of mixtures, for shares (K,) of the first. A pair and its mixture have one colour.
     """
     figure, ax = plt.subplots(figsize=(6.4, 3.4))
     ax.plot(*known.T, ".", ms=3, color=PALETTE["constant"], alpha=0.5, label="training elements")
     ends = known[pairs]
-    lines = ax.plot(ends[..., 0].T, ends[..., 1].T, "o-", ms=4, lw=0.8, color=PALETTE["ours"], alpha=0.6)
-    lines[0].set_label("a pair that is drawn")
     mixed = share[:, None] * ends[:, 0] + (1 - share[:, None]) * ends[:, 1]
-    ax.plot(*mixed.T, "s", ms=5, color=PALETTE["coded"], label="its mixture")
-    ax.plot(*target, "+", ms=14, mew=2, color=PALETTE["paper"], label="target")
+    colours = [colour for name, colour in PALETTE.items() if name not in ("constant", "reference")]
+    for k, (pair_ends, mixture) in enumerate(zip(ends, mixed)):
+        colour, first = colours[k % len(colours)], k == 0
+        ax.plot(*pair_ends.T, "o-", ms=5, lw=1, color=colour, label="a pair that is drawn" if first else None)
+        ax.plot(*mixture, "s", ms=6, mec="white", mew=0.5, color=colour, label="its mixture" if first else None)
+    ax.plot(*target, "+", ms=14, mew=2, color=PALETTE["reference"], label="target")
     ax.set(xlabel=f"{names[0]} (MPa)", ylabel=f"{names[1]} (MPa)")
     figure.legend(loc="outside right upper")
     return figure

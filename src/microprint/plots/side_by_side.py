@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from microprint.plots import PALETTE, style
+from microprint.plots.learning import plain_ticks
 
 OWN = {"ours": "ours", "the published system, rebuilt": "paper"}
 OTHERS = ("linear", "other", "constant", "accent", "reference", "coded", "light")
@@ -23,7 +24,7 @@ def side_by_side(curves: Mapping[str, Mapping[str, Any]], columns: int) -> Figur
     """Learning curves by their titles, a panel each, so many in a row, both axes logarithmic; a name has one colour in all.
 
     A curve has the axis labels `cost` and `error`, and `lines`: points (cost, error) by name, in order of cost, errors above
-    zero; lines that are named in `physical` are dashed. A cost of zero stands at the left end.
+    zero; lines that are named in `physical` are dashed, their circles open. A cost of zero stands at the left end.
     """
     colours = dict(OWN)
     for curve in curves.values():
@@ -43,16 +44,18 @@ def side_by_side(curves: Mapping[str, Mapping[str, Any]], columns: int) -> Figur
 
 
 def _draw(
-    ax: Axes, lines: Mapping[str, Sequence[tuple[float, float]]], colours: Mapping[str, str], dashed: Sequence[str]
+    ax: Axes, lines: Mapping[str, Sequence[tuple[float, float]]], colours: Mapping[str, str], physical: Sequence[str]
 ) -> None:
     costs = sorted({x for points in lines.values() for x, _ in points})
     least = min((x for x in costs if x), default=1.0)
-    ends = {}
+    ends, alone = {}, {}
     for name, points in lines.items():
         x, y = np.array(points).T
-        line, width, order = "o--" if name in dashed else "o-", 2.2 if name in OWN else 1.3, 3 if name in OWN else 2
-        ax.plot(np.where(x > 0, x, least / 2.5), y, line, ms=4, lw=width, color=colours[name], zorder=order)
-        ends[name] = y[-1]
+        x = np.where(x > 0, x, least / 2.5)
+        look = {"linestyle": "--", "markerfacecolor": "white"} if name in physical else {"linestyle": "-"}
+        width, order = (2.2, 3) if name in OWN else (1.3, 2)
+        ax.plot(x, y, marker="o", ms=4, lw=width, color=colours[name], zorder=order, **look)
+        (ends if len(points) > 1 or points[-1][0] == costs[-1] else alone)[name] = x[-1], y[-1]
     ax.set(xscale="log", yscale="log")
     steps = (1, 2, 5) if costs[-1] / least < 50 else (1, 3)
     ticks = [tick * 10.0**power for power in range(8) for tick in steps if least <= tick * 10**power <= costs[-1]] or [least]
@@ -60,27 +63,19 @@ def _draw(
     names = [f"{tick:g}" if tick < 1000 else f"{tick / 1000:g}k" for tick in ticks]
     ax.set_xticks([*zero, *ticks], ["0"] * len(zero) + names)
     ax.xaxis.set_minor_locator(NullLocator())
-    _plain_ticks(ax)
+    plain_ticks(ax)
     _name_ends(ax, ends, colours)
+    for name, point in alone.items():  # no line of it leads to a name at the right
+        ax.annotate("\n".join(textwrap.wrap(name, 17)), point, (7, 0), textcoords="offset points", **_look(name, colours))
 
 
-def _plain_ticks(ax: Axes) -> None:
-    """Numbers in full on the error axis: one, and three where the range is short."""
-    low, high = ax.get_ylim()
-    steps = (1, 3) if high / low < 1e4 else (1,)
-    ticks = [step * 10.0**power for power in range(-6, 7) for step in steps if low <= step * 10.0**power <= high]
-    if len(ticks) > 1:
-        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.yaxis.set_minor_locator(NullLocator())
-
-
-def _name_ends(ax: Axes, ends: Mapping[str, float], colours: Mapping[str, str]) -> None:
-    """The lines' names at their right ends, moved apart where they would overlap."""
+def _name_ends(ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
+    """The lines' names to the right of their last points, moved apart where they would overlap; a thin line leads to each."""
     low, high = np.log(ax.get_ylim())
     texts = {name: textwrap.wrap(name, 17) for name in ends}
-    names = sorted(ends, key=ends.__getitem__)
+    names = sorted(ends, key=lambda name: ends[name][1])
     sizes = np.array([len(texts[name]) * APART for name in names])
-    centres = np.array([(np.log(ends[name]) - low) / (high - low) for name in names])
+    centres = np.array([(np.log(ends[name][1]) - low) / (high - low) for name in names])
     for _ in range(200):
         for lower in range(len(names) - 1):
             overlap = (sizes[lower] + sizes[lower + 1]) / 2 - (centres[lower + 1] - centres[lower])
@@ -90,12 +85,15 @@ def _name_ends(ax: Axes, ends: Mapping[str, float], colours: Mapping[str, str]) 
     for name, centre in zip(names, centres, strict=True):
         ax.annotate(
             "\n".join(texts[name]),
-            (1.03, centre),
-            xycoords="axes fraction",
-            va="center",
-            fontsize=8,
-            linespacing=1.05,
-            color=colours[name],
-            fontweight="bold" if name in OWN else "normal",
+            ends[name],
+            (1.05, centre),
+            textcoords="axes fraction",
             annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colours[name], "lw": 0.6, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)},
+            **_look(name, colours),
         )
+
+
+def _look(name: str, colours: Mapping[str, str]) -> dict[str, Any]:
+    weight = "bold" if name in OWN else "normal"
+    return {"color": colours[name], "fontsize": 8, "fontweight": weight, "va": "center", "linespacing": 1.05}

@@ -25,27 +25,33 @@ def yield_sections(sections: Mapping[str, Mapping[tuple[str, str], tuple[np.ndar
         for ax, ((first, second), (true, learnt)) in zip(column, planes.items()):
             ax.plot(*np.vstack([learnt, learnt[:1]]).T, color=PALETTE["ours"], label="learnt law")
             ax.plot(*true.T, ".", ms=3, color=PALETTE["reference"], label="crystal")
-            ax.set(title=material, aspect="equal", xlabel=f"{first} (MPa)", ylabel=f"{second} (MPa)")
+            ax.set(title=material, xlabel=f"stress of {first} (MPa)", ylabel=f"stress of {second} (MPa)")
+            ax.set_aspect("equal", adjustable="datalim")  # panels of one size
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
     return figure
 
 
-def errors_by_labels(labels: Sequence[int], errors: Mapping[str, ArrayLike], colours: Mapping[str, str], ylabel: str) -> Figure:
+def errors_by_labels(
+    labels: Sequence[int], errors: Mapping[str, Mapping[str, ArrayLike]], colours: Mapping[str, str], ylabel: str
+) -> Figure:
     """Errors (draws, labels) of models over the number of simulated polycrystals: median, and the range of the draws as a band.
 
-    No polycrystal at all stands at the left of a logarithmic axis; a model that needs some has nan there.
+    A panel a kind of error, by its title. No polycrystal at all stands at the left of a logarithmic axis; a model that needs
+    some has nan there.
     """
     at = np.array([label if label else min(x for x in labels if x) / 2.5 for label in labels])
-    figure, ax = plt.subplots(figsize=(7.4, 3.6))
-    for name, values in errors.items():
-        values, color = np.atleast_2d(values), PALETTE[colours[name]]
-        ax.plot(at, np.median(values, 0), "o-", ms=4, color=color, label=name)
-        ax.fill_between(at, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
-    ax.set(xscale="log", yscale="log", xlabel="simulated polycrystals", ylabel=ylabel)
-    ax.set_xticks(at, [str(label) for label in labels])
-    _plain_ticks(ax.yaxis)
-    ax.xaxis.set_minor_locator(NullLocator())
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure, axes = plt.subplots(1, len(errors), figsize=(2.2 + 3.2 * len(errors), 3.8), sharey=True, squeeze=False)
+    for ax, (title, models) in zip(axes[0], errors.items()):
+        for name, values in models.items():
+            values, color = np.atleast_2d(values), PALETTE[colours[name]]
+            ax.plot(at, np.median(values, 0), "o-", ms=4, color=color, label=name)
+            ax.fill_between(at, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
+        ax.set(xscale="log", yscale="log", xlabel="simulated polycrystals", title=title)
+        ax.set_xticks(at, [str(label) for label in labels])
+        _plain_ticks(ax.yaxis)
+        ax.xaxis.set_minor_locator(NullLocator())
+    axes[0, 0].set_ylabel(ylabel)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 
@@ -66,8 +72,8 @@ def errors_by_time(
     """
     figure, ax = plt.subplots(figsize=(5.8, 3.2))
     ax.axvline(simulation_ms, color=PALETTE["reference"], ls=":", lw=0.9)
-    ax.annotate("simulation", (simulation_ms, 0.02), (-3, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
-                rotation=90, ha="right", fontsize=8)  # fmt: skip
+    ax.annotate("simulation", (simulation_ms, 0.98), (-3, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
+                rotation=90, ha="right", va="top", fontsize=8)  # fmt: skip
     for name, (time_ms, error) in models.items():
         ax.plot(time_ms, error, "o", color=PALETTE[colours[name]])
         # A name goes under its point where another point is close above it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -61,7 +62,8 @@ def between_castings(views: Sequence[View], chosen: tuple[float, int], published
         _shares(list(seen.values()), ax)
         ax.set_title(f"seen at {pixels} x {pixels} pixels", pad=18)
         for field in set(fields) - seen.keys():
-            ax.text(1e6 * field, 0.5, "has fewer pixels", rotation=90, ha="center", va="center", color=PALETTE["constant"])
+            lacking = f"no such patch: only {field / published[0] * published[1]:.0f} pixels"
+            ax.text(1e6 * field, 0.5, lacking, rotation=90, ha="center", va="center", color=PALETTE["constant"])
         if chosen[1] == pixels:
             ax.axvline(1e6 * chosen[0], color=PALETTE["light"], alpha=0.25, lw=14, zorder=0)
             ax.annotate("chosen", (1e6 * chosen[0], 1), (0, 3), ("data", "axes fraction"), "offset points", ha="center")
@@ -82,18 +84,19 @@ def between_castings(views: Sequence[View], chosen: tuple[float, int], published
 
 
 def _shares(views: Sequence[View], ax: Axes) -> None:
-    """A line for each measure: layers of VGG19 the darker the deeper, descriptors in colours of their own."""
+    """A line for each measure: layers of VGG19 the darker the deeper, descriptors in other colours; a marker each."""
     names = list(views[0].shares)
     layers = [name for name in names if name in LAYERS]
     blues = dict(zip(layers, plt.get_cmap("Blues")(np.linspace(0.35, 1.0, len(layers)))))
     others = dict(zip([name for name in names if name not in blues], (PALETTE[c] for c in ("paper", "coded", "accent"))))
-    for i, (name, color) in enumerate((blues | others).items()):
+    for i, ((name, color), marker) in enumerate(zip((blues | others).items(), cycle("o^vDPsX*"))):
         shares, layer = [view.shares[name] for view in views], name in blues
         # Side by side, so that the bars of one field do not hide each other.
         at = [1e6 * view.field_m * 1.018 ** (i - (len(names) - 1) / 2) for view in views]
         label = f"Gram matrix, {name}" if layer else name
         value, error = zip(*shares)
-        ax.errorbar(at, value, error, fmt="o-" if layer else "s--", ms=4, elinewidth=0.8, color=color, label=label)
+        line = "-" if layer else "--"
+        ax.errorbar(at, value, error, fmt=marker + line, ms=4.5, elinewidth=0.8, color=color, label=label)
 
 
 def _patch_axis(ax: Axes) -> None:
@@ -104,14 +107,18 @@ def _patch_axis(ax: Axes) -> None:
     right.set_ylabel(f"patches to pool for a share of {HELD:g}")
 
 
-def matrix(values: ArrayLike, rows: Sequence[str], columns: Sequence[str], label: str) -> Figure:
-    """Numbers from -1 to 1, (R, C), as a table in colours; empty where there is none."""
+def matrix(
+    values: ArrayLike, rows: Sequence[str], columns: Sequence[str], label: str, beside: ArrayLike | None = None
+) -> Figure:
+    """Numbers (R, C) as a table in colours, which end at -1 and 1; `beside` (R, C) stands in brackets."""
     values = np.asarray(values, float)
-    figure, ax = plt.subplots(figsize=(7.4, 1.1 + 0.3 * len(values)))
+    lines = 1 if beside is None else 2
+    figure, ax = plt.subplots(figsize=(7.4, 1.1 + (0.15 + 0.15 * lines) * len(values)))
     picture = ax.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
     for (r, c), value in np.ndenumerate(values):
         if np.isfinite(value):
-            ax.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.7 else "black")
+            text = f"{value:.2f}" if beside is None else f"{value:.2f}\n({beside[r][c]:.2f})"
+            ax.text(c, r, text, ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.7 else "black")
     ax.set_xticks(range(len(columns)), columns, rotation=25, ha="right")
     ax.set_yticks(range(len(rows)), rows)
     ax.grid(False)

@@ -34,10 +34,12 @@ class Comparison:
 
     `rival` is the strongest of those without the physics. `needed` is the least cost at which ours is as good as it is at its
     `best` (None: at none); `reached` the first of them to be as good as ours is at its least cost, and its cost (None: none).
+    Of the rivals with the same physics `kin` is the strongest at its best, `cheap` the best at a cost below that of `kin`.
     """
 
     number: str
     noun: str  # what is counted: labels
+    measure: str  # what the error is of
     unit: str  # of the error
     rival: str
     best: Point
@@ -46,8 +48,10 @@ class Comparison:
     reached: tuple[str, float] | None
     most: float  # the highest cost of a rival without the physics
     paper: Point | None  # best point of the published system, if that is not the strongest rival
-    kin: tuple[str, Point] | None  # the strongest rival with the same physics, at its best
+    kin: tuple[str, Point] | None
+    cheap: tuple[str, Point] | None
     ahead: dict[str, list[float]]  # costs at which a rival is ahead of ours, by the rival's name
+    note: str  # what else has to be known of the lines
 
     @property
     def of_labels(self) -> bool:
@@ -73,11 +77,15 @@ def compare(number: str, curve: Mapping[str, Any] | None) -> Comparison | None:
     if not ours or not plain:
         return None
     rival, best = _strongest(plain)
+    kin = _strongest(physical) if physical else None
+    fewest = min((x for points in physical.values() for x, _ in points), default=0.0)
+    cheaper = {name: [point for point in points if point[0] == fewest] for name, points in physical.items()}
     reaching = [(x, name) for name, points in plain.items() for x, y in points if y <= ours[0][1]]
     ahead = {name: [x for x, y in points if (mine := _at(ours, x)) is not None and y < mine] for name, points in lines.items()}
     return Comparison(
         number=number,
         noun=re.split(r"[(/,]", curve["cost"])[0].strip().lower(),
+        measure=UNIT.sub("", curve["error"]).strip(),
         unit=next((a or b for a, b in UNIT.findall(curve["error"])), ""),
         rival=rival,
         best=best,
@@ -86,8 +94,10 @@ def compare(number: str, curve: Mapping[str, Any] | None) -> Comparison | None:
         reached=min(reaching)[::-1] if reaching else None,
         most=max(x for points in plain.values() for x, _ in points),
         paper=_strongest({"paper": plain["paper"]})[1] if "paper" in plain and rival != "paper" else None,
-        kin=_strongest(physical) if physical else None,
+        kin=kin,
+        cheap=_strongest(cheaper) if kin and fewest < kin[1][0] else None,
         ahead={name: costs for name, costs in ahead.items() if costs},
+        note=curve.get("note", ""),
     )
 
 
@@ -115,7 +125,8 @@ def named(line: str) -> str:
 def sentence(c: Comparison) -> str:
     """What a curve says: the cost of the best rival's error for the rival and for ours, and where a rival is ahead."""
     which = "the strongest rival without the physics" if c.kin else "the strongest rival"
-    text = f"{named(c.rival)}, {which}, comes to {_error(c, c.best[1])} at best, with {_count(c, c.best[0])}; "
+    best = f"{_error(c, c.best[1])} at best, with {_count(c, c.best[0])}"
+    text = f"by the {c.measure}, {named(c.rival)}, {which}, comes to {best}; "
     if c.needed is None:
         x, y = min(c.ours, key=lambda point: point[1])
         text += f"ours does not reach that: {_error(c, y)} with {_count(c, x)}"
@@ -124,23 +135,24 @@ def sentence(c: Comparison) -> str:
         text += _share(c.best[0], c.needed, c.needed == c.ours[0][0])
     if c.kin:
         text += f". With the same physics {c.kin[0]} comes to {_error(c, c.kin[1][1])}, with {_count(c, c.kin[1][0])}"
+        text += f"; {c.cheap[0]} to {_error(c, c.cheap[1][1])}, with {_count(c, c.cheap[1][0])}" if c.cheap else ""
     if c.ahead:
         costs = [f"{named(name)} at {_and([figure(x) for x in at])}" for name, at in c.ahead.items()]
         text += f". Ahead of ours: {'; '.join(costs)} {c.noun}"
     if c.paper:
         text += f". The published system, rebuilt, comes to {_error(c, c.paper[1])} with {_count(c, c.paper[0])}"
-    return text + "."
+    return f"{text}. {c.note}" if c.note else f"{text}."
 
 
 def caption(c: Comparison) -> str:
-    """What it costs a rival to be as good as ours is with the fewest labels, for the figure; of other costs nothing."""
-    if not c.of_labels:
-        return ""
+    """For the figure: what it costs a rival to be as good as ours is with the fewest labels, and the note on the lines."""
+    said = [_reached(c)] * c.of_labels + [c.note] * bool(c.note)
+    return f"{c.number}: {' '.join(said)}" if said else ""
+
+
+def _reached(c: Comparison) -> str:
     x, y = c.ours[0]
-    start, rival = (
-        f"{c.number}: ours has {_error(c, y)} with {_count(c, x)}; ",
-        "rival without the physics" if c.kin else "rival",
-    )
+    start, rival = f"ours has {_error(c, y)} with {_count(c, x)}; ", "rival without the physics" if c.kin else "rival"
     if c.reached is None:
         return f"{start}no {rival} reaches that in the range measured, up to {_count(c, c.most)}."
     return f"{start}the first {rival} to reach that is {named(c.reached[0])}, with {_count(c, c.reached[1])}."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from itertools import cycle
 from xml.etree import ElementTree
 
 import latex2mathml.converter
@@ -63,8 +65,25 @@ def to_mathml(tex: str, block: bool = False) -> str:
         elif element.get("mathvariant", "normal") != "normal" and element.text:
             element.text = "".join(_styled(letter, element.attrib["mathvariant"]) for letter in element.text)
             del element.attrib["mathvariant"]
+    for bars in _bars(math):
+        if len(bars) % 2 == 0:  # of a size; a single one is the sign of a condition
+            for bar, form in zip(bars, cycle(("prefix", "postfix"))):
+                bar.attrib |= {"form": form, "stretchy": "false", "lspace": "0", "rspace": "0"}
     mathml = ElementTree.tostring(math, encoding="unicode")
     return f'<span class="formula">{mathml}</span>' if block else mathml
+
+
+def _bars(math: ElementTree.Element) -> Iterator[list[ElementTree.Element]]:
+    """Upright bars of a formula, in lists of those in the same brackets, without those of \\left and \\right."""
+    groups: list[list[ElementTree.Element]] = [[]]
+    for sign in math.iter("mo"):
+        if sign.text in ("(", "["):
+            groups.append([])
+        elif sign.text in (")", "]") and len(groups) > 1:
+            yield groups.pop()
+        elif sign.text == "|" and "form" not in sign.attrib:
+            groups[-1].append(sign)
+    yield from groups
 
 
 def _styled(letter: str, variant: str) -> str:

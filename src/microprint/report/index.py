@@ -20,6 +20,7 @@ UNKNOWN = {
     "rebuilt": None,
     "published": None,
     "higher_is_better": False,
+    "spread": 0.0,
     "verdict": "",
 }
 CURVES, NARROW = "learning_curves.png", "learning_curves_narrow.png"  # side by side, and one below the other
@@ -46,6 +47,7 @@ class Summary:
     judged: int  # measures with a rival or a published system beside them
     ahead: int
     level: int
+    scattered: int  # those of them whose scatter was measured: the others are in mere order
     behind: tuple[tuple[Entry, dict[str, Any]], ...]  # notebook and row of each defeat
     published: int  # numbers of the papers that have the same system, rebuilt, beside them
     reached: int  # by that system
@@ -65,6 +67,7 @@ def summarise(entries: Iterable[Entry]) -> Summary:
         judged=sum(map(bool, verdicts)),
         ahead=verdicts.count("better"),
         level=verdicts.count("equal"),
+        scattered=sum(bool(row["verdict"] and row["spread"]) for _, row in rows),
         behind=tuple((entry, row | {"best": strongest(row)}) for entry, row in rows if row["verdict"] == "worse"),
         published=len(known),
         reached=sum(lead >= 0 for lead in known),
@@ -83,8 +86,9 @@ def index_facts(entries: Sequence[Entry], target: Path) -> dict[str, Any]:
     by_number = {entry["number"]: entry for entry in entries}
     judged = [compare(entry["number"], entry["curve"]) for entry in entries]
     comparisons = sorted(filter(None, judged), key=lambda comparison: not comparison.of_labels)  # the claim's own come first
-    if comparisons:
-        _draw([by_number[comparison.number] for comparison in comparisons], target)
+    drawn = [by_number[comparison.number] for comparison in comparisons]
+    if drawn:
+        _draw(drawn, target)
     studied = linked_papers(entries, target)
     states = [item["state"] for paper in studied for item in paper["items"]]
     return {
@@ -92,16 +96,30 @@ def index_facts(entries: Sequence[Entry], target: Path) -> dict[str, Any]:
         "claim": CLAIM,
         "judgement": judgement(comparisons),
         "comparisons": [(comparison, sentence(comparison)) for comparison in comparisons],
-        "caption": _caption(comparisons),
+        "caption": _caption(comparisons, drawn),
+        "commits": commits(entries),
         "papers": studied,
         "states": {state: states.count(state) for state in ("here", "part", "none")},
     }
 
 
-def _caption(comparisons: Sequence[Comparison]) -> str:
-    start = "Error over what it costs, both on logarithmic scales; below and left is better."
-    dashed = ["Dashed: rivals with the same physics."] * any(comparison.kin is not None for comparison in comparisons)
-    return " ".join(filter(None, [start, *dashed, *map(caption, comparisons)]))
+def commits(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    """Numbers of the notebooks by the commit that executed them."""
+    numbers: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry["executed"] and entry["commit"]:
+            numbers.setdefault(entry["commit"], []).append(entry["number"])
+    return numbers
+
+
+def _caption(comparisons: Sequence[Comparison], entries: Sequence[Entry]) -> str:
+    said = ["Error over what it costs, both on logarithmic scales; below and left is better."]
+    costs = {x for entry in entries for points in lines_of(entry["curve"]).values() for x, _ in points}
+    if 0 in costs:
+        said.append("Zero stands at the left end.")
+    if any(comparison.kin for comparison in comparisons):
+        said.append("Open circles: rivals with the same physics.")
+    return " ".join(filter(None, [*said, *map(caption, comparisons)]))
 
 
 def _draw(entries: Sequence[Entry], target: Path) -> None:

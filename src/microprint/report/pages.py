@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from itertools import groupby
 from typing import NamedTuple
 
 import nbformat
@@ -17,7 +18,9 @@ REFERENCE = re.compile(
     r"\b(?:arXiv:(?P<arxiv>\d{4}\.\d{4,5}(?:v\d+)?)|doi:(?P<doi>10\.\d{4,9}/(?:[^\s,;()]|\([^\s()]*\))*[^\s,;.():]))"
 )
 
-NUMBER = re.compile(r"^[-\d.,e+±/%–\s]+$")  # or two: no hyphen or space in it is for a line to break at
+PROGRESS = re.compile(r"[^:]+: (epoch )?\d+/\d+ ?.*(loss |/s)")  # lines of `microprint.machine` and of trainings
+FOLDED = 5  # lines of progress on end
+NUMBER = re.compile(r"^[-<>\d.,e+±/%–\s]+$")  # or two: no hyphen or space in it is for a line to break at
 
 
 class Heading(NamedTuple):
@@ -39,7 +42,7 @@ def page_of(notebook: nbformat.NotebookNode) -> Page:
     """Page of an executed notebook. It needs nothing but itself: pictures are in it, formulas are MathML."""
     formulas = Formulas()
     soup = BeautifulSoup(_exported(notebook, formulas), "html.parser")
-    for change in (_set_tables, _set_figures, _fold_code, _fold_solutions, _link_references):
+    for change in (_set_tables, _set_figures, _fold_progress, _fold_code, _fold_solutions, _link_references):
         change(soup)
     contents = [line._replace(text=formulas.put_back(line.text)) for line in _contents(soup)]
     return Page(formulas.put_back(str(soup)), contents)
@@ -91,6 +94,23 @@ def _set_figures(soup: BeautifulSoup) -> None:
         if caption and caption.get_text() == caption.parent.get_text():
             picture.append(_tag(soup, "figcaption", list(caption.contents)))
             below.decompose()
+
+
+def _fold_progress(soup: BeautifulSoup) -> None:
+    """Many lines that only tell how far some work has come are folded away; what else was printed may be an answer."""
+    for printed in soup.select(".output_stdout pre"):
+        parts: list[Tag] = []
+        for progress, group in groupby(printed.get_text().strip("\n").split("\n"), lambda line: bool(PROGRESS.match(line))):
+            lines = list(group)
+            text = "\n".join(lines)
+            if progress and len(lines) >= FOLDED:
+                summary = _tag(soup, "summary", [f"Progress, {len(lines)} lines"])
+                parts.append(_tag(soup, "details", [summary, _tag(soup, "pre", [text])], class_="progress"))
+            elif parts and parts[-1].name == "pre":
+                parts[-1].append(f"\n{text}")
+            else:
+                parts.append(_tag(soup, "pre", [text]))
+        printed.replace_with(*parts)
 
 
 def _fold_code(soup: BeautifulSoup) -> None:

@@ -1,0 +1,167 @@
+"""What notebook 08 finds, in sentences with its numbers: what was missed, and what can be claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from microprint.analysis.judging import Judgement
+from microprint.analysis.texture_probes import SURE, Walks, taken_along
+from microprint.analysis.texture_properties import BESIDE_FULL, BESIDE_ROUGH, FULL, ROUGH, Scores, spread
+
+LEAK = 0.2  # of a descriptor's range over the castings
+FAR = 0.8  # of how far castings go, that drawings should go
+SHORT = 0.05  # of R2, behind the ideal reader
+CLEAR = 0.5  # correlation that is worth a sentence
+
+
+@dataclass
+class Told:
+    """Sentences of a page, defeats apart."""
+
+    missed: list[str] = field(default_factory=list)
+    claims: list[str] = field(default_factory=list)
+
+    def say(self, sentence: str, defeat: bool) -> None:
+        (self.missed if defeat else self.claims).append(sentence)
+
+    def property(self, title: str, compared: Mapping[str, Scores], index: int, ours: str, rival: str, trained: str) -> None:
+        """A property by the latent vector alone against the strongest `rival` without physics, and whose doing it is.
+
+        `trained` begins the names of predictors from S3's code.
+        """
+        mean = {name: float(scores.mape_pct[:, index].mean()) for name, scores in compared.items()}
+        scatter, lead = spread(compared[ours], compared[rival], index), mean[rival] - mean[ours]
+        word = "better than" if lead > scatter else "no better than" if lead > -scatter else "worse than"
+        self.say(
+            f"The latent vector alone ({ours}) is {word} {rival} for the **{title}** of an unseen image: "
+            f"{mean[ours]:.2f} % against "
+            f"{mean[rival]:.2f} %, where the difference scatters by {scatter:.2f} from split to split.",
+            lead <= scatter,
+        )
+        s3, vgg = (min(error for name, error in mean.items() if name.startswith(start)) for start in (trained, "VGG19"))
+        self.say(
+            f"The {title} by the mean of the others errs by {mean['mean of the others']:.2f} %, by S3's trained code by "
+            f"{s3:.2f} %, "
+            f"by VGG19 as it comes by {vgg:.2f} %" + (": it is not the trained network's doing." if vgg < s3 else "."),
+            False,
+        )
+
+    def equilibrium(self, title: str, compared: Mapping[str, Scores], index: int, ours: str, bounded: float) -> None:
+        """What an equilibrium adds to the latent vector; `bounded` correlates its error with the boundaries' length."""
+        mean = {name: float(scores.mape_pct[:, index].mean()) for name, scores in compared.items()}
+        helps = mean[BESIDE_ROUGH] < mean[ours]
+        text = (
+            f"A rough equilibrium {'helps' if helps else 'does not help'} the **{title}**: {mean[BESIDE_ROUGH]:.2f} % with it, "
+            f"{mean[ours]:.2f} % by the latent vector alone, {mean[ROUGH]:.2f} % by the rough equilibrium alone. The "
+            "full simulation of "
+            f"the same patches has {mean[FULL]:.2f} % alone and {mean[BESIDE_FULL]:.2f} % beside the code."
+        )
+        if abs(bounded) > CLEAR:
+            text += f" Segmentation takes boundaries for ferrite: its error goes with their length (correlation {bounded:.2f})."
+        self.say(text, not helps)
+
+    def cost(self, seconds: Mapping[str, float]) -> None:
+        """Seconds an image of the ``code``, a ``rough`` and the ``full`` equilibrium."""
+        code, rough, full = (seconds[name] for name in ("code", "rough", "full"))
+        text = f"An image takes the code {code:.2g} s, a rough equilibrium {rough:.2g} s and the full simulation {full:.2g} s"
+        more = full - rough < code
+        self.say(text + (": to solve roughly saves less than the code costs." if more else "."), more)
+
+    def walks(self, walks: Walks, causes: Sequence[str], descriptors: Sequence[str]) -> None:
+        """How surely and how far drawings follow a cause, and what else they take along; names for a reader."""
+        own = [(name, *(float(m[i, i]) for m in (walks.sure, walks.far, walks.castings))) for i, name in enumerate(causes)]
+        surely = [f"{name} {far:.2f} of {castings:.2f}" for name, r2, far, castings in own if r2 >= SURE]
+        short = [name for name, _, far, castings in own if far < FAR * castings]
+        self.say(
+            f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of {len(own)} causes, but to {len(short)} "
+            f"less than {FAR:g} "
+            f"times as far as castings do; change in ranges of the castings: {', '.join(surely) or 'none'}.",
+            bool(short) or not surely,
+        )
+        unsure = [f"{name} {r2:.2f}" for name, r2, _, _ in own if r2 < SURE]
+        if unsure:
+            self.say(f"Drawings do not respond surely to all, R²: {', '.join(unsure)}.", True)
+        along = taken_along(walks.far - walks.castings, causes, descriptors)
+        leaks = [(cause, what) for cause, what, away in along if abs(away) >= LEAK]
+        at = [(cause, what, causes.index(cause), descriptors.index(what)) for cause, what in leaks[:3]]
+        worst = (
+            f"{cause} moves {what} by {walks.far[i, j]:+.2f} (castings {walks.castings[i, j]:+.2f})" for cause, what, i, j in at
+        )
+        if leaks:
+            self.say(
+                f"Walks along one cause take others along: {len(leaks)} of {len(along)} entries off the diagonal are "
+                f"{LEAK:g} of the "
+                f"castings' range or more from what castings do, the largest {', '.join(worst)}.",
+                True,
+            )
+
+    def probes(self, causes: Sequence[str], ours: ArrayLike, ideal: ArrayLike) -> None:
+        """R2 of each cause, read from the latent vector and by the ideal reader."""
+        for short, words in ((True, "fall short of"), (False, "come near")):
+            some = [f"{n} {a:.2f} ({b:.2f})" for n, a, b in zip(causes, ours, ideal) if (a < b - SHORT) == short]
+            if some:
+                self.say(
+                    f"Probes of the latent vector {words} the ideal reader (in brackets), R² of unseen castings: "
+                    f"{', '.join(some)}.",
+                    short,
+                )
+
+    def designs(
+        self, designed: Mapping[tuple[str, str], Sequence[float]], kind: str, targets: int, cost: int, nearest: str
+    ) -> None:
+        """Errors in % of designs by name, as proposed and after `cost` simulations a target, for one `kind` of targets."""
+        errors = [{who: e[last] for (who, of), e in designed.items() if of == kind and np.isfinite(e[last])} for last in (0, 1)]
+        proposed, last = (
+            ", ".join(f"{who} {error:.2g} %" for who, error in row.items()) + f" (best: {min(row, key=row.get)})"
+            for row in errors
+        )
+        self.say(
+            f"Micrographs for a modulus {kind} what training castings have, {targets} targets, error as proposed: "
+            f"{proposed}; after "
+            f"{cost} simulations a target, none for the {nearest}: {last}.",
+            False,
+        )
+        first = errors[0]
+        if first.get("ours", 0) > first[nearest]:
+            self.say(
+                f"What our prior proposes for a modulus {kind} the data is off by {first['ours']:.2g} %, the {nearest} by "
+                f"{first[nearest]:.2g} %: what brings drawings near is the simulated corrections, not the prior.",
+                True,
+            )
+
+    def likeness(self, kept: Sequence[Judgement], left_out: Sequence[str], trained: str, history, patches: int) -> None:
+        """By how many measures our drawings are nearer than those of `trained`, S3's, whose training has a history."""
+        half, last = history[len(history) // 2], history[-1]
+        fell = {p: 100 * (1 - last[f"{p}_reconstruction"] / half[f"{p}_reconstruction"]) for p in ("train", "validation")}
+        ways = {name: [100 * j.reached(name) for j in kept] for name in ("ours", trained)}
+        behind = [
+            f"{j.measure.name} {way:.0f} %" for j, way in zip(kept, ways[trained]) if way < min(100, 100 * j.reached("ours"))
+        ]
+        if behind:
+            fit = (
+                f"S3's network overfits its {patches} patches: from epoch {half['epoch']:.0f} to {last['epoch']:.0f} "
+                "its loss in training "
+                f"falls by {fell['train']:.0f} %, in validation by {fell['validation']:.0f} %. "
+            )
+            self.say(
+                fit
+                * (fell["train"] > 2 * max(fell["validation"], 0))
+                + "Of the way from another casting to another piece of the same image S3's drawings come, for one seed, by "
+                f"{', '.join(behind)}; below 0 is farther than another casting.",
+                True,
+            )
+        if kept:
+            ahead = sum(a > b for a, b in zip(*ways.values()))
+            spans = [f"{min(way):.0f} to {max(way):.0f} %" for way in ways.values()]
+            self.say(
+                f"By {ahead} of the {len(kept)} measures that can judge, our drawings are nearer to another piece of "
+                "the same image than "
+                f"S3's: they come {spans[0]} of the way from another casting, S3's {spans[1]}.",
+                not ahead,
+            )
+        if left_out:
+            self.say(f"Left out, as floor and ceiling are less than a deviation of pairs apart: {', '.join(left_out)}.", False)
