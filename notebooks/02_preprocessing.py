@@ -323,7 +323,8 @@ table(rows, ["representation", "mean / °", "largest / °", "further than 1° / 
 # %% [markdown]
 # **Exercise 3.** The mean embedding of a texture gets shorter as it scatters: by $e^{-10 \sigma^2}$ for cubic crystals turned by
 # normal angles of $\sigma$ radians about each axis (degree 4 of the harmonics, $4 \cdot 5 / 2 = 10$). Make 4000 orientations of
-# Goss with $\sigma$ = 5°, 10° and 20° (`polycrystal.sample_orientations`) and read $\sigma$ back. What is left of random ones?
+# Goss with $\sigma$ = 5°, 10° and 20° (`polycrystal.sample_orientations(shape, texture, symmetry, generator, scatter_deg)`) and
+# read $\sigma$ back. What is left of random ones?
 
 # %% tags=["solution"]
 generator, rows = notebook.generator("exercise texture"), []

@@ -539,7 +539,8 @@ notebook.close("08", metrics=metrics, standings=standings, missed=told.missed, f
 # ## Exercises
 #
 # **1.** The Gram matrix forgets places. Shift a patch by a third of its edge, periodically, and compare by the style loss and by pixels: how
-# far is the shifted patch from the original, in units of the distance to a patch of another image?
+# far is the shifted patch from the original, in units of the distance to a patch of another image? `small` holds the unseen patches at the
+# size that is compared, `at` pixels wide; `measures[0].function` is the style loss of two of them, `texture.mean_squared` that on pixels.
 
 # %% tags=["solution"]
 moved = small[:1].roll((at // 3, at // 3), (2, 3))
@@ -550,6 +551,7 @@ print("The style loss knows the piece again, up to what the cut at its edge chan
 
 # %% [markdown]
 # **2.** How many numbers does a texture need? Refit the law with 1 to 32 numbers on the same channel means, and print the share of variance kept.
+# `TextureLaw.fit(means, numbers)` of `microprint.networks.texture_law` has an `explained()`; `viewed.means` are all means, `split["train"]` those to fit to.
 
 # %% tags=["solution"]
 from microprint.networks.texture_law import TextureLaw
@@ -562,7 +564,7 @@ print(f"{enough} numbers keep nine tenths." if enough else "Not even the most of
 
 # %% [markdown]
 # **3.** A drawing may have any size, as all convolutions are periodic. Draw one vector at four times the area, and tile a small drawing: where
-# would you see the seam, if there were one?
+# would you see the seam, if there were one? `drawn(z[:1], seed=5, edge=...)` draws; a small drawing has the edge `coarse`.
 
 # %% tags=["solution"]
 small_drawing = drawn(z[:1], seed=5)[0].cpu()
