@@ -38,15 +38,15 @@ class Told:
         word = "better than" if lead > scatter else "no better than" if lead > -scatter else "worse than"
         self.say(
             f"The latent vector alone ({ours}) is {word} {rival} for the **{title}** of an unseen image: "
-            f"{mean[ours]:.2f} % against "
-            f"{mean[rival]:.2f} %, where the difference scatters by {scatter:.2f} from split to split.",
+            f"{mean[ours]:.2f} % against {mean[rival]:.2f} %, where the difference scatters by "
+            f"{scatter:.2f} from split to split.",
             lead <= scatter,
         )
         s3, vgg = (min(error for name, error in mean.items() if name.startswith(start)) for start in (trained, "VGG19"))
         self.say(
             f"The {title} by the mean of the others errs by {mean['mean of the others']:.2f} %, by S3's trained code by "
-            f"{s3:.2f} %, "
-            f"by VGG19 as it comes by {vgg:.2f} %" + (": it is not the trained network's doing." if vgg < s3 else "."),
+            f"{s3:.2f} %, by VGG19 as it comes by {vgg:.2f} %"
+            + (": it is not the trained network's doing." if vgg < s3 else "."),
             False,
         )
 
@@ -57,8 +57,7 @@ class Told:
         text = (
             f"A rough equilibrium {'helps' if helps else 'does not help'} the **{title}**: {mean[BESIDE_ROUGH]:.2f} % with it, "
             f"{mean[ours]:.2f} % by the latent vector alone, {mean[ROUGH]:.2f} % by the rough equilibrium alone. The "
-            "full simulation of "
-            f"the same patches has {mean[FULL]:.2f} % alone and {mean[BESIDE_FULL]:.2f} % beside the code."
+            f"full simulation of the same patches has {mean[FULL]:.2f} % alone and {mean[BESIDE_FULL]:.2f} % beside the code."
         )
         if abs(bounded) > CLEAR:
             text += f" Segmentation takes boundaries for ferrite: its error goes with their length (correlation {bounded:.2f})."
@@ -77,9 +76,8 @@ class Told:
         surely = [f"{name} {far:.2f} of {castings:.2f}" for name, r2, far, castings in own if r2 >= SURE]
         short = [name for name, _, far, castings in own if far < FAR * castings]
         self.say(
-            f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of {len(own)} causes, but to {len(short)} "
-            f"less than {FAR:g} "
-            f"times as far as castings do; change in ranges of the castings: {', '.join(surely) or 'none'}.",
+            f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of {len(own)} causes, but to {len(short)} less "
+            f"than {FAR:g} times as far as castings do; change in ranges of the castings: {', '.join(surely) or 'none'}.",
             bool(short) or not surely,
         )
         unsure = [f"{name} {r2:.2f}" for name, r2, _, _ in own if r2 < SURE]
@@ -94,8 +92,7 @@ class Told:
         if leaks:
             self.say(
                 f"Walks along one cause take others along: {len(leaks)} of {len(along)} entries off the diagonal are "
-                f"{LEAK:g} of the "
-                f"castings' range or more from what castings do, the largest {', '.join(worst)}.",
+                f"{LEAK:g} of the castings' range or more from what castings do, the largest {', '.join(worst)}.",
                 True,
             )
 
@@ -121,8 +118,7 @@ class Told:
         )
         self.say(
             f"Micrographs for a modulus {kind} what training castings have, {targets} targets, error as proposed: "
-            f"{proposed}; after "
-            f"{cost} simulations a target, none for the {nearest}: {last}.",
+            f"{proposed}; after {cost} simulations a target, none for the {nearest}: {last}.",
             False,
         )
         first = errors[0]
@@ -144,8 +140,8 @@ class Told:
         if behind:
             fit = (
                 f"S3's network overfits its {patches} patches: from epoch {half['epoch']:.0f} to {last['epoch']:.0f} "
-                "its loss in training "
-                f"falls by {fell['train']:.0f} %, in validation by {fell['validation']:.0f} %. "
+                "its loss in training falls "
+                f"by {fell['train']:.0f} %, in validation by {fell['validation']:.0f} %. "
             )
             self.say(
                 fit
@@ -159,8 +155,7 @@ class Told:
             spans = [f"{min(way):.0f} to {max(way):.0f} %" for way in ways.values()]
             self.say(
                 f"By {ahead} of the {len(kept)} measures that can judge, our drawings are nearer to another piece of "
-                "the same image than "
-                f"S3's: they come {spans[0]} of the way from another casting, S3's {spans[1]}.",
+                f"the same image than S3's: they come {spans[0]} of the way from another casting, S3's {spans[1]}.",
                 not ahead,
             )
         if left_out:
