@@ -282,7 +282,7 @@ with notebook.open("micrographs.h5", "micrographs") as file:
     patches, pixel_m = len(file["image"]), file.attrs["pixel_m"]
 synthetic = "named" in samples
 labels = zip(samples["cooling_rate"], samples["magnesium"])
-titles = [f"{rate:.2g} K/s, {mg:.3f} % Mg" for rate, mg in labels] if synthetic else [name.decode() for name in samples["name"]]
+titles = [f"{rate:.3g} K/s, {mg:.3f} % Mg" for rate, mg in labels] if synthetic else [name.decode() for name in samples["name"]]
 show(draw.micrographs([image[:512, :512] for image in images], titles, pixel_m),
      "The twelve castings: magnesium grows from row to row, cooling slows from left to right. Graphite is dark: flakes, worms and "
      "nodules, fewer and larger to the right." if synthetic else "The first of your images, upper left corners.")
@@ -306,8 +306,8 @@ if synthetic:
          "One cause changes from a picture to the one below it, in the upper two rows and in the lower two, and no other. Where it "
          "changes the graphite, all particles are drawn anew.")
 twelve = samples.get("named", samples["tested"])
-rows = [(readable[name], "logarithm" if name in cast_iron.LOGARITHMIC else "value", *cast_iron.RANGES[name],
-         *(part(samples[name][twelve]) for part in (np.min, np.max))) for name in cast_iron.CONTROLS if synthetic]
+rows = [(readable[name], "logarithm" if name in cast_iron.LOGARITHMIC else "value",
+         *(f"{v:.3g}" for v in (*cast_iron.RANGES[name], samples[name][twelve].min(), samples[name][twelve].max()))) for name in cast_iron.CONTROLS if synthetic]
 table(rows, ["cause", "drawn evenly in its", "from", "to", "least of the twelve", "most of the twelve"],
       f"Causes of {len(twelve)} castings, {(~twelve).sum()} of them drawn. Exposure is a factor on the "
       "grey values, which lie between 0 and 1, as do shares.") if rows else None
@@ -385,12 +385,12 @@ if sizes:
     off = {name: 100 * (measured / wanted - 1) for name, (measured, wanted) in sizes.items()}
     chance = {name: 100 / (2 * len(diameter[name])) ** 0.5 for name in off}  # standard error of a standard deviation
     wider = sorted((name for name in off if abs(off[name][0]) > 2 * chance[name]), key=lambda name: -abs(off[name][0]))
-    told = [*wider[:3], *(name for name in wider[3:] if name == "cubic/train")]
+    told = [f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f})" for name in wider]
     shape = max(off, key=lambda name: abs(off[name][3]))
     mended = max(abs(packed[pair] / law.spread - 1) for pair in (("columnar", 16), ("small", 32))) < 0.05
     cause = " Packing ends too early, and grains of few voxels cannot take any size." if mended else ""
     missed = [f"The spread of sizes differs from the law by more than twice what chance would make in {len(wider)} of {len(off)} sets, most in "
-              + ", ".join(f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f})" for name in told) + ". With twice as many sweeps "
+              + ", ".join(told[:3]) + "".join(f"; {text}" for text in told[3:] if text.startswith("cubic/train")) + ". With twice as many sweeps "
               "of the packing the spread is {:.3f} in columnar and {:.3f} in small grains, with 32 voxels an edge {:.3f}.".format(*packed.values())
               + cause] if wider else []
     missed.append(f"The aspect of {shape} is {sizes[shape][0, 3]:.2f} instead of {sizes[shape][1, 3]:g}.")
@@ -413,7 +413,7 @@ said += [f"A VE takes {kilobytes:.1f} kB on the disc" + (", as orientations are 
          f"would take {by_voxel:.0f} kB." if by_voxel > kilobytes else "."),
          f"The {len(fraction)} composites have {100 * fraction.min():.0f} to {100 * fraction.max():.0f} % of the stiff phase"
          + (f" and {len(np.unique(widths, axis=0))} filters." if filtered else ".")]
-outside = [f"{readable[n]} ({samples[n][twelve].min():.3g} to {samples[n][twelve].max():.3g}, drawn {low:g} to {high:g})"
+outside = [f"{readable[n].split(' / ')[0]} ({samples[n][twelve].min():.3g} to {samples[n][twelve].max():.3g}, drawn {low:g} to {high:g} {readable[n].partition(' / ')[2]}".rstrip() + ")"
            for n, (low, high) in cast_iron.RANGES.items() if synthetic
            and not (low - 1e-9 <= samples[n][twelve].min() and samples[n][twelve].max() <= high + 1e-9)]
 if outside:

@@ -266,9 +266,9 @@ for aim, study in studies.items():
     results[aim] = errors, apart
     kinds, looked_up = list(dict.fromkeys(study.kinds)), study.made["nearest"]
     by_surrogate = float((looked_up.predicted - looked_up.simulated)[:, 1].abs().nanmean()) / MPA
-    rows = [[labels.get(m, m), *(error[kind][k] for k in (0, 1) for kind in kinds), *apart.get(m, (None, None))] for m, error in errors.items()]
-    display(table(rows, ["design", *(f"{name}, {kind} (MPa)" for name in study.properties for kind in kinds), "variety", "novelty"],
-          f"**{aim}**: mean errors by simulation, {settings.designs} designs for each of {len(study.targets)} targets ({', '.join(f'{study.kinds.count(kind)} {kind}' for kind in kinds)}). "
+    rows = [[labels.get(m, m), *(f"{error[kind][k]:.2f}" for k in (0, 1) for kind in kinds), *apart.get(m, (None, None))] for m, error in errors.items()]
+    display(table(rows, ["design", *(f"{name}, {kind}" for name in study.properties for kind in kinds), "variety", "novelty"],
+          f"**{aim}**: mean errors by simulation in MPa, {settings.designs} designs for each of {len(study.targets)} targets ({', '.join(f'{study.kinds.count(kind)} {kind}' for kind in kinds)}). "
           f"{len(study.known)} training elements are looked up{SECOND.format(by_surrogate) * (aim == 'anisotropy')}."))
 
 # %%
@@ -283,9 +283,10 @@ for who, group in ({aim: [aim] for aim in studies} | {together: list(studies)}).
         if count := sum(map(sum, alike.values())):
             of_kind = {m: torch.cat([off[aim][m][some] for aim, some in alike.items()]) for m in METHODS}
             compared[who, f"{count} target{'s' * (count > 1)} {WHERE[kind]}"] = analysis.compare(of_kind, (SINGLE, "nearest", "best_of_n"))
-rows = [[who, which, *(c.off[m] for m in METHODS), f"{c.off['ours'] - c.off[c.rival]:+.3f} ± {c.error['ours']:.3f}"] for (who, which), c in compared.items()]
+rows = [[who, which.replace(" targets", "").replace(" target", ""), *(f"{c.off[m]:.3f}" for m in METHODS), f"{c.off['ours'] - c.off[c.rival]:+.3f} ± {c.error['ours']:.3f}"] for (who, which), c in compared.items()]
 display(table(rows, ["aim", "targets", *METHODS.values(), "ours less the strongest rival"],
-              "How far designs are off on average (sd), by the kind of target. The last column has the standard error; where it is negative, ours is nearer."))
+              "How far designs are off on average (sd), by the number and the kind of targets. The last column is a difference ± its standard error; where it is negative, ours is "
+              "nearer. The prior alone is a part of ours, and no rival."))
 
 # %% [markdown]
 # ## What cannot be had

@@ -27,8 +27,8 @@ def test_numbers_near_each_other_have_the_digits_that_tell_them_apart():
     assert column(0.9986, 0.9996, 0.9951) == ["0.9986", "0.9996", "0.9951"]
 
 
-def test_the_largest_has_five_digits_at_most():
-    assert column(0.2931, 21.2, 111.32) == ["0.29", "21.20", "111.32"] and column(1423.4, 97.2) == ["1423.4", "97.2"]
+def test_the_largest_has_four_digits_at_most():
+    assert column(0.931, 21.2) == ["0.93", "21.20"] and column(1423.4, 97.2) == ["1423", "97"]
 
 
 def test_numbers_of_very_different_size_have_digits_of_their_own():
@@ -37,10 +37,10 @@ def test_numbers_of_very_different_size_have_digits_of_their_own():
 
 
 def test_what_is_nil_beside_the_largest_is_said_to_be_less():
-    assert column(1.54e-7, -1e-9, 0.207, 40.6) == ["< 0.001", "> -0.001", "0.207", "40.600"]
+    assert column(1.54e-7, -1e-9, 0.207, 40.6) == ["< 0.001", "> -0.001", "0.21", "40.60"]
     assert column(2.2e-16, 1.5) == ["< 0.0001", "1.5"] and column(2.13e-5, 8.97e-15) == ["2.13e-05", "< 1e-09"]
 
 
 def test_columns_of_words_are_set_left():
-    lines = table([["a", "b", "1.2/3", None, 1.0], ["c", None, "4/5", None, 2]], [""] * 5).data.splitlines()
+    lines = table([["a", "b", "1.2e-3", None, 1.0], ["c", None, "4/5", None, 2]], [""] * 5).data.splitlines()
     assert lines[1] == "| --- | --- | ---: | ---: | ---: |" and table([], ["a", "b"]).data.endswith("| --- | ---: |")

@@ -32,6 +32,7 @@ PALETTE = {
     "other": "#6A51A3",
 }
 # The attribute data-lm-suppress-shortcuts, known to JupyterLab, leaves the arrow keys to the slider.
+EXPONENT = re.compile(r"(?<=\d)e(?=[-+]\d)")  # the letter of a number
 FRAMES = Template("""\
 <div class="frames" id="$name">
 <img src="data:image/png;base64,$picture" alt="$alternative" style="max-width: 100%">
@@ -149,7 +150,7 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
     """Table for a notebook, a caption above it; None and what is no number are a dash. Columns of words are set left.
 
     The numbers of a column have the same decimals: as many as the least needs for three digits and their differences for two,
-    but five digits in the largest at most. What that leaves with a single digit would hide, so such a column has numbers of
+    but four digits in the largest at most. What that leaves with a single digit would hide, so such a column has numbers of
     three digits each, whole from 1000 on. What is less than the largest's fifth digit is said to be so.
     """
     from IPython.display import Markdown
@@ -165,7 +166,7 @@ def table(rows: Sequence[Sequence], columns: Sequence[str], caption: str = ""):
 
 def _are_words(values: Sequence) -> bool:
     texts = [value for value in values if value is not None]
-    return bool(texts) and all(isinstance(text, str) and any(map(str.isalpha, text)) for text in texts)
+    return bool(texts) and all(isinstance(text, str) and any(map(str.isalpha, EXPONENT.sub("", text))) for text in texts)
 
 
 def _column(values: Sequence) -> list[str]:
@@ -190,7 +191,7 @@ def _decimals(numbers: Sequence[float]) -> int | None:
     least, most, between = min(sizes), max(sizes), max(numbers) - min(numbers)
     if least < 1e-4 or most >= 1e6:
         return None
-    finest = max(_digit(most, 5), min(_digit(least, 3), _digit(between, 2) if between else math.inf))
+    finest = max(_digit(most, 4), min(_digit(least, 3), _digit(between, 2) if between else math.inf))
     if finest > _digit(least, 2):
         return None
     decimals = max(0, -round(math.log10(finest)))

@@ -92,7 +92,7 @@ class CrystalExplorer:
             ax.plot(strain, curve, color=PALETTE["constant"], lw=0.8)
             side = "left" if strain[end] > 0 else "right"  # of the point, beyond the end of the curve
             ax.annotate(f" {angle}° ", (float(strain[end]), height), fontsize=8, va="center", ha=side)
-        ax.margins(x=0.15)  # room for the labels
+        ax.margins(x=0.25)  # room for the labels
         ax.plot(_strain(result.F[0], i, j), result.P[0, :, i, j] / 1e6, color=PALETTE["paper"], lw=2)
         away = math.degrees(math.acos(min(1.0, abs(float(matrix[2, 0])))))
         axis = "c" if self.material.lattice == "hP" else "[001]"

@@ -61,10 +61,10 @@ def against_reference(
     for row, ((name, (ours, reference)), color) in enumerate(zip(curves.items(), PALETTE.values())):
         above.plot(strain, reference, "o", color=color, ms=4, mfc="none")
         above.plot(strain, ours, color=color, ls=LINES[row % len(LINES)], label=name)
-        below.semilogy(strain[1:], np.abs(ours[1:] / reference[1:] - 1).clip(1e-8), color=color)
+        below.semilogy(strain[1:], np.abs(ours[1:] / reference[1:] - 1).clip(1e-8), color=color, ls=LINES[row % len(LINES)])
     above.plot([], [], "o", color="k", ms=4, mfc="none", label="DAMASK (circles)")
     above.set(ylabel="mean stress $P_{xx}$ (MPa)", ylim=(0, None), title=title)
-    below.axhline(tolerance, color="k", lw=1, ls=":", label=f"tolerance {tolerance:g}")
+    below.axhline(tolerance, color="k", lw=1, ls="-.", label=f"tolerance {tolerance:g}")
     below.set(xlabel="engineering strain (%)", ylabel="relative difference")
     handles, labels = (a + b for a, b in zip(above.get_legend_handles_labels(), below.get_legend_handles_labels()))
     figure.legend(handles, labels, loc="outside right upper")

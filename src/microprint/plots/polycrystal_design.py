@@ -72,8 +72,8 @@ def mixtures(known: np.ndarray, pairs: np.ndarray, share: np.ndarray, target: np
     for k, (pair_ends, mixture) in enumerate(zip(ends, mixed)):
         colour, first = colours[k % len(colours)], k == 0
         ax.plot(*pair_ends.T, "o-", ms=5, lw=1, color=colour, label="a pair that is drawn" if first else None)
-        ax.plot(*mixture, "s", ms=6, mec="white", mew=0.5, color=colour, label="its mixture" if first else None)
-    ax.plot(*target, "+", ms=14, mew=2, color=PALETTE["reference"], label="target")
+        ax.plot(*mixture, "s", ms=6, mec="white", mew=0.5, color=colour, zorder=3, label="its mixture" if first else None)
+    ax.plot(*target, "o", ms=15, mew=1.5, mfc="none", color=PALETTE["reference"], label="target")
     ax.set(xlabel=f"{names[0]} (MPa)", ylabel=f"{names[1]} (MPa)")
     figure.legend(loc="outside right upper")
     return figure
