@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,7 +36,7 @@ import peers
 
 from microprint import UserError, simulate_cp
 from microprint.mechanics import CPResult, effective, simulate
-from microprint.mechanics.damask_backend import simulate_with_damask
+from microprint.mechanics.damask_backend import write_inputs
 from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.phenopowerlaw import Law
@@ -54,6 +55,8 @@ QUICK_CP, QUICK_ELASTIC = {4: 2}, {7: 2}
 GPU_VOXELS = 2**20
 # Metals that yield at a small share of the first increment, and the largest edge at which they are measured.
 SOFT, SOFT_EDGE = ("Cu", "Al", "Au"), 16
+# Seconds after which DAMASK, minutes for one element, is not run again.
+PATIENCE = 300
 CASES = {"C11": (0,), "all six": (0, 1, 2, 3, 4, 5)}
 SEED = 2026
 
@@ -90,10 +93,13 @@ def row(solver: str, problem: str, edge: int, batch: int, seconds: Sequence[tupl
     return Row(solver, problem, edge, batch, median(wall), (wall[0], wall[-1]), median(cpu), (cpu[0], cpu[-1]), **counts)
 
 
-def repeat(solve: Callable[[], Any], repeats: int) -> tuple[list[tuple[float, float]], Any]:
-    """(wall, CPU) seconds of every repeat, and the last result; results lie on the CPU, so a GPU has finished by then."""
-    seconds = []
-    for _ in range(repeats):
+def repeat(solve: Callable[[], Any], repeats: int, patience: float = inf) -> tuple[list[tuple[float, float]], Any]:
+    """(wall, CPU) seconds of every repeat, and the last result; results lie on the CPU, so a GPU has finished by then.
+
+    No other repeat is begun after `patience` seconds.
+    """
+    seconds: list[tuple[float, float]] = []
+    while len(seconds) < repeats and sum(wall for wall, _ in seconds) < patience:
         wall, cpu = time.perf_counter(), cpu_seconds()
         result = solve()
         seconds.append((time.perf_counter() - wall, cpu_seconds() - cpu))
@@ -146,8 +152,12 @@ def measure_cp(name: str, material: Material, edge: int, batch: int, options: ar
     if not result.converged.all():
         raise UserError(f"{int((~result.converged).sum())} of {batch} elements did not converge", f"{edge}^3")
     counts = {"evaluations": float(result.evaluations.double().mean()), "iterations": float(result.linear.double().mean())}
-    problem = f"{material.name}, slip {'and twins' if material.twins else 'only'}"
-    return row(name, problem, edge, batch, seconds, **counts), result
+    return row(name, problem_of(material), edge, batch, seconds, **counts), result
+
+
+def problem_of(material: Material) -> str:
+    """By which rows of different solvers are held against each other."""
+    return f"{material.name}, slip {'and twins' if material.twins else 'only'}"
 
 
 def laws(device: str) -> dict[str, Callable[[], Any]]:
@@ -157,7 +167,7 @@ def laws(device: str) -> dict[str, Callable[[], Any]]:
 
 
 def measure_materialite(edge: int, options: argparse.Namespace) -> list[Row]:
-    """materialite's time for one slip-only element, and ours for the same one; nothing without materialite."""
+    """Times for one slip-only element on one thread, materialite's and ours; nothing without materialite."""
     material, ves = slip_only(), elements(1, edge)
     phase, plastic = material.source["Mg"], material.source["Mg"]["mechanical"]["plastic"]
     systems = directions_and_normals("hP", "slip", plastic["N_sl"], material.c_over_a)
@@ -165,21 +175,23 @@ def measure_materialite(edge: int, options: argparse.Namespace) -> list[Row]:
     runs = [run for _ in range(options.repeats) if (run := peers.materialite_slip_only(*arrays))]
     if not runs:
         return []
-    ours, result = measure_cp("ours, one element", material, edge, 1, options)
+    torch.set_num_threads(1)
+    ours, result = measure_cp("ours, one thread", material, edge, 1, options)
+    torch.set_num_threads(options.threads)
     difference = abs(runs[0].stress[-1] / float(result.cauchy[0, -1, 0, 0]) - 1)
     print(f"materialite {peers.materialite_version()} and ours, slip only, {edge}^3: final stress differs by {difference:.1%}")
     return [row("materialite, one thread", ours.problem, edge, 1, [(run.wall, run.cpu) for run in runs]), ours]
 
 
-def measure_damask(edge: int, options: argparse.Namespace) -> list[Row]:
-    """DAMASK's time for one element, its start-up and files included; nothing without DAMASK."""
-    if peers.damask_solver() is None:
+def measure_damask(name: str, edge: int, options: argparse.Namespace) -> list[Row]:
+    """Time of DAMASK's solver for one element, half a second of start-up included, files made before; nothing without it."""
+    if peers.damask_version() is None:
         return []
-    ves, material = elements(1, edge), load_material("Mg")
+    ves, material = elements(1, edge), load_material(name)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = (ves, material, uniaxial_tension(), Path(folder) / "run")
-        seconds, _ = repeat(lambda: simulate_with_damask(*arguments), options.repeats)
-    return [row("DAMASK", "Mg, slip and twins", edge, 1, seconds)]
+        write_inputs(Path(folder), ves.grain_id[0], ves.quaternion[0], material, uniaxial_tension())
+        seconds, _ = repeat(lambda: peers.run_damask(Path(folder), options.threads), options.repeats, PATIENCE)
+    return [row("DAMASK", problem_of(material), edge, 1, seconds)]
 
 
 # ---------------------------------------------------------------------------------------------- elasticity
@@ -384,14 +396,14 @@ def ratios(rows: Sequence[Row]) -> list[str]:
     for r in rows:
         for other in ("materialite, one thread", "DAMASK"):
             peer = times.get((other, r.problem, r.edge))
-            if peer and peer is not r:
+            if peer and r.solver not in ("DAMASK", peer.solver):
                 text = f"{peer.wall / r.wall:.1f} times faster (CPU time: {peer.cpu / r.cpu:.1f}) than {other} in this run"
                 lines.append(f"{r.problem}, {r.edge}^3, {r.solver}: {text}")
         hard = times.get((r.solver, "Mg, slip and twins", r.edge))
-        if hard and r.problem.partition(",")[0] in SOFT:
+        if hard and r.solver != "DAMASK" and r.problem.partition(",")[0] in SOFT:
             lines.append(f"{r.problem}, {r.edge}^3, {r.solver}: takes {r.wall / hard.wall:.1f} times as long as Mg in this run")
-        elsewhere = DAMASK_ELSEWHERE.get(r.edge) if r.problem == "Mg, slip and twins" and r.solver.endswith("law") else None
-        if elsewhere:
+        elsewhere = DAMASK_ELSEWHERE.get(r.edge)
+        if elsewhere and hard and r.problem == hard.problem and ("DAMASK", r.problem, r.edge) not in times:
             text = f"{elsewhere / r.wall:.0f} times faster than {ELSEWHERE}: {elsewhere} s a VE"
             lines.append(f"{r.problem}, {r.edge}^3, {r.solver}: {text}")
     return lines
@@ -420,10 +432,10 @@ def run(options: argparse.Namespace) -> list[Row]:
         for name, context in laws(options.device).items():
             with context():
                 add(measure_cp(name, load_material("Mg"), edge, batch, options)[0])
-        if edge <= SOFT_EDGE:
-            fastest = next(iter(laws(options.device)))
-            add(*(measure_cp(fastest, load_material(name), edge, batch, options)[0] for name in SOFT))
-        add(*measure_damask(edge, options))
+        add(*measure_damask("Mg", edge, options))
+        fastest = next(iter(laws(options.device)))
+        for name in SOFT if edge <= SOFT_EDGE else ():
+            add(measure_cp(fastest, load_material(name), edge, batch, options)[0], *measure_damask(name, edge, options))
         if edge <= 16:
             add(*measure_materialite(edge, options))
     for edge, batch in elastic.items():
@@ -462,8 +474,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n" + ", ".join(f"{name} {value}" for name, value in parts.items()))
     print(f"Start-up and compilation are excluded; {options.repeats} repeats: median and range.\n\n{table(rows)}\n")
     print("\n".join([*notes["ratios"], "", *notes["bounds"]]))
-    for peer, found in (("materialite", peers.materialite_version()), ("DAMASK", peers.damask_solver())):
-        print(f"{peer} is not installed: not in this run" if found is None else f"{peer}: in this run")
+    for peer, found in (("materialite", peers.materialite_version()), ("DAMASK", peers.damask_version())):
+        print(f"{peer} is not installed: not in this run" if found is None else f"{peer} {found}: in this run")
     if options.json:
         results = [asdict(r) | {"microseconds": r.microseconds} for r in rows]
         options.json.write_text(json.dumps({"machine": parts, "results": results, **notes}, indent=1) + "\n")

@@ -448,7 +448,14 @@ metrics |= {f"01.sizes.{name.replace('/', '.').replace(', ', '.').replace(' ', '
 train = sets.get(f"{symmetry}/train", some)
 metrics |= {f"01.{symmetry}.grains_per_ve": train.grains.double().mean().item(), "01.composites.count": len(fraction),
             "01.composites.volume_fraction_min": fraction.min(), "01.composites.volume_fraction_max": fraction.max(),
-            "01.micrographs.patches": patches, "01.readers.error_deg": round_trip}
+            "01.micrographs.patches": patches, "01.readers.error_deg": round_trip, "01.disc.by_grain_kb": kilobytes, "01.disc.by_voxel_kb": by_voxel}
+metrics |= {f"01.{name.replace('/', '.')}.texture_scatter_deg": angle for name, angle in scatter.items()}
+if sizes:
+    of = dict(enumerate(("spread", "grains", "median", "aspect")))
+    metrics |= {f"01.{name.replace('/', '.')}.{of[k]}_off_pct": value for name, values in off.items() for k, value in enumerate(values)}
+    metrics |= {f"01.{name.replace('/', '.')}.spread_chance_pct": value for name, value in chance.items()}
+    metrics |= {f"01.packed.{name}.{edge}.ln_esd_spread": value for (name, edge), value in packed.items()}
+    metrics["01.sizes.whole_voxels.distance_pct"] = whole
 if not own:
     missed.append("The papers' volume elements, composites and micrographs were not at hand: their recipes were followed instead.")
 notebook.close("01", metrics=metrics, standings=standings, missed=missed, figure=overview)

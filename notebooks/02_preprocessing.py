@@ -284,6 +284,7 @@ metrics |= {f"02.{s}.embedding.round_trip_deg": value for s, value in round_trip
 for s, (one_minus, angle) in baselines.items():
     metrics |= {f"02.{s}.constant.one_minus_abs_dot": one_minus, f"02.{s}.constant.disorientation_deg": angle,
                 f"02.{s}.damask.disorientation_difference_deg": checks[s][3]}
+metrics["02.cubic.paper.share_of_constant_pct"] = 100 * 0.03 / baselines["cubic"][0]
 standings = [Standing("cubic pairs of like orientation that jump", share["cubic", "embedding"], "%",
                       rival=(as_good["cubic"], share["cubic", least["cubic"]]), rebuilt=share["cubic", "euler"]),
              Standing("cubic error of reading numbers with 10 % noise", mean_error["cubic", "embedding", 0.1], "°",

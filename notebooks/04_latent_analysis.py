@@ -432,6 +432,7 @@ metrics |= {f"04.{name}.{model}.clustering_accuracy": value for (name, model), v
 metrics |= {f"04.{path}_path.ours.{what}": values[path][:, middle].mean() for what, values in curves.items() for path in values}
 metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
 metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
+metrics |= {f"04.{piece}.ours.turned_deg": field.mean() for piece, field in zip(pieces, turned)} | {"04.real.nearly_alike_pct": 100 * real["blur"].mean()}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
 missed = [f"Texture needs no fingerprint: the volume averages alone bring {100 * route[own_route, 'measured']:.3g} % into the right cluster, ours {100 * route[own_route, 'ours']:.3g} %. "
           "Ours holds these averages among its numbers, scaled to come first; its clusters are no discovery."]

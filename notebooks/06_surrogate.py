@@ -508,6 +508,7 @@ display(Markdown("**What did not work**\n\n" + "\n".join(f"- {text}" for text in
 keys = {"mean curve": "mean_curve", "line in two coefficients": "two_coefficients", "S1's network": "paper", "Gaussian processes": "processes",
         "Taylor, learnt law, corrected": "taylor", "ours, no polycrystal": "alone", "ours, corrected": "ours"}
 metrics = {f"06.random.{key}.{kind}_at_{strain[at]:.3g}": values[name][-1] for name, key in keys.items() for kind, values in (("mae_mpa", mae), ("r2", r2))}
+metrics[f"06.random.best_rival.r2_at_{strain[at]:.3g}"] = max(r2[n][-1] for n in rivals)
 metrics |= {"06.random.ours.coverage_90": coverage, "06.families.ours.r2": result["all"][3], "06.families.ours.worst_r2": result[low][3]}
 metrics |= {f"06.paths.{kind}.mae_mpa": values[1] for kind, values in paths_mae.items()} | {f"06.{name}.alone.r2": v[3] for name, v in rows_of.items()}
 standings = [Standing(f"mean error {view}", values["ours, corrected"], "MPa", (leaders[view], values[leaders[view]]), values[pair[0]],

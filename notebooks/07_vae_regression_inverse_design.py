@@ -578,11 +578,11 @@ key = {"mean of the training set": "mean", "Voigt-Reuss-Hill": "bounds", "Gaussi
        "two-point statistics, principal components": "principal", "3D CNN (S2's rival)": "cnn", "VAE-regression, mixture (S2)": "vae_regression", ours_name: "ours"}
 metrics = {f"07.{name.lower()}.{key.get(model, model.lower().replace(' + ', '_').replace(' ', '_'))}.mape_pct": e[i][0]
            for model, e in errors.items() if "iterations" not in model or model == ours_name for i, name in zip(range(len(e)), COMPONENTS)}
-metrics |= {f"07.c11.{key[model]}.r2": errors[model][0][2] for model in ("Gaussian process on 13 numbers", "VAE-regression, mixture (S2)", ours_name)}
+metrics |= {f"07.c11.{key[model]}.r2": errors[model][0][2] for model in ("Gaussian process on 13 numbers", "VAE-regression, mixture (S2)", ours_name)} | {f"07.{name.lower()}.ours.coverage_90": value for name, value in zip(COMPONENTS, inside)}
 metrics |= {f"07.inverse.{name}.error_pct": inverse[label] for name, label in (
     ("gaussian", "S2: gaussian, means"), ("mixture", "S2: mixture, means"), ("ours_gaussian", single), ("ours_mixture", mixture), ("proposed", proposal), ("nearest", near))}
 metrics |= {"07.refined.ours.error_pct": inverse[refined_name], "07.labels.ours.failed": failed, "07.decoded.ours.c11_error_pct": reconstruction["ours"][3],
-            "07.decoded.s2.c11_error_pct": reconstruction["S2's decoder"][3], "07.c11.ours.coverage_90": inside[0], "07.proposed.ours.calibration": calibration[0.01]}
+            "07.decoded.s2.c11_error_pct": reconstruction["S2's decoder"][3], "07.proposed.ours.calibration": calibration[0.01]}
 metrics |= {f"07.{task.split(',')[0]}.{short}.error_pct": several[task, name][0] for task in tasks for short, name in (
     ("nearest", near), ("gaussian", single), ("mixture", mixture), ("proposed", proposal), ("refined", "ours: refined"), ("random_start", unled_name))}
 notebook.close("07", metrics=metrics, figure=figure, standings=standings, missed=missed, curve=Curve(

@@ -420,7 +420,8 @@ for k, (name, title) in enumerate(zip(kinds, titles)):
 if synthetic:
     per_image, begun = len(patches) // count, perf_counter()
     means_of(vgg, pieces[:per_image], notebook.device)
-    told.cost({"code": perf_counter() - begun, "rough": per_image * seconds[ROUGH], "full": per_image * seconds[FULL]})
+    told.cost(taken := {"code": perf_counter() - begun, "rough": per_image * seconds[ROUGH], "full": per_image * seconds[FULL]})
+    display(table([list(taken.values())], ["code (s)", "rough equilibrium (s)", "full simulation (s)"], f"What an image of {per_image} patches takes."))
     careless = {name: texture_properties.split_by_patch("svr", by_image(v)[good], wanted[good], 5, 0) for name, v in (("ours", z), (published_name, z_of[published_name]))}
     display(table([(name, *(float(careless[name][how].mape_pct[k]) for k in range(len(kinds)) for how in ("images", "patches"))) for name in careless],
                   ["", *(f"{n}: {how} (%)" for n in titles for how in ("by image", "by patch"))],
@@ -529,10 +530,14 @@ for k, title in enumerate(titles):
 if synthetic:
     metrics |= {"08.designs.ours.error_pct": designed["ours", "inside"][1], "08.designs.s3.error_pct": designed[published_name, "inside"][1],
                 "08.designs.ours.beyond_error_pct": designed["ours", "beyond"][1]} | {f"08.follows.{name}.r2": walks.sure[i, i] for i, name in enumerate(MEASURED)}
+    metrics |= {f"08.walk.{cause}.{what}.{whose}": far[i, k] for whose, far in (("ours", walks.far), ("castings", walks.castings))
+                for i, cause in enumerate(MEASURED) for k, what in enumerate(MEASURED.values())}
+    metrics |= {f"08.probe.{cause}.{whose}.r2": value for whose, name in (("ours", "ours"), ("ideal", "ideal reader")) for cause, value in zip(cast_iron.CONTROLS, probes[name])}
     for kind, last, how in [(kind, *each) for kind in aims for each in ((1, f"after {corrections} corrections"), (0, "as proposed"))]:
         beside = {name: designed[name, kind][last] for name in (NEAREST, LISTED) if np.isfinite(designed[name, kind][last])}
         standings.append(Standing(f"micrographs for a wanted modulus, {kind} the data, {how}", designed["ours", kind][last], "%", min(beside.items(), key=lambda item: item[1]),
                                   designed[published_name, kind][last]))
+metrics |= {f"08.{name}": value for name, value in told.numbers.items()}
 notebook.close("08", metrics=metrics, standings=standings, missed=told.missed, figure=figure)
 
 # %% [markdown]

@@ -391,6 +391,7 @@ metrics |= {f"09.{aim}.{m}.second_error_mpa": error["all"][1] for aim, (errors, 
 metrics |= {f"09.{aim}.{m}.{kind}.error_mpa": error[kind][0] for aim, (errors, _) in results.items() for m, error in errors.items() for kind in error
             if m in labels and kind != "all"}
 metrics |= {f"09.{aim}.ours.{name}": value for aim, (_, apart) in results.items() for name, value in zip(("variety", "novelty"), apart["ours"])}
+metrics |= {"09.worst_unannounced.by_simulation_sd": by_simulation[worst], "09.worst_unannounced.by_surrogate_sd": by_surrogate[worst]} if unsaid.any() else {}
 metrics |= {f"09.{aim}.ours.within_half_spread_pct": 100 * value for aim, value in share.items()}
 standings = []
 for (who, which), c in sorted(compared.items(), key=lambda entry: entry[0][0] != together):  # the most targets first

@@ -12,6 +12,7 @@ from microprint.lanes import (
     in_lanes,
     lanes,
     larger,
+    multiply,
     power,
     put,
     read,
@@ -113,3 +114,21 @@ def test_float32_is_widened():
     table, target = np.random.default_rng(0).random((1, 16), np.float32), work()
     _widen(table, target)
     assert np.array_equal(target.x[0], table[0, 2 : 2 + LANES].astype(float))
+
+
+@compiled
+def _multiply(a, fields, first, rows):
+    w = in_lanes(fields)
+    multiply(a, w.x, w.result[:, first : first + w.x.shape[1]], rows)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("rows, inner, width", [(1, 5, 1), (3, 2, 2), (4, 1, 1), (5, 26, 3), (16, 16, 4), (27, 14, 2)])
+def test_products_of_matrices_with_lanes_are_numpys_in_a_part_of_the_result(kind, rows, inner, width):
+    generator, nothing = np.random.default_rng(0), np.zeros((1, LANES), kind)
+    a, x = generator.normal(size=(rows, inner + 1)).astype(kind), generator.normal(size=(inner, width, LANES)).astype(kind)
+    result = np.full((rows, width + 2, LANES), 7, kind)
+    _multiply(a, Work(x, nothing, result), 1, rows)
+    expected = np.einsum("rk,knl->rnl", a[:, :inner].astype(float), x)
+    np.testing.assert_allclose(result[:, 1:-1], expected, atol=1e-12 if kind is np.float64 else 1e-4)
+    assert (result[:, [0, -1]] == 7).all()

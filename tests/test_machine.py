@@ -1,9 +1,9 @@
-"""What work runs on: its device, and the numbers that the device multiplies fast."""
+"""What work runs on: its device, the numbers that the device multiplies fast, and the memory of its threads."""
 
 import pytest
 import torch
 
-from microprint.machine import fast_dtype
+from microprint.machine import Workspaces, fast_dtype
 
 
 @pytest.mark.parametrize("has", [True, False])
@@ -12,3 +12,13 @@ def test_numbers_are_short_where_the_hardware_multiplies_them(monkeypatch, has):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has and not including_emulation)
     assert fast_dtype("cpu") == fast_dtype(torch.device("cpu")) == fast_dtype("cuda") == fast_dtype(torch.device("cuda:0")) == wanted
+
+
+def test_working_memory_is_lent_to_one_at_a_time_and_kept_for_the_next():
+    spaces = Workspaces(list)
+    with spaces.lent() as first, spaces.lent() as second:
+        assert first is not second
+    with pytest.raises(ZeroDivisionError), spaces.lent() as third:
+        1 / 0
+    with spaces.lent() as fourth:
+        assert any(fourth is other for other in (first, second)) and fourth is not third

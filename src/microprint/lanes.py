@@ -10,6 +10,7 @@ from math import factorial, log, prod
 
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
@@ -19,6 +20,8 @@ from numba.np.arrayobj import populate_array
 from microprint.jit import called, part
 
 LANES = 8
+# Whether a register holds all lanes of float64; half of the registers are then enough for eight sums.
+_WIDE = get_host_cpu_features().get("avx512f", False)
 
 
 def aligned(shape: tuple[int, ...], kind: np.dtype = np.float64) -> np.ndarray:
@@ -294,27 +297,42 @@ def put(table, at, source):
 
 @called
 def multiply(a, b, c, rows):
-    """c (rows, N) = a (rows, K or more) of numbers times b (K, N) of lanes; the sums of eight rows stay in registers."""
-    for n in range(b.shape[1]):
-        if rows < 8:
-            for r in range(rows):
-                total = a[r, 0] * b[0, n]
-                for k in range(1, len(b)):
-                    total = total + a[r, k] * b[k, n]
-                c[r, n] = total
-        else:
-            for r in range(0, rows, 8):
-                _eight(a, b, c, min(r, rows - 8), n)  # the last rows may be made twice
+    """c (rows, N) = a (rows, K or more) of numbers times b (K, N) of lanes; the sums of four rows stay in registers.
+
+    They do so for two neighbouring lanes at once where these fit.
+    """
+    paired = b.shape[1] // 2 * 2 if rows >= 4 and (_WIDE or b.itemsize == 4 * LANES) else 0
+    for n in range(0, paired, 2):
+        for r in range(0, rows, 4):
+            _four_by_two(a, b, c, min(r, rows - 4), n)  # the last rows may be made twice
+    for n in range(paired, b.shape[1]):
+        for r in range(0, rows - 3, 4):
+            _four(a, b, c, r, n)
+        for r in range(rows // 4 * 4, rows):
+            total = a[r, 0] * b[0, n]
+            for k in range(1, len(b)):
+                total = total + a[r, k] * b[k, n]
+            c[r, n] = total
 
 
 @part
-def _eight(a, b, c, r, n):
+def _four(a, b, c, r, n):
     x = b[0, n]
     s0, s1, s2, s3 = a[r, 0] * x, a[r + 1, 0] * x, a[r + 2, 0] * x, a[r + 3, 0] * x
-    s4, s5, s6, s7 = a[r + 4, 0] * x, a[r + 5, 0] * x, a[r + 6, 0] * x, a[r + 7, 0] * x
     for k in range(1, len(b)):
         x = b[k, n]
         s0, s1, s2, s3 = s0 + a[r, k] * x, s1 + a[r + 1, k] * x, s2 + a[r + 2, k] * x, s3 + a[r + 3, k] * x
-        s4, s5, s6, s7 = s4 + a[r + 4, k] * x, s5 + a[r + 5, k] * x, s6 + a[r + 6, k] * x, s7 + a[r + 7, k] * x
     c[r, n], c[r + 1, n], c[r + 2, n], c[r + 3, n] = s0, s1, s2, s3
-    c[r + 4, n], c[r + 5, n], c[r + 6, n], c[r + 7, n] = s4, s5, s6, s7
+
+
+@part
+def _four_by_two(a, b, c, r, n):
+    x, y = b[0, n], b[0, n + 1]
+    s0, s1, s2, s3 = a[r, 0] * x, a[r + 1, 0] * x, a[r + 2, 0] * x, a[r + 3, 0] * x
+    t0, t1, t2, t3 = a[r, 0] * y, a[r + 1, 0] * y, a[r + 2, 0] * y, a[r + 3, 0] * y
+    for k in range(1, len(b)):
+        x, y = b[k, n], b[k, n + 1]
+        s0, s1, s2, s3 = s0 + a[r, k] * x, s1 + a[r + 1, k] * x, s2 + a[r + 2, k] * x, s3 + a[r + 3, k] * x
+        t0, t1, t2, t3 = t0 + a[r, k] * y, t1 + a[r + 1, k] * y, t2 + a[r + 2, k] * y, t3 + a[r + 3, k] * y
+    c[r, n], c[r + 1, n], c[r + 2, n], c[r + 3, n] = s0, s1, s2, s3
+    c[r, n + 1], c[r + 1, n + 1], c[r + 2, n + 1], c[r + 3, n + 1] = t0, t1, t2, t3

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -74,6 +74,22 @@ def in_threads(solve: Callable[..., Result], chunks: Sequence[tuple[Any, ...]], 
         return [solve(*chunk) for chunk in chunks]
     with one_thread(), ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda chunk: solve(*chunk), chunks))
+
+
+class Workspaces(Generic[Result]):
+    """Working memory for threads: lent to one at a time, kept for the next, and made where none is left."""
+
+    def __init__(self, make: Callable[[], Result]):
+        self._make, self._left = make, []
+
+    @contextmanager
+    def lent(self) -> Iterator[Result]:
+        try:
+            memory = self._left.pop()
+        except IndexError:
+            memory = self._make()
+        yield memory
+        self._left.append(memory)
 
 
 def watched() -> bool:

@@ -79,9 +79,8 @@ def ahead(errors: Mapping[str, Tensor], mine: str, rivals: Sequence[str]) -> lis
     >>> ahead({"a": torch.ones(9), "b": torch.full((9,), 0.5), "c": torch.full((9,), 2.0)}, "a", ["b", "c"])
     ['b']
     """
-    size = {name: float(errors[name].abs().mean()) for name in (mine, *rivals)}
-    better = [name for name in rivals if size[mine] - size[name] > chance(errors[mine], errors[name])]
-    return sorted(better, key=size.get)
+    better = [name for name in rivals if compared(errors[name], errors[mine]) == "nearer than"]
+    return sorted(better, key=lambda name: float(errors[name].abs().mean()))
 
 
 def straight_line(x: Tensor, y: Tensor, at: Tensor) -> Tensor:

@@ -20,10 +20,11 @@ CLEAR = 0.5  # correlation that is worth a sentence
 
 @dataclass
 class Told:
-    """Sentences of a page, defeats apart."""
+    """Sentences of a page, defeats apart, and those of their numbers that no table has."""
 
     missed: list[str] = field(default_factory=list)
     claims: list[str] = field(default_factory=list)
+    numbers: dict[str, float] = field(default_factory=dict)
 
     def say(self, sentence: str, defeat: bool) -> None:
         (self.missed if defeat else self.claims).append(sentence)
@@ -85,6 +86,7 @@ class Told:
             self.say(f"Drawings do not respond surely to all, R²: {', '.join(unsure)}.", True)
         along = taken_along(walks.far - walks.castings, causes, descriptors)
         leaks = [(cause, what) for cause, what, away in along if abs(away) >= LEAK]
+        self.numbers |= {"walk.leaks": len(leaks), "walk.entries": len(along)}
         at = [(cause, what, causes.index(cause), descriptors.index(what)) for cause, what in leaks[:3]]
         worst = (
             f"{cause} moves {what} by {walks.far[i, j]:+.2f} (castings {walks.castings[i, j]:+.2f})" for cause, what, i, j in at
@@ -133,6 +135,7 @@ class Told:
         """By how many measures our drawings are nearer than those of `trained`, S3's, whose training has a history."""
         half, last = history[len(history) // 2], history[-1]
         fell = {p: 100 * (1 - last[f"{p}_reconstruction"] / half[f"{p}_reconstruction"]) for p in ("train", "validation")}
+        self.numbers |= {f"s3.{part}_loss_fell_pct": share for part, share in fell.items()}
         ways = {name: [100 * j.reached(name) for j in kept] for name in ("ours", trained)}
         behind = [
             f"{j.measure.name} {way:.0f} %" for j, way in zip(kept, ways[trained]) if way < min(100, 100 * j.reached("ours"))

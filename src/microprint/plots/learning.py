@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
@@ -18,14 +19,14 @@ from microprint.plots import PALETTE
 COLOURS = list(PALETTE.values())
 
 
-def plain_ticks(ax: Axes) -> None:
-    """Numbers in full on a logarithmic axis y: one a decade, or two or three where that would be few."""
-    low, high = ax.get_ylim()
+def plain_ticks(axis: Axis) -> None:
+    """Numbers in full on a logarithmic axis, when all is drawn: one a decade, or two or three where that would be few."""
+    low, high = axis.get_view_interval()
     steps = (1, 2, 5) if high / low < 20 else (1, 3) if high / low < 1e4 else (1,)
     ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
     if len(ticks) > 1:
-        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.yaxis.set_minor_locator(NullLocator())
+        axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        axis.set_minor_locator(NullLocator())
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], terms: Mapping[str, str]) -> Figure:
@@ -51,7 +52,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], term
         wide = np.nanmin(values) > 0 and np.nanmax(values) > 10 * np.nanmin(values)
         ax.set(xlabel="epoch", ylabel=label, yscale="log" if wide else "linear")
         if wide:
-            plain_ticks(ax)
+            plain_ticks(ax.yaxis)
         ax.xaxis.get_major_locator().set_params(integer=True)
     for ax in axes.flat[len(terms) :]:
         ax.set_axis_off()

@@ -63,7 +63,7 @@ def _draw(
     names = [f"{tick:g}" if tick < 1000 else f"{tick / 1000:g}k" for tick in ticks]
     ax.set_xticks([*zero, *ticks], ["0"] * len(zero) + names)
     ax.xaxis.set_minor_locator(NullLocator())
-    plain_ticks(ax)
+    plain_ticks(ax.yaxis)
     _name_ends(ax, ends, colours)
     for name, point in alone.items():  # no line of it leads to a name at the right
         ax.annotate("\n".join(textwrap.wrap(name, 17)), point, (7, 0), textcoords="offset points", **_look(name, colours))

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from microprint.plots import PALETTE, panels
+from microprint.plots.learning import plain_ticks
 
 
 def yield_sections(sections: Mapping[str, Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]]]) -> Figure:
@@ -48,19 +48,11 @@ def errors_by_labels(
             ax.fill_between(at, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
         ax.set(xscale="log", yscale="log", xlabel="simulated polycrystals", title=title)
         ax.set_xticks(at, [str(label) for label in labels])
-        _plain_ticks(ax.yaxis)
+        plain_ticks(ax.yaxis)
         ax.xaxis.set_minor_locator(NullLocator())
     axes[0, 0].set_ylabel(ylabel)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     return figure
-
-
-def _plain_ticks(*axes: Axis) -> None:
-    """1, 2 and 5 of every decade, written out."""
-    for axis in axes:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_locator(NullLocator())
 
 
 def errors_by_time(
@@ -80,8 +72,9 @@ def errors_by_time(
         under = any(1 < other / error < 1.25 and 0.2 < ms / time_ms < 5 for ms, other in models.values())
         ax.annotate(name, (time_ms, error), (5, -11 if under else 4), textcoords="offset points", fontsize=8)
     ax.set(xscale="log", yscale="log", xlabel="time of an answer (ms a volume element)", ylabel=ylabel)
-    _plain_ticks(ax.xaxis, ax.yaxis)
     ax.margins(0.2)
+    for axis in (ax.xaxis, ax.yaxis):
+        plain_ticks(axis)
     return figure
 
 

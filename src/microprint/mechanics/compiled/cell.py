@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from threading import local
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from microprint.jit import compiled, part
 from microprint.lanes import LANES, aligned, in_blocks, in_lanes, lanes, multiply, read, summed, where, widened
-from microprint.machine import in_threads
+from microprint.machine import Workspaces, in_threads
 from microprint.mechanics.spectral import Scheme, edges, hartley, wave_vectors, waves
 from microprint.mechanics.tensors import SYMMETRIC, UPPER, VOIGT_PAIRS
 
@@ -32,9 +31,11 @@ _ENTRY, _UPPER = np.array(SYMMETRIC), np.array([6 * i + j for i, j in UPPER])
 
 # Kernels (2, n, n) along x and y, cas and cos - sin, and the factors of t_i (3, n) along these axes.
 Plan = namedtuple("Plan", "x y t_x t_y")
-# In lanes: kernels and factors along z; six components and two more fields (8, ...), by x, by x and y, and by pencils; the
-# vectors of conjugate gradients, three components each of solution, residual, direction and image.
-Fields = namedtuple("Fields", "kernel t_z x y z vectors")
+# In lanes: kernels and factors along z; six components and two more fields (8, ...), by x, by x and y, and by pencils; some
+# lanes of all planes; the vectors of conjugate gradients, three components each of solution, residual, direction and image.
+Fields = namedtuple("Fields", "kernel t_z x y z slab vectors")
+# Lanes of a slab: all planes' lie so far apart that a cache would keep few of them.
+_SLAB = 4
 
 
 class CompiledCell:
@@ -49,7 +50,7 @@ class CompiledCell:
         self.t2 = wave_vectors(axes).square().sum(0).flatten()
         (x, y, z), (t_x, t_y, t_z) = (hartley(n).numpy() for n in self.shape), (axis.numpy() for axis in axes)
         self.plan = Plan(x, y, t_x, t_y)
-        self._own, self.along_z = local(), [in_blocks(a) for a in (z, t_z)]
+        self.along_z, self.workspaces = [in_blocks(a) for a in (z, t_z)], Workspaces(self._workspace)
 
     def gradient(self, u: Tensor) -> Tensor:
         """Displacement gradient (3, 3, B, V): g_ij = t_j u_i."""
@@ -84,28 +85,33 @@ class CompiledCell:
         elements, threads = arrays[0].shape[1], torch.get_num_threads()
 
         def share(begin: int, end: int) -> None:
-            work(begin, end, self.plan, *self._memory(), *arrays)
+            with self.workspaces.lent() as memory:
+                work(begin, end, self.plan, *memory, *arrays)
 
         ends = sorted({elements * k // threads for k in range(threads + 1)})
         in_threads(share, list(pairwise(ends)), self.device)
 
-    def _memory(self) -> tuple[Fields, np.ndarray, np.ndarray, np.ndarray]:
-        """Memory of one thread: fields, the same as numbers (8, pencils, z), the tangent (21, pencils, z) and mean strains."""
-        if not hasattr(self._own, "memory"):
-            (nx, ny, _), block = self.shape, self.along_z[1].shape[1:]
-            fields, vectors = (aligned((count, nx * ny, *block)) for count in (8, 12))
-            views = fields.reshape(8, nx, -1, LANES), fields.reshape(8, nx, ny, *block), fields
-            numbers = fields.reshape(8, nx * ny, -1)
-            tangent, means = np.zeros((21, *numbers[0].shape), np.float32), np.zeros((4, 6))
-            self._own.memory = Fields(*self.along_z, *views, vectors), numbers, tangent, means
-        return self._own.memory
+    def _workspace(self) -> tuple[Fields, np.ndarray, np.ndarray, np.ndarray]:
+        """Fields, the same as numbers (8, pencils, z), the tangent (21, pencils, z) and mean strains."""
+        (nx, ny, _), block = self.shape, self.along_z[1].shape[1:]
+        fields, vectors = (aligned((count, nx * ny, *block)) for count in (8, 12))
+        views = fields.reshape(8, nx, -1, LANES), fields.reshape(8, nx, ny, *block), fields
+        numbers, slab = fields.reshape(8, nx * ny, -1), aligned((nx, min(_SLAB, views[0].shape[2]), LANES))
+        tangent, means = np.zeros((21, *numbers[0].shape), np.float32), np.zeros((4, 6))
+        return Fields(*self.along_z, *views, slab, vectors), numbers, tangent, means
 
 
 @part
 def _transform(m, w, numbers, k, i, j):
     """Transform field k, the component ij of a tensor, in its place."""
     turned_x, turned_y, turned_z = int((i == 0) != (j == 0)), int((i == 1) != (j == 1)), int((i == 2) != (j == 2))
-    multiply(m.x[turned_x], w.x[k], w.x[6], len(m.x[0]))
+    width = w.slab.shape[1]
+    for group in range(0, w.x.shape[2], width):
+        first = min(group, w.x.shape[2] - width)
+        for x in range(len(m.x[0])):
+            for lane in range(width):
+                w.slab[x, lane] = w.x[k, x, first + lane]
+        multiply(m.x[turned_x], w.slab, w.x[6, :, first : first + width], len(m.x[0]))
     for x in range(len(m.x[0])):
         multiply(m.y[turned_y], w.y[6, x], w.y[7, x], len(m.y[0]))
     multiply(numbers[7], w.kernel[turned_z], w.z[k], len(numbers[7]))

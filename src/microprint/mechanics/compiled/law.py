@@ -8,6 +8,7 @@ Numba compiles it at its first use (half a minute, kept on disk for later runs).
 from __future__ import annotations
 
 from collections import namedtuple
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from microprint.jit import compiled, part
 from microprint.lanes import LANES, aligned, holds, in_lanes, lanes, larger, power, put, smaller, take, with_sign
-from microprint.machine import in_threads
+from microprint.machine import Workspaces, in_threads
 from microprint.mechanics.compiled.newton import ENTRY, flow, iterate, limit, resolved
 from microprint.mechanics.phenopowerlaw import CAUTION, LEAST_SHARE, TANGENT_DTYPE, Law, Response
 from microprint.mechanics.tensors import UPPER, VOIGT_PAIRS
@@ -80,6 +81,8 @@ class CompiledLaw(Law):
             self.tolerance,
             self.max_iterations,
         )
+        self.workspaces = Workspaces(partial(_workspace, n, len(drive)))
+        self.step = lru_cache(maxsize=16)(self._step)  # of the last time steps
 
     def respond(
         self, F: Tensor, F_p_inverse: Tensor, xi_0: Tensor, gamma_0: Tensor, dt: float,
@@ -99,14 +102,18 @@ class CompiledLaw(Law):
         )
         tensors = (F, F_p_inverse, xi_0, gamma_0, stress, xi, expected, *vars(result).values())
         arrays = [tensor.contiguous().numpy().reshape(-1, voxels) for tensor in tensors]
-        step = (dt * self.material.rate_0.numpy(), *(ratios.numpy() for ratios in self.ratios(dt)))
 
         def work(begin: int, end: int) -> None:
-            _respond(begin, end, self.constants, *_workspace(self.systems, len(self.constants.drive)), *step, *arrays)
+            with self.workspaces.lent() as memory:
+                _respond(begin, end, self.constants, *memory, *self.step(dt), *arrays)
 
         piece = max(_PIECE, -(-voxels // (4 * torch.get_num_threads())))  # for a thread may be kept from working
         in_threads(work, [(begin, min(begin + piece, voxels)) for begin in range(0, voxels, piece)], "cpu")
         return result
+
+    def _step(self, dt: float) -> tuple[np.ndarray, ...]:
+        """Speed of the systems over a time step, and the two `ratios`."""
+        return dt * self.material.rate_0.numpy(), *(ratios.numpy() for ratios in self.ratios(dt))
 
 
 def _sixes(matrix: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from math import pi
-from threading import local
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from microprint.jit import called, compiled, part
 from microprint.lanes import LANES, aligned, in_blocks, in_lanes, multiply, read, where, write
+from microprint.machine import Workspaces
 from microprint.mechanics.elasticity import voigt_from_mandel
 from microprint.mechanics.spectral import RotatedCell, waves
 from microprint.mechanics.tensors import SYMMETRIC, UPPER
@@ -45,25 +45,24 @@ class CompiledRotatedCell(RotatedCell):
         axes = enumerate(waves(self.shape, self.size, "rotated"))
         (t_x, c_x), (t_y, c_y), (t_z, c_z) = (_factors(axis.numpy(), i, self.kind) for i, axis in axes)
         self.axes = Axes(*x, *y, t_x, c_x, t_y, c_y)
-        self._own = local()
         self.along_z = [in_blocks(a) for a in (*(a.swapaxes(1, 2) for a in z), t_z, c_z)]
+        self.workspaces = Workspaces(self._workspace)
 
     def green(self, force: Tensor, bulk: Tensor, shear: Tensor) -> Tensor:
         u, batch = torch.empty_like(force), force.shape[1]
         ratio = ((bulk + shear / 3) / (bulk + 4 * shear / 3)).expand(batch)
         moduli = [x.contiguous().numpy() for x in (ratio, (1 / shear).expand(batch))]
         fields = [x.view(3, batch, *self.shape).numpy() for x in (force.contiguous(), u)]
-        _green(self.axes, *self._memory(), *moduli, *fields)
+        with self.workspaces.lent() as memory:
+            _green(self.axes, *memory, *moduli, *fields)
         return u
 
-    def _memory(self) -> tuple[Fields, np.ndarray, np.ndarray]:
-        """Memory of this thread: fields, and the first two of them as numbers (2, ny, z)."""
-        if not hasattr(self._own, "memory"):
-            (nx, ny, _), (mx, my, mz) = self.shape, (n // 2 + 1 for n in self.shape)
-            shapes = (2, ny), (2, ny), (2, max(mx, my)), (3, 2, 2, 2, mx), (3, nx, 2, 2, my)
-            memory = [aligned((*shape, -(-mz // LANES), LANES), self.kind) for shape in shapes]
-            self._own.memory = Fields(*self.along_z, *memory), *(a.reshape(2, ny, -1) for a in memory[:2])
-        return self._own.memory
+    def _workspace(self) -> tuple[Fields, np.ndarray, np.ndarray]:
+        """Fields, and the first two of them as numbers (2, ny, z)."""
+        (nx, ny, _), (mx, my, mz) = self.shape, (n // 2 + 1 for n in self.shape)
+        shapes = (2, ny), (2, ny), (2, max(mx, my)), (3, 2, 2, 2, mx), (3, nx, 2, 2, my)
+        memory = [aligned((*shape, -(-mz // LANES), LANES), self.kind) for shape in shapes]
+        return Fields(*self.along_z, *memory), *(a.reshape(2, ny, -1) for a in memory[:2])
 
     def stiffness(self, matrices: Tensor, phases: Tensor) -> Callable[[Tensor], Tensor]:
         """Operator from displacements (3, N, V) to the `force` of the stress of their `strain`.
