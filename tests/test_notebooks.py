@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from browser import CHROMIUM, check_folder
+from sentences import unfounded
 
 from microprint import store
 from microprint.study.graph import numbers
@@ -82,6 +83,10 @@ def test_no_picture_is_shown_twice_and_no_warning_is_published(unbroken):
         pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
         assert len(pictures) == len(set(pictures)), path.name
         assert [output.text for output in outputs if output.get("name") == "stderr"] == [], path.name
+
+
+def test_each_number_of_a_finding_is_found_again(unbroken):
+    assert unfounded(unbroken) == []
 
 
 def test_a_second_study_does_nothing(unbroken):
