@@ -451,6 +451,7 @@ if "paper" in models:
 
 # %%
 best = {target: {model: max(probes[target, model, source] for source in ("z", "moments")) for model in models} for target in targets}
+metrics |= {f"04.{target}.{model}.best_probe_r2": value for target, row in best.items() for model, value in row.items()}
 lead = 100 * (half["linear"] - half["spherical"])
 blurred = {name: 100 * float(values.mean()) for name, values in (*half.items(), ("real", real["blur"]))}
 alone = ", ".join(f"{part} alone {100 * accuracy[f'morphologies_by_power_of_{part}', 'ours']:.3g}" for part in ours)

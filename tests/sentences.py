@@ -17,7 +17,7 @@ from typing import Any
 
 import nbformat
 
-NUMBER = re.compile(r"(?<![\w.^-])[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
+NUMBER = re.compile(r"(?<![\w.^-])[-+−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
 ANALYSIS = sorted((Path(__file__).parents[1] / "src/microprint/analysis").glob("*.py"))
 SCALES = (1, 100, 1e-6)
 SMALL = 12  # counts up to this one are words
