@@ -56,7 +56,7 @@ GPU_VOXELS = 2**20
 # Metals that yield at a small share of the first increment, and the largest edge at which they are measured.
 SOFT, SOFT_EDGE = ("Cu", "Al", "Au"), 16
 # Seconds after which DAMASK, minutes for one element, is not run again.
-PATIENCE = 300
+PATIENCE = 120
 CASES = {"C11": (0,), "all six": (0, 1, 2, 3, 4, 5)}
 SEED = 2026
 
