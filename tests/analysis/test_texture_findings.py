@@ -40,8 +40,10 @@ def test_walks_tell_how_far_and_what_leaks():
 
 def test_probes_are_parted_by_what_the_ideal_reader_has():
     told = Told()
-    told.probes(["grain", "noise"], [0.4, 0.97], [1.0, 1.0])
-    assert "grain 0.40 (1.00)" in told.missed[0] and "noise 0.97 (1.00)" in told.claims[0]
+    codes = {"ours": [0.4, 0.97, 0.2], "S3": [0.44, 0.9, 0.26], "pixels": [0.4, 0.9, 0.1]}
+    told.probes(["grain", "noise", "bends"], codes, [1.0, 1.0, 0.1])
+    assert told.missed[0].endswith("castings: grain 0.40 (1.00).") and told.claims[0].endswith("castings: noise 0.97 (1.00).")
+    assert told.missed[1:] == ["The code of S3 tells more of some causes, R² of unseen castings: bends 0.26 (ours 0.20)."] and len(told.claims) == 1
 
 
 def test_designs_name_the_best_and_what_a_proposal_is_worth():

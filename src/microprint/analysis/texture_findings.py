@@ -14,7 +14,8 @@ from microprint.analysis.texture_properties import BESIDE_FULL, BESIDE_ROUGH, FU
 
 LEAK = 0.2  # of a descriptor's range over the castings
 FAR = 0.8  # of how far castings go, that drawings should go
-SHORT = 0.05  # of R2, behind the ideal reader
+SHORT = 0.05  # of R2, behind the ideal reader or another code
+READABLE = 0.3  # of R2 that the ideal reader has of a cause that can be read at all
 CLEAR = 0.5  # correlation that is worth a sentence
 
 
@@ -98,16 +99,22 @@ class Told:
                 True,
             )
 
-    def probes(self, causes: Sequence[str], ours: ArrayLike, ideal: ArrayLike) -> None:
-        """R2 of each cause, read from the latent vector and by the ideal reader."""
-        for short, words in ((True, "fall short of"), (False, "come near")):
-            some = [f"{n} {a:.2f} ({b:.2f})" for n, a, b in zip(causes, ours, ideal) if (a < b - SHORT) == short]
+    def probes(self, causes: Sequence[str], codes: Mapping[str, ArrayLike], ideal: ArrayLike) -> None:
+        """R2 of each cause, read from the codes of ``ours`` and of rivals, and by the ideal reader."""
+        own = list(zip(causes, codes["ours"], ideal))
+        short = [f"{cause} {ours:.2f} ({best:.2f})" for cause, ours, best in own if ours < best - SHORT]
+        near = [f"{cause} {ours:.2f} ({best:.2f})" for cause, ours, best in own if ours >= best - SHORT and best >= READABLE]
+        for some, words in ((short, "fall short of"), (near, "come near")):
             if some:
                 self.say(
                     f"Probes of the latent vector {words} the ideal reader (in brackets), R² of unseen castings: "
                     f"{', '.join(some)}.",
-                    short,
+                    some is short,
                 )
+        for rival in (name for name in codes if name != "ours"):
+            more = [f"{c} {x:.2f} (ours {o:.2f})" for (c, o, _), x in zip(own, codes[rival]) if x > max(o, 0.0) + SHORT]
+            if more:
+                self.say(f"The code of {rival} tells more of some causes, R² of unseen castings: {', '.join(more)}.", True)
 
     def designs(
         self, designed: Mapping[tuple[str, str], Sequence[float]], kind: str, targets: int, cost: int, nearest: str
