@@ -194,6 +194,7 @@ show(figure, "Mean error of C11 over its mean (%) by the number of simulated com
      "band. Dotted: what S2 states, and the iterations extrapolated without a label. Both axes are logarithmic.")
 inside = [regression.coverage(forward[ours_name][:, i], deviation[:, i], asked[:, i]) for i in range(len(COMPONENTS))]
 saved = np.array([converged / few for few, converged in (design_targets.seconds(phase[test[:16]], surrogate) for _ in range(3))])
+table([[surrogate.iterations, saved.mean(), saved.std(), ours.drawings, ours.drawings / saved.mean()]], ["iterations", "simulation / model, times", "±", "drawings", "their cost in simulations"], "What time the forward model saves.")
 
 # %% [markdown]
 # ## VAE-regression, as S2 has it
