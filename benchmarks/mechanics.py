@@ -36,7 +36,7 @@ import peers
 
 from microprint import UserError, simulate_cp
 from microprint.mechanics import CPResult, effective, simulate
-from microprint.mechanics.damask_backend import write_inputs
+from microprint.mechanics.damask_backend import run_solver, write_inputs
 from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.materials import Material, load_material
 from microprint.mechanics.phenopowerlaw import Law
@@ -185,12 +185,21 @@ def measure_materialite(edge: int, options: argparse.Namespace) -> list[Row]:
 
 def measure_damask(name: str, edge: int, options: argparse.Namespace) -> list[Row]:
     """Time of DAMASK's solver for one element, half a second of start-up included, files made before; nothing without it."""
-    if peers.damask_version() is None:
+    if (solver := peers.damask_solver()) is None:
         return []
     ves, material = elements(1, edge), load_material(name)
-    with tempfile.TemporaryDirectory() as folder:
-        write_inputs(Path(folder), ves.grain_id[0], ves.quaternion[0], material, uniaxial_tension())
-        seconds, _ = repeat(lambda: peers.run_damask(Path(folder), options.threads), options.repeats, PATIENCE)
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder)
+        write_inputs(folder, ves.grain_id[0], ves.quaternion[0], material, uniaxial_tension())
+
+        def solve() -> None:
+            done = run_solver(solver, folder)
+            if done.returncode:
+                raise UserError(f"DAMASK ended with code {done.returncode}: {done.stderr[-500:]}", f"{name}, {edge}^3")
+            for result in folder.glob("*.hdf5"):
+                result.unlink()
+
+        seconds, _ = repeat(solve, options.repeats, PATIENCE)
     return [row("DAMASK", problem_of(material), edge, 1, seconds)]
 
 

@@ -32,23 +32,15 @@ class Run(NamedTuple):
 
 def damask_version() -> str | None:
     """Version of DAMASK's grid solver and what the compiler was told of speed, which matters twofold."""
-    if (solver := _damask_solver()) is None:
+    if (solver := damask_solver()) is None:
         return None
     banner = subprocess.run([solver, "--help"], capture_output=True, text=True).stdout
     version, *flags = re.findall(r"(?<=Version: v)[\d.]+|(?<= )(?:-O\d|-march=\S+|-flto)", banner)
     return " ".join([version, *sorted(set(flags))])
 
 
-def run_damask(folder: Path, threads: int) -> None:
-    """Let DAMASK simulate what `microprint.mechanics.damask_backend.write_inputs` has written to `folder`."""
-    command = [_damask_solver(), "--geom", "grid.vti", "--load", "load.yaml", "--material", "grid.yaml"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    for result in folder.glob("*.hdf5"):
-        result.unlink()
-
-
-def _damask_solver() -> str | None:
+def damask_solver() -> str | None:
+    """Path of DAMASK's grid solver; to ask takes as long as a start of it."""
     from microprint import UserError
     from microprint.mechanics.damask_backend import find_solver
 

@@ -451,8 +451,8 @@ metrics |= {f"01.{symmetry}.grains_per_ve": train.grains.double().mean().item(),
             "01.micrographs.patches": patches, "01.readers.error_deg": round_trip, "01.disc.by_grain_kb": kilobytes, "01.disc.by_voxel_kb": by_voxel}
 metrics |= {f"01.{name.replace('/', '.')}.texture_scatter_deg": angle for name, angle in scatter.items()}
 if sizes:
-    of = dict(enumerate(("spread", "grains", "median", "aspect")))
-    metrics |= {f"01.{name.replace('/', '.')}.{of[k]}_off_pct": value for name, values in off.items() for k, value in enumerate(values)}
+    metrics |= {f"01.{name.replace('/', '.')}.{what}_off_pct": value
+                for name, values in off.items() for what, value in zip(("spread", "grains", "median", "aspect"), values, strict=True)}
     metrics |= {f"01.{name.replace('/', '.')}.spread_chance_pct": value for name, value in chance.items()}
     metrics |= {f"01.packed.{name}.{edge}.ln_esd_spread": value for (name, edge), value in packed.items()}
     metrics["01.sizes.whole_voxels.distance_pct"] = whole

@@ -10,9 +10,9 @@ from math import factorial, log, prod
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 from numba.np.arrayobj import populate_array
@@ -21,7 +21,7 @@ from microprint.jit import called, part
 
 LANES = 8
 # Whether a register holds all lanes of float64; half of the registers are then enough for eight sums.
-_WIDE = get_host_cpu_features().get("avx512f", False)
+_WIDE = "+avx512f" in get_host_cpu_features()
 
 
 def aligned(shape: tuple[int, ...], kind: np.dtype = np.float64) -> np.ndarray:

@@ -49,9 +49,11 @@ def test_damask_is_timed_on_files_that_lie_ready_and_not_for_ever(benchmark, mon
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(benchmark, "PATIENCE", 0.001)
     assert benchmark.peers.damask_version() == "3.0.2 -O3 -flto -march=znver3"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     [row] = benchmark.measure_damask("Cu", 4, Namespace(threads=2, repeats=3))
     assert (row.solver, row.problem, row.edge, row.batch) == ("DAMASK", "Cu, slip only", 4, 1) and row.wall > 0
     assert (tmp_path / "runs").read_text().splitlines() == ["2 grid.vti grid.yaml load.yaml"]
     monkeypatch.setattr(benchmark, "PATIENCE", 60.0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     benchmark.measure_damask("Mg", 4, Namespace(threads=1, repeats=2))
     assert (tmp_path / "runs").read_text().splitlines()[1:] == ["1 grid.vti grid.yaml load.yaml"] * 2

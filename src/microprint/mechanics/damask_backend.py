@@ -97,10 +97,15 @@ def simulate_with_damask(elements: VolumeElements, material: Material, load: Seq
     return CPResult.join([CPResult(**{**vars(result), "time": times}) for result in results])
 
 
-def _run(solver: str, folder: Path, material: Material, times: int) -> CPResult:
+def run_solver(solver: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Let the solver simulate what `write_inputs` has written to a folder, on as many threads as torch has."""
     command = [solver, "--geom", "grid.vti", "--load", "load.yaml", "--material", "grid.yaml"]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | threads)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | threads)
+
+
+def _run(solver: str, folder: Path, material: Material, times: int) -> CPResult:
+    done = run_solver(solver, folder)
     result = next(folder.glob("*.hdf5"), None)
     series, reason = {}, ""
     if done.returncode or result is None:
