@@ -310,16 +310,16 @@ def linear_operations(edge: int) -> float:
 def elastic_bytes() -> int:
     """Bytes of one voxel and iteration of the compiled rotated scheme in float32, each pass over memory counted.
 
-    Numbers read and written: stiffness 21, displacement 3 and force 6 around it, three passes of the Green operator 18,
+    Numbers read and written: Lame's constants 2, displacement 3 and force 6 around it, three passes of the Green operator 18,
     conjugate gradients 51.
     """
-    return 4 * (21 + 3 + 6 + 18 + 51)
+    return 4 * (2 + 3 + 6 + 18 + 51)
 
 
 def elastic_operations(edge: int) -> int:
     """Operations likewise: two transforms of three components along three axes, n each after folding, which takes 2; strain
-    57, stress 66, force 45, Green operator 40, conjugate gradients 30."""
-    return 2 * 3 * 3 * (edge + 2) + 57 + 66 + 45 + 40 + 30
+    57, stress of isotropic phases 13, force 45, Green operator 40, conjugate gradients 30."""
+    return 2 * 3 * 3 * (edge + 2) + 57 + 13 + 45 + 40 + 30
 
 
 def bounds(rows: Sequence[Row], options: argparse.Namespace) -> list[str]:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from microprint.mechanics import effective
+from microprint.mechanics import effective, elasticity
+from microprint.mechanics.compiled import rotated
 from microprint.mechanics.compiled.rotated import CompiledRotatedCell
 from microprint.mechanics.spectral import RotatedCell
 
@@ -41,6 +42,23 @@ def test_forces_are_the_divergence_of_the_stress_of_the_strain(cells, dtype):
     matrices = matrices + matrices.mT
     force = cell.stiffness(matrices, phases)(u)
     expected = other.force(effective._stress_by_voxel(matrices, phases)(other.strain(u)))
+    torch.testing.assert_close(force, expected, rtol=0, atol=PRECISION[dtype] * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+@pytest.mark.parametrize("share, entries", [(0.0, 2), (1e-3, 21)])
+def test_isotropic_phases_keep_two_constants_of_a_voxel(cells, dtype, share, entries):
+    """Where one phase is off isotropy by a thousandth, the whole stiffness is kept."""
+    cell, other = cells(dtype)
+    u, generator = vectors(cell, 6), torch.Generator().manual_seed(1)
+    phases = torch.randint(0, 3, (2, u.shape[2]), generator=generator)
+    constants = [elasticity.isotropic(e, 0.2 + 0.1 * e) for e in (0.1, 0.4, 1.0, 0.7, 0.9, 0.2)]
+    matrices = elasticity.mandel_from_voigt(torch.stack(constants)).to(dtype).unflatten(0, (2, 3))
+    matrices[1, 2, 0, 3] += share
+    matrices[1, 2, 3, 0] += share
+    assert rotated._entries(elasticity.voigt_from_mandel(matrices)).shape == (2, 3, entries)
+    expected = other.force(effective._stress_by_voxel(matrices, phases)(other.strain(u)))
+    force = cell.stiffness(matrices, phases)(u)
     torch.testing.assert_close(force, expected, rtol=0, atol=PRECISION[dtype] * float(expected.abs().max()))
 
 

@@ -27,6 +27,9 @@ from microprint.mechanics.spectral import RotatedCell, waves
 from microprint.mechanics.tensors import SYMMETRIC, UPPER
 
 _ENTRY, (_ROWS, _COLUMNS) = np.array(SYMMETRIC), zip(*UPPER)
+# What Lame's constants multiply in a Voigt matrix.
+_VOLUME, _SHEAR = torch.zeros(6, 6), torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0, 1.0, 1.0]))
+_VOLUME[:3, :3] = 1.0
 
 # Of each axis: products for cosines and sines (2, m, m) with m = n // 2 + 1, there and back; factors of t (2, m) for the
 # component along it, by whether it is the others' cosine or sine, and (m,) for the others. Along z they are in lanes.
@@ -70,13 +73,13 @@ class CompiledRotatedCell(RotatedCell):
         Stiffnesses are (B, phases, 6, 6), Mandel, the phase of each voxel (B, V); N is a multiple of B.
         """
         (nx, ny, nz), count = self.shape, len(phases)
-        entries = voigt_from_mandel(matrices)[:, :, _ROWS, _COLUMNS]
+        entries = _entries(voigt_from_mandel(matrices))
         # Each plane is a row, with a column of no stiffness beyond the last voxels, filled up to whole vectors.
-        planes = np.zeros((21, count, nx, -(-ny * (nz + 1) // LANES) * LANES), self.kind)
-        inside = planes[..., : ny * (nz + 1)].reshape(21, count, nx, ny, nz + 1)[..., :nz]
+        planes = np.zeros((entries.shape[2], count, nx, -(-ny * (nz + 1) // LANES) * LANES), self.kind)
+        inside = planes[..., : ny * (nz + 1)].reshape(-1, count, nx, ny, nz + 1)[..., :nz]
         for e, p, target in zip(entries, phases, torch.from_numpy(inside).unbind(1)):
             target.copy_(e.T.contiguous().index_select(1, p).unflatten(1, self.shape))
-        planes = planes.reshape(21 * count * nx, -1)
+        planes = planes.reshape(len(planes) * count * nx, -1)
         width, scale = (ny + 2) * (nz + 1) + 2 * LANES, np.array(self.scale, self.kind)
 
         def operate(u: Tensor) -> Tensor:
@@ -87,6 +90,15 @@ class CompiledRotatedCell(RotatedCell):
             return force
 
         return operate
+
+
+def _entries(voigt: Tensor) -> Tensor:
+    """Of stiffnesses (B, phases, 6, 6): Lame's constants (B, phases, 2) if all are isotropic, else upper triangles (.., 21)."""
+    lame = voigt[:, :, (0, 3), (1, 3)]
+    isotropic = lame[..., :1, None] * _VOLUME + lame[..., 1:, None] * _SHEAR
+    if (voigt - isotropic).abs().max() <= 8 * torch.finfo(voigt.dtype).eps * voigt.abs().max():
+        return lame
+    return voigt[:, :, _ROWS, _COLUMNS]
 
 
 def _products(n: int, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -253,6 +265,15 @@ def _row(planes, at, step, v, i, e):
 
 
 @part
+def _isotropic(planes, at, step, v, e, stress, w):
+    """Write the stress of strains e with Lame's constants, which are a tenth of the bytes of a whole stiffness."""
+    volume, shear = read(planes, at, v) * (e[0] + e[1] + e[2]), read(planes, step + at, v)
+    for i in range(3):
+        write(stress, i, w, volume + (shear + shear) * e[i])
+        write(stress, 3 + i, w, shear * e[3 + i])
+
+
+@part
 def _around(stress, k, v, width):
     """The stress k of the four voxels of a plane round eight corners: the sum, and four times its differences along y and z."""
     a, b, c, d = read(stress, k, v + width + 1), read(stress, k, v + width), read(stress, k, v + 1), read(stress, k, v)
@@ -261,9 +282,10 @@ def _around(stress, k, v, width):
 
 @compiled
 def _operate(cases, scale, planes, corners, stress, sums, u, force):
-    """Force of u, (3, N, nx, ny, nz); stiffnesses (21 B nx, ...), B elements of `cases` fields each."""
+    """Force of u, (3, N, nx, ny, nz); `_entries` (21 B nx, ...) or (2 B nx, ...), B elements of `cases` fields each."""
     nx, ny, nz = u.shape[2:]
     width, step, sx, sy, sz = nz + 1, u.shape[1] // cases * nx, scale[0], scale[1], scale[2]
+    isotropic = len(planes) == 2 * step
     for n in range(u.shape[1]):
         near, far = 0, 3
         _wrap(u[:, n, 0], corners, far)
@@ -278,8 +300,11 @@ def _operate(cases, scale, planes, corners, stress, sums, u, force):
                 yx, yy, yz = _slopes(corners, near + 1, far + 1, v, width)
                 zx, zy, zz = _slopes(corners, near + 2, far + 2, v, width)
                 e = sx * xx, sy * yy, sz * zz, sz * yz + sy * zy, sz * xz + sx * zx, sy * xy + sx * yx
-                for i in range(6):
-                    write(stress, i, v + width + 1, _row(planes, n // cases * nx + x, step, v, i, e))
+                if isotropic:
+                    _isotropic(planes, n // cases * nx + x, step, v, e, stress, v + width + 1)
+                else:
+                    for i in range(6):
+                        write(stress, i, v + width + 1, _row(planes, n // cases * nx + x, step, v, i, e))
             for v in range(0, (ny + 1) * width, LANES):
                 s0, _, _ = _around(stress, 0, v, width)
                 _, y1, _ = _around(stress, 1, v, width)
