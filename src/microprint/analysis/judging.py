@@ -6,6 +6,7 @@ the trivial baseline (flat grey). Where floor and ceiling overlap, a measure can
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -118,7 +119,10 @@ def rows(judgements: Sequence[Judgement]) -> tuple[list[str], list[tuple]]:
 def _entry(score: Score) -> str:
     if np.isnan(score.mean):
         return "–"
-    return f"{score.mean:.3g} ± {score.error:.1g}" if np.isfinite(score.error) else f"{score.mean:.3g}"
+    if not (np.isfinite(score.error) and score.error > 0):
+        return f"{score.mean:.3g}"
+    decimals = max(0, -math.floor(math.log10(score.error)))  # the error has one digit, and the mean no more than it
+    return f"{score.mean:.{decimals}f} ± {score.error:.{decimals}f}"
 
 
 def same_place(images: ArrayLike) -> float:

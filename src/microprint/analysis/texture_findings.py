@@ -37,18 +37,18 @@ class Told:
         """
         mean = {name: float(scores.mape_pct[:, index].mean()) for name, scores in compared.items()}
         scatter, lead = spread(compared[ours], compared[rival], index), mean[rival] - mean[ours]
-        word = "better than" if lead > scatter else "no better than" if lead > -scatter else "worse than"
+        word = "better than" if lead > 2 * scatter else "no better than" if lead > -2 * scatter else "worse than"
         self.say(
             f"The latent vector alone ({ours}) is {word} {rival} for the **{title}** of an unseen image: "
             f"{mean[ours]:.2f} % against {mean[rival]:.2f} %, where the difference scatters by "
             f"{scatter:.2f} from split to split.",
-            lead <= scatter,
+            lead <= 2 * scatter,
         )
         s3, vgg = (min(error for name, error in mean.items() if name.startswith(start)) for start in (trained, "VGG19"))
         self.say(
             f"The {title} by the mean of the others errs by {mean['mean of the others']:.2f} %, by S3's trained code by "
             f"{s3:.2f} %, by VGG19 as it comes by {vgg:.2f} %"
-            + (": it is not the trained network's doing." if vgg < s3 else "."),
+            + (": S3's training on micrographs adds nothing to it." if vgg < s3 else "."),
             False,
         )
 
@@ -64,11 +64,19 @@ class Told:
         if abs(bounded) > CLEAR:
             text += f" Segmentation takes boundaries for ferrite: its error goes with their length (correlation {bounded:.2f})."
         self.say(text, not helps)
+        if min(mean[FULL], mean[ROUGH]) < mean[ours]:
+            self.say(
+                f"For the **{title}** the latent vector alone, {mean[ours]:.2f} %, is behind an equilibrium without any code: "
+                f"{mean[FULL]:.2f} % solved in full, {mean[ROUGH]:.2f} % roughly.",
+                True,
+            )
 
     def cost(self, seconds: Mapping[str, float]) -> None:
         """Seconds an image of the ``code``, a ``rough`` and the ``full`` equilibrium."""
         code, rough, full = (seconds[name] for name in ("code", "rough", "full"))
-        text = f"An image takes the code {code:.2g} s, a rough equilibrium {rough:.2g} s and the full simulation {full:.2g} s"
+        text = (
+            f"For one image the code takes {code:.2g} s, a rough equilibrium {rough:.2g} s and the full simulation {full:.2g} s"
+        )
         more = full - rough < code
         self.say(text + (": to solve roughly saves less than the code costs." if more else "."), more)
 
@@ -77,10 +85,12 @@ class Told:
         own = [(name, *(float(m[i, i]) for m in (walks.sure, walks.far, walks.castings))) for i, name in enumerate(causes)]
         surely = [f"{name} {far:.2f} of {castings:.2f}" for name, r2, far, castings in own if r2 >= SURE]
         short = [name for name, _, far, castings in own if far < FAR * castings]
+        over = [name for name, _, far, castings in own if far > castings / FAR]
         self.say(
             f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of {len(own)} causes, but to {len(short)} less "
-            f"than {FAR:g} times as far as castings do; change in ranges of the castings: {', '.join(surely) or 'none'}.",
-            bool(short) or not surely,
+            f"than {FAR:g} times as far as castings do, to {len(over)} farther by as much; change in ranges of the castings: "
+            f"{', '.join(surely) or 'none'}.",
+            bool(short or over) or not surely,
         )
         unsure = [f"{name} {r2:.2f}" for name, r2, _, _ in own if r2 < SURE]
         if unsure:
@@ -89,13 +99,13 @@ class Told:
         leaks = [(cause, what) for cause, what, away in along if abs(away) >= LEAK]
         self.numbers |= {"walk.leaks": len(leaks), "walk.entries": len(along)}
         at = [(cause, what, causes.index(cause), descriptors.index(what)) for cause, what in leaks[:3]]
-        worst = (
+        worst = [
             f"{cause} moves {what} by {walks.far[i, j]:+.2f} (castings {walks.castings[i, j]:+.2f})" for cause, what, i, j in at
-        )
+        ]
         if leaks:
             self.say(
-                f"Walks along one cause take others along: {len(leaks)} of {len(along)} entries off the diagonal are "
-                f"{LEAK:g} of the castings' range or more from what castings do, the largest {', '.join(worst)}.",
+                f"Walks along one cause move other descriptors otherwise than castings do: {len(leaks)} of {len(along)} "
+                f"entries off the diagonal are {LEAK:g} of the castings' range or more away. The largest: {'; '.join(worst)}.",
                 True,
             )
 
@@ -117,9 +127,12 @@ class Told:
                 self.say(f"The code of {rival} tells more of some causes, R² of unseen castings: {', '.join(more)}.", True)
 
     def designs(
-        self, designed: Mapping[tuple[str, str], Sequence[float]], kind: str, targets: int, cost: int, nearest: str
+        self, designed: Mapping[tuple[str, str], Sequence[float]], kind: str, targets: int, cost: int, free: Sequence[str]
     ) -> None:
-        """Errors in % of designs by name, as proposed and after `cost` simulations a target, for one `kind` of targets."""
+        """Errors in % of designs by name, as proposed and after `cost` simulations a target, for one `kind` of targets.
+
+        Those that are `free` take no simulation.
+        """
         errors = [{who: e[last] for (who, of), e in designed.items() if of == kind and np.isfinite(e[last])} for last in (0, 1)]
         proposed, last = (
             ", ".join(f"{who} {error:.2g} %" for who, error in row.items()) + f" (best: {min(row, key=row.get)})"
@@ -127,14 +140,14 @@ class Told:
         )
         self.say(
             f"Micrographs for a modulus {kind} what training castings have, {targets} targets, error as proposed: "
-            f"{proposed}; after {cost} simulations a target, none for the {nearest}: {last}.",
+            f"{proposed}; after {cost} simulations a target, none for the {' and the '.join(free)}: {last}.",
             False,
         )
-        first = errors[0]
-        if first.get("ours", 0) > first[nearest]:
+        first, best = errors[0], min(free, key=errors[0].get)
+        if first.get("ours", 0) > first[best]:
             self.say(
-                f"What our prior proposes for a modulus {kind} the data is off by {first['ours']:.2g} %, the {nearest} by "
-                f"{first[nearest]:.2g} %: what brings drawings near is the simulated corrections, not the prior.",
+                f"What our prior proposes for a modulus {kind} the data is off by {first['ours']:.2g} %, the {best} by "
+                f"{first[best]:.2g} %: what brings drawings near is the simulated corrections, not the prior.",
                 True,
             )
 
@@ -149,7 +162,8 @@ class Told:
         ]
         if behind:
             fit = (
-                f"S3's network overfits its {patches} patches: from epoch {half['epoch']:.0f} to {last['epoch']:.0f} "
+                f"S3's network gains little more on unseen patches, having {patches}: "
+                f"from epoch {half['epoch']:.0f} to {last['epoch']:.0f} "
                 "its loss in training falls "
                 f"by {fell['train']:.0f} %, in validation by {fell['validation']:.0f} %. "
             )
@@ -165,7 +179,8 @@ class Told:
             spans = [f"{min(way):.0f} to {max(way):.0f} %" for way in ways.values()]
             self.say(
                 f"By {ahead} of the {len(kept)} measures that can judge, our drawings are nearer to another piece of "
-                f"the same image than S3's: they come {spans[0]} of the way from another casting, S3's {spans[1]}.",
+                f"the same image than S3's: they come {spans[0]} of the way from another casting, S3's {spans[1]}. One of "
+                "these, the style loss, is what ours were trained by.",
                 not ahead,
             )
         if left_out:

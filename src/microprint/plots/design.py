@@ -15,6 +15,7 @@ from torch import Tensor
 
 from microprint.analysis.regression import r2, straight_line
 from microprint.plots import PALETTE
+from microprint.plots.learning import plain_ticks
 
 
 def targets(
@@ -97,8 +98,8 @@ def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray
         error.set(xlabel="strain (%)")
     axes[0, 0].set_ylabel("stress (MPa)")
     axes[1, 0].set_ylabel("surrogate less\nsimulation (MPa)")
-    for ax in axes[:, 0]:
-        ax.legend(fontsize=7)
+    handles = [sum(parts, []) for parts in zip(*(ax.get_legend_handles_labels() for ax in axes[:, 0]))]
+    figure.legend(*handles, loc="outside upper center", ncols=4, fontsize=8)
     return figure
 
 
@@ -108,6 +109,8 @@ def bounds(fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: 
     band = partial(ax.fill_between, 100 * share, lw=0)
     band(limits["reuss"], limits["voigt"], color=PALETTE["constant"], alpha=0.15, label="Reuss to Voigt")
     band(limits["hs_lower"], limits["hs_upper"], color=PALETTE["light"], alpha=0.3, label="Hashin-Shtrikman (isotropic)")
+    for bound in ("hs_lower", "hs_upper"):  # above the points, which may hide the band
+        ax.plot(100 * share, limits[bound], color=PALETTE["reference"], lw=0.8, zorder=3)
     ax.plot(
         100 * fraction, values, "o", ms=2.5 if len(values) < 1000 else 1, alpha=0.7, color=PALETTE["ours"], label="simulated"
     )
@@ -135,11 +138,12 @@ def falling(
         ax.plot(places, errors, line, marker="o" if len(places) <= 30 else "", ms=3, color=color, label=name)
     for name, level in levels.items():
         ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
-        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom")
+        patch = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
+        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom", bbox=patch)
     ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     least, most = (end(places[-1 if end is max else 0] for places, _ in curves.values()) for end in (min, max))
     ticks = [tick * 10**power for power in range(6) for tick in (1, 3) if least <= tick * 10**power <= most]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
-    ax.yaxis.set_major_formatter("{x:g}")
+    plain_ticks(ax.yaxis)
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

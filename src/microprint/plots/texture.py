@@ -117,7 +117,9 @@ def matrix(
     picture = ax.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
     for (r, c), value in np.ndenumerate(values):
         if np.isfinite(value):
-            text = f"{value:.2f}" if beside is None else f"{value:.2f}\n({beside[r][c]:.2f})"
+            text = "\n".join(
+                [f"{round(value, 2) + 0.0:.2f}", *([] if beside is None else [f"({round(beside[r][c], 2) + 0.0:.2f})"])]
+            )
             ax.text(c, r, text, ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.7 else "black")
     ax.set_xticks(range(len(columns)), columns, rotation=25, ha="right")
     ax.set_yticks(range(len(rows)), rows)
