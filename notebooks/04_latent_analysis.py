@@ -64,9 +64,9 @@ settings = notebook.params.latent
 
 # %% [markdown]
 # ## Fingerprints of all sets
-# A fingerprint is the mean of the posterior, without noise. *paper* is S1's network. *ours* (03) is made of three parts: two
-# numbers for the *metric* in which grains are as wide as long; six numbers for each of its *seeds*, three for its place, a rotation
-# vector for its orientation, which the decoder draws as grains about fixed anchors; and, following from these, the volume averages of the symmetric embedding (02). The limit on the numbers
+# A fingerprint is the mean of the posterior, without noise. *paper* is S1's network. *ours* (03) has three parts: two numbers for the
+# *metric*, the stretch that makes grains as wide as long; six for each *seed*, three for its place relative to a fixed anchor and three, a
+# rotation vector, for its orientation; and, following from these, the volume *averages* of the symmetric embedding (02). The limit on the numbers
 # of a fingerprint (256 in S1) is one on the metric and the seeds; the averages, which the decoder does not read, come on top of it.
 # Ours searches the seeds of each VE; that takes most of this page's time.
 
@@ -74,7 +74,7 @@ settings = notebook.params.latent
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
 sets = notebook.read_sets("cubic", "train", least=3)
 sets |= notebook.read_sets("cubic", "validation")
-sets |= notebook.read_sets("cubic", "test", "brass", "copper", "cube", "goss", "large", "small", "elongated", least=3)
+sets |= notebook.read_sets("cubic", "test", *TEXTURES, *MORPHOLOGIES, least=3)
 sets["train"] = sets["train"][:settings.fitted]
 edge = sets["train"].edge
 with notebook.open("polycrystals.h5") as file:
@@ -116,7 +116,7 @@ PAIRS = 20
 read = z["ours"]["test"].clone()
 read[:, parts["ours"]["averages"]] = 0
 start, end = read[:2]
-ends = list(zip(read[:PAIRS], read[1:PAIRS + 1]))
+ends = list(zip(read[:2 * PAIRS:2], read[1:2 * PAIRS:2]))  # no fingerprint serves twice
 paths = {name: torch.stack([path(*pair, settings.path_steps) for pair in ends]) for name, path in space.PATHS.items()}
 decoded = {name: models["ours"].decode(path.flatten(0, 1)).unflatten(0, path.shape[:2]) for name, path in paths.items()}
 curves = {
@@ -156,7 +156,7 @@ show(figure, "Left, the share of the variance over all training VEs in the first
      f"its first {', its first '.join(f'{count} components hold {share:.2g} %' for count, share in held.items())} of its variance.")
 rows = [[model, f"{space.active_units(z[model]['train'])} of {models[model].size}", *(components[model].needed(share) for share in (0.95, 0.999))] for model in models]
 display(table([*rows, ["published, S1", None, None, "about 200"]], ["model", "active", "95 %", "99.9 %"],
-              f"Active numbers, and principal components that hold so much of the variance over {len(sets['train'])} training VEs, which bound the components. S1 says of its 200 that they hold all of the variance."))
+              f"Active numbers, and how many principal components hold 95 % and 99.9 % of the variance of {len(sets['train'])} training VEs; there can be no more components than VEs. S1 says that its 200 hold all of it."))
 flat = {model: {name: components[model].project(by_set, 2) for name, by_set in z[model].items()} for model in models}
 scatter, panels = plt.subplots(len(models), 2, figsize=(7.5, 2.7 * len(models) + 0.4), squeeze=False)
 for row, model in zip(panels, models, strict=True):
@@ -174,7 +174,8 @@ show(scatter, "VEs on the first two principal components of the training set, a 
 # names, so they are matched to the classes in the way that agrees best. That agrees in part with any classes: what 95 of 100 shuffles of
 # the classes do not exceed is *chance* in the tables. As in S1 it is done in three principal components. S1 takes those of the training
 # set; but in a code that uses all of its numbers alike, three directions hold a hundredth of what there is. In ours they hold more (the
-# figure above says how much), as its averages are scaled to come first, but these tell of texture alone. So we also take the components
+# figure above says how much), as its averages are scaled to come first, but these tell of texture, and of grain size only by how large
+# they are. So we also take the components
 # of the clustered VEs, which needs no classes either; the rows *training* are S1's way. The same is done with a part of the fingerprint
 # alone: which of them knows it?
 #
@@ -232,11 +233,13 @@ table(rows, ["classes", *models, "chance", "S1", "measured"], "Share of VEs in t
 # %% [markdown]
 # ### Texture by S1's own route
 # S1 sorts four textures to 96.5 % by three components of its training set. Its textures are not ours: S1 adds normal noise to the
-# *Euler angles*, and where the mean is zero only upwards, "to avoid periodicity effects". Ours scatter to both sides, as real ones do, and
-# cube and Goss orientations then have $\varphi_1$ and $\varphi_2$ near 0 in one grain and near $2\pi$ in the next. One-sided noise does not
+# *Euler angles*, and where the mean is zero only upwards, "to avoid periodicity effects" (here 5° about each angle; ours: 5° about each
+# axis). One-sided noise also makes the grains of cube, Goss and brass more alike and moves their mean; copper, with no angle at zero, it
+# leaves as it was. Ours scatter to both sides, as real ones do, and cube and Goss orientations then have $\varphi_1$ and $\varphi_2$ near 0 in one grain and near $2\pi$ in the next. One-sided noise does not
 # remove all jumps: brass, copper and Goss lie on faces of the fundamental zone, and many of their grains come back through another
 # face, whichever way the noise goes. Both kinds go through both networks; the last table is of S1's network after a much longer
-# training (03), to which noise to one side was not given.
+# training (03), to which noise to one side was not given. There *away from zero* are four sharp textures with angles far from the ends of
+# their range (S1's figure 8d), our choice; they scatter less, too, by 0.01 of the range of each angle: 3.6°, 1.8° and 3.6°.
 #
 # > **Before you look**: if S1's clusters are clusters of *texture*, the side to which the noise goes is no matter. If they are clusters of
 # > the Euler angles' *description*, what do you expect of noise to both sides, and of textures whose angles are far from zero?
@@ -267,16 +270,10 @@ display(table(rows, ["noise, components", *models, "chance", "S1", "measured"], 
 long = {(row["group"], row["components"]): row for row in measured("s1_clusters")}
 sizes_of = {"textures": 4, "textures away from zero": 4, "morphologies": 3, "large or elongated": 2}
 even = {group: torch.arange(count).repeat_interleave(100) for group, count in sizes_of.items()}
-display(table([[group, *(long[group, way]["accuracy"] for way in ("training", "own")), space.accuracy_by_chance(even[group], even[group], shuffling) if group in even else None]
+display(table([[{"small or others": "small, found"}.get(group, group), *(long[group, way]["accuracy"] for way in ("training", "own")), space.accuracy_by_chance(even[group], even[group], shuffling) if group in even else None]
        for group in dict.fromkeys(group for group, _ in long)], ["classes", "training", "own", "chance"],
-      f"S1's network after {next(iter(long.values()))['ves'] / 1e6:.2g} million VEs, 100 VEs a class, textures to both sides; noise to one side was not tried. Away from zero: four "
-      "sharp textures with angles far from the ends of their range (S1's figure 8d), our choice; they scatter less, too, by 0.01 of the range: 3.6°, 1.8° and 3.6°, not 5°. Small or "
-      "others: how many small-grained VEs landed in the cluster matched to small. Chance: for clusters of one size."))
-if "paper" in models:
-    both, single = (route[f"textures_{kind}_in_training_components", "paper"] for kind in averages)
-    print(f"For textures that scatter to both sides S1's network, as rebuilt, brings {100 * both:.3g} % into the right cluster by S1's route, for noise to one side {100 * single:.3g} %, "
-          f"after long training and away from zero {100 * long['textures away from zero', 'training']['accuracy']:.3g} %. Clusters of texture alone would not depend on the angles. "
-          "But the noise to one side and that away from zero are smaller, too: how much is due to the jumps of the angles, and how much to the scatter, is not told apart here.")
+      f"S1's network after {next(iter(long.values()))['ves'] / 1e6:.2g} million VEs, 100 VEs a class, textures to both sides. Small, found: the share of small-grained VEs in the cluster "
+      "matched to small; wrong members of that cluster are not counted. Chance: for clusters of one size."))
 
 # %% [markdown]
 # ## Neighbours
@@ -301,8 +298,8 @@ for name, names, suffix in (("test", ("train",), ""), ("goss", TEXTURES, ""), ("
     fields = torch.cat([sets[other][number:number + 1].orientations() for other, number in ((name, 0), *nearest)])
     shown[name] = fields, [f"{name} 0", *(f"{other} {number}" for other, number in nearest)]
     own = [other == name for other, _ in nearest]
-    hits[name] = f"of {name} 0 {sum(own)} of {len(own)}, " + (
-        "the nearest among them" if own[0] else f"but not the nearest, {nearest[0][0]} {nearest[0][1]}")
+    hits[name] = f"{name} 0: {sum(own)} of {len(own)}" + ("" if own[0] else f", but the nearest is {nearest[0][0]} {nearest[0][1]}")
+near = float(space.degrees_between(shown["test"][0][1:], shown["test"][0][0], "cubic").mean())
 show(draw.rows_of_slices(shown, "cubic"),
      "One VE of three sets (left) and the four whose fingerprints of ours are nearest: of a random VE among the training VEs, of a Goss texture among "
      "the textures, of elongated grains among the morphologies, by power. Middle sections, colours as above. "
@@ -317,8 +314,8 @@ table(rows, ["classes", *models, "chance", "measured"], "Share of VEs whose near
 #
 # A straight line (ridge regression) can be asked how much each part knows alone. The *texture*, here the volume averages of the embedding,
 # is predicted for random VEs from the numbers. Sizes are predicted for a mixture of random VEs and all morphologies, five-fold, from
-# *moments*: averages over the seeds of their numbers, of products of two, and of products with neighbouring seeds; of the other parts the
-# numbers and their squares. A shift of the VE leaves these unchanged.
+# *moments*: averages over the seeds of their numbers, of products of two numbers, and of each number with its like in a neighbouring seed,
+# which a shift along the lattice of anchors leaves unchanged; for the other parts, the numbers and their squares.
 
 # %%
 ours, decode, z_test = parts["ours"], models["ours"].decode, z["ours"]["test"][:4]
@@ -348,11 +345,11 @@ for part, (numbers, inside) in pieces.items():
 rows = {"numbers": [str(z_test[:, numbers].shape[1]) for numbers, _ in pieces.values()],
         "turned / °": [f"{float(field.mean()):.1f}" for field in turned],
         **{f"R² {what}": [f"{part_r2[part, what]:.3f}" for part in pieces] for what in ("texture", *sizes)}}
-display(table([[what, *values] for what, values in rows.items()], ["ours", *pieces],
-      "R² on VEs not fitted to. Turned: how far the exchange of the whole part between two VEs turns the decoded voxels, on the mean."))
 lengths = torch.cat([z["ours"][name][:, ours["averages"]].norm(dim=1) for name in mixture])
 fewer = float(torch.corrcoef(torch.stack([lengths, size["grain size"]]))[0, 1])
-print(f"The averages know of the grain size, too: the fewer the grains, the larger the averages of random orientations. Their length and the grain size correlate by {fewer:.2f}.")
+display(table([[what, *values] for what, values in rows.items()], ["ours", *pieces],
+      "R² on VEs that the fit has not seen. Turned: how far the exchange of the whole part between two VEs turns the decoded voxels, on average. The averages know of the grain size, too: the "
+      f"fewer the grains, the larger the averages of random orientations; their length and the grain size correlate by {fewer:.2f}."))
 
 # %% [markdown]
 # ## What can be read off by a straight line?
@@ -385,11 +382,11 @@ for target, (measure, names, _) in targets.items():
         probes[target, model, source] = space.linear_probe(known, truth, by_set["test"], value["test"]) if names == "random" else space.held_out_r2(known, truth)
         wide[target, model, source] = 0.0 if names == "random" else space.held_out_spread(known, truth, folds)
 features = [str((z if source == "z" else second)[model]["test"].shape[1]) for model, source in columns]
-rows = [[target.removesuffix("_random").replace("_", " "), str(fits[names]), *(f"{probes[target, *column]:.3f}" + (
-            f" ± {wide[target, *column]:.2f}" if names != "random" else "") for column in columns)] for target, (_, names, _) in targets.items()]
+rows = [[target.removesuffix("_random").replace("_", " ").replace("schmid", "Schmid") + (", random" if names == "random" else ", mixture"), str(fits[names]), *(f"{probes[target, *column]:.3f}" + (
+            f" ± {wide[target, *column]:.3f}" if names != "random" else "") for column in columns)] for target, (_, names, _) in targets.items()]
 table([["features", None, *features], *rows], ["target", "VEs", *(", ".join(column) for column in columns)],
-      "R² on VEs not fitted to; to predict the mean has 0. Features: how many numbers a probe reads; VEs: how many it is fitted to, random ones where there is no ±, "
-      "else a mixture. Where features outnumber VEs much hangs on the penalty of the probe, and what it misses, more VEs might show.")
+      "R² on VEs that the fit has not seen; predicting the mean gives 0. Features: how many numbers a probe reads; VEs: how many it is fitted to. The texture index is a sum of squares that the moments of "
+      "ours contain, so what these say of it is no finding. Where there are more features than VEs, the result depends on the penalty; more VEs might give more.")
 
 # %% [markdown]
 # ## Explore
@@ -431,8 +428,8 @@ metrics |= {f"04.train.{model}.active_units": space.active_units(z[model]["train
 metrics |= {f"04.{name}.{model}.clustering_accuracy": value for (name, model), value in route.items()}
 metrics |= {f"04.{path}_path.ours.{what}": values[path][:, middle].mean() for what, values in curves.items() for path in values}
 metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
-metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_far_deg": curve[1][-1]}
-metrics |= {f"04.{piece}.ours.turned_deg": field.mean() for piece, field in zip(pieces, turned)} | {"04.real.nearly_alike_pct": 100 * real["blur"].mean()}
+metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_half_a_spacing_away_deg": curve[1][1], "04.seed.ours.turned_far_deg": curve[1][-1]}
+metrics |= {f"04.{piece}.ours.turned_deg": field.mean() for piece, field in zip(pieces, turned)} | {"04.real.nearly_alike_pct": 100 * real["blur"].mean(), "04.nearest_of_test.ours.disorientation_deg": near}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
 missed = [f"Texture needs no fingerprint: the volume averages alone bring {100 * route[own_route, 'measured']:.3g} % into the right cluster, ours {100 * route[own_route, 'ours']:.3g} %. "
           "Ours holds these averages among its numbers, scaled to come first; its clusters are no discovery."]
@@ -447,7 +444,7 @@ if "paper" in models:
                f"{100 * long['textures away from zero', 'training']['accuracy']:.3g} % in training components. Noise to one side was not tried there.",
                f"Grain size, by a straight line from the numbers themselves: R² {probe['ours', 'z']:.3g} for ours, {probe['paper', 'z']:.3g} for S1's network, of {fits[mixture]} VEs to fit to. From moments, "
                f"which have products of two numbers, it is {probe['ours', 'moments']:.3g} and {probe['paper', 'moments']:.3g}.",
-               f"S1's 200 components for all of the variance: its network, as rebuilt, needs {components['paper'].needed(0.999)} for 99.9 % of it: a network that has learnt little uses few directions."]
+               f"S1's 200 components for all of the variance: its network, as rebuilt, needs {components['paper'].needed(0.999)} for 99.9 % of it; how many the network of the long training needs was not counted."]
 
 # %%
 best = {target: {model: max(probes[target, model, source] for source in ("z", "moments")) for model in models} for target in targets}
@@ -455,20 +452,22 @@ metrics |= {f"04.{target}.{model}.best_probe_r2": value for target, row in best.
 lead = 100 * (half["linear"] - half["spherical"])
 blurred = {name: 100 * float(values.mean()) for name, values in (*half.items(), ("real", real["blur"]))}
 alone = ", ".join(f"{part} alone {100 * accuracy[f'morphologies_by_power_of_{part}', 'ours']:.3g}" for part in ours)
-held_as = own_parts["averages"]
 display(findings(
     *missed,
+    f"The nearest fingerprint of ours is of the same texture for {100 * retrieved['textures', 'ours']:.3g} % of the VEs, of the same morphology for {100 * retrieved['morphologies', 'ours']:.3g} % (by power "
+    f"{100 * retrieved['morphologies_by_power', 'ours']:.3g} %, chance {100 * space.retrieved_by_chance([sets[name] for name in MORPHOLOGIES]):.3g} %)" + (f"; of S1's network for {100 * retrieved['textures', 'paper']:.3g} % and "
+    f"{100 * retrieved['morphologies', 'paper']:.3g} %" if "paper" in models else "") + f". The four nearest training VEs of a random VE are {near:.3g}° from it in the mean.",
     f"Grain shape is in how large the numbers of ours are: by their power {100 * accuracy['morphologies_by_power', 'ours']:.3g} % of the morphologies are in the right cluster ("
-    f"{alone} %), by the numbers {100 * accuracy['morphologies', 'ours']:.3g} %, where shuffled classes reach {100 * chance['morphologies', 'ours']:.3g} %. "
+    f"{alone} %), by the numbers {100 * accuracy['morphologies', 'ours']:.3g} %" + (f" (S1's network {100 * accuracy['morphologies', 'paper']:.3g} %)" if "paper" in models else "") + f", where shuffled classes reach {100 * chance['morphologies', 'ours']:.3g} %. "
     + (f"By the power of S1's network it is {100 * accuracy['morphologies_by_power', 'paper']:.3g} %, and large told from elongated {100 * accuracy['large_or_elongated_by_power', 'paper']:.3g} %, where chance reaches "
        f"{100 * chance['large_or_elongated_by_power', 'paper']:.3g} %. " if "paper" in models else "") + f"Size and aspect ratio, measured, give {100 * accuracy['morphologies', 'measured']:.3g} %.",
     f"Along a path grains move and turn, and few fade into one another: half way {blurred['spherical']:.2g} % of neighbouring voxels are nearly alike on the spherical path, {blurred['linear']:.2g} % on the "
-    f"linear one (the difference is {float(lead.mean()):.2g} ± {2 * float(lead.std()) / len(lead) ** 0.5:.1g}, twice the standard error of {len(lead)} pairs), {blurred['real']:.2g} % in real VEs. There the linear "
-    f"path is {float(curves['length']['linear'][:, middle].mean()):.3g} long, real ones {float(real['length']):.3g}: shorter rotation vectors are more alike.",
+    f"linear one (the difference is {float(lead.mean()):.2g} ± {2 * float(lead.std()) / len(lead) ** 0.5:.1g}, twice the standard error of {len(lead)} pairs), {blurred['real']:.2g} % in real VEs. Half way "
+    f"along the linear path a fingerprint has the length {float(curves['length']['linear'][:, middle].mean()):.3g}, real ones have {float(real['length']):.3g}: shorter rotation vectors are more alike.",
     f"In VEs of some {float(sets['test'].grains.float().mean()):.0f} grains a seed is about a grain: the exchange of one turns the voxels at its anchor by {curve[1][0]:.1f}°, where that of all turns them by "
     f"{turned[list(pieces).index('seeds')].mean():.1f}°; half a spacing of anchors away by {curve[1][1]:.0f}°, a whole one away by {curve[1][2]:.0f}°, and far away by {curve[1][-1]:.1f}°. The metric turns voxels by "
     f"{turned[list(pieces).index('metric')].mean():.2f}°, as equiaxed VEs hardly differ in it; the averages turn none, as the decoder does not read them.",
-    f"A straight line, from numbers or moments, reads the texture off ours with R² {best['texture']['ours']:.3g}, which ours holds as {held_as} of its numbers; from its seeds alone it is {part_r2['seeds', 'texture']:.2g}"
+    f"A straight line, from numbers or moments, reads the texture off ours with R² {best['texture']['ours']:.3g}, which ours holds as {own_parts['averages']} of its numbers; from its seeds alone it is {part_r2['seeds', 'texture']:.2g}"
     + (f", from S1's network {best['texture']['paper']:.2g}" if "paper" in models else "")
     + f". What the averages up to degree 4 do not fix is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}."))
 notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure=scatter)
@@ -481,7 +480,8 @@ notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure
 # - In a mixture most of the spread lies between the sets, which makes a probe's task easier; the rows of random VEs are the
 #   hard ones.
 # - S1's network is that of 03: 16³ voxels, trained for minutes.
-# - What S1's clusters owe to the jumps of Euler angles, and what to the size of the scatter, is not told apart.
+# - What S1's clusters owe to the jumps of Euler angles, and what to the size of the scatter, is not told apart; the long training had no
+#   noise to one side.
 #
 # **Next**: 05 simulates the stress response. From its curves 06 learns the law of the crystal, and holds it against regressions on
 # fingerprints.
@@ -498,7 +498,7 @@ show(draw.rows_of_slices({"beyond": (fields, [f"t = {share:.1f}" for share in sh
      "A straight path that goes on beyond its end at t = 1: middle sections. What is decoded stays a polycrystal with sharp boundaries.")
 table([[f"{share:.1f}", float(length), float(alike)] for share, length, alike in zip(shares, beyond.norm(dim=1), space.blur(fields, "cubic"), strict=True)],
       ["t", "length", "pairs 2° to 15° apart"], f"Real VEs are {float(real['length']):.3g} long. A decoder that draws cells draws cells from any numbers: that a VE looks "
-      "well is no sign that its fingerprint is a likely one; the length is.")
+      "right does not show that its fingerprint is a likely one; its length does.")
 
 # %% [markdown]
 # **2 · How exactly must a fingerprint be known?** Add normal noise of growing width to test fingerprints and decode. From which width on does
@@ -536,5 +536,6 @@ print(f"Two numbers out of {z_test.shape[1]} change the aspect ratio from {rows[
 # %% [markdown]
 # **In three lines**
 # 1. Ask for a number beside each picture of a latent space, and for the number that plain measurement gives.
-# 2. S1's network sorts textures best where their Euler angles do not jump; averages that know no zero sort them without a network.
-# 3. Ours is made of parts with a meaning: seeds are about the grains, the metric is their shape, the averages are the texture.
+# 2. S1's network sorts textures best where their Euler angles keep from the ends of their range and scatter least; which of the two counts
+#    is open. Averages of a symmetric embedding sort them without a network.
+# 3. Ours is made of parts with a meaning: a seed is about a grain, the metric is a part of their shape, the averages are the texture.

@@ -99,13 +99,13 @@ def seed_exchange(before: Tensor, after: Tensor, mean: Tensor, curve: tuple[Tens
         orientation_slice(ax, field.roll([middle] * 3, (0, 1, 2)), symmetry)
         ax.set_title(title)
     image = axes[2].imshow(mean.roll([middle] * 3, (0, 1, 2))[:, :, middle].T, origin="lower", vmin=0, cmap="magma")
-    axes[2].set(xticks=[], yticks=[], title="turned by / °, mean")
+    axes[2].set(xticks=[], yticks=[], title="mean turn / °")
     axes[2].grid(False)
     figure.colorbar(image, ax=axes[2], shrink=0.8)
     for ax in axes[:3]:
         ax.plot(middle, middle, "+", color="white", markersize=9)
     axes[3].plot(*curve, ".-", color=PALETTE["ours"])
-    axes[3].set(xlabel="distance / spacing of anchors", title="turned by / °, mean", xlim=(0, None), ylim=(0, None))
+    axes[3].set(xlabel="distance / spacing of anchors", ylabel="mean turn / °", xlim=(0, None), ylim=(0, None))
     return figure
 
 
