@@ -59,5 +59,5 @@ def test_likeness_says_the_way_from_floor_to_ceiling_and_what_overfits():
     history = [{"epoch": e, "train_reconstruction": t, "validation_reconstruction": 1.0} for e, t in ((1, 3.0), (2, 1.0), (3, 0.5))]
     told = Told()
     told.likeness([judged], ["pixels"], "S3", history, 40)
-    assert told.missed[0].startswith("S3's network gains little more on unseen patches, having 40: from epoch 2 to 3") and "style -30 %" in told.missed[0]
+    assert told.missed[0].startswith("S3's network, trained on 40 patches, gains little more on unseen ones: from epoch 2 to 3") and "style -30 %" in told.missed[0]
     assert "1 of the 1 measures" in told.claims[0] and "80 to 80 % of the way" in told.claims[0] and told.claims[1].endswith("apart: pixels.")
