@@ -74,7 +74,7 @@ settings = notebook.params.latent
 TEXTURES, MORPHOLOGIES = ("brass", "copper", "cube", "goss"), ("large", "small", "elongated")
 sets = notebook.read_sets("cubic", "train", least=3)
 sets |= notebook.read_sets("cubic", "validation")
-sets |= notebook.read_sets("cubic", "test", *TEXTURES, *MORPHOLOGIES, least=3)
+sets |= notebook.read_sets("cubic", "test", "brass", "copper", "cube", "goss", "large", "small", "elongated", least=3)
 sets["train"] = sets["train"][:settings.fitted]
 edge = sets["train"].edge
 with notebook.open("polycrystals.h5") as file:

@@ -157,6 +157,14 @@ def test_the_sets_of_a_notebook_follow_from_its_code():
     assert NOTEBOOKS["04"].sets == dict.fromkeys([*CUBIC, *CASES], 3) | {"cubic/validation": 1}
 
 
+def test_a_set_that_only_the_running_notebook_knows_is_refused(tmp_path):
+    """Otherwise nobody could be told beforehand what their data lack for it."""
+    makes = "from microprint.microstructures.datasets import generate_polycrystals\nif False:\n    notebook.do(generate_polycrystals)"
+    reads = 'if False:\n    notebook.read_sets("cubic", "test", *["goss"])'
+    with pytest.raises(UserError, match=r"02_toy.*reads cubic/\*, a set whose name its code does not say"):
+        own_study(tmp_path, write_toys(tmp_path / "n", {"01": makes, "02": reads})).plan()
+
+
 def test_sets_are_read_by_their_names_and_counted(tmp_path):
     run = own_study(tmp_path, polycrystals={"source": save_sets(tmp_path / "ve", {"cubic/goss": 2})})
     run_step(generate_polycrystals, run.params, run.folder / "artifacts", {})

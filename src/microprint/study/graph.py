@@ -74,11 +74,16 @@ class NotebookSource:
 
     @cached_property
     def sets(self) -> dict[str, int]:
-        """Sets of polycrystals that it reads by `Notebook.read_sets`, with the least number of volume elements of each."""
+        """Sets of polycrystals that it reads by `Notebook.read_sets`, with the least number of volume elements of each.
+
+        Raises `UserError` for a name that only the running notebook knows: what a user's data lack could not be told before.
+        """
         calls = [call for call in _calls(syntax_tree(self.source)) if call.func.attr == "read_sets"]
         sets: dict[str, int] = {}
         for symmetry, *names, least in ([*map(_pattern, call.args), _least(call)] for call in calls):
             sets |= {f"{symmetry}/{name}": least for name in names}
+        if unknown := [name for name in sets if "*" in name]:
+            raise UserError(f"reads {unknown[0]}, a set whose name its code does not say", self.path, "Write it in the call")
         return sets
 
     def produces(self, name: str) -> bool:
