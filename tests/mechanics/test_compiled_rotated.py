@@ -62,6 +62,28 @@ def test_isotropic_phases_keep_two_constants_of_a_voxel(cells, dtype, share, ent
     torch.testing.assert_close(force, expected, rtol=0, atol=PRECISION[dtype] * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("limit", [3, 60])
+@pytest.mark.parametrize("phases", [2, 7])
+def test_conjugate_gradients_take_the_same_steps(cells, phases, limit):
+    """Two elements under three loads each, of which one is none; after three steps, and at their end."""
+    results, generator = [], torch.Generator().manual_seed(2)
+    voigt = torch.stack([elasticity.isotropic(e, 0.3) for e in torch.linspace(1.0, 20.0, phases)])
+    for cell in cells(torch.float64):
+        matrices = elasticity.mandel_from_voigt(voigt).expand(2, -1, -1, -1)
+        ids = torch.randint(0, phases, (2, vectors(cell, 1).shape[2]), generator=generator.manual_seed(2))
+        stress_of = effective._stress_by_voxel(matrices, ids)
+        plain = lambda u, cell=cell, stress_of=stress_of: cell.force(stress_of(cell.strain(u)))  # noqa: E731
+        operator = cell.stiffness(matrices, ids) if isinstance(cell, CompiledRotatedCell) else plain
+        load = -cell.force(stress_of(torch.eye(6, dtype=torch.float64)[:, [0, 1, 3] * 2, None].expand(-1, -1, ids.shape[1])))
+        load[:, 4] = 0.0
+        moduli = elasticity.isotropic_part(matrices.mean((0, 1))[..., None])
+        results.append(cell.relax(operator, load, moduli, 1e-6, limit))
+    (u, used, freed), (expected, steps, energies) = results
+    assert (used == steps).all() and used[4] == 0 and used.max() <= limit and freed.shape == energies.shape
+    torch.testing.assert_close(u, expected, rtol=0, atol=1e-9 * float(expected.abs().max()))
+    torch.testing.assert_close(freed, energies.to(freed), rtol=1e-5, atol=1e-6 * float(energies.max()))
+
+
 def test_it_is_used_where_pencils_fill_vectors():
     kinds = {n: type(effective._cell((4, 4, n), "rotated", None, torch.float32, torch.device("cpu"))) for n in (7, 8)}
     assert kinds == {7: RotatedCell, 8: CompiledRotatedCell}

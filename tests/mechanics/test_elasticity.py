@@ -66,3 +66,14 @@ def test_every_matrix_is_symmetric_positive_definite_and_stays_so_when_turned():
         stiffness = elasticity.rotate(load_material(name).stiffness, orientations.to_matrix(q))
         torch.testing.assert_close(stiffness, stiffness.mT, rtol=0, atol=1e-3)
         assert torch.linalg.eigvalsh(elasticity.mandel_from_voigt(stiffness)).amin() > 0
+
+
+@pytest.mark.parametrize("free", [[0, 0, 0, 0, 0, 0], [0, 1, 1, 0, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 1]])
+def test_free_strain_is_what_the_free_components_of_the_matrix_give(free):
+    stiffnesses = torch.stack([elasticity.isotropic(e, nu) for e, nu in ((2.0, 0.3), (70.0, 0.45))])
+    matrices, index = elasticity.mandel_from_voigt(stiffnesses), torch.tensor(free).nonzero()[:, 0]
+    stress = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    bulk, shear = elasticity.isotropic_part(matrices.permute(1, 2, 0))
+    strain, expected = elasticity.free_strain(stress, bulk, shear, torch.tensor(free).double()[:, None]), torch.zeros_like(stress)
+    expected[index] = torch.linalg.solve(matrices[:, index][:, :, index], stress[index].T).T
+    torch.testing.assert_close(strain, expected)

@@ -96,8 +96,10 @@ def test_conjugate_gradients_solve_each_system_and_stop():
     matrices = matrices @ matrices.mT + torch.eye(5, dtype=torch.float64)
     force = torch.randn(1, 3, 5, generator=generator, dtype=torch.float64)
     force[:, 2] = 0.0
-    x, used = conjugate_gradients(
+    x, used, freed = conjugate_gradients(
         lambda v: torch.einsum("bij,cbj->cbi", matrices, v), lambda r: r, force, lambda a, b: (a * b).sum((0, 2)), 1e-10, 50
     )
     torch.testing.assert_close(x[0], torch.linalg.solve(matrices, force[0]))
     assert used[2] == 0 and used.max() <= 7
+    assert freed.shape == (used.max(), 3) and (freed >= 0).all() and ((freed > 0).sum(0) == used).all()
+    torch.testing.assert_close(freed.sum(0), (x * force).sum((0, 2)))  # from nil to -x.A.x, as A x is the force

@@ -172,9 +172,10 @@ class Solver:
                 for failure, reason in FAILURES.items():
                     reasons |= {int(i): reason for i in elements[verdict == failure]}
                 running = (~finished).nonzero()[:, 0]
-                elements, step = elements[running], step.select(running)
-            if len(elements) == 0:
-                break
+                elements = elements[running]
+                if len(elements) == 0:
+                    break
+                step = step.select(running)
             if iteration + 1 < self.numerics.newton_iterations:
                 self.statistics.linear[elements.cpu()] += step.correct().cpu()
         return reasons | {int(i): FAILURES[STUCK] for i in elements}

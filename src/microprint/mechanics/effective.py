@@ -22,9 +22,8 @@ from microprint.arrays import Array, integers, numbers, whole
 from microprint.errors import UserError
 from microprint.machine import choose_device, in_threads
 from microprint.mechanics.elasticity import isotropic_part, mandel_from_voigt, voigt_from_mandel
-from microprint.mechanics.spectral import PeriodicCell, RotatedCell, Scheme, conjugate_gradients
+from microprint.mechanics.spectral import ElasticCell, Operator, PeriodicCell, RotatedCell, Scheme
 
-Operator = Callable[[Tensor], Tensor]
 ALL_CASES = (0, 1, 2, 3, 4, 5)
 # Up to this number of phases, the stress is cheaper phase by phase than with a stiffness for each voxel.
 _FEW_PHASES = 4
@@ -138,7 +137,7 @@ def _prepare(
 
 def _cell(
     shape: Sequence[int], scheme: Scheme, size: Sequence[float] | None, dtype: torch.dtype, device: torch.device
-) -> PeriodicCell | RotatedCell:
+) -> ElasticCell:
     """The fastest form of a cell: compiled for the CPU where numba is installed and pencils along z fill its vectors."""
     if scheme != "rotated":
         return PeriodicCell(shape, scheme, size, dtype, device)
@@ -153,7 +152,7 @@ def _cell(
 class _Problem:
     """What all chunks share: mean strains by groups that are solved at once, moduli (1,) of the reference medium."""
 
-    cell: PeriodicCell | RotatedCell
+    cell: ElasticCell
     groups: tuple[tuple[int, ...], ...]
     reference: tuple[Tensor, Tensor]
     tolerance: float
@@ -214,21 +213,13 @@ class _Problem:
         cell = self.cell
         bulk, shear = (modulus.to(cell.device, cell.dtype) for modulus in self.reference)
         mean = torch.eye(6, dtype=cell.dtype, device=cell.device)[:, list(cases)].repeat(1, shape[0])[:, :, None]
-        load, limits = -cell.force(stress_of(mean.expand(-1, -1, shape[1]))), (self.tolerance, self.max_iterations)
-        products: list[Tensor] = []
-
-        def dot(a: Tensor, b: Tensor) -> Tensor:
-            products.append(cell.dot(a, b))
-            return products[-1]
-
-        u, used = conjugate_gradients(operator, lambda f: cell.green(f, bulk, shear), load, dot, *limits)
+        load = -cell.force(stress_of(mean.expand(-1, -1, shape[1])))
+        u, used, freed = cell.relax(operator, load, (bulk, shear), self.tolerance, self.max_iterations)
         if self.tolerance and (used >= self.max_iterations).any():
             where = f"volume element {first + int(used.argmax()) // len(cases)}"
             remedy = "Raise tolerance or max_iterations, or use the rotated scheme"
             raise UserError(f"no equilibrium after {self.max_iterations} iterations", where, remedy)
-        # The method's own inner products: of the residual, r.z, and of the direction, p.A.p; a step frees (r.z)^2 / p.A.p.
-        residual, curvature = torch.stack(products[::2])[: len(products) // 2], torch.stack(products[1::2])
-        return cell.strain(u).add_(mean), torch.where(curvature > 0, residual.square() / curvature, 0.0)
+        return cell.strain(u).add_(mean), freed
 
 
 def _work(strain: Tensor, stress_of: Operator) -> Tensor:

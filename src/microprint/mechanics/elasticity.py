@@ -74,9 +74,19 @@ def rotate(stiffness: Tensor, rotation: Tensor) -> Tensor:
 
 def isotropic_part(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Bulk and shear modulus of the isotropic matrix nearest to Mandel matrices (6, 6, ...)."""
-    trace = sum(matrix[i, i] for i in range(6))
+    trace = matrix.diagonal().sum(-1)
     spherical = matrix[:3, :3].sum((0, 1)) / 3
     return spherical / 3, (trace - spherical) / 10
+
+
+def free_strain(stress: Tensor, bulk: Tensor, shear: Tensor, free: Tensor) -> Tensor:
+    """Strain (6, B) of an isotropic medium of moduli (B,) in the components that are `free` (6, 1), all others held.
+
+    Mandel's notation. It is the inverse of the free components' matrix, 2 shear and a dyad, by Sherman and Morrison.
+    """
+    lame, strain, normal = bulk - 2 * shear / 3, free * stress, free[:3]
+    strain[:3] -= normal * (lame / (2 * shear + normal.sum() * lame) * strain[:3].sum(0))
+    return strain / (2 * shear)
 
 
 def voigt_average(stiffnesses: Tensor, fractions: Tensor) -> Tensor:

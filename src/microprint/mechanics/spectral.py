@@ -22,9 +22,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from microprint.errors import UserError
+from microprint.mechanics.elasticity import free_strain
 from microprint.mechanics.tensors import PLACES, VOIGT_PAIRS
 
 Scheme = Literal["fourier", "rotated"]
+Operator = Callable[[Tensor], Tensor]
 
 
 class Cell(Protocol):
@@ -38,12 +40,30 @@ class Cell(Protocol):
     def divergence(self, stress: Tensor) -> Tensor: ...
     def projected_rms(self, force: Tensor) -> Tensor: ...
     def equilibrate(
-        self, tangent: Tensor, force: Tensor, gap: Tensor, moduli: tuple[Tensor, Tensor], reference: Tensor, free: Tensor,
+        self, tangent: Tensor, force: Tensor, gap: Tensor, moduli: tuple[Tensor, Tensor], free: Tensor,
         forcing: float, limit: int,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...  # fmt: skip
 
 
-class PeriodicCell:
+class ElasticCell(Protocol):
+    """What elasticity needs of a cell: `PeriodicCell`, `RotatedCell`, or its form that is compiled for a CPU."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def strain(self, u: Tensor) -> Tensor: ...
+    def force(self, stress: Tensor) -> Tensor: ...
+    def dot(self, a: Tensor, b: Tensor) -> Tensor: ...
+    def green(self, force: Tensor, bulk: Tensor, shear: Tensor) -> Tensor: ...
+
+    def relax(
+        self, operator: Operator, load: Tensor, moduli: tuple[Tensor, Tensor], tolerance: float, limit: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`conjugate_gradients` of the elastic cell, preconditioned by a medium of bulk and shear `moduli`."""
+        return conjugate_gradients(operator, lambda f: self.green(f, *moduli), load, self.dot, tolerance, limit)
+
+
+class PeriodicCell(ElasticCell):
     """Derivatives on a periodic grid of `shape` voxels; the cell's edge lengths `size` give cubic voxels by default.
 
     Raises `UserError` for an unknown scheme, and for a size that is not three positive numbers.
@@ -134,18 +154,17 @@ class PeriodicCell:
         return torch.addcmul(force, self.direction, along[None], value=-1.0).mul_(flexibility)
 
     def equilibrate(
-        self, tangent: Tensor, force: Tensor, gap: Tensor, moduli: tuple[Tensor, Tensor], reference: Tensor, free: Tensor,
+        self, tangent: Tensor, force: Tensor, gap: Tensor, moduli: tuple[Tensor, Tensor], free: Tensor,
         forcing: float, limit: int,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """Solve the linearised cell by conjugate gradients, in the precision of its tangent (6, 6, B, V).
 
         Taken away are the divergence `force` (3, B, K) of the stress, and the `gap` (6, B) of the mean stress by the components
-        of the mean strain that are `free` (6, 1). The preconditioner is a medium of bulk and shear `moduli` (B,), whose
-        compliance for free components is `reference` (6, 6, B). Returns u (3, B, K), the mean strain (6, B), iterations (B,)
-        and the change of the stress (6, B, V).
+        of the mean strain that are `free` (6, 1). The preconditioner is a medium of bulk and shear `moduli` (B,). Returns
+        u (3, B, K), the mean strain (6, B), iterations (B,) and the change of the stress (6, B, V).
         """
         cell, dtype = self.to(tangent.dtype), tangent.dtype
-        free, reference = free.to(dtype), reference.to(dtype)
+        free = free.to(dtype)
 
         def strain_of(x: Tensor) -> Tensor:
             return cell.strain(x[..., :-2]).add_((_unpack(x[..., -2:]) * free)[..., None])
@@ -155,12 +174,12 @@ class PeriodicCell:
             return torch.cat([divergence, _pack(mean * free)], -1)
 
         def precondition(r: Tensor) -> Tensor:
-            return torch.cat([cell.green(r[..., :-2], *moduli), _pack((reference * _unpack(r[..., -2:])).sum(1))], -1)
+            return torch.cat([cell.green(r[..., :-2], *moduli), _pack(free_strain(_unpack(r[..., -2:]), *moduli, free))], -1)
 
         weight = torch.cat([cell.weight, cell.weight.new_ones(2)])
         size = force.abs().amax((0, 2)).clamp(min=1.0)
         rhs = torch.cat([-force / size[:, None], _pack(gap / size)], -1).to(dtype)
-        x, used = conjugate_gradients(
+        x, used, _ = conjugate_gradients(
             operator, precondition, rhs, lambda a, b: (a * b * weight).sum((0, 2)), forcing, limit
         )  # fmt: skip
         change = (tangent * strain_of(x)).sum(1) * size.to(dtype)[:, None]
@@ -181,7 +200,7 @@ def _unpack(packed: Tensor) -> Tensor:
     return packed.transpose(1, 2).flatten(0, 1)
 
 
-class RotatedCell:
+class RotatedCell(ElasticCell):
     """The rotated scheme with displacements and forces (3, B, V) at the voxels' corners.
 
     Strains are differences of a voxel's eight corners, so that the Green operator alone needs a transform: of three
@@ -325,20 +344,23 @@ def wave_vectors(axes: Sequence[Tensor], half: bool = False) -> Tensor:
 
 
 def conjugate_gradients(
-    operator: Callable[[Tensor], Tensor],
-    precondition: Callable[[Tensor], Tensor],
+    operator: Operator,
+    precondition: Operator,
     force: Tensor,
     dot: Callable[[Tensor, Tensor], Tensor],
     tolerance: float,
     max_iterations: int,
-) -> tuple[Tensor, Tensor]:
-    """Preconditioned conjugate gradients for many systems A x = force at once: solution, iterations of each system (B,).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Preconditioned conjugate gradients for many systems A x = force at once.
 
     `operator` (A) and `precondition` (its approximate inverse) act on (3, B, K) vectors; `dot` is an inner product -> (B,).
     The tolerance is of the preconditioned residual's norm, relative to the force's. A system that has met it, or whose
     operator turns out indefinite along a direction, stays as it is.
+
+    Returns the solution, the iterations of each system (B,), and what each iteration (n, B) frees of the energy
+    x.A.x - 2 x.force, of which the solution has the least.
     """
-    x, residual = torch.zeros_like(force), force.clone()
+    x, residual, freed = torch.zeros_like(force), force.clone(), []
     z = precondition(residual)
     direction, rz = z.clone(), dot(residual, z)
     target = rz * tolerance**2
@@ -351,11 +373,12 @@ def conjugate_gradients(
         if not running.any():
             break
         used += running
-        step = torch.where(running, rz / curvature, 0.0)[:, None]
-        x.addcmul_(direction, step)
-        residual.addcmul_(image, step, value=-1.0)
+        step = torch.where(running, rz / curvature, 0.0)
+        freed.append(step * rz)
+        x.addcmul_(direction, step[:, None])
+        residual.addcmul_(image, step[:, None], value=-1.0)
         z = precondition(residual)
         rz, previous = dot(residual, z), rz
         running = running & (rz > target)
         direction = torch.addcmul(z, direction, torch.where(running, rz / previous, 0.0)[:, None])
-    return x, used
+    return x, used, torch.stack(freed) if freed else rz.new_empty(0, len(rz))

@@ -48,11 +48,7 @@ def apply(matrix: Tensor, vector: Tensor) -> Tensor:
 
 def determinant(m: Tensor) -> Tensor:
     """Determinant of (3, 3, ...)."""
-    return (
-        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
-        - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
-        + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
-    )
+    return (torch.linalg.cross(m[0], m[1], dim=0) * m[2]).sum(0)
 
 
 def inverse(matrix: Tensor) -> Tensor:

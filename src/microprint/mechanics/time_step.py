@@ -9,7 +9,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from microprint.mechanics.elasticity import isotropic_part
+from microprint.mechanics.elasticity import free_strain, isotropic_part
 from microprint.mechanics.phenopowerlaw import TANGENT_DTYPE, Law
 from microprint.mechanics.spectral import Cell
 from microprint.mechanics.state import Batch, State
@@ -58,6 +58,11 @@ class Boundary:
         """Mean stress (3, 3, n, 1) of some volume elements at the end."""
         return torch.lerp(self.P_begin, self.P_end, self.fraction[1]).index_select(-2, elements)
 
+    def free_strains(self, device: torch.device) -> Tensor:
+        """One for the components of the mean strain that are free, else nil (6, 1); a shear is where one of its two is."""
+        free = [self.free[i][j] or self.free[j][i] for i, j in VOIGT_PAIRS]
+        return torch.tensor(free, dtype=torch.float64, device=device)[:, None]
+
     def apply(self, guess: State, elements: Tensor) -> State:
         """The guess, with the prescribed components of the mean F set to their values at the end."""
         end = torch.lerp(self.F_begin, self.F_end, self.fraction[1]).index_select(-2, elements)
@@ -68,12 +73,11 @@ class Boundary:
 def elastic_shear_stress(boundary: Boundary, stiffness: Tensor) -> float:
     """Largest resolved shear stress (Pa) that the change between the ends of `boundary` makes in an isotropic elastic cell."""
     bulk, shear = isotropic_part(stiffness[:, :, None])
-    free = torch.tensor([boundary.free[i][j] or boundary.free[j][i] for i, j in VOIGT_PAIRS], device=stiffness.device)
-    strain = mandel((boundary.F_end - boundary.F_begin)[..., 0])
+    free = boundary.free_strains(stiffness.device)
+    strain = mandel((boundary.F_end - boundary.F_begin)[..., 0]) * (1 - free)
     stress = mandel((boundary.P_end - boundary.P_begin)[..., 0])
-    strain[free] = 0.0
-    held = _isotropic_matrix(bulk, shear)[..., 0] @ strain
-    strain += _isotropic_inverse(bulk, shear, free)[..., 0] @ (stress - held)
+    stress[:3] -= (bulk - 2 * shear / 3) * strain[:3].sum(0)
+    strain += free_strain(stress, bulk, shear, free)
     principal = torch.linalg.eigvalsh(from_mandel(strain).permute(2, 0, 1))
     return float(shear * (principal[:, 2] - principal[:, 0]).amax())
 
@@ -90,9 +94,28 @@ class Problem:
 
     @cached_property
     def free(self) -> Tensor:
-        """Free components (6, 1) in Mandel's order; a free shear of F moves sqrt(1/2) of Mandel's shear strain."""
-        free = [self.boundary.free[i][j] or self.boundary.free[j][i] for i, j in VOIGT_PAIRS]
-        return torch.tensor(free, dtype=torch.float64, device=self.cell.device)[:, None]
+        return self.boundary.free_strains(self.cell.device)
+
+    @cached_property
+    def moves(self) -> Tensor:
+        """What a mean strain in Mandel's order makes of the free components of F, row by row (9, 6).
+
+        A free shear of F moves sqrt(1/2) of Mandel's shear strain.
+        """
+        moves = [[0.0] * 6 for _ in range(9)]
+        for k, (i, j) in enumerate(VOIGT_PAIRS):
+            for a, b in ((i, j), (j, i)):
+                moves[3 * a + b][k] = (1.0 if i == j else sqrt(2.0)) * self.boundary.free[a][b]
+        return torch.tensor(moves, dtype=torch.float64, device=self.cell.device)
+
+    @cached_property
+    def pulls(self) -> Tensor:
+        """What stresses of these components add up to, in Mandel's order (6, 9)."""
+        return torch.where(self.moves > 0, 1 / self.moves, 0.0).T
+
+    @cached_property
+    def no_stress(self) -> float:
+        return NO_STRESS * float(self.law.stiffness.amax())
 
 
 @dataclass
@@ -140,26 +163,20 @@ class TimeStep(Batch):
         return self._judge(grid["P"], grid["converged"].all(-1, keepdim=True))[:, 0]
 
     def _judge(self, P: Tensor, lawful: Tensor) -> Tensor:
-        cell, numerics, boundary = self.problem.cell, self.problem.numerics, self.problem.boundary
-        nothing = NO_STRESS * float(self.problem.law.stiffness.amax())
-        size = P.square().sum((0, 1)).mean(-1, keepdim=True).sqrt().clamp(min=nothing)
+        cell, numerics = self.problem.cell, self.problem.numerics
+        rms = torch.linalg.vector_norm(P, dim=(0, 1, 3))[:, None] / sqrt(P.shape[-1])
+        size = rms.clamp(min=self.problem.no_stress)
         self.force = cell.divergence(P)
         short = self.P_end - P.mean(-1, keepdim=True)
-        zero = torch.zeros_like(size)
-        self.gap = torch.stack(
-            [
-                sum((short[a, b] for a, b in {(i, j), (j, i)} if boundary.free[a][b]), zero) * (1.0 if i == j else sqrt(0.5))
-                for i, j in VOIGT_PAIRS
-            ]
-        )
-        imbalance, gap = cell.projected_rms(self.force)[:, None], self.gap.square().sum(0).sqrt()
-        error = (imbalance.square() + gap.square()).sqrt()
+        self.gap = (self.problem.pulls @ short.flatten(0, 1)[..., 0])[..., None]
+        imbalance, gap = cell.projected_rms(self.force)[:, None], torch.linalg.vector_norm(self.gap, dim=0)
+        error = torch.hypot(imbalance, gap)
         better = lawful & (error < self.error)
         self.error = torch.where(better, error, self.error)
         self.rejected = torch.where(better, 0.0, self.rejected + 1)
         balanced = (imbalance < numerics.equilibrium * size) & (gap < numerics.boundary * size) & lawful
-        unsolved = torch.where(torch.isinf(self.error), UNLAWFUL, torch.where(self.rejected > PATIENCE, STUCK, RUNNING))
-        return torch.where(balanced, CONVERGED, unsolved)
+        verdict = torch.full_like(lawful, RUNNING, dtype=torch.int64).masked_fill_(self.rejected > PATIENCE, STUCK)
+        return verdict.masked_fill_(self.error.isinf(), UNLAWFUL).masked_fill_(balanced, CONVERGED)
 
     def correct(self) -> Tensor:
         """Next guess; returns the linear solver's iterations (B,)."""
@@ -169,40 +186,12 @@ class TimeStep(Batch):
         self.accepted = self.new.where(better, self.accepted)
         self.step_u = torch.where(better, u, 0.5 * self.step_u)
         self.step_mean = torch.where(better, mean[:, :, None], 0.5 * self.step_mean)
-        F = self._mean_F(self.step_mean[..., 0])
+        F = (self.problem.moves @ self.step_mean[..., 0]).unflatten(0, (3, 3))[..., None]
         self.new = replace(self.accepted, u=self.accepted.u + self.step_u, F_mean=self.accepted.F_mean + F)
         return used.to(torch.int64)
 
     def _linearised(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Solution of the linearised cell, see `PeriodicCell.equilibrate`."""
-        bulk, shear = isotropic_part(self.tangent.mean(-1))
-        free, numerics = self.problem.free, self.problem.numerics
-        reference = _isotropic_inverse(bulk, shear, free[:, 0].bool())
-        conditions = (bulk, shear), reference, free, numerics.forcing, numerics.linear_iterations
+        moduli, numerics = isotropic_part(self.tangent.mean(-1)), self.problem.numerics
+        conditions = moduli, self.problem.free, numerics.forcing, numerics.linear_iterations
         return self.problem.cell.equilibrate(self.tangent, self.force, self.gap[..., 0], *conditions)
-
-    def _mean_F(self, strain: Tensor) -> Tensor:
-        """Change of the mean F (3, 3, B, 1) for a mean strain (6, B) of the free components."""
-        F = torch.zeros_like(self.new.F_mean)
-        for k, (i, j) in enumerate(VOIGT_PAIRS):
-            for a, b in {(i, j), (j, i)}:
-                if self.problem.boundary.free[a][b]:
-                    F[a, b, :, 0] = strain[k] * (1.0 if i == j else sqrt(2.0))
-        return F
-
-
-def _isotropic_matrix(bulk: Tensor, shear: Tensor) -> Tensor:
-    """Isotropic Mandel matrices (6, 6, B)."""
-    matrix = 2 * shear * torch.eye(6, device=bulk.device, dtype=bulk.dtype)[:, :, None]
-    matrix[:3, :3] += bulk - 2 * shear / 3
-    return matrix
-
-
-def _isotropic_inverse(bulk: Tensor, shear: Tensor, free: Tensor) -> Tensor:
-    """Inverse (6, 6, B) of isotropic Mandel matrices on the free components, nil elsewhere."""
-    index, matrix = free.nonzero()[:, 0], _isotropic_matrix(bulk, shear)
-    result = torch.zeros_like(matrix)
-    if len(index):
-        block = matrix[index][:, index].permute(2, 0, 1)
-        result[index[:, None], index] = torch.linalg.inv(block).permute(1, 2, 0)
-    return result

@@ -47,7 +47,8 @@ class CompiledCell:
         self.shape = nx, ny, nz = tuple(shape)
         self.frequencies = nx * ny * nz
         axes = waves(self.shape, edges(size, self.shape), scheme)
-        self.t2 = wave_vectors(axes).square().sum(0).flatten()
+        t2 = wave_vectors(axes).square().sum(0).flatten()
+        self.flexibility = torch.where(t2 > 0, 1 / t2, 0.0)
         (x, y, z), (t_x, t_y, t_z) = (hartley(n).numpy() for n in self.shape), (axis.numpy() for axis in axes)
         self.plan = Plan(x, y, t_x, t_y)
         self.along_z, self.workspaces = [in_blocks(a) for a in (z, t_z)], Workspaces(self._workspace)
@@ -66,16 +67,16 @@ class CompiledCell:
 
     def projected_rms(self, force: Tensor) -> Tensor:
         """Root mean square (B,) of the part of the stress that a divergence holds: sum |f|^2 / t.t."""
-        return (force.square().sum(0) / self.t2.clamp(min=1e-30) * (self.t2 > 0)).sum(-1).sqrt()
+        return (force.square().sum(0) @ self.flexibility).sqrt()
 
     def equilibrate(
-        self, tangent: Tensor, force: Tensor, gap: Tensor, moduli: tuple[Tensor, Tensor], reference: Tensor, free: Tensor,
+        self, tangent: Tensor, force: Tensor, gap: Tensor, moduli: tuple[Tensor, Tensor], free: Tensor,
         forcing: float, limit: int,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """As `PeriodicCell.equilibrate`, in float64 but for the tangent."""
         u, mean, used = force.new_empty(force.shape), gap.new_empty(gap.shape), torch.zeros(gap.shape[1])
         change = tangent.new_empty(6, *tangent.shape[2:])
-        small = (*(modulus.double() for modulus in moduli), reference.double().flatten(0, 1), free.double())
+        small = (*(modulus.double() for modulus in moduli), free.double())
         self._each(_equilibrate, tangent.flatten(0, 1), force, gap, *small, u, mean, used, change, forcing, limit)
         return u, mean, used, change
 
@@ -239,7 +240,7 @@ def _dot(a, b):
 
 
 @part
-def _precondition(m, w, means, bulk, shear, reference, e):
+def _precondition(m, w, means, bulk, shear, free):
     """The image becomes the displacement of an isotropic medium under the residual; returns their product."""
     v, product, ratio = w.vectors, lanes(0.0), (bulk + shear / 3.0) / (bulk + 4.0 * shear / 3.0)
     for p in range(w.z.shape[1]):
@@ -251,10 +252,10 @@ def _precondition(m, w, means, bulk, shear, reference, e):
             z0, z1, z2 = flexibility * (r0 - along * t0), flexibility * (r1 - along * t1), flexibility * (r2 - along * t2)
             product = product + r0 * z0 + r1 * z1 + r2 * z2
             v[9, p, z], v[10, p, z], v[11, p, z] = z0, z1, z2
-    for i in range(6):
-        means[3, i] = 0.0
-        for j in range(6):
-            means[3, i] += reference[6 * i + j, e] * means[1, j]
+    lame, r = bulk - 2.0 * shear / 3.0, means[1]  # nil where a component is not free; see `elasticity.free_strain`
+    held = lame / (2.0 * shear + (free[0, 0] + free[1, 0] + free[2, 0]) * lame) * (r[0] + r[1] + r[2])
+    for k in range(6):
+        means[3, k] = (r[k] - (free[k, 0] * held if k < 3 else 0.0)) / (2.0 * shear)
     return summed(product) + _dot(means[1], means[3])
 
 
@@ -273,7 +274,7 @@ def _add(w, means, target, source, factor, keep):
 @compiled
 def _equilibrate(
     begin, end, m, fields, numbers, tangent, means,
-    T, force, gap, bulk, shear, reference, free, u, mean, used, change, forcing, limit,
+    T, force, gap, bulk, shear, free, u, mean, used, change, forcing, limit,
 ):  # fmt: skip
     """`spectral.conjugate_gradients` for the linearised cell, one element after another."""
     w, depth, share = in_lanes(fields), fields.kernel.shape[1], 1.0 / force.shape[2]
@@ -288,7 +289,7 @@ def _equilibrate(
                     w.vectors[i, p, z], w.vectors[3 + i, p, z], w.vectors[6 + i, p, z] = lanes(0.0), -w.z[0, p, z], lanes(0.0)
         for k in range(6):
             means[0, k], means[1, k], means[2, k] = 0.0, gap[k, e], 0.0
-        rz = _precondition(m, w, means, bulk[e], shear[e], reference, e)
+        rz = _precondition(m, w, means, bulk[e], shear[e], free)
         _add(w, means, 2, 3, 1.0, 0.0)
         target = rz * forcing * forcing
         while rz > target and used[e] < limit:
@@ -298,7 +299,7 @@ def _equilibrate(
             used[e] += 1.0
             _add(w, means, 0, 2, rz / curvature, 1.0)
             _add(w, means, 1, 3, -rz / curvature, 1.0)
-            before, rz = rz, _precondition(m, w, means, bulk[e], shear[e], reference, e)
+            before, rz = rz, _precondition(m, w, means, bulk[e], shear[e], free)
             _add(w, means, 2, 3, 1.0, rz / before)
         for k in range(6):
             mean[k, e] = means[0, k]
