@@ -173,7 +173,7 @@ show(scatter, "VEs on the first two principal components of the training set, a 
 # Spectral clustering joins VEs to their nearest neighbours and cuts the graph where it is thinnest (S1). Clusters have no
 # names, so they are matched to the classes in the way that agrees best. That agrees in part with any classes: what 95 of 100 shuffles of
 # the classes do not exceed is *chance* in the tables. As in S1 it is done in three principal components. S1 takes those of the training
-# set; but these three hold a small share of the variance (the figure above says how much), and in ours they are the averages, which tell
+# set; but these three hold a small share of the variance (the figure above says how much), and in ours they are mostly averages, which tell
 # of texture, and of grain size only by how large they are. So we also take the components of the clustered VEs, which needs no classes
 # either; the rows *training* are S1's way. The same is done with a part of the fingerprint
 # alone: which of them knows it?

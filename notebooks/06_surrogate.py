@@ -503,7 +503,7 @@ missed = [text for text in (
 # %%
 display(findings(
     f"**Behind**, with labels: {', '.join(behind_at) or 'nowhere'}{'; within ' * bool(outside)}{' and '.join(outside)}{' textures' * bool(outside)}. Before any label: "
-    f"{', '.join(free_at) or 'nowhere'}. *What did not work* has the numbers.",
+    f"{', '.join(free_at) or 'nowhere'}.{' *What did not work* has the numbers.' * bool(behind_at or free_at or outside)}",
     f"Over the curve, ours errs by {whole['ours, corrected']:.3g} MPa, the strongest rival ({strongest}) by {whole[strongest]:.3g}, S1's network by "
     f"{whole[pair[0]]:.3g}; leads below {luck['over the curve']:.2g} MPa could be chance. Corrected by labels, ours falls from {whole['ours, no polycrystal']:.3g} MPa, and the coarse simulation goes "
     f"from {whole['coarse simulation']:.3g} to {whole['coarse simulation, corrected']:.3g}.",
