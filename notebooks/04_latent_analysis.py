@@ -143,7 +143,7 @@ show(draw.along_path(curves, labels, levels=real),
 
 # %%
 components = {model: space.PrincipalComponents.fit(by_set["train"]) for model, by_set in z.items()}
-held = {count: 100 * float(components["ours"].explained[:count].sum()) for count in (settings.components, own_parts["averages"])}
+held = {model: [100 * float(fitted.explained[:count].sum()) for count in (settings.components, own_parts["averages"])] for model, fitted in components.items()}
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 2.8))
 draw.explained_variance(left, {model: fitted.explained for model, fitted in components.items()})
 for model, by_set in z.items():
@@ -152,8 +152,8 @@ for model, by_set in z.items():
 right.axhline(space.ACTIVE_VARIANCE, color="0.5", lw=0.8)
 right.set(xlabel="latent number, by variance", ylabel="variance of the posterior mean")
 show(figure, "Left, the share of the variance over all training VEs in the first principal components. Right, the variance of each number, the largest "
-     f"first; those below the grey line, at {space.ACTIVE_VARIANCE}, are not active. The largest of ours are its averages, scaled to come first: "
-     f"its first {', its first '.join(f'{count} components hold {share:.2g} %' for count, share in held.items())} of its variance.")
+     f"first; those below the grey line, at {space.ACTIVE_VARIANCE}, are not active. The largest of ours are its averages, scaled to come first. "
+     f"The first {settings.components} and the first {own_parts['averages']} components hold " + "; ".join(f"{few:.2g} % and {more:.2g} % of the variance of {model}" for model, (few, more) in held.items()) + ".")
 rows = [[model, f"{space.active_units(z[model]['train'])} of {models[model].size}", *(components[model].needed(share) for share in (0.95, 0.999))] for model in models]
 display(table([*rows, ["published, S1", None, None, "about 200"]], ["model", "active", "95 %", "99.9 %"],
               f"Active numbers, and how many principal components hold 95 % and 99.9 % of the variance of {len(sets['train'])} training VEs; there can be no more components than VEs. S1 says that its 200 hold all of it."))
@@ -173,10 +173,9 @@ show(scatter, "VEs on the first two principal components of the training set, a 
 # Spectral clustering joins VEs to their nearest neighbours and cuts the graph where it is thinnest (S1). Clusters have no
 # names, so they are matched to the classes in the way that agrees best. That agrees in part with any classes: what 95 of 100 shuffles of
 # the classes do not exceed is *chance* in the tables. As in S1 it is done in three principal components. S1 takes those of the training
-# set; but in a code that uses all of its numbers alike, three directions hold a hundredth of what there is. In ours they hold more (the
-# figure above says how much), as its averages are scaled to come first, but these tell of texture, and of grain size only by how large
-# they are. So we also take the components
-# of the clustered VEs, which needs no classes either; the rows *training* are S1's way. The same is done with a part of the fingerprint
+# set; but these three hold a small share of the variance (the figure above says how much), and in ours they are mostly averages, which tell
+# of texture, and of grain size only by how large they are. So we also take the components of the clustered VEs, which needs no classes
+# either; the rows *training* are S1's way. The same is done with a part of the fingerprint
 # alone: which of them knows it?
 #
 # A morphology has no place in a space of orientations: with random orientations every number is as often positive as
@@ -214,18 +213,26 @@ clusters = {key: space.cluster_classes(sets_of_points, settings.neighbours, seed
 accuracy = {key: space.clustering_accuracy(*pair) for key, pair in clusters.items()}
 
 # %%
+def by_chance(labels, joined):
+    return space.accuracy_by_chance(labels, joined, notebook.generator("shuffled classes"))  # the same shuffles for all
+
+
+def thousandths(*shares):
+    return [None if share is None else f"{share:.3f}" for share in shares]
+
+
 figure, panels = plt.subplots(2, len(models), figsize=(3.2 * len(models), 5.6), squeeze=False)
 for row, group, names in zip(panels, ("textures", "morphologies_by_power"), (TEXTURES, MORPHOLOGIES), strict=True):
     for panel, model in zip(row, models, strict=True):
         draw.confusion_matrix(panel, space.confusion(*clusters[group, model], len(names)), names, f"{model}: {group.replace('_', ' ')}")
 show(figure, "How many VEs of each class (row) went into which cluster (column): textures by all numbers, morphologies by their power. On the "
      "diagonal are those in the right cluster.")
-shuffling = notebook.generator("shuffled classes")
-chance = {key: space.accuracy_by_chance(*pair, shuffling) for key, pair in clusters.items()}
+chance = {key: by_chance(*pair) for key, pair in clusters.items()}
+largest = {group: max(chance[key] for key in clusters if key[0] == group) for group, _ in clusters}
 published = {"large_or_elongated_in_training_components": 0.53}
 hidden = "textures_in_training_components"  # shown below, by S1's own route
-rows = [[group.replace("_in_training_components", ", training").replace("_", " "), *(accuracy.get((group, model)) for model in models),
-         max(chance[key] for key in clusters if key[0] == group), published.get(group), accuracy.get((group, "measured"))]
+rows = [[group.replace("_in_training_components", ", training").replace("_", " "), *thousandths(*(accuracy.get((group, model)) for model in models),
+         largest[group], published.get(group), accuracy.get((group, "measured")))]
         for group in sorted({group for group, _ in points} - {hidden}, key=lambda name: (name[0] != "t", name))]
 table(rows, ["classes", *models, "chance", "S1", "measured"], "Share of VEs in the right cluster, in components of these VEs or of the *training* "
       "set. Chance: what 95 of 100 shuffles of the classes do not exceed, the largest of the row. S1: published, at 64³ voxels.")
@@ -260,17 +267,17 @@ for model, kind in ((model, kind) for model in kinds for kind in averages):
             "own": space.own_components(kinds[model][kind], settings.components)}
     for way, sets_of_points in ways.items():
         pair, key = space.cluster_classes(sets_of_points, settings.neighbours, seed), (f"textures_{kind}_in_{way}_components", model)
-        route[key], route_chance[key] = space.clustering_accuracy(*pair), space.accuracy_by_chance(*pair, shuffling)
+        route[key], route_chance[key] = space.clustering_accuracy(*pair), by_chance(*pair)
 
 # %%
-rows = [[name.removeprefix("textures_").replace("_in_", ", ").removesuffix("_components").replace("_", " "), *(route[name, model] for model in models),
-         max(route_chance[name, model] for model in kinds), 0.965 if "one_side_in_training" in name else None, route[name, "measured"]]
+rows = [[name.removeprefix("textures_").replace("_in_", ", ").removesuffix("_components").replace("_", " "), *thousandths(*(route[name, model] for model in models),
+         max(route_chance[name, model] for model in kinds), 0.965 if "one_side_in_training" in name else None, route[name, "measured"])]
         for name in dict.fromkeys(name for name, _ in route)]
 display(table(rows, ["noise, components", *models, "chance", "S1", "measured"], "Share of textures in the right cluster, columns as above. The textures with noise to both sides are those of above."))
 long = {(row["group"], row["components"]): row for row in measured("s1_clusters")}
 sizes_of = {"textures": 4, "textures away from zero": 4, "morphologies": 3, "large or elongated": 2}
 even = {group: torch.arange(count).repeat_interleave(100) for group, count in sizes_of.items()}
-display(table([[{"small or others": "small, found"}.get(group, group), *(long[group, way]["accuracy"] for way in ("training", "own")), space.accuracy_by_chance(even[group], even[group], shuffling) if group in even else None]
+display(table([[{"small or others": "small, found"}.get(group, group), *thousandths(*(long[group, way]["accuracy"] for way in ("training", "own")), by_chance(even[group], even[group]) if group in even else None)]
        for group in dict.fromkeys(group for group, _ in long)], ["classes", "training", "own", "chance"],
       f"S1's network after {next(iter(long.values()))['ves'] / 1e6:.2g} million VEs, 100 VEs a class, textures to both sides. Small, found: the share of small-grained VEs in the cluster "
       "matched to small; wrong members of that cluster are not counted. Chance: for clusters of one size."))
@@ -287,8 +294,8 @@ retrieved = {(f"{group}{suffix}", model): space.retrieved([values[suffix][model]
              for group, names in list(groups.items())[:2] for suffix in values}
 retrieved |= {(group, "measured"): space.retrieved([known[name] for name in groups[group]])
               for group, known in (("textures", texture), ("morphologies", shape))}
-rows = [[key.replace("_", " "), *(retrieved.get((key, model)) for model in models), space.retrieved_by_chance([sets[name] for name in groups[key.removesuffix("_by_power")]]),
-         retrieved.get((key, "measured"))] for key in dict.fromkeys(group for group, _ in retrieved)]
+rows = [[key.replace("_", " "), *thousandths(*(retrieved.get((key, model)) for model in models), space.retrieved_by_chance([sets[name] for name in groups[key.removesuffix("_by_power")]]),
+         retrieved.get((key, "measured")))] for key in dict.fromkeys(group for group, _ in retrieved)]
 shown, hits = {}, {}
 for name, names, suffix in (("test", ("train",), ""), ("goss", TEXTURES, ""), ("elongated", MORPHOLOGIES, "_by_power")):
     of = values[suffix]["ours"]
@@ -313,7 +320,8 @@ table(rows, ["classes", *models, "chance", "measured"], "Share of VEs whose near
 # anchor, and no others.
 #
 # A straight line (ridge regression) can be asked how much each part knows alone. The *texture*, here the volume averages of the embedding,
-# is predicted for random VEs from the numbers. Sizes are predicted for a mixture of random VEs and all morphologies, five-fold, from
+# is predicted for random VEs from the numbers. Sizes (*grain size*, the edge of a cube with the mean grain volume; *boundary share*, the
+# share of neighbouring voxels that belong to two grains; *largest grain*, its share of the volume) are predicted for a mixture of random VEs and all morphologies, five-fold, from
 # *moments*: averages over the seeds of their numbers, of products of two numbers, and of each number with its like in a neighbouring seed,
 # which a shift along the lattice of anchors leaves unchanged; for the other parts, the numbers and their squares.
 
@@ -458,9 +466,9 @@ display(findings(
     f"{100 * retrieved['morphologies_by_power', 'ours']:.3g} %, chance {100 * space.retrieved_by_chance([sets[name] for name in MORPHOLOGIES]):.3g} %)" + (f"; of S1's network for {100 * retrieved['textures', 'paper']:.3g} % and "
     f"{100 * retrieved['morphologies', 'paper']:.3g} %" if "paper" in models else "") + f". The four nearest training VEs of a random VE are {near:.3g}° from it in the mean, any four {any_four:.3g}°.",
     f"Grain shape is in how large the numbers of ours are: by their power {100 * accuracy['morphologies_by_power', 'ours']:.3g} % of the morphologies are in the right cluster ("
-    f"{alone} %), by the numbers {100 * accuracy['morphologies', 'ours']:.3g} %" + (f" (S1's network {100 * accuracy['morphologies', 'paper']:.3g} %)" if "paper" in models else "") + f", where shuffled classes reach {100 * chance['morphologies', 'ours']:.3g} %. "
+    f"{alone} %), by the numbers {100 * accuracy['morphologies', 'ours']:.3g} %" + (f" (S1's network {100 * accuracy['morphologies', 'paper']:.3g} %)" if "paper" in models else "") + f", where shuffled classes reach {100 * largest['morphologies']:.3g} %. "
     + (f"By the power of S1's network it is {100 * accuracy['morphologies_by_power', 'paper']:.3g} %, and large told from elongated {100 * accuracy['large_or_elongated_by_power', 'paper']:.3g} %, where chance reaches "
-       f"{100 * chance['large_or_elongated_by_power', 'paper']:.3g} %. " if "paper" in models else "") + f"Size and aspect ratio, measured, give {100 * accuracy['morphologies', 'measured']:.3g} %.",
+       f"{100 * largest['large_or_elongated_by_power']:.3g} %. " if "paper" in models else "") + f"Size and aspect ratio, measured, give {100 * accuracy['morphologies', 'measured']:.3g} %.",
     f"Along a path grains move and turn, and few fade into one another: half way {blurred['spherical']:.2g} % of neighbouring voxels are nearly alike on the spherical path, {blurred['linear']:.2g} % on the "
     f"linear one (the difference is {float(lead.mean()):.2g} ± {2 * float(lead.std()) / len(lead) ** 0.5:.1g}, twice the standard error of {len(lead)} pairs), {blurred['real']:.2g} % in real VEs. Half way "
     f"along the linear path a fingerprint has the length {float(curves['length']['linear'][:, middle].mean()):.3g}, real ones have {float(real['length']):.3g}: shorter rotation vectors are more alike.",
@@ -536,6 +544,6 @@ print(f"Two numbers out of {z_test.shape[1]} change the aspect ratio from {rows[
 # %% [markdown]
 # **In three lines**
 # 1. Ask for a number beside each picture of a latent space, and for the number that plain measurement gives.
-# 2. S1's network sorts textures best where their Euler angles keep from the ends of their range and scatter least; which of the two counts
-#    is open. Averages of a symmetric embedding sort them without a network.
+# 2. S1's network sorts textures best where their Euler angles keep from the ends of their range and scatter least; which of the two
+#    matters is open. Averages of a symmetric embedding sort them without a network.
 # 3. Ours is made of parts with a meaning: a seed is about a grain, the metric is a part of their shape, the averages are the texture.

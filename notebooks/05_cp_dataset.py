@@ -130,7 +130,7 @@ table([[name, "one sense" if "twin" in name else "both senses", int(count[name])
 # zero, so a tilted crystal also carries shear stress.
 #
 # How close is close? VEs of one texture differ in stress by some per cent (below), and that is what a surrogate has to learn. An error
-# of $5\cdot10^{-4}$ is a hundredth of it: the tolerance here, as in the tests of the engine, and the dotted line below. The first call
+# of $5\cdot10^{-4}$ is a hundredth of it: the tolerance here, as in the tests of the engine, and the dash-dotted line below. The first call
 # compiles the law, for half a minute.
 
 # %%
@@ -158,9 +158,9 @@ show(draw.against_reference(strain, curves, TOLERANCE, "Single crystals of Mg, p
 # Why so unequal? Turn one. Bunge's angles turn the crystal about z by $\varphi_1$, about its new x axis by $\Phi$, and about its
 # new z axis by $\varphi_2$. Its c axis then points along $(\sin\varphi_1\sin\Phi,\,-\cos\varphi_1\sin\Phi,\,\cos\Phi)$ in the sample, so that
 # $\varphi_1=\Phi=90°$ lays it along the load. With c along the load or straight across it the basal planes feel no shear stress at all; between,
-# they feel shear stress, most at 45°. There, too, slip needs no shear of the whole crystal, which the load forbids: off 45° this
-# constraint, not Schmid's factor, makes the stress rise so fast (exercise 1 takes it away). The slider tilts the c axis from the load
-# towards z. In JupyterLab there is a panel below it, for other loads and all three angles.
+# they feel shear stress, most at 45°. The load forbids shear of the crystal as a whole. At 45° basal slip needs none; at other angles it
+# does, and this constraint, not Schmid's factor, makes the stress rise so fast (exercise 1 takes it away). The slider tilts the c axis
+# from the load towards z. In JupyterLab there is a panel below it, for other loads and all three angles.
 
 # %%
 explorer, tilts = CrystalExplorer(material), range(0, 91, 10)
@@ -180,8 +180,9 @@ explorer.show("compression", tilted(0.0), "The same crystal pressed with c along
 #
 # In a polycrystal every grain deforms as its neighbours allow: $\nabla\cdot P = 0$ in a periodic cell. The solver
 # holds displacements as Fourier coefficients and corrects them by Newton's method; each linear problem is solved by
-# conjugate gradients (CG) with the Green operator of an isotropic medium as preconditioner. Where the first step of a load goes
-# far beyond yield, as in soft metals, it is divided, which the result tells (`substeps`).
+# conjugate gradients (CG) with the Green operator of an isotropic medium as preconditioner. Where the first increment of a step of the
+# load goes far beyond yield, as in soft metals, it is divided into *substeps*. An increment that does not converge is halved: a
+# *cutback*. The result counts both.
 # DAMASK takes another way to the same equations, so agreement is a test of both. Compared here is the mean stress; the field itself, of
 # two VEs, is compared by the tests of the engine (`tests/mechanics/test_verify.py`).
 
@@ -212,8 +213,8 @@ table([["this run", torch.get_num_threads(), len(cases) / seconds, f"{per_evalua
 # %% [markdown]
 # ## The data set
 #
-# One call simulates all hexagonal sets, in chunks of `chunk` VEs. Each chunk is saved when it is finished; killed in the
-# middle, the call goes on with the chunks that are missing. A VE that does not converge is kept with its reason, and
+# One call simulates all hexagonal sets, in chunks of `chunk` VEs. Each chunk is saved when it is finished; if the call is killed
+# midway, the next one does only the chunks that are missing. A VE that does not converge is kept with its reason, and
 # later left out of training visibly.
 #
 # As many chunks are computed at once as the machine has cores, one on each: `compute: {engine: local}`. With
@@ -249,7 +250,7 @@ stress = torch.cat([c.stress for c in curves.values()]).numpy() / MPA
 strain = 100 * curves["train"].strain.numpy()
 display(table([[name, len(s["converged"]), int(s["converged"].sum()), int((~s["converged"]).sum()), int(s["cutbacks"].sum()),
                 s["evaluations"].mean(), s["linear"].mean()] for name, s in sets.items()],
-      ["set", "VEs", "converged", "failed", "halved steps", "law evaluations per VE", "CG iterations per VE"],
+      ["set", "VEs", "converged", "failed", "cutbacks", "law evaluations per VE", "CG iterations per VE"],
       f"Convergence. Reasons of failure: {'; '.join(f'{number(n)}: {r}' for r, n in reasons.most_common()) or 'none failed'}. "
       + "".join(f"Of {number(n)} {note}. " for note, n in notes.most_common(3)) +
       "S1: 48,401 of 50,000 converged (96.8 %), of other VEs and on 64³ voxels."))
@@ -299,8 +300,9 @@ table([[f"{strain[i] / 100:.4f}", r_squared[i], stress[:, i].mean(), stress[:, i
 # - `axial`: c along the load; `prismatic`: c along y and an a axis along the load.
 #
 # For cubic metals: random and mixed, cube, Goss, and fibres with ⟨100⟩ or ⟨111⟩ along the load. Further hexagonal metals are pulled in the
-# same VEs, cubic ones in VEs of their own. And the first metal goes through load paths: `tension`, `compression` and `shear`, and those that turn back a little
-# (`unload`), end in compression (`reversal`), go on along y (`turn`), end where they began (`cyclic`), or `walk` at random.
+# same VEs, cubic ones in VEs of their own. And the first metal goes through load paths: `tension` along x, `compression` along y, `shear` xy; tension along x
+# that turns back a little (`unload`), ends in compression (`reversal`), goes on along y (`turn`) or ends where it began (`cyclic`);
+# and a `walk` at random.
 
 # %%
 notebook.do(campaigns.generate_textured_polycrystals)
@@ -385,10 +387,10 @@ findings(
 # %% [markdown]
 # **Limits**
 #
-# - The grid is that of the fingerprint, and coarse: the last finding tells how many voxels a grain has. DAMASK's homogenised stress moves by
-#   some tenths of a per cent with refinement, its fields far more.
-# - Time steps are finite: exercise 2 shows by how much the knee of the curve is off. That, and the error of the grid, exceed the errors that
-#   06 reports: a surrogate there is true to this solver at this grid and step, not to the material.
+# - The grid is that of the fingerprint, and coarse: the last finding tells how many voxels a grain has. 06 has finer ones.
+# - Time steps are finite: exercise 2 shows by how much the knee of the curve is off. There that exceeds the error which 06 reports of a
+#   corrected surrogate; the error of the grid is about as large as the surrogate's. A surrogate there is true to this solver at this grid
+#   and step, not to the material.
 # - Whether S1 used these very parameters of magnesium is not known: its reference for them could not be read.
 #
 # **Next**: notebook 06 learns the law of the crystal from these curves, and holds it against regressions on fingerprints.

@@ -142,7 +142,7 @@ show(plot.yield_sections(sections), f"Stress (MPa) of a crystal at a strain of n
 # $R^2 = 1 - \sum(y-\hat y)^2 / \sum(y-\bar y)^2$. The rivals, trained on the same set where they are trained at all:
 #
 # - *line*: a straight line in the volume averages $\langle c^2\rangle$ and $\langle c^4\rangle$, $c$ the cosine between c axis and
-#   load; *ridge* on the fingerprint's 27 volume averages or on all its numbers; *Gaussian processes* on the averages;
+#   load; *ridge* on the fingerprint's 27 volume averages (those of the hexagonal embedding of 02; the cubic one has nine) or on all its numbers; *Gaussian processes* on the averages;
 # - *linear cells*: ridge on these averages and on the effective moduli of the same cell, made elastic throughout, with the
 #   shears of each family of slip systems softened in turn;
 # - *S1's network* on all numbers of the fingerprint, as its text has it and as its code has it (stresses scaled by the extremes of the
@@ -237,8 +237,8 @@ show(parity({n: (test.stress[:, at].numpy() / MPA, predicted[n][:, at].numpy() /
 # %% [markdown]
 # ## How few labels?
 #
-# Well beyond yield the answer of a physical form is nearly right before any label; about yield it is not, and labels say what the law
-# got wrong. A regression has to learn everything from labels. Five random choices of the training set each (and first weights of
+# Well beyond yield the answer of ours, law and equilibrium, is nearly right before any label; the same law without equilibrium (Taylor) is
+# far off. About yield ours is not right either, and labels say what the law got wrong. A regression has to learn everything from labels. Five random choices of the training set each (and first weights of
 # S1's network), of the graph network one.
 
 # %%
@@ -261,10 +261,10 @@ medians = {kind: surrogates.medians(labels, values) for kind, values in kinds.it
 figure = plot.errors_by_labels(labels, kinds, colours, "mean error (MPa)")
 show(figure, "Mean error (MPa) over the number of simulated polycrystals that a model has seen: median of the draws, and their range as a band. Zero "
      "stands at the left. Compare where the lines start, and how many labels each needs to get there.")
-started = {kind: dict(zip(*m["ours, corrected"])) for kind, m in medians.items()}
-for kind, e in started.items():
+for kind, m in medians.items():
+    e, strained_alike = (dict(zip(*m[name])) for name in ("ours, corrected", "Taylor, learnt law, corrected"))
     harm = " and ".join(f"{n} ({value:.3g})" for n, value in e.items() if value > e[0])
-    print(f"Ours {kind}: {e[0]:.3g} MPa before any label, {e[len(everything)]:.3g} with {len(everything)}" + (f"; with {harm} labels it is worse than with none." if harm else "."))
+    print(f"Ours {kind}: {e[0]:.3g} MPa before any label (without equilibrium, Taylor, {strained_alike[0]:.3g}), {e[len(everything)]:.3g} with {len(everything)}" + (f"; with {harm} labels it is worse than with none." if harm else "."))
 s1 = medians[list(kinds)[0]]["S1's network"][1][-1], mae["S1's network"][-1]
 print(f"S1's network with all labels, at {strain[at]:.3g}: {s1[0]:.3g} MPa, the median of five trainings; the one of the table above has {s1[1]:.3g}.")
 
@@ -294,7 +294,7 @@ display(table([[n, 1 - before, error, 1 - after, left] for n, before, error, aft
       f"Laws trained from other initial weights; strain {strain[at]:.3g}, corrected on the {len(held.stress)} volume elements of the validation set. The first {len(laws[first].laws.laws)} answer as ours."))
 worst = (mean - test.stress)[:, at].abs().argsort(descending=True)[:4]
 show(draw.curves_with_band(strain.numpy(), test.stress[worst].numpy() / MPA, mean[worst].numpy() / MPA, std[worst].numpy() / MPA),
-     "The four worst of the test set. Above, simulated and predicted stress (MPa) along the load; below, their difference, and the 90 % "
+     "The four worst of the test set. Above, simulated and predicted stress (MPa) along the load; below, the error, and the 90 % "
      "interval as a band about zero, which one in ten may leave: the worst do.")
 some = torch.randperm(len(test.stress), generator=generator)[:4]
 pair = ("S1's network", "ours, corrected")
@@ -313,8 +313,8 @@ display(table([[f"{edge}³", *(value - true for value in values), true] for edge
 own = min(refined, key=lambda edge: abs(edge - test.elements.edge))
 near = [max(abs(values[i] - values[len(steps) - 1]) for values in refined.values()) for i in range(len(steps))]
 off = max(abs(values[len(steps) - 1] - values[-1]) for values in refined.values())
-print(f"{steps[-1]} iterations are within {off:.2g} MPa of the simulation of the same grid; fewer are away from them by at most "
-      + ", ".join(f"{e:.2g} MPa ({n})" for n, e in zip(steps[:-1], near)) + f". The simulation moves by {refined[finest.edge][-1] - refined[own][-1]:+.2g} MPa from "
+print(f"{steps[-1]} iterations are within {off:.3g} MPa of the simulation of the same grid; fewer are away from them by at most "
+      + ", ".join(f"{e:.3g} MPa ({n})" for n, e in zip(steps[:-1], near)) + f". The simulation moves by {refined[finest.edge][-1] - refined[own][-1]:+.2g} MPa from "
       f"{own}³ to {finest.edge}³ voxels; all labels of this page have {test.elements.edge}³, and its errors are against them.")
 
 # %% [markdown]
@@ -350,7 +350,7 @@ show(plot.families(names, {name: values[: len(names)] for name, values in missin
 labelled = {len(truth["train"]) - families["train"].families.count(name) for name in names}
 table([[name.replace("_", " "), *result[name][:2], *(1000 * share for share in shares), *result[name][4:]] for name, *shares in zip(result, *missing.values())],
       ["family", "VEs", "mean stress (MPa)", "line", "Taylor", "coarse", "ours, no polycrystal", "ours, corrected", "bias (%)", "in 90 % intervals (%)"],
-      f"1 − R² in ‰, by model; strain {strain[at]:.3g}; each family corrected by the {' to '.join(str(n) for n in sorted({min(labelled), max(labelled)}))} training volume elements of the others. Bias and intervals are of ours, corrected.")
+      f"1 − R² in ‰, by model; strain {strain[at]:.3g}; each family corrected by the {' to '.join(str(n) for n in sorted({min(labelled), max(labelled)}))} training volume elements of the others. Bias (mean of predicted / simulated − 1) and intervals are of ours, corrected.")
 
 # %%
 order = most_informative(answers["train"][0], min(120, len(truth["train"])))
@@ -391,7 +391,7 @@ for name, curves in others.items():
     better = Correction.fit(*x["train"], simulated["train"]).apply(*x["test"])[0]
     values = [f(v[:, at], simulated["test"][:, at]) for v in (x["test"][0], better) for f in (regression.r2, regression.mae_mpa)]
     marched_of[name] = x, simulated
-    rows_of[name] = [curves.material.lattice, len(better), float(simulated["test"][:, at].mean() / MPA), *values[:2], len(simulated["train"]), *values[2:]]
+    rows_of[name] = [curves.elements.symmetry, len(better), float(simulated["test"][:, at].mean() / MPA), *values[:2], len(simulated["train"]), *values[2:]]
 display(table([[name, *row[:3], 1000 * (1 - row[3]), *row[4:6], 1000 * (1 - row[6]), row[7]] for name, row in rows_of.items()],
       ["material", "lattice", "VEs", "mean stress (MPa)", "1 − R² (‰), no polycrystal", "error, no polycrystal (MPa)", "labels", "1 − R² (‰), corrected", "error, corrected (MPa)"],
       f"All families of textures of each lattice, strain {strain[at]:.3g}."))
@@ -400,8 +400,8 @@ recurrent = PathRival.load(notebook.path("path_rival.safetensors"))
 models = (*(lambda _, path, model=model: model.predict_path(path.load, path.elements.grain_id, path.elements.quaternion).P for model in (laws[first], uniform)),
           lambda number, path: recurrent.without(number).predict_path(path.load, path.F, path.elements.grain_id, path.elements.quaternion))
 paths_mae, drawn = surrogates.path_errors(models, loads)
-show(plot.paths(drawn), "One volume element along each kind of path: volume averages of the normal components of stress (MPa) over time, ours (solid, a colour a component) and "
-     "simulated (dashed). The scales differ: under shear normal stresses are small, and the error shows.")
+show(plot.paths(drawn), "One volume element along each kind of path: volume averages of the normal components of stress and of $P_{xy}$ (MPa) over time, ours (solid, a colour a "
+     "component) and simulated (dashed). Tension and what begins with it load along x, compression along y, shear moves x with y. The scales differ.")
 table([[kind, *values] for kind, values in paths_mae.items()],
       ["kind of path", "VEs", "all components (MPa)", "normal components (MPa)", "Taylor, normal (MPa)", "recurrent network, normal (MPa)", "mean size of the normal components (MPa)"],
       "Mean absolute error (MPa) along the whole path. No polycrystal was simulated for ours, nor for Taylor by the learnt law. "
@@ -417,13 +417,15 @@ table([[kind, *values] for kind, values in paths_mae.items()],
 # %%
 from microprint.microstructures.volume_elements import stored_edges
 
+BYTES, BITS = 512, 12  # as in 03
 columns = ["what the surrogate sees", "1 − R²", "error (MPa)", "difference that could be chance (MPa)"]
-stored = in_bytes(notebook.path("fingerprint_ours.safetensors"), "hexagonal", 512, 12)["ours, 512 bytes"]
-asks = {f"ours, {surrogates.numbers_decoded(fingerprint)} numbers": surrogates.decoded(fingerprint, laws[first]), "ours, 512 bytes": lambda e: laws[first].predict_field(stored(e))}
+(label, stored), *_ = in_bytes(notebook.path("fingerprint_ours.safetensors"), "hexagonal", BYTES, BITS).items()
+asks = {f"ours, {surrogates.numbers_decoded(fingerprint)} numbers": surrogates.decoded(fingerprint, laws[first]), label: lambda e: laws[first].predict_field(stored(e))}
 ways = {name: [ask(c.elements) for c in (held, test)] for name, ask in asks.items()} | {"volume element": (alone["validation"], alone["test"])}
 display(table([["Gaussian processes on the averages", 1 - r2["Gaussian processes"][-1], mae["Gaussian processes"][-1], None],
                *surrogates.seen_through(ways, held.stress, test.stress, at)], columns,
-              f"{first}, strain {strain[at]:.3g}, random texture; corrected on the {len(held.stress)} simulations of the validation set, the processes on all."))
+              f"{first}, strain {strain[at]:.3g}, random texture; corrected on the {len(held.stress)} simulations of the validation set, the processes on all. {BYTES} bytes hold up to {8 * BYTES // BITS} numbers of {BITS} bits (03). "
+              "A row that differs from the volume element by less than its last column may do so by chance."))
 encoders = {"ours": Fingerprint.load(notebook.path("fingerprint_ours.safetensors"), notebook.device, symmetry="cubic")}
 with notebook.open("polycrystals.h5") as file:
     if "paper" in trainable(stored_edges(file)).get("cubic", ()):  # S1's network knows the symmetry that it was trained on, alone
@@ -433,8 +435,7 @@ for name in (name for name in others if others[name].elements.symmetry == "cubic
             if label == "ours" or e.edge == others[name].elements.edge}
     x, simulated = marched_of[name]
     ways = {label: [ask(c.elements) for c in (taught[name], others[name])] for label, ask in asks.items()} | {"volume element": (x["train"], x["test"])}
-    display(table(surrogates.seen_through(ways, simulated["train"], simulated["test"], at), columns, f"{name}, all families of textures; corrected on {len(simulated['train'])} "
-                  "simulations. A row that is nearer than the volume element itself by less than its last column is so by chance."))
+    display(table(surrogates.seen_through(ways, simulated["train"], simulated["test"], at), columns, f"{name}, all families of textures; corrected on {len(simulated['train'])} simulations."))
 
 # %%
 batch = test.elements[: min(16, len(test.elements))]
@@ -445,7 +446,7 @@ tasks = {"simulation": lambda e: simulate_cp(e.grain_id, e.quaternion, test.mate
          "coarse simulation": simulated_coarsely, "self-consistent, learnt law": medium.predict,
          **{name: lambda e, model=model: model.predict(e.grain_id, e.quaternion) for name, model in marched.items()},
          "ours, from the fingerprint": surrogates.decoded(fingerprint, laws[first]),
-         "Gaussian processes": lambda e: direct["ours"].predict(fingerprint.encode_set(e))}
+         **{name: lambda e, model=direct[variant]: model.predict(fingerprint.encode_set(e)) for name, variant in (("Gaussian processes", "ours"), ("S1's network", "paper"))}}
 threads = torch.get_num_threads()
 times = {name: surrogates.milliseconds(task, batch) for name, task in tasks.items()}
 display(table([[name, *times[name], f"{times['simulation'][1] / times[name][1]:.2g}"] for name in sorted(times, key=lambda n: -times[n][1])],
@@ -453,12 +454,12 @@ display(table([[name, *times[name], f"{times['simulation'][1] / times[name][1]:.
       f"{threads} thread{'s' * (threads > 1)}, {batch.edge}³ voxels, timed once. DAMASK 3.0.2 takes 2.9 s for 8³ voxels on two cores (stored). A single law in one iteration is the cheapest form of "
       f"ours: from no polycrystal it errs by {cheapest:.3g} MPa over the curve, ours by {whole['ours, no polycrystal']:.3g}."))
 reached = {"coarse simulation": ("coarse simulation", "reference"), "ours, corrected": ("ours", "ours"), "ours, no polycrystal": ("ours", "accent"),
-           "Gaussian processes": ("Gaussian processes", "light"), "S1's network": ("Gaussian processes", "paper"),
+           "Gaussian processes": ("Gaussian processes", "light"), "S1's network": ("S1's network", "paper"),
            "self-consistent, learnt law, corrected": ("self-consistent, learnt law", "coded"), "ours, a single law, one iteration": ("ours, a single law, one iteration", "other")}
 show(plot.errors_by_time({model: (times[task][1], whole.get(model, cheapest)) for model, (task, _) in reached.items()},
-                         {model: colour for model, (_, colour) in reached.items()}, "mean error (MPa)", times["simulation"][1]),
-     "Mean error (MPa) over the curve over the time of an answer, on logarithmic scales: low and left is good. A regression on the fingerprint spends "
-     "its time on encoding.")
+                         {model: colour for model, (_, colour) in reached.items()}, "mean error (MPa)", times["simulation"][1], len(batch)),
+     "Mean error (MPa) over the curve over the time of an answer, on logarithmic scales: low and left is good. Gaussian processes and S1's network "
+     "spend their time on encoding. The time of a correction is left out.")
 
 # %%
 rivals = [n for n in predicted if not n.startswith(("ours", "S1"))]
@@ -466,18 +467,20 @@ views = {"over the curve": slice(1, None), **{f"at a strain of {strain[p]:.4f}":
 seen_at = {view: {n: e[:, part].mean(1) for n, e in errors.items()} for view, part in views.items()}  # errors of the volume elements
 means = {view: {n: e.mean().item() for n, e in values.items()} for view, values in seen_at.items()}
 leaders = {view: min(rivals, key=values.get) for view, values in means.items()}
-beaten = "; ".join(f"{view}: {some[0]} has {means[view][some[0]]:.3g} MPa, ours {means[view]['ours, corrected']:.3g} ({len(some)} of {len(rivals)} rivals are ahead)"
-                   for view in views if (some := regression.ahead(seen_at[view], "ours, corrected", rivals)))
+behind_at = {view: some for view in views if (some := regression.ahead(seen_at[view], "ours, corrected", rivals))}
+beaten = "; ".join(f"{view}: {some[0]} has {means[view][some[0]]:.3g} MPa, ours {means[view]['ours, corrected']:.3g} ({len(some)} of {len(rivals)} rivals are ahead by more than chance)"
+                   for view, some in behind_at.items())
 strongest, simplest = leaders["over the curve"], "line in two coefficients"
 luck = {view: regression.chance(seen_at[view]["ours, corrected"], seen_at[view][leaders[view]]) for view in views}
 (last, walks), median = list(paths_mae.items())[-1], medians["over the whole curve"]
 best_r2, best_rival = max((r2[n][-1], n) for n in rivals)
-free_ahead = ", ".join(f"{view} ({m['coarse simulation']:.3g} against {m['ours, no polycrystal']:.3g} MPa)" for view, m in means.items()
-                       if regression.ahead(seen_at[view], "ours, no polycrystal", ["coarse simulation"]))
+free_at = [view for view in views if regression.ahead(seen_at[view], "ours, no polycrystal", ["coarse simulation"])]
+free_ahead = ", ".join(f"{view} ({means[view]['coarse simulation']:.3g} against {means[view]['ours, no polycrystal']:.3g} MPa)" for view in free_at)
 share = lambda r: f"{1000 * (1 - r):.3g} ‰"  # noqa: E731
 bare = [f"{n.replace('_', ' ')} ({share(rivals_of[n][2])} against {share(result[n][2])})" for n in result if rivals_of[n][2] > result[n][2]]
 lost = [f"{n.replace('_', ' ')} ({compared[rivals_of[n].index(max(rivals_of[n]))]} {share(max(rivals_of[n]))}, ours {share(result[n][3])})" for n in names if max(rivals_of[n]) > result[n][3]]
 behind = [kind for kind, v in paths_mae.items() if v[2] > min(v[3:5])]
+alone_takes, at_once = ([times[task][i] / times["ours"][i] for task in ("simulation", "coarse simulation")] for i in range(2))
 full = min((n for n in median if not n.startswith(("ours", "Taylor", "coarse"))), key=lambda n: median[n][1][-1])
 enough = {kind: next((n for n, e in zip(*m["ours, corrected"]) if e < m[full][1][-1]), None) for kind, m in medians.items()}
 
@@ -492,14 +495,15 @@ missed = [text for text in (
       f"polycrystal its polycrystals by {v[4]:.3g} of {v[2]:.0f} MPa; perhaps because an increment goes beyond its yield strain, which was not tested." for name, v in rows_of.items() if v[3] < 0.9),
     regression.ahead(seen_at["over the curve"], simplest, ["3D CNN"]) == [] and f"The 3D CNN found nothing beyond the averages that it starts with from {len(train.stress)} labels: {whole['3D CNN']:.3g} MPa, the line in "
     f"two coefficients {whole[simplest]:.3g}.",
-    f"The simulation takes {times['simulation'][1] / times['ours'][1]:.1f} times as long as ours, the coarse one {times['coarse simulation'][1] / times['ours'][1]:.2g} of its time: ours saves labels, not time.",
+    at_once[0] < 5 and f"{len(batch)} at once, the simulation takes {at_once[0]:.1f} (singly {alone_takes[0]:.1f}) times as long as ours, the coarse one {at_once[1]:.2g} "
+    f"(singly {alone_takes[1]:.2g}) times: ours saves labels, and {'little' if min(at_once[0], alone_takes[0]) > 1 else 'no'} time.",
     cheapest < whole["ours, no polycrystal"] and f"A single law in one iteration, the cheapest form of ours, errs less over the curve ({cheapest:.3g} MPa) than ours does from no polycrystal ({whole['ours, no polycrystal']:.3g}).",
     f"S1's network, rebuilt on {len(train.stress)} labels, errs by {whole[pair[0]]:.2f} MPa where S1 has 2.75 from 40,000, on other data.") if text]
 
 # %%
 display(findings(
-    f"**Behind**: with labels, {beaten or 'nowhere'}. Before any label the coarse simulation, which needs none either, is nearer {free_ahead or 'nowhere'}."
-    + (f" Within {' and '.join(outside)} textures a rival misses less of the variance." if outside else ""),
+    f"**Behind**, with labels: {', '.join(behind_at) or 'nowhere'}{'; within ' * bool(outside)}{' and '.join(outside)}{' textures' * bool(outside)}. Before any label: "
+    f"{', '.join(free_at) or 'nowhere'}.{' *What did not work* has the numbers.' * bool(behind_at or free_at or outside)}",
     f"Over the curve, ours errs by {whole['ours, corrected']:.3g} MPa, the strongest rival ({strongest}) by {whole[strongest]:.3g}, S1's network by "
     f"{whole[pair[0]]:.3g}; leads below {luck['over the curve']:.2g} MPa could be chance. Corrected by labels, ours falls from {whole['ours, no polycrystal']:.3g} MPa, and the coarse simulation goes "
     f"from {whole['coarse simulation']:.3g} to {whole['coarse simulation, corrected']:.3g}.",
@@ -512,7 +516,7 @@ display(findings(
     f"Paths ({last}): normal stresses err by {walks[2]:.2g} MPa of {walks[5]:.0f}, Taylor {walks[3]:.2g}, the recurrent network {walks[4]:.2g}; "
     f"kinds of path where one of these two is nearer: {', '.join(behind) or 'none'}.",
     "Other metals from no polycrystal: " + "; ".join(f"{name} R² {v[3]:.3f}, {v[4]:.3g} of {v[2]:.0f} MPa" for name, v in rows_of.items()) + ".",
-    f"{100 * coverage:.0f} % of the simulated stresses lie in the 90 % intervals of the stored surrogate; within families {min(result[n][5] for n in names):.0f} to {max(result[n][5] for n in names):.0f} %."))
+    f"{100 * coverage:.0f} % of the simulated stresses lie in the 90 % intervals of the stored surrogate; within families {min(result[n][5] for n in names):.1f} to {max(result[n][5] for n in names):.1f} %."))
 display(Markdown("**What did not work**\n\n" + "\n".join(f"- {text}" for text in missed)))
 
 # %%

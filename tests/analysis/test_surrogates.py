@@ -47,6 +47,7 @@ def test_path_errors_are_means_over_the_volume_elements_of_a_kind():
     assert list(rows) == list(examples) == ["a"]
     assert rows["a"] == pytest.approx([3, 5 / 9, 5 / 3, 0, 1])  # errors of 1 in one of three, of 2 in two
     np.testing.assert_allclose(examples["a"][0], range(5))
+    np.testing.assert_allclose(examples["a"][1], [[1, 1, 1, 0]] * 5)
 
 
 def test_medians_are_of_the_draws_where_a_model_was_asked():

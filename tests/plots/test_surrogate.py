@@ -34,13 +34,14 @@ def test_no_label_at_all_has_its_tick_and_what_is_missing_is_left_out():
 
 
 def test_times_families_and_paths_are_drawn():
-    (ax,) = drawn(surrogate.errors_by_time({"a": (3.0, 0.1), "b": (300.0, 2.0)}, {"a": "ours", "b": "paper"}, "error (MPa)", 900.0))
-    assert {text.get_text() for text in ax.texts} == {"a", "b", "simulation"}
+    (ax,) = drawn(surrogate.errors_by_time({"a": (3.0, 0.1), "b": (300.0, 2.0)}, {"a": "ours", "b": "paper"}, "error (MPa)", 900.0, 4))
+    assert {text.get_text() for text in ax.texts} == {"1", "2", "simulation"} and "4 at once" in ax.get_xlabel()
+    assert [text.get_text() for text in ax.figure.legends[0].texts] == ["1  a", "2  b"]
     (ax,) = drawn(surrogate.families(["basal", "mixed"], {"ours": [0.01, np.nan]}, {"ours": "ours"}, "missed"))
     assert ax.get_xscale() == "log" and ax.yaxis_inverted()
     assert drawn(surrogate.families(["basal"], {"ours": [np.nan]}, {"ours": "ours"}, "missed"))[0].get_xscale() == "linear"
     time = np.arange(5.0)
-    axes = drawn(surrogate.paths({f"kind {i}": (time, np.ones((5, 3)), np.zeros((5, 3))) for i in range(5)}))
+    axes = drawn(surrogate.paths({f"kind {i}": (time, np.ones((5, 4)), np.zeros((5, 4))) for i in range(5)}))
     assert len(axes) == 8 and sum(ax.axison for ax in axes) == 5
 
 
@@ -50,3 +51,4 @@ def test_s1s_figure_shows_loss_curves_and_errors():
     losses, lines, over = drawn(surrogate.as_in_s1(history, strain, curves, {"a": 2 * curves}, {"a": np.full((9, 6), 0.5)}, {"a": "ours"}, 20))
     assert list(losses.lines[0].get_xdata()) == [20, 40] and len(losses.lines) == 2 and len(lines.lines) == 8
     np.testing.assert_allclose(over.lines[0].get_ydata(), 0.5)
+    assert [text.get_text() for text in over.figure.legends[0].texts] == ["a", "simulated"]

@@ -209,7 +209,7 @@ def path_errors(
     A model answers the number of a path and the path with first Piola-Kirchhoff stresses as `PathCurves.P`.
 
     Rows: volume elements; error of all nine components of the first model; error of the normal components of each model; mean
-    absolute normal stress. Examples: time (T,) in s, simulated and the first model's normal stresses (T, 3) in MPa.
+    absolute normal stress. Examples: time (T,) in s, simulated and the first model's stresses xx, yy, zz, xy (T, 4) in MPa.
     """
     sums: dict[str, list[np.ndarray]] = {}
     examples: dict[str, tuple] = {}
@@ -221,7 +221,7 @@ def path_errors(
             row = torch.stack([(answers[0] - path.P).abs().mean(), *normal, size]) / MPA
             sums.setdefault(path.kind, []).append(np.append(row.numpy(), 1.0) * len(path.P))
             times = np.cumsum([0.0] + [step.t / step.N for step in path.load for _ in range(step.N)])
-            pair = (x[0].diagonal(dim1=1, dim2=2).numpy() / MPA for x in (path.P, answers[0]))
+            pair = (x[0][:, [0, 1, 2, 0], [0, 1, 2, 1]].numpy() / MPA for x in (path.P, answers[0]))
             examples.setdefault(path.kind, (times, *pair))
     total = {kind: np.sum(rows, 0) for kind, rows in sums.items()}
     return {kind: [int(row[-1]), *(row[:-1] / row[-1]).tolist()] for kind, row in total.items()}, examples

@@ -93,13 +93,13 @@ def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray
         curve.plot(percent, line, color=PALETTE["ours"], label="surrogate")
         curve.plot(percent, truth, color=PALETTE["reference"], lw=1, ls="--", label="simulation")
         error.fill_between(percent, -width, width, color=PALETTE["light"], alpha=0.4, lw=0, label="90 % interval")
-        error.plot(percent, line - truth, color=PALETTE["ours"], label="error")
+        error.plot(percent, line - truth, color=PALETTE["ours"])
         error.axhline(0, color=PALETTE["reference"], lw=0.8, ls="--")
         error.set(xlabel="strain (%)")
     axes[0, 0].set_ylabel("stress (MPa)")
     axes[1, 0].set_ylabel("surrogate less\nsimulation (MPa)")
     handles = [sum(parts, []) for parts in zip(*(ax.get_legend_handles_labels() for ax in axes[:, 0]))]
-    figure.legend(*handles, loc="outside upper center", ncols=4, fontsize=8)
+    figure.legend(*handles, loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 

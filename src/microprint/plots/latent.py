@@ -66,8 +66,9 @@ def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, 
         if panel in levels:
             ax.axhline(levels[panel], color=PALETTE["constant"], linestyle="--", label="real VEs")
         ax.set(xlabel="way from start to end", ylabel=labels[panel], title=panel)
-        ax.set_ylim(0, 1.15 * ax.get_ylim()[1])
-        ax.legend(fontsize=7)
+        ax.set_ylim(0, ax.get_ylim()[1])
+    named = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named, loc="outside upper center", ncols=len(named), fontsize=8)
     return figure
 
 

@@ -56,22 +56,23 @@ def errors_by_labels(
 
 
 def errors_by_time(
-    models: Mapping[str, tuple[float, float]], colours: Mapping[str, str], ylabel: str, simulation_ms: float
+    models: Mapping[str, tuple[float, float]], colours: Mapping[str, str], ylabel: str, simulation_ms: float, at_once: int
 ) -> Figure:
-    """Error of each model over the milliseconds of its answer, both logarithmic, with the names beside the points.
+    """Error of each model over the milliseconds of its answer, of so many at once, both logarithmic.
 
-    A vertical line is the time of the simulation, which has no error.
+    Points have numbers, the fastest the first, whose names are above. A vertical line is the time of the simulation, which has
+    no error.
     """
-    figure, ax = plt.subplots(figsize=(5.8, 3.2))
+    figure, ax = plt.subplots(figsize=(5.8, 3.8))
     ax.axvline(simulation_ms, color=PALETTE["reference"], ls=":", lw=0.9)
     ax.annotate("simulation", (simulation_ms, 0.98), (-3, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
                 rotation=90, ha="right", va="top", fontsize=8)  # fmt: skip
-    for name, (time_ms, error) in models.items():
-        ax.plot(time_ms, error, "o", color=PALETTE[colours[name]])
-        # A name goes under its point where another point is close above it.
-        under = any(1 < other / error < 1.4 and 0.2 < ms / time_ms < 5 for ms, other in models.values())
-        ax.annotate(name, (time_ms, error), (5, -11 if under else 4), textcoords="offset points", fontsize=8)
-    ax.set(xscale="log", yscale="log", xlabel="time of an answer (ms a volume element)", ylabel=ylabel)
+    for number, (name, point) in enumerate(sorted(models.items(), key=lambda item: item[1]), 1):
+        ax.plot(*point, "o", color=PALETTE[colours[name]], label=f"{number}  {name}")
+        ax.annotate(str(number), point, (5, 4), textcoords="offset points", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+    xlabel = f"time of an answer (ms a volume element, {at_once} at once)"
+    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
     ax.margins(0.2)
     for axis in (ax.xaxis, ax.yaxis):
         plain_ticks(axis)
@@ -104,12 +105,12 @@ def as_in_s1(
         mean, spread = errors[name].mean(0), errors[name].std(0)
         over.plot(100 * strain, mean, color=PALETTE[colours[name]], label=name)
         over.fill_between(100 * strain, (mean - spread).clip(0), mean + spread, color=PALETTE[colours[name]], alpha=0.2, lw=0)
-    lines.plot(100 * strain, simulated.T, "--", color=PALETTE["reference"], lw=0.8)
-    lines.set(xlabel="strain (%)", ylabel="stress (MPa)", title="four curves, simulated dashed")
+    (dashed, *_) = lines.plot(100 * strain, simulated.T, "--", color=PALETTE["reference"], lw=0.8)
+    lines.set(xlabel="strain (%)", ylabel="stress (MPa)", title="four curves")
     over.set(xlabel="strain (%)", ylabel="absolute error (MPa)", title="error over the strain")
-    over.set_ylim(top=1.35 * over.get_ylim()[1])  # room for the legend
-    for ax in (losses, over):
-        ax.legend(fontsize=8)
+    losses.legend(fontsize=8)
+    handles, labels = over.get_legend_handles_labels()
+    figure.legend([*handles, dashed], [*labels, "simulated"], loc="outside upper center", ncols=len(labels) + 1, fontsize=8)
     return figure
 
 
@@ -128,17 +129,17 @@ def families(names: Sequence[str], series: Mapping[str, ArrayLike], colours: Map
 
 
 def paths(cases: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
-    """Mean normal stresses along load paths, MPa: simulated (T, 3) dashed, surrogate (T, 3) solid, at times (T,) in s."""
+    """Mean stresses xx, yy, zz, xy along load paths (MPa): simulated (T, 4) dashed, surrogate (T, 4) solid; times (T,) in s."""
     columns = min(4, len(cases))
     figure, axes = panels(len(cases), columns, 2.1, 1.9, sharex=True)
     for ax, (name, (time, true, ours)) in zip(axes.flat, cases.items()):
-        for i, color in enumerate(("ours", "paper", "linear")):
-            ax.plot(time, ours[:, i], color=PALETTE[color], lw=1.2, label=f"$P_{{{'xyz'[i]}{'xyz'[i]}}}$")
-            ax.plot(time, true[:, i], "--", color=PALETTE["reference"], lw=0.8, label="simulated" if i == 2 else None)
+        for i, (axes_of, color) in enumerate(zip(("xx", "yy", "zz", "xy"), ("ours", "paper", "linear", "accent"))):
+            ax.plot(time, ours[:, i], color=PALETTE[color], lw=1.2, label=f"$P_{{{axes_of}}}$")
+            ax.plot(time, true[:, i], "--", color=PALETTE["reference"], lw=0.8, label="simulated" if i == 3 else None)
         ax.set_title(name, fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")
     for ax in axes[:, 0]:
         ax.set_ylabel("stress (MPa)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=8)
     return figure
