@@ -100,7 +100,8 @@ class Told:
         self.say(
             f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of the {len(own)} causes that can be measured on "
             f"a drawing (grain size cannot). Less than {FAR:g} times as far as in castings: {', '.join(short) or 'none'}; "
-            f"farther by as much: {', '.join(over) or 'none'}. Change in ranges of the castings: {', '.join(surely) or 'none'}.",
+            f"farther by as much: {', '.join(over) or 'none'}. "
+            f"Change in ranges of the castings: {', '.join(surely) or 'none'}.",
             bool(short or over) or not surely,
         )
         unsure = [f"{name} {r2:.2f}" for name, r2, _, _ in own if r2 < SURE]

@@ -148,7 +148,7 @@ def falling(
     for name, level in levels.items():
         ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
         patch = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
-        at, side = ((0, level), "left") if left else ((1, level), "right")
+        at, side = ((0.01, level), "left") if left else ((1, level), "right")
         ax.annotate(name, at, xycoords=("axes fraction", "data"), fontsize=7, ha=side, va="bottom", bbox=patch)
     ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     least, most = (end(places[-1 if end is max else 0] for places, _ in curves.values()) for end in (min, max))
