@@ -398,8 +398,7 @@ off_by = lambda c11: (c11 / targets).log().abs().expm1()  # noqa: E731  # as the
 
 
 def forward_error(z):
-    expected = design.draw(z, fixed.manual_seed(1)).expected[:, 0]
-    return off_by(expected)
+    return off_by(design.draw(z, fixed.manual_seed(1)).expected[:, 0])
 
 
 starts = {"one property, annealing from random laws": torch.randn(len(targets), ours.latent_dim, generator=rng),
@@ -408,6 +407,7 @@ ends = {name: curve[-1].item() for name, curve in search.items()}  # by simulati
 for name, start in starts.items():
     coolest, curve = designs.anneal(start, forward_error, ours.annealing, rng)
     search[name], ends[name] = 100 * curve.mean(1), 100 * off_by(simulated(design.draw(coolest, fixed.manual_seed(1)).phase_ids)[:, 0]).mean().item()
+# %%
 looks = {name: {"color": ("ours", "linear", "accent")[("one", "six", "thr").index(name[:3])], "ls": "--" if "random" in name else "-", "marker": "o" * ("gradient" in name)} for name in search}
 falling_figure, ax = plt.subplots(figsize=(8.6, 3.4))
 draw.falling({name: (np.arange(1, len(curve) + 1), np.maximum(curve.numpy(), 1e-3)) for name, curve in search.items()},

@@ -125,8 +125,7 @@ print(f"A fingerprint here has {len(fingerprint.anchors)} seeds of {parts['seeds
 target = known.mean(0) + torch.tensor([0.8, 0.4]).double() * known.std(0)
 drawn = design.mixtures(target, 7, notebook.generator("mixtures"))
 near, part = ((known[drawn.pair] - target) / known.std(0)).abs().amax(-1), torch.stack([drawn.share, 1 - drawn.share], 1)
-at_target = (near < analysis.HALF).any(1)
-own_part = part.gather(1, near.argmin(1)[:, None])[at_target, 0].tolist()  # of the end that is there
+own_part = (part * (near < analysis.HALF)).amax(1)[(near < analysis.HALF).any(1)].tolist()  # of an end that is there
 already = f" In {len(own_part)} of {len(near)} pairs one end is there already (within {analysis.HALF:g} sd), with {min(own_part):.2f} to {max(own_part):.2f} of the mixture." if own_part else ""
 asked = ", ".join(f"{name} {value / MPA:.2f} MPa" for name, value in zip(names, target))
 show(plot.mixtures(known.numpy() / MPA, drawn.pair.numpy(), drawn.share.numpy(), target.numpy() / MPA, names),
