@@ -395,19 +395,13 @@ histories = {"one property, gradient": refined, **histories}
 search = {name: 100 * torch.cat([history for _, history in pairs], 1).mean(1) for name, pairs in histories.items()}
 fixed = torch.Generator()
 off_by = lambda c11: (c11 / targets).log().abs().expm1()  # noqa: E731  # as the gradient's search counts
-
-
-def forward_error(z):
-    return off_by(design.draw(z, fixed.manual_seed(1)).expected[:, 0])
-
-
+forward_error = lambda z: off_by(design.draw(z, fixed.manual_seed(1)).expected[:, 0])  # noqa: E731
 starts = {"one property, annealing from random laws": torch.randn(len(targets), ours.latent_dim, generator=rng),
           "one property, annealing from the prior": torch.cat([p.z[:1] for p in proposed])}
 ends = {name: curve[-1].item() for name, curve in search.items()}  # by simulation
 for name, start in starts.items():
     coolest, curve = designs.anneal(start, forward_error, ours.annealing, rng)
     search[name], ends[name] = 100 * curve.mean(1), 100 * off_by(simulated(design.draw(coolest, fixed.manual_seed(1)).phase_ids)[:, 0]).mean().item()
-# %%
 looks = {name: {"color": ("ours", "linear", "accent")[("one", "six", "thr").index(name[:3])], "ls": "--" if "random" in name else "-", "marker": "o" * ("gradient" in name)} for name in search}
 falling_figure, ax = plt.subplots(figsize=(8.6, 3.4))
 draw.falling({name: (np.arange(1, len(curve) + 1), np.maximum(curve.numpy(), 1e-3)) for name, curve in search.items()},
