@@ -459,8 +459,7 @@ display(table([[row["model"], row["set"], row["properties"], row["epochs"] or No
                 row["mape_mean"], row["mape"], row["r2"]] for row in at_scale],
               ["model, forward", "set", "properties", "passes", "stopped by", "C11: error / mean (%)", "MAPE (%)", "R²"],
               "S2's networks and rivals on composites of 51³, sorted by set and error; "
-              f"{' or '.join(f'{int(n):,} training composites ({part})' for part, n in dict((row['set'], row['trained_on']) for row in at_scale).items())}. Each set has its own test "
-              "composites, and each network was trained once, for minutes of one H100. Patience: ten passes without a better "
+              f"{' or '.join(f'{int(n):,} training composites ({part})' for part, n in dict((row['set'], row['trained_on']) for row in at_scale).items())}. Each set has its own test composites, and each network was trained once, for minutes of one H100. Patience: ten passes without a better "
               f"validation loss. Left out here and below: {'; '.join(f'{name} ({part}), ended by the clock after {passes:.1f} passes' for (part, name), passes in cut.items())}."))
 display(table([[*(part or None for part in key), *gap] for key, gap in at_scale_back.items()], ["set", "prior, backward", "generator", "likeliest component (%)", "all components (%)"],
               "Error of C11 by set and error: means of the components, decoded and simulated, eight targets from 20 to 80 GPa; S2 has 16 %."))
@@ -478,8 +477,7 @@ if two:  # the designs of each target, sorted by their share of the hard phase
     way = [100 * (g - low) / max(high - low, 1e-9) for (g, _), (low, _), (high, _) in zip(gaussian, fibres, plates)]
     display(table([[f"{t / GPA:.0f}", *g, *f, *p, w] for t, g, f, p, w in zip(targets, gaussian, fibres, plates, way)],
                   ["target (GPa)", *(f"{name}: {what}" for name in ("one Gaussian", "fibres", "plates") for what in ("hard (%)", "C11 (GPa)")), "way (%)"],
-                  "Ours, of fibres and plates alone: means of the components, drawn and simulated; the mixture's design with less of the hard phase is called fibres. Way: how far "
-                  "one Gaussian's share of the hard phase lies from fibres (0 %) to plates (100 %)."))
+                  "Ours, of fibres and plates alone: means of the components, drawn and simulated; the mixture's design with less of the hard phase is called fibres. Way: how far one Gaussian's share of the hard phase lies from fibres (0 %) to plates (100 %)."))
 
 # %% [markdown]
 # ## On your own material
@@ -531,8 +529,7 @@ display(findings(
     f"{inverse[near]:.2g} %; ours, refined by as many simulations, to {inverse[refined_name]:.2g} %, {beside['one', refined_name, searched]} the search but for chance, proposed without any to {inverse[proposal]:.2g} %.",
     f"Several properties, {ours.evaluations} simulations: **from random laws the solver's gradient comes to {six[unled_name]:.2g} % of six, and to {three[unled_name]:.2g} % of three beyond the data**; from our proposals to "
     f"{six['ours: refined']:.2g} % ({beside[six_task, 'ours: refined', unled_name]} from random laws) and {three['ours: refined']:.2g} % ({beside[three_task, 'ours: refined', unled_name]} from random laws). Until the worst component is "
-    f"within 1 % it takes, from proposals and from random laws, {to_one[six_task]} simulations for six, {to_one[three_task]} for three; a proposal's own cost comes on top, that of {ours.drawings / saved.mean():.1f} simulations. “As near as”: the difference is smaller than twice its standard error ({len(tasks[six_task])} targets for six components, {len(tasks[three_task])} for three).",
-    f"Without a simulation, ours is {beside[six_task, proposal, near]} the nearest training composite for six properties ({six[proposal]:.3g} and {six[near]:.3g} %), {beside[three_task, proposal, near]} it for three beyond "
+    f"within 1 % it takes, from proposals and from random laws, {to_one[six_task]} simulations for six, {to_one[three_task]} for three; a proposal's own cost comes on top, that of {ours.drawings / saved.mean():.1f} simulations. “As near as”: the difference is smaller than twice its standard error ({len(tasks[six_task])} targets for six components, {len(tasks[three_task])} for three).", f"Without a simulation, ours is {beside[six_task, proposal, near]} the nearest training composite for six properties ({six[proposal]:.3g} and {six[near]:.3g} %), {beside[three_task, proposal, near]} it for three beyond "
     f"the data ({three[proposal]:.2g} and {three[near]:.2g} %). The best of {ours.evaluations}, all simulated, has {six['ours: best proposal']:.2g} and {three['ours: best proposal']:.2g} %.",
     f"Means of the mixture against that of one Gaussian on the same network: one property {inverse[mixture]:.3g} against {inverse[single]:.3g} %; six {six[mixture]:.3g} against {six[single]:.3g} % ({beside[six_task, mixture, single]} it); three {three[mixture]:.3g} against {three[single]:.3g} % ({beside[three_task, mixture, single]} it).",
     f"Forward, ours has {best_forward:.2g} % of C11, the worst of six components {max(e[0] for e in errors[ours_name]):.2g} %. Most of it is the equilibrium: as a geometric series, without a label, the same iterations come to {series:.2g} %, "
