@@ -69,8 +69,10 @@ def test_rows_of_a_table_mark_what_is_above_the_ceiling():
     titles, rows = judging.rows([judged(ours=pairs(0.85, 0.95), worse=pairs(0.4, 0.6))])
     table = dict(rows)
     assert titles == ["", "m ↑"] and list(table) == ["flat grey", "floor", "ceiling", "ours", "worse", "gap / deviations"]
-    assert table["floor"] == "0.2 ± 0.1" and table["ceiling"] == "0.8 ± 0.1"
+    assert table["floor"] == "0.20 ± 0.10" and table["ceiling"] == "0.80 ± 0.10"
     assert table["ours"].endswith("\N{NO-BREAK SPACE}†") and not table["worse"].endswith("†")
+    grey = judging.judge(Measure("m", first_pixel), FLOOR, CEILING, pairs(0.9, 0.9), {"a": FLOOR})
+    assert dict(judging.rows([grey])[1])["flat grey"].endswith("†")
     table = dict(judging.rows([judged(single=pairs(0.5, 0.7, group=[4, 4]))])[1])
     assert table["single"] == "0.6"  # of a single material there is no error
 

@@ -1,6 +1,7 @@
 """The recorded measurements at S2's scale: what is compared with what."""
 
 import numpy as np
+import pytest
 
 from microprint.analysis import s2_at_scale
 
@@ -21,4 +22,6 @@ def test_what_was_cut_short_is_nowhere():
     assert not any((row["set"], row["model"].removeprefix("VAE-Reg, ")) in cut for row in rows)
     left, whole = s2_at_scale.backward(cut), s2_at_scale.backward()
     assert {key[:2] for key in whole.keys() - left.keys()} == set(cut)
+    for prior, gaps in s2_at_scale.by_target("a hundredth of the divergence").items():
+        assert np.mean(np.abs(list(gaps.values()))) == pytest.approx(whole["all", f"{prior}, a hundredth of the divergence", "as trained"][0], rel=1e-3)
     assert all(mean <= worst for mean, worst in s2_at_scale.six().values())

@@ -16,9 +16,9 @@ def test_a_lead_within_the_scatter_of_splits_is_a_defeat():
     others = {"mean of the others": scores(9.0, 9.0), "S3, ridge": scores(6.0, 6.0)}
     for ours, word, missed in (((1.0, 1.0), "better than", 0), ((1.9, 1.9), "no better than", 1), ((4.0, 4.0), "worse than", 1)):
         told = Told()
-        told.property("modulus", others | {"ours": scores(*ours), "VGG19": scores(1.8, 2.2)}, 0, "ours", "VGG19", "S3")
+        told.property("modulus", others | {"ours": scores(*ours), "VGG19": scores(1.8, 2.2)}, 0, "ours", "VGG19", "S3", (64, 256))
         assert len(told.missed) == missed and f"is {word} VGG19" in (told.missed + told.claims)[0]
-        assert told.claims[-1].endswith("S3's training on micrographs adds nothing to it.")
+        assert "S3 at 64 of 256 pixels): no gain by S3's training" in told.claims[-1]
 
 
 def test_an_equilibrium_that_does_not_help_is_a_defeat_and_says_why():
@@ -34,7 +34,7 @@ def test_walks_tell_how_far_and_what_leaks():
     sure, far, castings = np.array([[0.9, 0.1], [0.95, 0.5]]), np.array([[0.4, -0.6], [0.0, 0.2]]), np.array([[0.8, 0.1], [0.0, 0.9]])
     told = Told()
     told.walks(Walks(np.zeros((2, 7, 3)), sure, far, castings), ["size", "noise"], ["size", "noise"])
-    assert "to 1 of 2 causes, but to 2 less than 0.8 times as far as castings do, to 0 farther" in told.missed[0] and told.missed[0].endswith("castings: size 0.40 of 0.80.")
+    assert "to 1 of the 2 causes" in told.missed[0] and "castings: size, noise; farther by as much: none." in told.missed[0] and told.missed[0].endswith("castings: size 0.40 of 0.80.")
     assert "noise 0.50" in told.missed[1] and "1 of 2 entries" in told.missed[2] and "size moves noise by -0.60 (castings +0.10)" in told.missed[2]
 
 
@@ -48,8 +48,8 @@ def test_probes_are_parted_by_what_the_ideal_reader_has():
 
 def test_designs_name_the_best_and_what_a_proposal_is_worth():
     told = Told()
-    told.designs({("ours", "beyond"): [20.0, 1.0], ("library", "beyond"): [5.0, 5.0], ("listed", "beyond"): [np.nan, 9.0]}, "beyond", 2, 27, ["library"])
-    assert "library 5 % (best: library); after 27" in told.claims[0] and told.claims[0].endswith("(best: ours).")
+    told.designs({("ours", "beyond"): [20.0, 0.04], ("library", "beyond"): [5.0, 5.0], ("listed", "beyond"): [np.nan, 9.0]}, "beyond", 2, 27, ["library"])
+    assert told.claims[0].endswith("as proposed: ours 20 %; library 5 % (best: library).") and "(none for: library): ours < 0.1 %; " in told.claims[1]
     assert "off by 20 %, the library by 5 %" in told.missed[0]
 
 

@@ -74,7 +74,11 @@ class Judgement:
 
     def above_ceiling(self) -> list[str]:
         """Candidates more alike than other images of the same material are: they repeat what is no part of the texture."""
-        return [name for name, score in self.candidates.items() if self._better(score.mean - self.ceiling.mean) > 0]
+        return [name for name, score in self.candidates.items() if self.beyond(score)]
+
+    def beyond(self, score: Score) -> bool:
+        """Whether a score is that of images more alike than others of the same material are."""
+        return self._better(score.mean - self.ceiling.mean) > 0
 
     def _better(self, difference: float) -> float:
         return difference if self.measure.larger_is_alike else -difference
@@ -104,15 +108,15 @@ BEYOND = "†"  # behind a candidate's score in a table: more alike than other i
 def rows(judgements: Sequence[Judgement]) -> tuple[list[str], list[tuple]]:
     """Titles and rows of a table, a column for each measure.
 
-    Rows are mean and standard error of flat grey, floor, ceiling and each candidate (with a dagger above the ceiling), and the
-    gap in deviations.
+    Rows are mean and standard error of flat grey, floor, ceiling and each candidate (each with a dagger above the ceiling), and
+    the gap in deviations.
     """
     titles = ["", *(f"{j.measure.name} {'↑' if j.measure.larger_is_alike else '↓'}" for j in judgements)]
     bounds = {"flat grey": "trivial", "floor": "floor", "ceiling": "ceiling"}
-    table = [(name, *(_entry(getattr(j, bound)) for j in judgements)) for name, bound in bounds.items()]
-    for name in judgements[0].candidates:
-        marks = (f"\N{NO-BREAK SPACE}{BEYOND}" * (name in j.above_ceiling()) for j in judgements)
-        table.append((name, *(_entry(j.candidates[name]) + mark for j, mark in zip(judgements, marks))))
+    scores = {name: [getattr(j, bound) for j in judgements] for name, bound in bounds.items()}
+    scores |= {name: [j.candidates[name] for j in judgements] for name in judgements[0].candidates}
+    mark = f"\N{NO-BREAK SPACE}{BEYOND}"
+    table = [(name, *(_entry(s) + mark * j.beyond(s) for j, s in zip(judgements, row))) for name, row in scores.items()]
     return titles, [*table, ("gap / deviations", *(j.gap for j in judgements))]
 
 
@@ -121,7 +125,7 @@ def _entry(score: Score) -> str:
         return "–"
     if not (np.isfinite(score.error) and score.error > 0):
         return f"{score.mean:.3g}"
-    decimals = max(0, -math.floor(math.log10(score.error)))  # the error has one digit, and the mean no more than it
+    decimals = max(0, 1 - math.floor(math.log10(score.error)))  # the error has two digits, and the mean no more than it
     return f"{score.mean:.{decimals}f} ± {score.error:.{decimals}f}"
 
 

@@ -41,6 +41,19 @@ def backward(cut: Container[tuple[str, str]] = ()) -> dict[tuple[str, str, str],
     return dict(sorted(means.items(), key=lambda item: (item[0][0], item[1][1])))
 
 
+def by_target(weight: str) -> dict[str, dict[float, float]]:
+    """How far (%) C11 of the likeliest component's design is off each target (GPa), by prior: the set of all, as trained.
+
+    Of the trainings with one `weight` of the divergence, as their names end.
+    """
+    off: dict[str, dict[float, float]] = {}
+    for row in measured("s2_inverse"):
+        prior, _, own = str(row["prior"]).partition(", ")
+        if (row["set"], own, row["generator"], row["component"]) == ("all", weight, "as trained", 0):
+            off.setdefault(prior, {})[row["target"]] = 100 * (row["achieved"] / row["target"] - 1)
+    return dict(sorted(off.items()))
+
+
 def six() -> dict[tuple[str, str], tuple[float, float]]:
     """Errors (%) of designs for six components, by prior and generator: mean, and worst component."""
     errors: dict[tuple[str, str], list[list[float]]] = {}

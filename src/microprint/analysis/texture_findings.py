@@ -17,6 +17,7 @@ FAR = 0.8  # of how far castings go, that drawings should go
 SHORT = 0.05  # of R2, behind the ideal reader or another code
 READABLE = 0.3  # of R2 that the ideal reader has of a cause that can be read at all
 CLEAR = 0.5  # correlation that is worth a sentence
+SOLVER_PCT = 0.1  # error of a simulated modulus: what is nearer to its target than this is not told apart
 
 
 @dataclass
@@ -30,10 +31,20 @@ class Told:
     def say(self, sentence: str, defeat: bool) -> None:
         (self.missed if defeat else self.claims).append(sentence)
 
-    def property(self, title: str, compared: Mapping[str, Scores], index: int, ours: str, rival: str, trained: str) -> None:
+    def property(
+        self,
+        title: str,
+        compared: Mapping[str, Scores],
+        index: int,
+        ours: str,
+        rival: str,
+        trained: str,
+        pixels: tuple[int, int],
+    ) -> None:
         """A property by the latent vector alone against the strongest `rival` without physics, and whose doing it is.
 
-        `trained` begins the names of predictors from S3's code.
+        `trained` begins the names of predictors from S3's code. `pixels` are the edges of a patch as S3's network sees it, and
+        in full.
         """
         mean = {name: float(scores.mape_pct[:, index].mean()) for name, scores in compared.items()}
         scatter, lead = spread(compared[ours], compared[rival], index), mean[rival] - mean[ours]
@@ -47,8 +58,8 @@ class Told:
         s3, vgg = (min(error for name, error in mean.items() if name.startswith(start)) for start in (trained, "VGG19"))
         self.say(
             f"The {title} by the mean of the others errs by {mean['mean of the others']:.2f} %, by S3's trained code by "
-            f"{s3:.2f} %, by VGG19 as it comes by {vgg:.2f} %"
-            + (": S3's training on micrographs adds nothing to it." if vgg < s3 else "."),
+            f"{s3:.2f} %, by VGG19 as it comes by {vgg:.2f} % (at full resolution; S3 at {pixels[0]} of {pixels[1]} pixels)"
+            + (": no gain by S3's training on micrographs is seen, but part of the lead is resolution." if vgg < s3 else "."),
             False,
         )
 
@@ -87,9 +98,10 @@ class Told:
         short = [name for name, _, far, castings in own if far < FAR * castings]
         over = [name for name, _, far, castings in own if far > castings / FAR]
         self.say(
-            f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of {len(own)} causes, but to {len(short)} less "
-            f"than {FAR:g} times as far as castings do, to {len(over)} farther by as much; change in ranges of the castings: "
-            f"{', '.join(surely) or 'none'}.",
+            f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of the {len(own)} causes that can be measured on "
+            f"a drawing (grain size cannot). Less than {FAR:g} times as far as in castings: {', '.join(short) or 'none'}; "
+            f"farther by as much: {', '.join(over) or 'none'}. "
+            f"Change in ranges of the castings: {', '.join(surely) or 'none'}.",
             bool(short or over) or not surely,
         )
         unsure = [f"{name} {r2:.2f}" for name, r2, _, _ in own if r2 < SURE]
@@ -134,15 +146,12 @@ class Told:
         Those that are `free` take no simulation.
         """
         errors = [{who: e[last] for (who, of), e in designed.items() if of == kind and np.isfinite(e[last])} for last in (0, 1)]
-        proposed, last = (
-            ", ".join(f"{who} {error:.2g} %" for who, error in row.items()) + f" (best: {min(row, key=row.get)})"
-            for row in errors
-        )
-        self.say(
-            f"Micrographs for a modulus {kind} what training castings have, {targets} targets, error as proposed: "
-            f"{proposed}; after {cost} simulations a target, none for the {' and the '.join(free)}: {last}.",
-            False,
-        )
+        what = f"Micrographs for a modulus {kind} what training castings have, {targets} targets, error"
+        for when, row in zip(("as proposed", f"after {cost} simulations a target (none for: {'; '.join(free)})"), errors):
+            each = "; ".join(
+                f"{who} {f'{error:.2g}' if error >= SOLVER_PCT else f'< {SOLVER_PCT:g}'} %" for who, error in row.items()
+            )
+            self.say(f"{what} {when}: {each} (best: {min(row, key=row.get)}).", False)
         first, best = errors[0], min(free, key=errors[0].get)
         if first.get("ours", 0) > first[best]:
             self.say(
@@ -157,6 +166,7 @@ class Told:
         fell = {p: 100 * (1 - last[f"{p}_reconstruction"] / half[f"{p}_reconstruction"]) for p in ("train", "validation")}
         self.numbers |= {f"s3.{part}_loss_fell_pct": share for part, share in fell.items()}
         ways = {name: [100 * j.reached(name) for j in kept] for name in ("ours", trained)}
+        size = f" ({trained.partition(', ')[2]})" * (", " in trained)
         behind = [
             f"{j.measure.name} {way:.0f} %" for j, way in zip(kept, ways[trained]) if way < min(100, 100 * j.reached("ours"))
         ]
@@ -170,7 +180,8 @@ class Told:
             self.say(
                 fit
                 * (fell["train"] > 2 * max(fell["validation"], 0))
-                + "Of the way from another casting to another piece of the same image S3's drawings come, for one seed, by "
+                + "Of the way from another casting to another piece of the same image "
+                f"S3's drawings{size} come, for one seed, by "
                 f"{', '.join(behind)}; below 0 is farther than another casting.",
                 True,
             )

@@ -123,23 +123,33 @@ def bounds(fraction: np.ndarray, values: np.ndarray, share: np.ndarray, limits: 
 
 
 def falling(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], x: str, y: str, ax: Axes, levels: Mapping[str, float] = {}
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    x: str,
+    y: str,
+    ax: Axes,
+    levels: Mapping[str, float] = {},
+    looks: Mapping[str, Mapping[str, str]] = {},
+    left: bool = False,
 ) -> None:
     """Errors (N,) that fall along x (N,), on logarithmic axes, a line a method; horizontal lines at levels by their names.
 
-    Of errors (N, draws) the mean is drawn, and their range as a band.
+    Of errors (N, draws) the mean is drawn, and their range as a band. `looks` are colours of the palette, lines and markers
+    of methods, where they are not to go by turns. Names of levels stand at the right, or at the `left`.
     """
     for number, (name, (places, errors)) in enumerate(curves.items()):
-        color = PALETTE[("ours", "linear", "other", "constant", "accent")[number % 5]]
+        color = ("ours", "linear", "other", "constant", "accent")[number % 5]
+        line = ("-", "--", ":")[number // 5 % 3]  # colours begin anew, dashed
+        look = {"color": color, "ls": line, "marker": "o" if len(places) <= 30 else "", **looks.get(name, {})}
+        color = look["color"] = PALETTE[look["color"]]
         if np.ndim(errors) == 2:
             ax.fill_between(places, np.min(errors, 1), np.max(errors, 1), color=color, alpha=0.2, lw=0)
             errors = np.mean(errors, 1)
-        line = ("-", "--", ":")[number // 5 % 3]  # colours begin anew, dashed
-        ax.plot(places, errors, line, marker="o" if len(places) <= 30 else "", ms=3, color=color, label=name)
+        ax.plot(places, errors, ms=3, label=name, **look)
     for name, level in levels.items():
         ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
         patch = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
-        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom", bbox=patch)
+        at, side = ((0.01, level), "left") if left else ((1, level), "right")
+        ax.annotate(name, at, xycoords=("axes fraction", "data"), fontsize=7, ha=side, va="bottom", bbox=patch)
     ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     least, most = (end(places[-1 if end is max else 0] for places, _ in curves.values()) for end in (min, max))
     ticks = [tick * 10**power for power in range(6) for tick in (1, 3) if least <= tick * 10**power <= most]

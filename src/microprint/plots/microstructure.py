@@ -20,7 +20,11 @@ from microprint.plots import PALETTE
 # Corners of the standard triangle in crystal coordinates, with their Miller(-Bravais) indices.
 _TRIANGLE = {
     "cubic": (((0, 0, 1), "[001]"), ((1, 0, 1), "[101]"), ((1, 1, 1), "[111]")),
-    "hexagonal": (((0, 0, 1), "[0001]"), ((1, 0, 0), r"$[2\bar1\bar10]$"), ((math.sqrt(3) / 2, 0.5, 0), r"$[10\bar10]$")),
+    "hexagonal": (
+        ((0, 0, 1), "[0001]"),
+        ((1, 0, 0), r"$[2\overline{1}\,\overline{1}0]$"),
+        ((math.sqrt(3) / 2, 0.5, 0), r"$[10\overline{1}0]$"),
+    ),
 }
 
 
@@ -79,8 +83,9 @@ def colour_key(ax: Axes, symmetry: str, axis: str = "x") -> None:
     colours[inside] = damask.Orientation(family=symmetry).IPF_color(directions[inside])
     ax.imshow(colours, origin="lower", extent=(0, width, 0, height))
     for (x, y), (_, name), vertical in zip(flat, _TRIANGLE[symmetry], ("top", "top", "bottom")):
-        ax.annotate(name, (x, y), ha="center", va=vertical, fontsize=7, annotation_clip=False)
-    ax.set_title(f"sample {axis}", fontsize=8, pad=14)
+        away = (0, 3 if vertical == "bottom" else -4)
+        ax.annotate(name, (x, y), away, textcoords="offset points", ha="center", va=vertical, fontsize=9, annotation_clip=False)
+    ax.set_title(f"sample {axis}", fontsize=9, pad=20)
     ax.set_axis_off()
 
 

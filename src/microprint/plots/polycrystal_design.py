@@ -71,9 +71,10 @@ def mixtures(known: np.ndarray, pairs: np.ndarray, share: np.ndarray, target: np
     colours = [colour for name, colour in PALETTE.items() if name not in ("constant", "reference")]
     for k, (pair_ends, mixture) in enumerate(zip(ends, mixed)):
         colour, first = colours[k % len(colours)], k == 0
-        ax.plot(*pair_ends.T, "o-", ms=5, lw=1, color=colour, label="a pair that is drawn" if first else None)
-        ax.plot(*mixture, "s", ms=6, mec="white", mew=0.5, color=colour, zorder=3, label="its mixture" if first else None)
-    ax.plot(*target, "o", ms=15, mew=1.5, mfc="none", color=PALETTE["reference"], label="target")
+        pair = "a pair that is drawn" if first else None  # open, and on top: many an end lies where its mixture does
+        ax.plot(*pair_ends.T, "o-", ms=8, lw=1, mfc="none", mew=1.3, color=colour, zorder=4, label=pair)
+        ax.plot(*mixture, "s", ms=4, color=colour, zorder=3, label="its mixture" if first else None)
+    ax.plot(*target, "+", ms=18, mew=1, color=PALETTE["reference"], zorder=5, label="target")
     ax.set(xlabel=f"{names[0]} (MPa)", ylabel=f"{names[1]} (MPa)")
     figure.legend(loc="outside right upper")
     return figure
