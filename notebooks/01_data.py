@@ -391,12 +391,16 @@ if sizes:
     error = {pair: again[pair] / (2 * len(values)) ** 0.5 for pair, values in packed.items()}
     narrow = ", now too narrow," if again["columnar", 16] < law.spread - 2 * error["columnar", 16] else ""
     better = again["small", 16] - again["small", 32] > 2 * np.hypot(error["small", 16], error["small", 32])
+    before = {name: f"from {sizes[f'cubic/{name}'][0, 0]:.3f} " if sets[f"cubic/{name}"].edge == 16 else "" for name in ("columnar", "small")}
     chanced = max(set(off) - set(wider), key=lambda name: abs(off[name][0]), default="")
+
+# %%
+if sizes:
     missed = [f"The spread of sizes differs from the law by more than twice what chance would make in {len(wider)} of {len(off)} sets, most in "
               + ", ".join(told[:3]) + "".join(f"; {text}" for text in told[3:] if text.startswith("cubic/train"))
               + (f". {chanced}, {off[chanced][0]:+.1f} % (chance {chance[chanced]:.1f}), is not one of them" if chanced and abs(off[chanced][0]) > abs(off[wider[:3][-1]][0]) else "")
-              + f". Twice the sweeps of the packing bring columnar from {sizes['cubic/columnar'][0, 0]:.3f} to {again['columnar', 16]:.3f}{narrow} and small from "
-              f"{sizes['cubic/small'][0, 0]:.3f} to {again['small', 16]:.3f}; with 32 voxels an edge as well small comes to {again['small', 32]:.3f}"
+              + f". Twice the sweeps of the packing, with 16 voxels an edge, bring columnar {before['columnar']}to {again['columnar', 16]:.3f}{narrow} and small "
+              f"{before['small']}to {again['small', 16]:.3f}; with 32 voxels an edge small comes to {again['small', 32]:.3f}"
               + (": whole voxels are part of the cause." if better else ".")] if wider else []
     missed.append(f"The aspect of {shape} is {sizes[shape][0, 3]:.2f} instead of {sizes[shape][1, 3]:g}.")
     ours, theirs, bound = distance["cubic/train"], distance[strongest], 136 / len(diameter["cubic/train"]) ** 0.5

@@ -558,6 +558,8 @@ metrics |= {f"03.s1_at_20_million.paper.{key}_{end}": value
             for key in keys for end, value in zip(("extrapolated", "lower", "upper"), at[key], strict=True)}
 metrics |= {f"03.rate.{name.replace(' ', '_')}.{point.numbers}.{point.bits}.{key}": value for name, some in measured_points.items() for point in some
             for key, value in (("disorientation_deg", point.disorientation_deg), ("bytes", point.bytes))}
+
+# %%
 lines = {name: [list(axis) for axis in zip(*((p.numbers, p.disorientation_deg) for p in some if p.bits == 32))]
          for name, some in measured_points.items() if name != "coded"}
 if comparable:
