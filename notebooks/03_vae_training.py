@@ -522,6 +522,8 @@ level = [case for case in degrees if not ahead(case, *small) and not ahead(case,
 sooner = [f"at {size} numbers ({b.numbers // NUMBERS_A_GRAIN['fitted']} grains, {b.disorientation_deg:.3g}°; ours, with the stretch, {a.numbers} numbers, {a.disorientation_deg:.3g}°)"
           for size, a, b in zip(sizes, exact["ours"], exact["fitted list"]) if b.disorientation_deg < a.disorientation_deg]
 winners = {{"linear": "linear code"}.get(name, name): sorted(round(p.bytes) for p, by in beaten if by == name) for name in codes}
+
+# %%
 findings(
     *missed,
     f"On the test VEs ours is at {test['ours']:.3g}°, the strongest simple code, the {rival}, at {test[rival]:.3g}°. The fitted list ({test['fitted list']:.3g}°) "
@@ -564,9 +566,8 @@ lines = {name: [list(axis) for axis in zip(*((p.numbers, p.disorientation_deg) f
          for name, some in measured_points.items() if name != "coded"}
 if comparable:
     lines["paper"] = by_depth["resnet34"]  # of all sizes, each trained as long
-brief = matrix[0]["ves"], by_depth["resnet34"][1][by_depth["resnet34"][0].index(256)]
-note = (f"S1's network was trained on a GPU, on {round(brief[0], -3):,.0f} VEs for each size; with 256 numbers it has {brief[1]:.3g}° so, {longest['disorientation_deg']:.3g}° after "
-        f"{longest['ves'] / 1e6:.2g} million" + (f", {degrees['test']['paper']:.3g}° as trained on the page." if papers else ".") if comparable else "")
+note = (f"S1's network was trained for this on a GPU, on {round(matrix[0]['ves'], -3):,.0f} VEs for each size; with 256 numbers it comes to {longest['disorientation_deg']:.3g}° after "
+        f"{longest['ves'] / 1e6:.2g} million" + (f", to {degrees['test']['paper']:.3g}° as trained on the page." if papers else ".") if comparable else "")
 cost = Curve("numbers kept" + (" (S1's network: on a GPU)" if comparable else ""), "mean disorientation / °", lines, note=note)
 notebook.close("03", metrics=metrics, standings=standings, missed=missed, curve=cost, figure=figure)
 
