@@ -153,6 +153,11 @@ for name, elements in sets.items():
     sizes |= {name: np.array([measured, wanted])} if has_law else {}
     shown = measured if own else (value for pair in zip(measured, wanted if has_law else [None] * 4) for value in pair)
     rows.append([name, counts[name], *shown])
+off = {name: 100 * (measured / wanted - 1) for name, (measured, wanted) in sizes.items()}
+chance = {name: 100 / (2 * len(diameter[name])) ** 0.5 for name in off}  # standard error of a standard deviation
+wider = sorted((name for name in off if abs(off[name][0]) > 2 * chance[name]), key=lambda name: -abs(off[name][0]))
+told = [f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f})" for name in wider]
+chanced = max(set(off) - set(wider), key=lambda name: abs(off[name][0]), default="")
 rows.sort(key=lambda row: not row[0].endswith("/train"))
 columns = {"spread of ln ESD": "spread asked", "grains a VE": "grains asked", "median ESD / µm": "ESD asked / µm",
            "aspect": "aspect asked"}
@@ -382,20 +387,12 @@ table(rows, ["file", "grains", "error / °"], "Two file formats, written and rea
 # %%
 said, missed, standings = [], [], [Standing("grains in a volume element, mean", sets[names[0]].grains.double().mean().item())]
 if sizes:
-    off = {name: 100 * (measured / wanted - 1) for name, (measured, wanted) in sizes.items()}
-    chance = {name: 100 / (2 * len(diameter[name])) ** 0.5 for name in off}  # standard error of a standard deviation
-    wider = sorted((name for name in off if abs(off[name][0]) > 2 * chance[name]), key=lambda name: -abs(off[name][0]))
-    told = [f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f})" for name in wider]
     shape = max(off, key=lambda name: abs(off[name][3]))
     again = {pair: values.std() for pair, values in packed.items()}
     error = {pair: again[pair] / (2 * len(values)) ** 0.5 for pair, values in packed.items()}
     narrow = ", now too narrow," if again["columnar", 16] < law.spread - 2 * error["columnar", 16] else ""
     better = again["small", 16] - again["small", 32] > 2 * np.hypot(error["small", 16], error["small", 32])
     before = {name: f"from {sizes[f'cubic/{name}'][0, 0]:.3f} " if sets[f"cubic/{name}"].edge == 16 else "" for name in ("columnar", "small")}
-    chanced = max(set(off) - set(wider), key=lambda name: abs(off[name][0]), default="")
-
-# %%
-if sizes:
     missed = [f"The spread of sizes differs from the law by more than twice what chance would make in {len(wider)} of {len(off)} sets, most in "
               + ", ".join(told[:3]) + "".join(f"; {text}" for text in told[3:] if text.startswith("cubic/train"))
               + (f". {chanced}, {off[chanced][0]:+.1f} % (chance {chance[chanced]:.1f}), is not one of them" if chanced and abs(off[chanced][0]) > abs(off[wider[:3][-1]][0]) else "")

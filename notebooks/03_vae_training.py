@@ -457,6 +457,9 @@ most = int(sets["test"][:count].grains.max())
 roomy = next((number for number, size in enumerate(sizes) if size >= 7 * most + 2), -1)
 beaten = [(point, name) for name in ("weighted list", "fitted list", "linear") for point in envelope(measured_points[name])
           if bytes_for(measured_points["ours"], point.disorientation_deg) > 1.02 * point.bytes]  # sizes are counted in whole grains
+sooner = [f"at {size} numbers ({b.numbers // NUMBERS_A_GRAIN['fitted']} grains, {b.disorientation_deg:.3g}°; ours, with the stretch, {a.numbers} numbers, {a.disorientation_deg:.3g}°)"
+          for size, a, b in zip(sizes, exact["ours"], exact["fitted list"]) if b.disorientation_deg < a.disorientation_deg]
+led = " and ".join(f"the {name}{' code' * (name == 'linear')} at {', '.join(f'{p.bytes:.0f}' for p, by in beaten if by == name)}" for name in dict.fromkeys(by for _, by in beaten))
 bytes_of = [f"{value:.0f}" if math.isfinite(value) else "more than were tried" for value in (needed[name][2] for name in ("ours", "weighted list"))]
 table([[name, *values] for name, values in needed.items()], ["code", *(f"below {limit:g}°" for limit in limits)],
       "Fewest bytes for a mean error below so many degrees; a dash: not with any of these numbers and bits.")
@@ -519,11 +522,6 @@ missed = [sentence for sentence in missed if sentence]
 test, rival, listed = degrees["test"], strongest["test"], {kind: settings.latent_dim // numbers for kind, numbers in NUMBERS_A_GRAIN.items()}
 costs, buys = ([case for case in degrees if "equiaxed" in networks and ahead(case, *pair)] for pair in (("equiaxed", "ours"), ("ours", "equiaxed")))
 level = [case for case in degrees if not ahead(case, *small) and not ahead(case, *small[::-1])]
-sooner = [f"at {size} numbers ({b.numbers // NUMBERS_A_GRAIN['fitted']} grains, {b.disorientation_deg:.3g}°; ours, with the stretch, {a.numbers} numbers, {a.disorientation_deg:.3g}°)"
-          for size, a, b in zip(sizes, exact["ours"], exact["fitted list"]) if b.disorientation_deg < a.disorientation_deg]
-winners = {{"linear": "linear code"}.get(name, name): sorted(round(p.bytes) for p, by in beaten if by == name) for name in codes}
-
-# %%
 findings(
     *missed,
     f"On the test VEs ours is at {test['ours']:.3g}°, the strongest simple code, the {rival}, at {test[rival]:.3g}°. The fitted list ({test['fitted list']:.3g}°) "
@@ -534,8 +532,7 @@ findings(
     f"With room for every grain the weighted list has {exact['weighted list'][roomy].disorientation_deg:.2g}° ({exact['weighted list'][roomy].numbers} numbers), "
     f"ours {exact['ours'][roomy].disorientation_deg:.2g}° ({exact['ours'][roomy].numbers}). The list's fit is not refined, ours is.",
     f"For an error below {limits[2]:g}° ours needs {bytes_of[0]} bytes, the weighted list {bytes_of[1]}. " + (
-        f"Ahead of ours, even with 2 % more for it, are {' and '.join(f'the {name} at ' + ', '.join(map(str, sizes_of)) for name, sizes_of in winners.items() if sizes_of)} bytes, where all err by "
-        f"{min(p.disorientation_deg for p, _ in beaten):.3g}° or more."
+        f"Ahead of ours, even with 2 % more for it, are {led} bytes, where all err by {min(p.disorientation_deg for p, _ in beaten):.3g}° or more."
         if beaten else "No simple code errs less than ours does with 2 % more bytes."),
     f"With bytes to spare the weighted list {'stays at' if exact['weighted list'][-1].disorientation_deg > exact['ours'][-1].disorientation_deg else 'comes to'} {exact['weighted list'][-1].disorientation_deg:.2g}°, "
     f"ours goes on to {exact['ours'][-1].disorientation_deg:.2g}°, with spare seeds ({exact['ours'][-1].numbers} numbers).",
@@ -560,8 +557,6 @@ metrics |= {f"03.s1_at_20_million.paper.{key}_{end}": value
             for key in keys for end, value in zip(("extrapolated", "lower", "upper"), at[key], strict=True)}
 metrics |= {f"03.rate.{name.replace(' ', '_')}.{point.numbers}.{point.bits}.{key}": value for name, some in measured_points.items() for point in some
             for key, value in (("disorientation_deg", point.disorientation_deg), ("bytes", point.bytes))}
-
-# %%
 lines = {name: [list(axis) for axis in zip(*((p.numbers, p.disorientation_deg) for p in some if p.bits == 32))]
          for name, some in measured_points.items() if name != "coded"}
 if comparable:
