@@ -21,7 +21,7 @@
 #
 # **You will learn**
 #
-# - how a polycrystal with given grain sizes is packed, and why plain Voronoi cells will not do;
+# - how a polycrystal with given grain sizes is packed, and what weights add to plain Voronoi cells;
 # - how to read orientation maps and pole figures;
 # - how a composite is made by filtering noise, and a micrograph by rules whose causes are known;
 # - how to bring volume elements and images of your own.
@@ -32,7 +32,7 @@
 #
 # **Outputs**: `polycrystals.h5`, `composites.h5`, `micrographs.h5`.
 #
-# **Time**: about two minutes with the default parameters on two cores, no GPU needed.
+# **Time**: about two minutes with the default parameters (`params/quick.yml`) on two cores, no GPU needed.
 #
 # Three papers, three kinds of material: **S1** White et al. 2025 (polycrystals, arXiv:2503.17427), **S2** Sardeshmukh et
 # al. 2024 (two-phase composites, arXiv:2402.17806), **S3** Sardeshmukh et al. 2021 (cast iron, TextureVAE). Their data were
@@ -153,6 +153,11 @@ for name, elements in sets.items():
     sizes |= {name: np.array([measured, wanted])} if has_law else {}
     shown = measured if own else (value for pair in zip(measured, wanted if has_law else [None] * 4) for value in pair)
     rows.append([name, counts[name], *shown])
+off = {name: 100 * (measured / wanted - 1) for name, (measured, wanted) in sizes.items()}
+chance = {name: 100 / (2 * len(diameter[name])) ** 0.5 for name in off}  # standard error of a standard deviation
+wider = sorted((name for name in off if abs(off[name][0]) > 2 * chance[name]), key=lambda name: -abs(off[name][0]))
+told = [f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f})" for name in wider]
+chanced = max(set(off) - set(wider), key=lambda name: abs(off[name][0]), default="")
 rows.sort(key=lambda row: not row[0].endswith("/train"))
 columns = {"spread of ln ESD": "spread asked", "grains a VE": "grains asked", "median ESD / µm": "ESD asked / µm",
            "aspect": "aspect asked"}
@@ -181,11 +186,11 @@ else:
     for name, edge, count in (("columnar", 16, 20), ("small", 16, 5), ("small", 32, 3)):
         with mock.patch.object(polycrystal, "_RELAXATIONS", 2 * polycrystal._RELAXATIONS):  # sweeps of the packing
             made = polycrystal.generate(count, edge, "cubic", notebook.generator(f"packing {name} {edge}"), morphology=name)
-        packed[name, edge] = np.log(polycrystal.diameters(made.grain_id, made.grains).numpy()).std()
+        packed[name, edge] = np.log(polycrystal.diameters(made.grain_id, made.grains).numpy())
 
 # %% [markdown]
-# Without weights the sizes are too varied at first, and soon too even as sweeps move the seeds; with none of the numbers of sweeps
-# tried they have the law that was asked for. The largest vertical distance from the grey line (Kolmogorov and Smirnov's), in
+# Without weights the sizes are too varied at first, and soon too even as sweeps move the seeds; in between they come near this law,
+# but no other can be chosen. The largest vertical distance from the grey line (Kolmogorov and Smirnov's), in
 # points of the share, is the measure of this notebook.
 #
 # The next pictures show VEs themselves. Colours are those of the *inverse pole figure*: they tell which crystal direction lies
@@ -231,7 +236,7 @@ hexagonal = [n for n in ("hexagonal/train", "hexagonal/basal") if n in sets] or 
 if hexagonal:
     show(draw.slices([first[n] for n in hexagonal], hexagonal, "hexagonal", edge_m=edge_m, axis="z"),
          "Middle sections of hexagonal volume elements, coloured by the crystal direction along sample z: where the c-axis is near "
-         "it, as in a basal texture, the grain is red.")
+         "it, as in a basal texture, the grain is red, orange or pink.")
 else:
     print("There are no hexagonal sets: notebooks 05 and 06 need them.")
 
@@ -382,26 +387,28 @@ table(rows, ["file", "grains", "error / °"], "Two file formats, written and rea
 # %%
 said, missed, standings = [], [], [Standing("grains in a volume element, mean", sets[names[0]].grains.double().mean().item())]
 if sizes:
-    off = {name: 100 * (measured / wanted - 1) for name, (measured, wanted) in sizes.items()}
-    chance = {name: 100 / (2 * len(diameter[name])) ** 0.5 for name in off}  # standard error of a standard deviation
-    wider = sorted((name for name in off if abs(off[name][0]) > 2 * chance[name]), key=lambda name: -abs(off[name][0]))
-    told = [f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f})" for name in wider]
     shape = max(off, key=lambda name: abs(off[name][3]))
-    mended = max(abs(packed[pair] / law.spread - 1) for pair in (("columnar", 16), ("small", 32))) < 0.05
-    cause = " Packing ends too early, and grains of few voxels cannot take any size." if mended else ""
+    again = {pair: values.std() for pair, values in packed.items()}
+    error = {pair: again[pair] / (2 * len(values)) ** 0.5 for pair, values in packed.items()}
+    narrow = ", now too narrow," if again["columnar", 16] < law.spread - 2 * error["columnar", 16] else ""
+    better = again["small", 16] - again["small", 32] > 2 * np.hypot(error["small", 16], error["small", 32])
+    before = {name: f"from {sizes[f'cubic/{name}'][0, 0]:.3f} " if sets[f"cubic/{name}"].edge == 16 else "" for name in ("columnar", "small")}
     missed = [f"The spread of sizes differs from the law by more than twice what chance would make in {len(wider)} of {len(off)} sets, most in "
-              + ", ".join(told[:3]) + "".join(f"; {text}" for text in told[3:] if text.startswith("cubic/train")) + ". With twice as many sweeps "
-              "of the packing the spread is {:.3f} in columnar and {:.3f} in small grains, with 32 voxels an edge {:.3f}.".format(*packed.values())
-              + cause] if wider else []
+              + ", ".join(told[:3]) + "".join(f"; {text}" for text in told[3:] if text.startswith("cubic/train"))
+              + (f". {chanced}, {off[chanced][0]:+.1f} % (chance {chance[chanced]:.1f}), is not one of them" if chanced and abs(off[chanced][0]) > abs(off[wider[:3][-1]][0]) else "")
+              + f". Twice the sweeps of the packing, with 16 voxels an edge, bring columnar {before['columnar']}to {again['columnar', 16]:.3f}{narrow} and small "
+              f"{before['small']}to {again['small', 16]:.3f}; with 32 voxels an edge small comes to {again['small', 32]:.3f}"
+              + (": whole voxels are part of the cause." if better else ".")] if wider else []
     missed.append(f"The aspect of {shape} is {sizes[shape][0, 3]:.2f} instead of {sizes[shape][1, 3]:g}.")
     ours, theirs, bound = distance["cubic/train"], distance[strongest], 136 / len(diameter["cubic/train"]) ** 0.5
     whole = 100 * grain_sizes.distance_of_whole_voxels(sets["cubic/small"].grain_id.shape[1] / polycrystal.MORPHOLOGIES["small"].edges, law.spread)
+    standings = [Standing("grain sizes: largest distance from the law asked for", ours, "%", rival=(strongest, theirs), spread=bound)]
+    judged = {"equal": "level with ours", "better": "behind ours", "worse": "ahead of ours"}[standings[0].verdict]
     said = [*missed, "Over {} sets, numbers of grains are within {:.1f} %, median sizes within {:.1f} % of what was asked for.".format(
                 len(off), *(max(abs(o[column]) for o in off.values()) for column in (1, 2))),
             f"The shares of grains below a size differ from the law by at most {ours:.1f} points in the training set (95 % of samples of the "
             f"law itself: {bound:.1f}), {distance['cubic/elongated']:.1f} in elongated, {distance['cubic/small']:.1f} in small grains, where whole "
-            f"voxels alone make {whole:.1f}. In the nearest Voronoi cells of those tried ({strongest}) it is {theirs:.1f}."]
-    standings = [Standing("grain sizes: largest distance from the law asked for", ours, "%", rival=(strongest, theirs), spread=bound)]
+            f"voxels alone make {whole:.1f}. In the nearest Voronoi cells of those tried ({strongest}) it is {theirs:.1f}: {judged} by this measure."]
 
 # %%
 if scatter and not own:
@@ -454,7 +461,7 @@ if sizes:
     metrics |= {f"01.{name.replace('/', '.')}.{what}_off_pct": value
                 for name, values in off.items() for what, value in zip(("spread", "grains", "median", "aspect"), values, strict=True)}
     metrics |= {f"01.{name.replace('/', '.')}.spread_chance_pct": value for name, value in chance.items()}
-    metrics |= {f"01.packed.{name}.{edge}.ln_esd_spread": value for (name, edge), value in packed.items()}
+    metrics |= {f"01.packed.{name}.{edge}.ln_esd_spread": value for (name, edge), value in again.items()}
     metrics["01.sizes.whole_voxels.distance_pct"] = whole
 if not own:
     missed.append("The papers' volume elements, composites and micrographs were not at hand: their recipes were followed instead.")
@@ -515,6 +522,7 @@ table([[name, c[0, 1], c[0, 2], c[1, 2]] for name, c in correlation.items()],
 # %% [markdown]
 # **In three lines**
 #
-# - Weights in a tessellation give grains the sizes that were asked for; plain Voronoi cells do not have them.
+# - Weights in a tessellation give grains nearly the sizes that were asked for, where they have voxels enough; plain Voronoi cells come
+#   near this one law at best, after the right part of a sweep (how near: see the findings).
 # - Composites are filtered noise, described by three widths and a share; micrographs are drawn from eight independent causes.
 # - Your own volume elements and images go the same way, and are refused with the fault and the remedy where they cannot.

@@ -33,7 +33,7 @@
 # **Outputs**: `fingerprint_paper`, `fingerprint_coded`, `fingerprint_ours` and `fingerprint_equiaxed` (`.safetensors`). Ours
 # serves cubic and hexagonal crystals alike; with it notebook 06 predicts stresses.
 #
-# **Time**: about 5 minutes with the default parameters on two cores, no GPU needed.
+# **Time**: about 5 minutes with the default parameters (`params/quick.yml`) on two cores, no GPU needed.
 #
 # After White et al. 2025, [arXiv:2503.17427](https://arxiv.org/abs/2503.17427), here **S1**.
 
@@ -198,8 +198,8 @@ table(rows, ["variance explained", "mean / °", "1−q·q, nearest", "1−q·q, 
 # of ten cases, *if* the law holds beyond what was measured. Whether 64³ voxels, where a grain has 64 times as many to show itself by,
 # would make the difference we cannot say.
 #
-# The matrix of sizes and depths, S1's figures 2 and 3, tells less than the paper's: at this length of training what limits the network
-# is not yet the size of its fingerprint. A linear code of the same Euler angles makes use, in degrees, of every number it gets; it is another code
+# The matrix of sizes and depths, S1's figures 2 and 3, tells less than the paper's: its trainings are short (see the caption), and what
+# limits so young a network is not yet the size of its fingerprint. A linear code of the same Euler angles makes use, in degrees, of every number it gets; it is another code
 # than the *linear* one below, which is of the symmetric embedding and much better in degrees.
 #
 # Any profile repeats that matrix on its own sets, one run a point, and ends with a table and a file of all metrics:
@@ -221,7 +221,8 @@ show(longer_trained({keys[key]: seen[key] for key in drawn},
                     {keys[key]: (beyond, power_law(*seen[key]["paper"], beyond)) for key in drawn}, S1_VISITS,
                     by_depth | {EULER: [list(linear), [row["disorientation_deg"] for row in linear.values()]]}),
      "Errors of S1's network by the VEs that it has seen, in degrees and in S1's raw measure; dashed, the power law with its band; "
-     "grey, S1's number of visits. Below, errors by size and depth: the three networks coincide, the linear code of the same angles falls.")
+     f"grey, S1's number of visits. Below, errors by size and depth after {round(matrix[0]['ves'], -3):,.0f} VEs each, early on the curve above: the three networks coincide, "
+     "the linear code of the same angles falls.")
 longest = max((row for row in curve if row["name"] == "paper"), key=lambda row: row["ves"])
 at = {key: power_law(*seen[key]["paper"], [S1_VISITS])[:, 0] for key in keys}
 late = {key: power_law(*(part[-3:] for part in seen[key]["paper"]), [S1_VISITS])[:, 0] for key in keys}
@@ -302,7 +303,8 @@ seen_by = {"linear": len(sets["train"][:LINEAR]), "S1's network": len(sets["trai
 TERMS = {"loss": "−ELBO", "assignment": "voxels' grains", "orientation": "orientations", "kl": "KL divergence"}
 rows = [[name, part, *(row[f"{part}_{term}"] for term in TERMS)] for name in ("ours", "equiaxed") if name in networks
         for row in networks[name].history[-1:] for part in ("train", "validation")]
-display(table(rows, ["model", "set", *TERMS.values()], "After the last pass, in nats a voxel; validation: equiaxed grains."))
+display(table(rows, ["model", "set", *TERMS.values()], "After the last pass, in nats a voxel; validation: equiaxed grains. The last three columns are the terms of L in their order "
+              "(which grain a voxel belongs to, orientations, KL divergence), and add up to −ELBO."))
 mean, deviation = ours.posterior(sets["test"].grain_id, sets["test"].quaternion)
 bits, kept = ours.history[-1]["validation_kl"] * edge**3 / math.log(2), ours.size - mean[:, ours.parts["averages"]].shape[1]
 rows = [["stretch" if name == "metric" else name, mean[:, part].shape[1], float(mean[:, part].std(0).mean()), float(deviation[:, part].mean())]
@@ -344,7 +346,9 @@ display(table([*rows, ["published, S1 v3", None, 0.03, None, None, None]], ["mod
               "(0.009 in its first version). Medians are counted in steps of 0.01°."))
 display(table([[name, *(summary[key] for key in PLACES)] for name, summary in summaries.items()], ["model", *PLACES.values()],
       "Where the errors lie. A boundary voxel has one of its six neighbours in another grain: at 16 voxels an edge most have. Overlap, Dice's: "
-      "twice the number of voxel faces that are boundaries (> 5°) in both, over the sum of the two numbers of boundary faces."))
+      "twice the number of voxel faces that are boundaries (> 5°) in both, over the sum of the two numbers of boundary faces; by chance: what as many boundary faces would score, strewn at random."
+      + (f" S1's network ({summaries['paper']['boundary_overlap']:.3f} against {summaries['paper']['boundary_overlap_chance']:.3f}) finds next to no boundary." if papers
+         and summaries["paper"]["boundary_overlap"] < summaries["paper"]["boundary_overlap_chance"] + 0.02 else "")))
 example = sets["test"][:1]
 chosen = [name for name in models if name not in ("constant", "grain list", "equiaxed")]
 figure = draw.reconstruction_slices(example.orientations()[0], {name: models[name](example)[0] for name in chosen}, symmetry)
@@ -372,7 +376,7 @@ resolved = {n: errors_of({"ours": lambda part: reconstruct(ours, part)}, s)["our
 columns = {"disorientation_deg": "mean / °", "within_5_deg": "share below 5°"} | PLACES
 columns.pop("boundary_within_5_deg")
 table([[f"{n}³", *(summary[key] for key in columns)] for n, summary in resolved.items()], ["voxels", *columns.values()],
-      f"{few} new VEs at each resolution through the same weights, trained at {edge}³ voxels.")
+      f"{few} new VEs at each resolution through the same trained network, trained at {edge}³ voxels.")
 
 # %% [markdown]
 # ## Other grains, textures and crystals
@@ -383,7 +387,7 @@ table([[f"{n}³", *(summary[key] for key in columns)] for n, summary in resolved
 # Every set but two is made of cells of power diagrams, the form of our decoder; columnar and wide grains are, too. Only twin lamellae and
 # grains grown by Monte Carlo (Potts), which are not convex, follow another law.
 #
-# Then hexagonal crystals: the same weights, loaded for another symmetry by `Fingerprint.load(path, symmetry="hexagonal")`. The
+# Then hexagonal crystals: the same trained network, loaded for another symmetry by `Fingerprint.load(path, symmetry="hexagonal")`. The
 # embedding of hexagonal orientations has 27 averages instead of 9; the seeds are as many, and say as much.
 
 # %%
@@ -429,7 +433,7 @@ if hexagonal:
 # Numbers are a poor measure of a code: a float of 32 bits may hold more than it is worth. Here each code is rounded to 4 to 32 bits
 # a number, with 64 to 512 numbers, and drawn from what is left. The averages of *ours* are no part of it: they follow from the rest.
 # Weights are kept as their inverse hyperbolic sine, in every code that has them: one set's are many times another's, and a fixed range
-# would clip them. What all VEs share, such as the weights of $f_\theta$ or the basis of the linear code, is not counted.
+# would clip them. What all VEs share, such as the numbers learnt for $f_\theta$ or the basis of the linear code, is not counted.
 #
 # > **Before you look**: at 256 numbers the weighted list has no room for every grain. Does it catch up with ours where there are bytes to spare?
 
@@ -453,6 +457,9 @@ most = int(sets["test"][:count].grains.max())
 roomy = next((number for number, size in enumerate(sizes) if size >= 7 * most + 2), -1)
 beaten = [(point, name) for name in ("weighted list", "fitted list", "linear") for point in envelope(measured_points[name])
           if bytes_for(measured_points["ours"], point.disorientation_deg) > 1.02 * point.bytes]  # sizes are counted in whole grains
+sooner = [f"at {size} numbers ({b.numbers // NUMBERS_A_GRAIN['fitted']} grains, {b.disorientation_deg:.3g}°; ours, with the stretch, {a.numbers} numbers, {a.disorientation_deg:.3g}°)"
+          for size, a, b in zip(sizes, exact["ours"], exact["fitted list"]) if b.disorientation_deg < a.disorientation_deg]
+led = " and ".join(f"the {name}{' code' * (name == 'linear')} at {', '.join(f'{p.bytes:.0f}' for p, by in beaten if by == name)}" for name in dict.fromkeys(by for _, by in beaten))
 bytes_of = [f"{value:.0f}" if math.isfinite(value) else "more than were tried" for value in (needed[name][2] for name in ("ours", "weighted list"))]
 table([[name, *values] for name, values in needed.items()], ["code", *(f"below {limit:g}°" for limit in limits)],
       "Fewest bytes for a mean error below so many degrees; a dash: not with any of these numbers and bits.")
@@ -471,7 +478,7 @@ def standing(measure, by_model, key, unit="", ours="ours", simple=SIMPLE, publis
     rival = min(simple, key=value.get)
     rebuilt = value.get("paper") if simple is SIMPLE else None
     if rebuilt is not None and comparable and by_model is errors and longest[key] < rebuilt:
-        rebuilt, measure = longest[key], f"{measure}; S1's network after {longest['ves'] / 1e6:.2g} million VEs"
+        rebuilt, measure = longest[key], f"{measure}; S1's network after {longest['ves'] / 1e6:.2g} million VEs on a GPU"
     spread = 2 * by_model[ours].excess(by_model[rival])[1] if unit else 0.0
     return Standing(measure, value[ours], unit, (rival, value[rival]), rebuilt, published, spread=spread)
 
@@ -515,21 +522,21 @@ missed = [sentence for sentence in missed if sentence]
 test, rival, listed = degrees["test"], strongest["test"], {kind: settings.latent_dim // numbers for kind, numbers in NUMBERS_A_GRAIN.items()}
 costs, buys = ([case for case in degrees if "equiaxed" in networks and ahead(case, *pair)] for pair in (("equiaxed", "ours"), ("ours", "equiaxed")))
 level = [case for case in degrees if not ahead(case, *small) and not ahead(case, *small[::-1])]
-sooner = [f"{b.disorientation_deg:.3g}° with {b.numbers}" for a, b in zip(exact["ours"], exact["fitted list"]) if b.disorientation_deg < a.disorientation_deg]
 findings(
     *missed,
     f"On the test VEs ours is at {test['ours']:.3g}°, the strongest simple code, the {rival}, at {test[rival]:.3g}°. The fitted list ({test['fitted list']:.3g}°) "
     "draws from the same six numbers a grain: what lies between the two is what the network expects of the sites, and the encoder's search.",
-    (f"The same weights draw hexagonal crystals: {hexagonal_errors['random']['ours'].summary()['disorientation_deg']:.3g}°, the strongest simple code {min(hexagonal_errors['random'][name].summary()['disorientation_deg'] for name in SIMPLE):.3g}°." if hexagonal else ""),
+    (f"The same trained network draws hexagonal crystals: {hexagonal_errors['random']['ours'].summary()['disorientation_deg']:.3g}°, the strongest simple code {min(hexagonal_errors['random'][name].summary()['disorientation_deg'] for name in SIMPLE):.3g}°." if hexagonal else ""),
     f"At {settings.latent_dim} numbers the fitted list ({listed['fitted']} grains, {test['fitted list']:.3g}°) and the weighted one ({listed['weighted']} grains, "
     f"{test['weighted list']:.3g}°) fail by different things: sizes not said, grains left out. Ours does without the seventh number, as sites tell sizes. "
     f"With room for every grain the weighted list has {exact['weighted list'][roomy].disorientation_deg:.2g}° ({exact['weighted list'][roomy].numbers} numbers), "
     f"ours {exact['ours'][roomy].disorientation_deg:.2g}° ({exact['ours'][roomy].numbers}). The list's fit is not refined, ours is.",
     f"For an error below {limits[2]:g}° ours needs {bytes_of[0]} bytes, the weighted list {bytes_of[1]}. " + (
-        f"With {', '.join(f'{p.bytes:.0f} ({name})' for p, name in beaten)} bytes a simple code errs less than ours does with 2 % more, always by {min(p.disorientation_deg for p, _ in beaten):.3g}° or more."
+        f"Ahead of ours, even with 2 % more for it, are {led} bytes, where all err by {min(p.disorientation_deg for p, _ in beaten):.3g}° or more."
         if beaten else "No simple code errs less than ours does with 2 % more bytes."),
     f"With bytes to spare the weighted list {'stays at' if exact['weighted list'][-1].disorientation_deg > exact['ours'][-1].disorientation_deg else 'comes to'} {exact['weighted list'][-1].disorientation_deg:.2g}°, "
-    f"ours goes on to {exact['ours'][-1].disorientation_deg:.2g}°, with spare seeds ({exact['ours'][-1].numbers} numbers)." + (f" The fitted list, a seed longer, is ahead: {', '.join(sooner)}." if sooner else ""),
+    f"ours goes on to {exact['ours'][-1].disorientation_deg:.2g}°, with spare seeds ({exact['ours'][-1].numbers} numbers).",
+    f"The fitted list is ahead of ours {', '.join(sooner)}." if sooner else "",
     f"In {BYTES} bytes ours errs by {test[small[0]]:.3g}°, the weighted list by {test[small[1]]:.3g}° (on elongated and columnar grains it lacks the stretch, on twinned ones further seeds); the list is ahead on {', '.join(lost_in_bytes) or 'no set'}, level on {', '.join(level) or 'none'}.",
     f"The mixture of grains costs something on {', '.join(costs) or 'no set'} and pays on {', '.join(buys) or 'no set'}; elsewhere *ours* and *equiaxed* are "
     "level: nearer than twice the standard error of their difference." if "equiaxed" in networks else "",
@@ -554,7 +561,9 @@ lines = {name: [list(axis) for axis in zip(*((p.numbers, p.disorientation_deg) f
          for name, some in measured_points.items() if name != "coded"}
 if comparable:
     lines["paper"] = by_depth["resnet34"]  # of all sizes, each trained as long
-cost = Curve("numbers kept" + (" (S1's network: on a GPU)" if comparable else ""), "mean disorientation / °", lines)
+note = (f"S1's network was trained for this on a GPU, on {round(matrix[0]['ves'], -3):,.0f} VEs for each size; with 256 numbers it comes to {longest['disorientation_deg']:.3g}° after "
+        f"{longest['ves'] / 1e6:.2g} million" + (f", to {degrees['test']['paper']:.3g}° as trained on the page." if papers else ".") if comparable else "")
+cost = Curve("numbers kept" + (" (S1's network: on a GPU)" if comparable else ""), "mean disorientation / °", lines, note=note)
 notebook.close("03", metrics=metrics, standings=standings, missed=missed, curve=cost, figure=figure)
 
 # %% [markdown]

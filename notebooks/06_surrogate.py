@@ -537,7 +537,7 @@ told_as = {"ours, corrected": "ours", "S1's network": "paper", "coarse simulatio
 told_as |= {n: n for n in (simplest, "ridge on linear cells", "graph network")}
 notebook.close("06", metrics=metrics, standings=standings, missed=missed, figure=figure, curve=Curve(
     "labels (simulated polycrystals)", "error of the stress over the whole curve / MPa", {key: median[name] for name, key in told_as.items()},
-    physical=["coarse simulation"]))
+    physical=["coarse simulation"], note=f"These errors are medians of five draws; in the table {pair[0]}, trained once, has {whole[pair[0]]:.3g} MPa."))
 
 # %% [markdown]
 # **Limits**. The law is learnt for one size of time step, and for strains of a few per cent: the lattice's own rotation is left

@@ -38,7 +38,7 @@ def test_report_of_a_partial_run(run):
             assert link.startswith(("https://arxiv.org/", "https://doi.org/")) or (page.parent / link).is_file() or link == "metrics.json"
     published = nbformat.read(page.parent / "01_toy.ipynb", as_version=4).metadata
     assert published.papermill.input_path == "01_toy.ipynb" and published.microprint.run == "t" and published.microprint.peak_mib > 0
-    assert re.search(r"run <b>t</b> · \d+ s with its parameters · peak memory \d+ MiB · commit \w+", notebook)
+    assert re.search(r"run <b>t</b> · <span title=.+>last executed in \d+\s+s</span> · peak memory \d+ MiB · commit \w+", notebook)
     assert store.load_json(page.parent / "params.json")["run"]["name"] == "t"
 
 

@@ -85,7 +85,7 @@ def longer_trained(
         ax = figure.add_subplot(grid[0, column])
         error_by_visits(by_model, levels[label], laws[label], label, ax)
         ax.axvline(visits, color=PALETTE["constant"], lw=0.9)
-        ax.annotate("S1", (visits, 0.02), xycoords=("data", "axes fraction"), ha="right", fontsize=8)
+        ax.annotate("S1", (visits, 1), (-3, -3), ("data", "axes fraction"), "offset points", ha="right", va="top", fontsize=8)
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1]))
     figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=min(len(named), len(curves)), fontsize=8)
     error_by_size(sizes, "mean disorientation / °", figure.add_subplot(grid[1, :]))

@@ -18,8 +18,8 @@ from microprint import store
 from microprint.errors import UserError, one_line
 from microprint.report.claim import figure
 from microprint.report.formulas import Formulas
-from microprint.report.index import index_facts, recorded
-from microprint.report.pages import page_of
+from microprint.report.index import PICTURES, index_facts, recorded
+from microprint.report.pages import bound, page_of
 from microprint.study.graph import REPOSITORY
 from microprint.study.run import Run
 
@@ -95,6 +95,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
             "commit": results.get("commit"),
             "executed": executed if able and executed.is_file() else None,
             "picture": picture if done and picture.is_file() else None,
+            "pictured": PICTURES.get(number, ""),
         }
 
 
@@ -148,12 +149,12 @@ def _highlighting() -> str:
 def _inline(markdown: str) -> Markup:
     """A sentence of Markdown as HTML, its formulas as MathML."""
     formulas = Formulas()
-    html = markdown2html(formulas.take_out(" ".join(markdown.split()))).strip()
+    html = markdown2html(formulas.take_out(bound(" ".join(markdown.split())))).strip()
     return Markup(formulas.put_back(html.removeprefix("<p>").removesuffix("</p>")))
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"
+    return f"{value:.0f}\N{NO-BREAK SPACE}s" if value < 120 else f"{value / 60:.0f}\N{NO-BREAK SPACE}min"
 
 
 def _render(template: str, **context: Any) -> str:

@@ -16,6 +16,7 @@ MATH = re.compile(
     re.S,
 )
 MARK = re.compile(r"@@math(\d+)@@")
+FOLLOWED = re.compile(MARK.pattern + r"([.,;:!?)]+)")  # by signs that must not begin a line
 # What the converter does not know, as what it does; lines of equations are ``split`` to it.
 COMMANDS = {r"\arg": r"\operatorname{arg}", r"\begin{aligned": r"\begin{split", r"\end{aligned": r"\end{split"}
 DELIMITERS = {r"\|": "‖", r"\Vert": "‖", r"\{": "{", r"\}": "}", r"\langle": "⟨", r"\rangle": "⟩"}  # which it leaves after \big
@@ -34,7 +35,12 @@ class Formulas:
 
     def put_back(self, page: str) -> str:
         """HTML with MathML in the place of each mark."""
+        page = FOLLOWED.sub(self._together, page)
         return MARK.sub(lambda match: self.mathml[int(match[1])], page)
+
+    def _together(self, match: re.Match) -> str:
+        inline = self.mathml[int(match[1])].startswith("<math")
+        return f'<span class="together">{match[0]}</span>' if inline else match[0]
 
     def _mark(self, match: re.Match) -> str:
         if match["code"]:

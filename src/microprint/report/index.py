@@ -23,6 +23,12 @@ UNKNOWN = {
     "spread": 0.0,
     "verdict": "",
 }
+# What the words in a notebook's picture mean, where the index says it nowhere else.
+PICTURES = {
+    "03": "A volume element and what codes make of it; below each the disorientation from it. paper: S1's network as written; "
+    "coded: as its authors' code has it; linear: Fourier coefficients; a list keeps a position and an orientation of each "
+    "grain (fitted), and a weight, which tells its size, as well (weighted)."
+}
 CURVES, NARROW = "learning_curves.png", "learning_curves_narrow.png"  # side by side, and one below the other
 
 

@@ -19,8 +19,10 @@ REFERENCE = re.compile(
 )
 
 PROGRESS = re.compile(r"[^:]+: (epoch )?\d+/\d+ ?.*(loss |/s)")  # lines of `microprint.machine` and of trainings
-FOLDED = 5  # lines of progress on end
+FOLDED = 2  # lines of progress on end
 NUMBER = re.compile(r"^[-<>\d.,e+±/%–\s]+$")  # or two: no hyphen or space in it is for a line to break at
+UNIT_BEHIND = re.compile(r"(?<=\d) (?=(?:[%‰°]|°C|[kMG]?Pa|ms|min|s|h|[nµm]m|[kM]B|[KMG]iB|K|px)(?![\w/]))")
+UNIT_OF_HEAD = re.compile(r" / (?=\S+$)")  # of what stands in a column or a row
 
 
 class Heading(NamedTuple):
@@ -42,7 +44,7 @@ def page_of(notebook: nbformat.NotebookNode) -> Page:
     """Page of an executed notebook. It needs nothing but itself: pictures are in it, formulas are MathML."""
     formulas = Formulas()
     soup = BeautifulSoup(_exported(notebook, formulas), "html.parser")
-    for change in (_set_tables, _set_figures, _fold_progress, _fold_code, _fold_solutions, _link_references):
+    for change in (_set_tables, _set_figures, _fold_progress, _fold_code, _fold_solutions, _bind_units, _link_references):
         change(soup)
     contents = [line._replace(text=formulas.put_back(line.text)) for line in _contents(soup)]
     return Page(formulas.put_back(str(soup)), contents)
@@ -129,6 +131,21 @@ def _fold_solutions(soup: BeautifulSoup) -> None:
             before.append(cell.extract())
         else:
             cell.wrap(_tag(soup, "details", class_="solution")).insert(0, _tag(soup, "summary", ["Solution"]))
+
+
+def bound(text: str) -> str:
+    """Text in which no line breaks between a number and its unit."""
+    return UNIT_BEHIND.sub("\N{NO-BREAK SPACE}", text)
+
+
+def _bind_units(soup: BeautifulSoup) -> None:
+    """Numbers and units of prose and captions, and units in the heads of tables, stay in one line with what they are of."""
+    for text in soup.find_all(string=UNIT_BEHIND):
+        if not text.find_parent(["a", "code", "pre", "script", "style", "h1", "h2", "h3", "h4"]):
+            text.replace_with(bound(text))
+    for text in soup.find_all(string=UNIT_OF_HEAD):
+        if text.find_parent("th"):
+            text.replace_with(UNIT_OF_HEAD.sub("\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}", text))
 
 
 def _link_references(soup: BeautifulSoup) -> None:
