@@ -85,6 +85,14 @@ def test_progress_is_folded_and_what_else_is_printed_is_not(page):
     assert [pre.text for pre in progress.parent.select(":scope > pre")] == ["begun", "so: 3/4\nsets: 1/2 VEs, 1 s, 2 VEs/s"]
 
 
+def test_units_and_commas_stay_with_what_they_belong_to():
+    cells = [new_markdown_cell("# 01 · Units\n\n21 MPa of 5 % and 3 samples, `21 MPa`, $w = 1$, so.\n\n| mean / ° | 2 |\n| --- | --- |\n| 5 | 6 |")]
+    page = BeautifulSoup(page_of(new_notebook(cells=cells)).body, "html.parser")
+    assert "21\N{NO-BREAK SPACE}MPa of 5\N{NO-BREAK SPACE}% and 3 samples" in page.p.text and page.code.text == "21 MPa"
+    assert page.select_one(".together").text.endswith("1,") and page.select_one(".together > math")
+    assert page.th.text == "mean\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}°"
+
+
 def test_tables_have_captions_and_heads(page):
     prose, output = page.select("table")
     assert prose.caption is None and output.caption.text == "A σ table." and output.find_parent(class_="scroll")

@@ -176,6 +176,14 @@ def test_numbers_kept_are_no_labels():
     assert "3.3° at best, with 512 numbers kept; ours is there with 256 numbers kept (1.1°), 2 times fewer" in sentence(comparison)
 
 
+def test_what_saves_no_numbers_says_so_first():
+    lines = {"ours": [[100, 317, 500], [20.0, 0.05, 0.02]], "weighted": [[315, 400], [0.08, 0.09]], "fitted": [[126], [1.0]]}
+    said = sentence(compare("03", curve("numbers kept", **lines)))
+    assert said.startswith("no saving in numbers here (317 against 315), but ours is more exact from there on; by the mean error, weighted")
+    lines["weighted"][1][1], lines["ours"][1][1:] = 0.08, [0.08, 0.09]  # now the rival is ahead again at 400
+    assert sentence(compare("03", curve("numbers kept", **lines))).startswith("no saving in numbers here (317 against 315); by the mean error, weighted")
+
+
 @pytest.mark.parametrize("lines", [{"ours": [[1], [0.2]]}, {"line": [[1], [0.2]]}, {"ours": [[1], [None]], "line": [[1], [1.0]]}])
 def test_a_curve_without_ours_or_without_rival_is_no_comparison(lines):
     assert compare("06", curve(**lines)) is None and compare("06", None) is None
