@@ -137,7 +137,10 @@ class Solver:
         times, states = zip((self.time, self.state), *self.history)
         weights = [prod((self.time + dt - other) / (time - other) for other in times if other != time) for time in times]
         names = ("u", "F_mean", "S", "xi")
-        guess = {name: sum(weight * getattr(state, name) for weight, state in zip(weights, states)) for name in names}
+        guess = {name: weights[0] * getattr(self.state, name) for name in names}
+        for weight, state in zip(weights[1:], states[1:]):
+            for name, value in guess.items():
+                value.add_(getattr(state, name), alpha=weight)
         return replace(self.state, **guess)
 
     def _cut_back(self, failed: dict[int, str], boundary: Boundary, dt: float, depth: int) -> None:
@@ -162,11 +165,11 @@ class Solver:
         problem = Problem(self.cell, self.law, self.numerics, boundary, dt)
         step = TimeStep.begin(problem, old, new, boundary.P(elements))
         reasons = {}
-        for iteration in range(self.numerics.newton_iterations):
+        for iteration in range(1, self.numerics.newton_iterations + 1):
             verdict = step.evaluate()
-            self.statistics.evaluations[elements.cpu()] += 1
             finished = verdict != RUNNING
             if finished.any():
+                self.statistics.evaluations[elements[finished].cpu()] += iteration
                 done = (verdict == CONVERGED).nonzero()[:, 0]
                 self.state.store(elements[done], step.new.select(done))
                 for failure, reason in FAILURES.items():
@@ -176,6 +179,7 @@ class Solver:
                 if len(elements) == 0:
                     break
                 step = step.select(running)
-            if iteration + 1 < self.numerics.newton_iterations:
+            if iteration < self.numerics.newton_iterations:
                 self.statistics.linear[elements.cpu()] += step.correct().cpu()
+        self.statistics.evaluations[elements.cpu()] += self.numerics.newton_iterations
         return reasons | {int(i): FAILURES[STUCK] for i in elements}

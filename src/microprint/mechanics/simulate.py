@@ -146,9 +146,10 @@ class _Simulation:
         times: list[float] = []
 
         def record(state: State, time: float) -> None:
-            failed = torch.tensor([i for i, reason in enumerate(solver.reason) if reason], dtype=torch.int64)
-            averages = self._averages(solver, state).items()
-            rows.append({name: value.cpu().index_fill(0, failed, torch.nan) for name, value in averages})
+            averages = {name: value.cpu() for name, value in self._averages(solver, state).items()}
+            if failed := [i for i, reason in enumerate(solver.reason) if reason]:
+                averages = {name: value.index_fill(0, torch.tensor(failed), torch.nan) for name, value in averages.items()}
+            rows.append(averages)
             times.append(time)
 
         solver.run(self.load, record)

@@ -23,7 +23,7 @@ class Batch:
 
 def _select(value: Any, index: Tensor) -> Any:
     if isinstance(value, Tensor):
-        return value if len(index) == value.shape[-2] else value.index_select(-2, index)
+        return value if index.numel() == value.shape[-2] else value.index_select(-2, index)
     if isinstance(value, list):
         return [_select(item, index) for item in value]
     return value.select(index) if isinstance(value, Batch) else value
@@ -42,13 +42,11 @@ class State(Batch):
 
     def store(self, index: Tensor, part: State) -> None:
         """Overwrite some of the volume elements; tensors that others may hold stay as they are."""
-        whole = len(index) == self.S.shape[-2]
+        whole = index.numel() == self.S.shape[-2]
         for name, value in vars(self).items():
             new = getattr(part, name)
             setattr(self, name, new if whole else value.index_copy(-2, index, new))
 
     def where(self, choose: Tensor, other: State) -> State:
         """This state where `choose` (B, 1), the other elsewhere."""
-        if choose.all():
-            return self
         return State(**{name: torch.where(choose, value, getattr(other, name)) for name, value in vars(self).items()})

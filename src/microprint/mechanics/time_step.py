@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +36,24 @@ class Numerics:
     linear_iterations: int = 60  # of conjugate gradients
 
 
+class Freedom(NamedTuple):
+    """What free components of the mean F mean for strains in Mandel's order; F's components go row by row."""
+
+    strains: Tensor  # one for the free ones, else nil (6, 1); a shear is where one of its two is
+    moves: Tensor  # what a strain makes of the components of F (9, 6): a free shear moves sqrt(1/2) of Mandel's shear strain
+    pulls: Tensor  # what stresses of these components add up to (6, 9)
+
+    @classmethod
+    @cache
+    def of(cls, free: tuple[tuple[bool, ...], ...], device: torch.device) -> Freedom:
+        moves = torch.zeros(3, 3, 6, dtype=torch.float64)
+        for k, (i, j) in enumerate(VOIGT_PAIRS):
+            for a, b in ((i, j), (j, i)):
+                moves[a, b, k] = (1.0 if i == j else sqrt(2.0)) * free[a][b]
+        moves = moves.flatten(0, 1).to(device)
+        return cls((moves > 0).any(0)[:, None].double(), moves, torch.where(moves > 0, 1 / moves, 0.0).T.contiguous())
+
+
 @dataclass(frozen=True)
 class Boundary:
     """Conditions of one increment, or of a fraction of it: mean P and F at the increment's ends, each (3, 3, B, 1).
@@ -58,10 +77,8 @@ class Boundary:
         """Mean stress (3, 3, n, 1) of some volume elements at the end."""
         return torch.lerp(self.P_begin, self.P_end, self.fraction[1]).index_select(-2, elements)
 
-    def free_strains(self, device: torch.device) -> Tensor:
-        """One for the components of the mean strain that are free, else nil (6, 1); a shear is where one of its two is."""
-        free = [self.free[i][j] or self.free[j][i] for i, j in VOIGT_PAIRS]
-        return torch.tensor(free, dtype=torch.float64, device=device)[:, None]
+    def freedom(self, device: torch.device) -> Freedom:
+        return Freedom.of(tuple(map(tuple, self.free)), device)
 
     def apply(self, guess: State, elements: Tensor) -> State:
         """The guess, with the prescribed components of the mean F set to their values at the end."""
@@ -73,7 +90,7 @@ class Boundary:
 def elastic_shear_stress(boundary: Boundary, stiffness: Tensor) -> float:
     """Largest resolved shear stress (Pa) that the change between the ends of `boundary` makes in an isotropic elastic cell."""
     bulk, shear = isotropic_part(stiffness[:, :, None])
-    free = boundary.free_strains(stiffness.device)
+    free = boundary.freedom(stiffness.device).strains
     strain = mandel((boundary.F_end - boundary.F_begin)[..., 0]) * (1 - free)
     stress = mandel((boundary.P_end - boundary.P_begin)[..., 0])
     stress[:3] -= (bulk - 2 * shear / 3) * strain[:3].sum(0)
@@ -93,25 +110,8 @@ class Problem:
     dt: float
 
     @cached_property
-    def free(self) -> Tensor:
-        return self.boundary.free_strains(self.cell.device)
-
-    @cached_property
-    def moves(self) -> Tensor:
-        """What a mean strain in Mandel's order makes of the free components of F, row by row (9, 6).
-
-        A free shear of F moves sqrt(1/2) of Mandel's shear strain.
-        """
-        moves = [[0.0] * 6 for _ in range(9)]
-        for k, (i, j) in enumerate(VOIGT_PAIRS):
-            for a, b in ((i, j), (j, i)):
-                moves[3 * a + b][k] = (1.0 if i == j else sqrt(2.0)) * self.boundary.free[a][b]
-        return torch.tensor(moves, dtype=torch.float64, device=self.cell.device)
-
-    @cached_property
-    def pulls(self) -> Tensor:
-        """What stresses of these components add up to, in Mandel's order (6, 9)."""
-        return torch.where(self.moves > 0, 1 / self.moves, 0.0).T
+    def freedom(self) -> Freedom:
+        return self.boundary.freedom(self.cell.device)
 
     @cached_property
     def no_stress(self) -> float:
@@ -168,7 +168,7 @@ class TimeStep(Batch):
         size = rms.clamp(min=self.problem.no_stress)
         self.force = cell.divergence(P)
         short = self.P_end - P.mean(-1, keepdim=True)
-        self.gap = (self.problem.pulls @ short.flatten(0, 1)[..., 0])[..., None]
+        self.gap = (self.problem.freedom.pulls @ short.flatten(0, 1)[..., 0])[..., None]
         imbalance, gap = cell.projected_rms(self.force)[:, None], torch.linalg.vector_norm(self.gap, dim=0)
         error = torch.hypot(imbalance, gap)
         better = lawful & (error < self.error)
@@ -182,16 +182,17 @@ class TimeStep(Batch):
         """Next guess; returns the linear solver's iterations (B,)."""
         better = self.rejected == 0
         u, mean, used, change = self._linearised()
-        self.expected = torch.where(better, change, 0.5 * self.expected)
-        self.accepted = self.new.where(better, self.accepted)
-        self.step_u = torch.where(better, u, 0.5 * self.step_u)
-        self.step_mean = torch.where(better, mean[:, :, None], 0.5 * self.step_mean)
-        F = (self.problem.moves @ self.step_mean[..., 0]).unflatten(0, (3, 3))[..., None]
+        accepted, mean = self.new, mean[:, :, None]
+        if not better.all():
+            accepted, change = accepted.where(better, self.accepted), torch.where(better, change, 0.5 * self.expected)
+            u, mean = torch.where(better, u, 0.5 * self.step_u), torch.where(better, mean, 0.5 * self.step_mean)
+        self.accepted, self.expected, self.step_u, self.step_mean = accepted, change, u, mean
+        F = (self.problem.freedom.moves @ self.step_mean[..., 0]).unflatten(0, (3, 3))[..., None]
         self.new = replace(self.accepted, u=self.accepted.u + self.step_u, F_mean=self.accepted.F_mean + F)
         return used.to(torch.int64)
 
     def _linearised(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Solution of the linearised cell, see `PeriodicCell.equilibrate`."""
         moduli, numerics = isotropic_part(self.tangent.mean(-1)), self.problem.numerics
-        conditions = moduli, self.problem.free, numerics.forcing, numerics.linear_iterations
+        conditions = moduli, self.problem.freedom.strains, numerics.forcing, numerics.linear_iterations
         return self.problem.cell.equilibrate(self.tangent, self.force, self.gap[..., 0], *conditions)
