@@ -564,7 +564,9 @@ if comparable:
 note = (f"S1's network was trained for this on a GPU, on {round(matrix[0]['ves'], -3):,.0f} VEs for each size; with 256 numbers it comes to {longest['disorientation_deg']:.3g}° after "
         f"{longest['ves'] / 1e6:.2g} million" + (f", to {degrees['test']['paper']:.3g}° as trained on the page." if papers else ".") if comparable else "")
 cost = Curve("numbers kept" + (" (S1's network: on a GPU)" if comparable else ""), "mean disorientation / °", lines, note=note)
-notebook.close("03", metrics=metrics, standings=standings, missed=missed, curve=cost, figure=figure)
+notebook.close("03", metrics=metrics, standings=standings, missed=missed, curve=cost, figure=figure,
+               caption="A volume element and what codes make of it; below each the disorientation from it. paper: S1's network as written; coded: as its authors' code has it; linear: Fourier "
+               "coefficients; a list keeps a position and an orientation of each grain (fitted), and a weight, which tells its size, as well (weighted).")
 
 # %% [markdown]
 # **What did not work.** Degrees are means over 20 cubic test VEs of the laptop study, where the fitted list has 3.72° and ours started

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from browser import CHROMIUM, WIDTHS, Browser
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from toys import write_toys
 
 from microprint import store
@@ -98,8 +99,10 @@ def test_a_standing_may_have_no_number(run):
 
 def test_what_notebooks_close_with_is_what_the_index_shows(run):
     close(run, "06", standings=[Standing("error", 0.5, "MPa", ("line", 0.4), 3.0, float("nan"))], missed=["S1 has $R^2 < 1$, **not** 2."],
-          curve=Curve("labels", "error (MPa)", {"ours": ([0, 100], [1.0, 0.5]), "line": ([100], [float("nan")]), "paper": ([100], [3.0])}))
+          curve=Curve("labels", "error (MPa)", {"ours": ([0, 100], [1.0, 0.5]), "line": ([100], [float("nan")]), "paper": ([100], [3.0])}),
+          figure=Figure(figsize=(1, 1)), caption="paper: S1's network.")
     index = write_report(run).read_text()
+    assert '<img src="06.png"' in index and "paper: S1's network." in text(index)
     assert "06 error / MPa: ours 0.5, line 0.4" in text(index)
     missed = index[index.index('id="missed"'):index.index('id="notebooks"')]
     assert "<math" in missed and "<strong>not</strong>" in missed and "06 · Toy" in missed

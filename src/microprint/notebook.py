@@ -146,12 +146,14 @@ class Notebook:
         missed: Sequence[str] = (),
         curve: Curve | None = None,
         figure=None,
+        caption: str = "",
     ):
         """Record what a notebook found for the report's index page, and show its provenance.
 
         The name of a metric starts with the notebook's number (``"03."``) and has the unit in it; what is no finite number
         is left out, and named. The first of the `standings` is the headline. `missed` says in a sentence each, with the numbers
-        that the notebook computed, what did not reproduce or what a rival does better, and why.
+        that the notebook computed, what did not reproduce or what a rival does better, and why. The `caption` says of the
+        `figure` what a reader of the index alone would miss.
         """
         if wrong := [name for name in metrics if not name.startswith(f"{number}.")]:
             raise ValueError(f"metrics of notebook {number} start with {number}., unlike {wrong[0]}")
@@ -165,6 +167,7 @@ class Notebook:
             "standings": [_known(asdict(standing) | {"verdict": standing.verdict}) for standing in standings],
             "missed": list(missed),
             "curve": curve and _known(asdict(curve)),
+            "caption": caption,
             "artifacts": self._artifacts,
             "steps_seconds": self._seconds,
             "peak_mib": peak,

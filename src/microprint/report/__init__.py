@@ -18,7 +18,7 @@ from microprint import store
 from microprint.errors import UserError, one_line
 from microprint.report.claim import figure
 from microprint.report.formulas import Formulas
-from microprint.report.index import PICTURES, index_facts, recorded
+from microprint.report.index import index_facts, recorded
 from microprint.report.pages import bound, page_of
 from microprint.study.graph import REPOSITORY
 from microprint.study.run import Run
@@ -95,7 +95,6 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
             "commit": results.get("commit"),
             "executed": executed if able and executed.is_file() else None,
             "picture": picture if done and picture.is_file() else None,
-            "pictured": PICTURES.get(number, ""),
         }
 
 

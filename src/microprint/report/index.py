@@ -23,17 +23,11 @@ UNKNOWN = {
     "spread": 0.0,
     "verdict": "",
 }
-# What the words in a notebook's picture mean, where the index says it nowhere else.
-PICTURES = {
-    "03": "A volume element and what codes make of it; below each the disorientation from it. paper: S1's network as written; "
-    "coded: as its authors' code has it; linear: Fourier coefficients; a list keeps a position and an orientation of each "
-    "grain (fitted), and a weight, which tells its size, as well (weighted)."
-}
 CURVES, NARROW = "learning_curves.png", "learning_curves_narrow.png"  # side by side, and one below the other
 
 
 def recorded(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What a notebook recorded for the index: standings, defeats first; missed; curve.
+    """What a notebook recorded for the index: standings, defeats first; missed; curve; caption of its picture.
 
     A notebook that an older version executed has no standings: `outdated`.
     """
@@ -42,6 +36,7 @@ def recorded(results: Mapping[str, Any]) -> dict[str, Any]:
         "standings": sorted(standings, key=lambda row: DEFEATS_FIRST.index(row["verdict"])),
         "missed": results.get("missed", []),
         "curve": results.get("curve"),
+        "caption": results.get("caption", ""),
         "outdated": "headline" in results and not standings,
     }
 
