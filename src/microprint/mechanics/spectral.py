@@ -148,8 +148,7 @@ class PeriodicCell(ElasticCell):
 
         u = (f - (lambda + mu) / (lambda + 2 mu) n (n . f)) / (mu t.t), with n = t / |t|; bulk and shear moduli (B,).
         """
-        ratio = (bulk + shear / 3) / (bulk + 4 * shear / 3)
-        along = (self.direction * force).sum(0) * ratio[:, None]
+        along = (self.direction * force).sum(0) * coupling(bulk, shear)[:, None]
         flexibility = self.live / (shear[:, None] * self.t2.clamp(min=1e-30))
         return torch.addcmul(force, self.direction, along[None], value=-1.0).mul_(flexibility)
 
@@ -189,6 +188,11 @@ class PeriodicCell(ElasticCell):
     def projected_rms(self, force: Tensor) -> Tensor:
         """Root mean square (B,) of the part of the stress that a divergence f (3, B, K) holds: sum |f|^2 / t.t."""
         return (force.square().sum(0) / self.t2.clamp(min=1e-30) * self.live * self.weight).sum(-1).sqrt()
+
+
+def coupling(bulk: Tensor, shear: Tensor) -> Tensor:
+    """(lambda + mu) / (lambda + 2 mu) of isotropic media, which Green's operator has along the wave vector."""
+    return (bulk + shear / 3) / (bulk + 4 * shear / 3)
 
 
 def _pack(vector: Tensor) -> Tensor:
@@ -261,9 +265,8 @@ class RotatedCell(ElasticCell):
 
     def green(self, force: Tensor, bulk: Tensor, shear: Tensor) -> Tensor:
         """Displacement (3, B, V) of an isotropic reference medium under a force f (3, B, V); see `PeriodicCell.green`."""
-        ratio = (bulk + shear / 3) / (bulk + 4 * shear / 3)
         f = self._transform(force)
-        along = (self.direction * f).sum(0) * ratio[:, None]
+        along = (self.direction * f).sum(0) * coupling(bulk, shear)[:, None]
         u = f.addcmul_(self.direction, along[None], value=-1.0).mul_(self.flexibility).div_(shear[:, None])
         return self._transform(u)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from microprint.jit import called, part
 from microprint.lanes import LANES, aligned, in_blocks, multiply, where
-from microprint.mechanics.spectral import waves
+from microprint.mechanics.spectral import coupling, waves
 
 # Of each axis: products for cosines and sines (2, m, m) with m = n // 2 + 1, there and back; factors of t (2, m) for the
 # component along it, by whether it is the others' cosine or sine, and (m,) for the others. Along z they are in lanes.
@@ -43,9 +43,8 @@ def fields(shape: Sequence[int], along_z: Sequence[np.ndarray], kind: np.dtype) 
 
 
 def medium(bulk: Tensor, shear: Tensor, count: int) -> list[np.ndarray]:
-    """What `displace` needs of isotropic media, (count,) each: a ratio of moduli, and the shear compliance."""
-    ratio = (bulk + shear / 3) / (bulk + 4 * shear / 3)
-    return [x.expand(count).contiguous().numpy() for x in (ratio, 1 / shear)]
+    """What `displace` needs of isotropic media, (count,) each: their `coupling`, and the shear compliance."""
+    return [x.expand(count).contiguous().numpy() for x in (coupling(bulk, shear), 1 / shear)]
 
 
 def _products(n: int, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
