@@ -32,7 +32,7 @@
 #
 # **Outputs**: `polycrystals.h5`, `composites.h5`, `micrographs.h5`.
 #
-# **Time**: about two minutes with the default parameters (`params/quick.yml`) on two cores, no GPU needed.
+# **Time**: about 2 minutes with the default parameters (`params/quick.yml`) on two cores, no GPU needed.
 #
 # Three papers, three kinds of material: **S1** White et al. 2025 (polycrystals, arXiv:2503.17427), **S2** Sardeshmukh et
 # al. 2024 (two-phase composites, arXiv:2402.17806), **S3** Sardeshmukh et al. 2021 (cast iron, TextureVAE). Their data were

@@ -32,7 +32,7 @@
 #
 # **Outputs**: `splits.json`.
 #
-# **Time**: about a minute with the default parameters (`params/quick.yml`) on two cores, no GPU needed.
+# **Time**: about 1 minute with the default parameters (`params/quick.yml`) on two cores, no GPU needed.
 #
 # After White et al. 2025, arXiv:2503.17427, here **S1**. Its fingerprints see Euler angles in the fundamental zone.
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jupytext
@@ -18,8 +19,8 @@ from microprint import store
 from microprint.errors import UserError
 from microprint.params import load, validate
 from microprint.requirements import requirements
-from microprint.study.graph import alike, literals, load_notebooks, needs, numbers
-from microprint.study.run import Run
+from microprint.study.graph import alike, literals, load_notebooks, minutes_ahead, needs, numbers
+from microprint.study.run import Due, Run
 from microprint.study.sweep import branch, literal, sweep_points
 
 REPOSITORY = Path(__file__).parents[1]
@@ -88,6 +89,18 @@ def test_changed_parameters_and_code_are_told_apart(tmp_path, params):
     assert list(changed.plan()) == ["05"] and changed.why("05") == "notebook changed"
     told = Run(params, write_toys(tmp_path / "n", {"05": "# a comment"}))
     assert told.plan() == {}
+
+
+def test_the_longest_way_to_the_end_starts_first(tmp_path, params):
+    notebooks = load_notebooks()
+    ahead = minutes_ahead(notebooks, needs(notebooks))
+    assert all(notebooks[n].minutes > 0 for n in notebooks)
+    assert ahead["05"] == sum(notebooks[n].minutes for n in ("05", "06", "09"))  # 06 reads what 05 makes, and 09 what 06 makes
+    said, toys = [], write_toys(tmp_path / "n")
+    run = Run(params, {n: replace(toys[n], minutes=notebooks[n].minutes) for n in ("07", "08", "09")})
+    run.execute = lambda number: None
+    assert run.execute_all({n: Due("asked for") for n in run.notebooks}, said.append) is None
+    assert [line[:2] for line in said] == ["08", "07", "09"]
 
 
 def test_a_missing_upstream_artifact_is_refused(params, chain):

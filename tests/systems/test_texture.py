@@ -15,7 +15,15 @@ from microprint.params import validate
 from microprint.params.sections import Params
 from microprint.steps import run_step
 from microprint.systems import texture
-from microprint.systems.texture import TextureFingerprint, means_of, reduce, split_patches, train_texture_fingerprint
+from microprint.systems.texture import (
+    Statistics,
+    TextureFingerprint,
+    means_of,
+    measure_texture,
+    reduce,
+    split_patches,
+    train_texture_fingerprint,
+)
 
 SIZES = {"latent_dim": 3, "width": 8, "drawings": 2, "tile": 32}
 EDGE = 64  # of a patch
@@ -196,8 +204,24 @@ def random_vgg(monkeypatch, vgg):
     monkeypatch.setattr(texture, "cached", lambda: Path(__file__))
 
 
+def measured(folder, images):
+    run_step(measure_texture, settings(), micrographs(folder, images), {})
+    return folder
+
+
+def test_statistics_are_those_of_the_patches_all_or_some(tmp_path, random_vgg, vgg):
+    images = patches(6).astype(np.float32)
+    with store.open_hdf5(measured(tmp_path, images) / "texture_statistics.h5", "texture_statistics") as file:
+        every, some = Statistics.read(file, "cpu"), Statistics.read(file, "cpu", np.array([4, 1]))
+    torch.testing.assert_close(every.means, means_of(vgg, torch.from_numpy(images), "cpu"))
+    made = Statistics.of(vgg, torch.from_numpy(images), torch.device("cpu"))
+    for name, grams in every.grams.items():
+        assert torch.equal(grams, made.grams[name]) and torch.equal(some.grams[name], grams[[4, 1]])
+    assert torch.equal(some.means, every.means[[4, 1]])
+
+
 def test_the_step_trains_a_fingerprint(tmp_path, random_vgg):
-    folder = micrographs(tmp_path, patches(12).astype(np.float32))
+    folder = measured(tmp_path, patches(12).astype(np.float32))
     (path,) = run_step(train_texture_fingerprint, settings(), folder, {})
     fingerprint = TextureFingerprint.load(path)
     z = fingerprint.encode(patches(2))
@@ -212,7 +236,7 @@ def test_the_same_seed_trains_the_same_fingerprint(tmp_path, random_vgg):
     states = []
     for name in "ab":
         (tmp_path / name).mkdir()
-        folder = micrographs(tmp_path / name, patches(8).astype(np.float32))
+        folder = measured(tmp_path / name, patches(8).astype(np.float32))
         states.append(store.load_tensors(run_step(train_texture_fingerprint, settings(epochs=1), folder, {})[0])[0])
     assert states[0].keys() == states[1].keys() and all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
@@ -220,7 +244,7 @@ def test_the_same_seed_trains_the_same_fingerprint(tmp_path, random_vgg):
 def test_a_nan_in_the_micrographs_ends_the_step(tmp_path, random_vgg):
     folder = micrographs(tmp_path, np.full((3, EDGE, EDGE), np.nan, np.float32))
     with pytest.raises(UserError, match="micrographs.h5: holds nan"):
-        run_step(train_texture_fingerprint, settings(), folder, {})
+        run_step(measure_texture, settings(), folder, {})
 
 
 def test_one_image_of_a_user_s_is_too_few(tmp_path, random_vgg):

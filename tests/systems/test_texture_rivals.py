@@ -8,12 +8,12 @@ import torch
 from random_vgg import random_tensors
 
 from microprint import UserError, store
-from microprint.networks.texture_vae import TextureVAE
+from microprint.networks.texture_vae import READOUT, last_maps
 from microprint.networks.vgg import STYLE_LAYERS, VGG19, gram
 from microprint.params import validate
 from microprint.steps import run_step
 from microprint.systems import texture
-from microprint.systems.texture_rivals import FrozenViews, TextureAutoencoder, train_texture_vae
+from microprint.systems.texture_rivals import FrozenViews, TextureAutoencoder, train_texture_vae, view_patches
 
 EDGE = 64  # of a patch
 
@@ -29,9 +29,10 @@ def random_vgg(monkeypatch, vgg):
     monkeypatch.setattr(texture, "cached", lambda: Path(__file__))
 
 
-def micrographs(folder, images):
+def viewed(folder, images):
     with store.create_hdf5(folder / "micrographs.h5", "micrographs", {"key": "toy"}) as file:
         file["image"], file["sample"] = images, np.arange(len(images)) % 4
+    run_step(view_patches, PARAMS, folder, {})
     return folder
 
 
@@ -45,7 +46,7 @@ PARAMS = validate({"micrographs": {"edge": EDGE}, "texture_vae": SETTINGS, "comp
 
 @pytest.mark.parametrize("loss", ["style", "pixels"])
 def test_the_step_trains_either(tmp_path, random_vgg, vgg, loss):
-    (path,) = run_step(train_texture_vae, PARAMS, micrographs(tmp_path, patches()), {"loss": loss, "latent": "3"})
+    (path,) = run_step(train_texture_vae, PARAMS, viewed(tmp_path, patches()), {"loss": loss, "latent": "3"})
     assert path.name == f"texture_vae_{loss}_3.safetensors"
     model = TextureAutoencoder.load(path, vgg)
     z = model.encode(torch.from_numpy(patches()))
@@ -58,26 +59,23 @@ def test_the_step_trains_either(tmp_path, random_vgg, vgg, loss):
 @pytest.mark.parametrize("loss, latent", [("l1", "3"), ("style", "0"), ("style", "many"), ("style", "-1")])
 def test_what_is_no_texture_vae_is_refused(tmp_path, random_vgg, loss, latent):
     with pytest.raises(UserError, match=f"loss={loss} latent={latent} is no TextureVAE. loss: style or pixels; latent: its numbers"):
-        run_step(train_texture_vae, PARAMS, micrographs(tmp_path, patches()), {"loss": loss, "latent": latent})
+        run_step(train_texture_vae, PARAMS, viewed(tmp_path, patches()), {"loss": loss, "latent": latent})
 
 
 def test_a_nan_in_the_micrographs_ends_the_step(tmp_path, random_vgg):
-    folder = micrographs(tmp_path, np.full((3, EDGE, EDGE), np.nan, np.float32))
     with pytest.raises(UserError, match="micrographs.h5: holds nan"):
-        run_step(train_texture_vae, PARAMS, folder, {"loss": "style", "latent": "2"})
+        viewed(tmp_path, np.full((3, EDGE, EDGE), np.nan, np.float32))
 
 
-@pytest.mark.parametrize("loss", ["style", "pixels"])
-def test_views_are_computed_once_and_are_those_of_the_patches(vgg, loss):
-    model, seen = TextureVAE(vgg, loss=loss, edge=32, latent_dim=2, width=16, kl_weight=0.01), torch.rand(20, 1, 32, 32)
-    views, index = FrozenViews(model, seen, torch.device("cpu")), torch.tensor([17, 3])
-    batch = views.batch(index, torch.Generator())
-    assert len(views) == 20 and batch["features"].shape == (2, 512)
-    if loss == "pixels":
-        torch.testing.assert_close(batch["image"], seen[index])
-    else:
-        wanted = {name: gram(maps) for name, maps in vgg(seen[index], STYLE_LAYERS).items()}
-        for name, matrix in wanted.items():
-            torch.testing.assert_close(batch[name], matrix, rtol=0, atol=0.02 * float(matrix.abs().max()))
-
-
+def test_views_are_those_of_the_patches_at_the_network_s_size(tmp_path, random_vgg, vgg):
+    images = torch.from_numpy(patches(20))
+    with store.open_hdf5(viewed(tmp_path, images.numpy()) / "texture_views.h5", "texture_views") as file:
+        features, grams = file["features"][:], {name: torch.from_numpy(file[f"grams/{name}"][:]) for name in STYLE_LAYERS}
+    index = torch.tensor([17, 3])
+    maps = vgg(texture.reduce(images[index], 32), (*STYLE_LAYERS, READOUT))
+    batch = FrozenViews(torch.from_numpy(features), grams).batch(index, torch.Generator())
+    assert features.shape == (20, 512)
+    torch.testing.assert_close(batch["features"], last_maps(maps))
+    for name in STYLE_LAYERS:
+        wanted = gram(maps[name])
+        torch.testing.assert_close(batch[name], wanted, rtol=0, atol=0.02 * float(wanted.abs().max()))

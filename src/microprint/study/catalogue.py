@@ -27,8 +27,8 @@ from microprint.systems.polycrystal_targets import design_polycrystals
 from microprint.systems.stiffness import label_stiffness
 from microprint.systems.stiffness_surrogate import estimate_composites, fit_stiffness_surrogate
 from microprint.systems.surrogate import correct_surrogate
-from microprint.systems.texture import train_texture_fingerprint
-from microprint.systems.texture_rivals import train_texture_vae
+from microprint.systems.texture import measure_texture, train_texture_fingerprint
+from microprint.systems.texture_rivals import train_texture_vae, view_patches
 
 CATALOGUE: Mapping[str, tuple[Step, ...]] = {
     "01": (generate_polycrystals, generate_composites, generate_micrographs),
@@ -40,7 +40,7 @@ CATALOGUE: Mapping[str, tuple[Step, ...]] = {
         label_stiffness, estimate_composites, train_forward_cnn, train_inverse_design, fit_stiffness_surrogate,
         train_composite_design, write_composite_set, train_vae,
     ),
-    "08": (simulate_micrographs, train_texture_fingerprint, train_texture_vae),
+    "08": (simulate_micrographs, measure_texture, train_texture_fingerprint, view_patches, train_texture_vae),
     "09": (design_polycrystals,),
 }  # fmt: skip
 STEPS = {step.name: step for steps in CATALOGUE.values() for step in steps}

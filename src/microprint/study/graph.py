@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -21,6 +22,7 @@ from microprint.steps import Step
 SYNC = "jupytext --sync notebooks/*.py"
 READERS = ("open", "path", "load_json")  # methods of `Notebook` that read an artifact
 POLYCRYSTALS = "polycrystals.h5"  # what its `read_sets` reads
+TIME = re.compile(r"\*\*Time\*\*: about (\d+) minutes?")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class NotebookSource:
     path: Path  # of its .ipynb
     source: str  # of all its code cells
     parameters: str  # of the cell that holds the parameters
+    minutes: int = 0  # that its head announces
 
     @property
     def name(self) -> str:
@@ -112,6 +115,15 @@ def needs(notebooks: Mapping[str, NotebookSource]) -> dict[str, list[str]]:
     return parents
 
 
+def minutes_ahead(notebooks: Mapping[str, NotebookSource], parents: Mapping[str, list[str]]) -> dict[str, int]:
+    """Minutes from each notebook's start to the end of the last one that waits for it, by what their heads announce."""
+    ahead: dict[str, int] = {}
+    for number in reversed(notebooks):
+        waiting = [ahead[n] for n in ahead if number in parents[n]]
+        ahead[number] = notebooks[number].minutes + max(waiting, default=0)
+    return ahead
+
+
 @cache
 def alike(first: str, other: str) -> bool:
     """Whether two patterns with ``*`` can mean the same artifact."""
@@ -139,7 +151,9 @@ def _load(number: str, folder: Path) -> NotebookSource:
     parameters = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(parameters) != 1:
         raise UserError("has no cell tagged `parameters`", path, "Tag the cell that holds its default parameters")
-    return NotebookSource(path, "\n".join(cell.source for cell in cells), parameters[0])
+    announced = [TIME.search(cell.source) for cell in notebook.cells if cell.cell_type == "markdown"]
+    minutes = next((int(match[1]) for match in announced if match), 0)
+    return NotebookSource(path, "\n".join(cell.source for cell in cells), parameters[0], minutes)
 
 
 def _check_pair(path: Path, notebook: nbformat.NotebookNode) -> None:

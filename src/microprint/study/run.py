@@ -28,7 +28,7 @@ from microprint.microstructures.sets import require_sets
 from microprint.params import as_dict, sections_from
 from microprint.params.sections import Params
 from microprint.steps import file_digests
-from microprint.study.graph import NotebookSource, load_notebooks, needs
+from microprint.study.graph import NotebookSource, load_notebooks, minutes_ahead, needs
 
 FINGERPRINTS = "03"
 
@@ -178,13 +178,15 @@ class Run:
     def execute_all(self, plan: Mapping[str, Due], say: Callable[[str], None]) -> UserError | None:
         """Execute a plan, each notebook after those that it needs and several at once; return the first failure.
 
-        Each kernel has its share of the cores: processes of their own use them better than threads that share each
-        operation, and lose nothing to whatever else the machine does.
+        Of those that can start, that with the longest way to the end of the study starts first. Each kernel has its share of
+        the cores: processes of their own use them better than threads that share each operation, and lose nothing to whatever
+        else the machine does.
         """
         kernels = self.params.compute.kernels or (1 if torch.cuda.is_available() else 2)
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // kernels, 1)))
         store.save_json(self.folder / "params.json", as_dict(self.params))  # for reruns and for steps from a shell
-        waiting, running, failure = dict(plan), {}, None
+        ahead = minutes_ahead(self.notebooks, self.needs)
+        waiting, running, failure = {n: plan[n] for n in sorted(plan, key=lambda n: -ahead[n])}, {}, None
         with ThreadPoolExecutor(kernels) as pool:
             while running or (waiting and not failure):
                 ready = [n for n in waiting if not set(self.needs[n]) & {*waiting, *running.values()}]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from microprint.microstructures.micrographs import IMAGE_SUFFIXES
 from microprint.microstructures.readers import list_files
 from microprint.networks.texture_drawing import TextureDrawing
 from microprint.networks.texture_law import TextureLaw, channel_means, halved, mean_grams, tile_edge
-from microprint.networks.vgg import VGG19
+from microprint.networks.vgg import STYLE_LAYERS, VGG19
 from microprint.networks.vgg_weights import cached
 from microprint.params.relations import SYNTHETIC
 from microprint.params.sections import Params
@@ -144,6 +145,12 @@ class Statistics:
         grams = [mean_grams(vgg, part.to(device)) for part in patches[:, None].split(CHUNK)]
         return cls(means_of(vgg, patches, device), {name: torch.cat([g[name] for g in grams]) for name in grams[0]})
 
+    @classmethod
+    def read(cls, file: h5py.File, device: torch.device, patches: np.ndarray | slice = slice(None)) -> Statistics:
+        """Those that `measure_texture` wrote, of all patches or of some."""
+        grams = {name: torch.from_numpy(file[f"grams/{name}"][:][patches]) for name in STYLE_LAYERS}
+        return cls(torch.from_numpy(file["means"][:][patches]).to(device), grams)
+
 
 class DrawingSamples:
     """Latent vectors of patches and the Gram matrices that their drawings are to have."""
@@ -171,7 +178,22 @@ def texture_files(params: Params) -> Files:
     return {"vgg19": cached()}
 
 
-@step(reads=("texture_vae",), inputs=("micrographs.h5",), outputs=("texture_fingerprint.safetensors",), files=texture_files)
+@step(inputs=("micrographs.h5",), outputs=("texture_statistics.h5",), files=texture_files)
+def measure_texture(job: Job) -> None:
+    """`Statistics` of all patches, which the training needs and what comes after it."""
+    made = Statistics.of(VGG19.load().to(job.device).quick(), read_patches(job)[0], job.device)
+    with job.create("texture_statistics.h5", "texture_statistics") as file:
+        file["means"] = made.means.cpu()
+        for name, grams in made.grams.items():
+            file[f"grams/{name}"] = grams
+
+
+@step(
+    reads=("texture_vae",),
+    inputs=("micrographs.h5", "texture_statistics.h5"),
+    outputs=("texture_fingerprint.safetensors",),
+    files=texture_files,
+)
 def train_texture_fingerprint(job: Job) -> None:
     """Fit the law of the training images' patches, and train the network that draws; a quarter of the images is unseen."""
     settings = job.params.texture_vae
@@ -181,7 +203,8 @@ def train_texture_fingerprint(job: Job) -> None:
         sizes = {"latent_dim": settings.latent_dim, "width": settings.width, "drawings": settings.drawings}
         sizes["tile"] = tile_edge(patches.shape[-1] // 2)
         model = TextureDrawing(vgg, **sizes).to(job.device)
-    known = {name: Statistics.of(vgg, patches[split[name]], job.device) for name in ("train", "validation")}
+    with job.open("texture_statistics.h5", "texture_statistics") as file:
+        known = {name: Statistics.read(file, job.device, split[name]) for name in ("train", "validation")}
     law = TextureLaw.fit(known["train"].means, settings.latent_dim).to(job.device)
     model.weigh_layers(known["train"].grams)
     samples = {name: DrawingSamples(law, statistics) for name, statistics in known.items()}

@@ -47,34 +47,43 @@ class TextureAutoencoder:
 
 
 class FrozenViews:
-    """What frozen VGG19 makes of patches (N, 1, edge, edge), computed once: its last maps, and their Gram matrices.
+    """What frozen VGG19 makes of patches, for training: its last maps (N, k) on the device, and what is compared.
 
-    The Gram matrices stay in main memory, in half precision: 0.7 MB a patch. For the loss on pixels there are the patches.
+    These targets are Gram matrices by layer or, for the loss on pixels, the patches; they stay in main memory.
     """
 
-    @torch.no_grad()
-    def __init__(self, model: TextureVAE, patches: Tensor, device: torch.device):
-        self.device, features, targets = device, [], []
-        layers = STYLE_LAYERS if model.loss == "style" else ()
-        for chunk in patches.split(CHUNK):
-            maps = model.vgg(chunk.to(device), (*layers, READOUT))
-            features.append(last_maps(maps))
-            targets.append({name: gram(maps[name]).half().cpu() for name in layers} or {"image": chunk})
-        self.features = torch.cat(features)
-        self.targets = {name: torch.cat([t[name] for t in targets]) for name in targets[0]}
+    def __init__(self, features: Tensor, targets: Mapping[str, Tensor]):
+        self.features, self.targets = features, targets
 
     def __len__(self) -> int:
         return len(self.features)
 
     def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Features and targets of some patches, on the device."""
-        targets = {name: x[index].to(self.device).float() for name, x in self.targets.items()}
-        return {"features": self.features[index.to(self.device)], **targets}
+        device = self.features.device
+        targets = {name: x[index].to(device).float() for name, x in self.targets.items()}
+        return {"features": self.features[index.to(device)], **targets}
+
+
+@step(reads=("texture_vae.paper_edge",), inputs=("micrographs.h5",), outputs=("texture_views.h5",), files=texture_files)
+def view_patches(job: Job) -> None:
+    """VGG19's last maps (N, k) of all patches as S3's network sees them, and their Gram matrices (N, C, C) by layer.
+
+    VGG19 is frozen and no patch is augmented: seen once, they serve the trainings of all sizes. Half precision, 0.7 MB a patch.
+    """
+    vgg, views = VGG19.load().to(job.device).quick(), []
+    for chunk in reduce(read_patches(job)[0], job.params.texture_vae.paper_edge).split(CHUNK):
+        with torch.no_grad():
+            maps = vgg(chunk.to(job.device), (*STYLE_LAYERS, READOUT))
+        views.append({"features": last_maps(maps).cpu(), **{f"grams/{n}": gram(maps[n]).half().cpu() for n in STYLE_LAYERS}})
+    with job.create("texture_views.h5", "texture_views") as file:
+        for name in views[0]:
+            file[name] = torch.cat([view[name] for view in views])
 
 
 @step(
     reads=("texture_vae",),
-    inputs=("micrographs.h5",),
+    inputs=("micrographs.h5", "texture_views.h5"),
     outputs=("texture_vae_{loss}_{latent}.safetensors",),
     files=texture_files,
 )
@@ -92,7 +101,14 @@ def train_texture_vae(job: Job, *, loss: str, latent: str) -> None:
     label = f"TextureVAE, {loss}, {latent} numbers"
     with seeded(job.seed(label)):
         model = TextureVAE(VGG19.load().to(job.device).quick(), **sizes).to(job.device)
-    train, validation = (FrozenViews(model, patches[split[name]], job.device) for name in ("train", "validation"))
+    with job.open("texture_views.h5", "texture_views") as file:
+        features = torch.from_numpy(file["features"][:]).to(job.device)
+        grams = {name: torch.from_numpy(file[f"grams/{name}"][:]) for name in STYLE_LAYERS if loss == "style"}
+    targets = grams or {"image": patches}
+    train, validation = (
+        FrozenViews(features[split[part]], {name: x[split[part]] for name, x in targets.items()})
+        for part in ("train", "validation")
+    )
     model.standardise(train.features, patches[split["train"]].mean().item())
     rate = {"decay": "cosine", "gradient_clip": 1.0}
     schedule = Schedule(settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate, **rate)
