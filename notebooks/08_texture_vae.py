@@ -70,14 +70,7 @@ from microprint.plots import texture as draw
 from microprint.plots.learning import learning_curves
 from microprint.systems import texture_rivals
 from microprint.systems.micrograph_properties import METAL, PROPERTIES, SOFT, STRENGTHS, simulate_micrographs
-from microprint.systems.texture import (
-    Statistics,
-    TextureFingerprint,
-    means_of,
-    measure_texture,
-    reduce,
-    train_texture_fingerprint,
-)
+from microprint.systems.texture import Statistics, TextureFingerprint, measure_texture, reduce, train_texture_fingerprint
 
 style()
 notebook = open_notebook(run=run, compute=compute, micrographs=micrographs, texture_vae=texture_vae)
@@ -439,7 +432,7 @@ for k, (name, title) in enumerate(zip(kinds, titles)):
                   f"{title.capitalize()}: mean absolute percentage error; {int(good.sum())} images in five parts, {settings.seeds} splits. ± is the deviation over splits of the same images, not over new castings; the best regressor of a code is chosen by this error." + " Unseen form: flaky, mixed and nodular castings held out in turn." * bool(forms) + real))
 if synthetic:
     per_image, begun = len(patches) // count, perf_counter()
-    means_of(vgg, pieces[:per_image], notebook.device)
+    fingerprint.encode(pieces[:per_image])
     taken = {"code": perf_counter() - begun, "rough": per_image * seconds[ROUGH], "full": per_image * seconds[FULL]}
     told.cost(taken)
     display(table([list(taken.values())], ["code (s)", "rough equilibrium (s)", "full simulation (s)"], f"What an image of {per_image} patches takes: the code timed on one image, the others over all."))
