@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import GridSearchCV
 
 from microprint.analysis import regression
 from microprint.analysis import texture_properties as tp
@@ -44,6 +45,22 @@ def test_a_signal_is_found(kind, components):
     trivial = tp.scores(tp.predict("mean", features, values, folds), values)
     learnt = tp.scores(tp.predict(kind, features, values, folds, components), values)
     assert (learnt.mape_pct < 0.35 * trivial.mape_pct).all() and (learnt.r2 > 0.85).all()
+
+
+@pytest.mark.parametrize("components", [None, 2])
+def test_support_vectors_are_chosen_as_scikit_learn_s_search_chooses_them(components):
+    features, values = castings(30, 4)
+    values = values[:, :1] * np.exp(0.05 * np.random.default_rng(1).normal(size=(30, 1)))
+    folds = np.arange(30) % 3
+    grid = {"regressor__svr__C": [1.0, 10.0, 100.0], "regressor__svr__epsilon": [0.03, 0.1, 0.3]}
+    wanted = np.empty(30)
+    for fold in range(3):
+        x, at = features[folds != fold], features[folds == fold]
+        if components:
+            x, at = regression.components(x, at, components)
+        search = GridSearchCV(regression.regressor("svr", not components), grid, scoring="neg_mean_squared_error", cv=5)
+        wanted[folds == fold] = np.exp(search.fit(x, np.log(values[folds != fold, 0])).predict(at))
+    np.testing.assert_allclose(tp.predict("svr", features, values, folds, components)[:, 0], wanted, rtol=1e-9)
 
 
 def test_ridge_without_noise_is_the_law():
