@@ -62,7 +62,7 @@ composites = {
     "fraction_low": 0.25,
     "fraction_high": 0.75,
 }
-micrographs = {"source": "synthetic", "castings": 16, "rows": 512, "columns": 512, "edge": 256, "stride": 256,
+micrographs = {"source": "synthetic", "castings": 12, "rows": 512, "columns": 512, "edge": 256, "stride": 256,
                "pixel_um": None, "footer": 0}
 
 # %%

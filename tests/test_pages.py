@@ -1,6 +1,7 @@
 """Pages of the report: their form, for all that notebooks show, and how a browser shows them on a screen and on a phone."""
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -118,7 +119,19 @@ def test_references_are_links_but_in_code(page):
 def test_nothing_is_loaded_and_pages_are_reproducible(report, page):
     assert not page.select("link, iframe, script[src]") and all(image["src"].startswith("data:") for image in page.select("img"))
     before = (report / "01_toy.html").read_bytes()
+    (report / "01_toy.html").unlink()
     assert main(["render", str(report)]) == 0 and (report / "01_toy.html").read_bytes() == before
+
+
+def test_a_page_that_would_be_the_same_is_not_made_again(report, tmp_path):
+    folder = shutil.copytree(report, tmp_path / "report")
+    made = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.html")}
+    notebook = nbformat.read(folder / "02_other.ipynb", as_version=4)
+    notebook.cells.append(new_markdown_cell("And more."))
+    nbformat.write(notebook, folder / "02_other.ipynb")
+    render_pages(folder)
+    assert {name for name, at in made.items() if (folder / name).stat().st_mtime_ns != at} == {"02_other.html"}
+    assert "And more." in (folder / "02_other.html").read_text()
 
 
 def test_what_is_no_report_is_refused(tmp_path, capsys):

@@ -108,7 +108,7 @@ class MicrographSettings:
     """Cast-iron micrographs (notebook 01): twelve castings, four cooling rates by three magnesium contents, and drawn ones."""
 
     source: str = "synthetic"  # ``synthetic``, or a folder of PNG/TIFF images, labels in labels.csv (notebook 01, part 4).
-    castings: Count = 16  # castings whose causes are drawn at random, one image each, beside the twelve.
+    castings: Count = 12  # castings whose causes are drawn at random, one image each, beside the twelve.
     # rows, columns: pixels of a synthetic image, two micrometres each.
     rows: Annotated[int, Between(32)] = 512
     columns: Annotated[int, Between(32)] = 512
@@ -167,7 +167,7 @@ class LatentSettings:
     path_steps: Annotated[int, Between(2)] = 7  # volume elements decoded along a path between two.
     components: Positive = 3  # principal components in which textures and morphologies are clustered (3 in S1).
     neighbours: Positive = 10  # nearest neighbours that link fingerprints in the graph of spectral clustering.
-    fitted: Positive = 320  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
+    fitted: Positive = 192  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class SurrogateSettings:
     law_planes: Positive = 64
     law_memories: Positive = 12
     law_members: Positive = 1  # laws of the first material, from other first weights; their spread is part of the error bar.
-    law_crystals: Annotated[int, Between(40)] = 10000  # single crystals that a law is learnt from.
+    law_crystals: Annotated[int, Between(40)] = 8000  # single crystals that a law is learnt from.
     law_start: Count = 800  # steps of regression with the crystals' true history at hand, before the training.
     # law_epochs, law_batch_size, law_learning_rate: passes over the crystals, crystals a step; Adam with cosine decay.
     law_epochs: Positive = 8
@@ -309,10 +309,10 @@ class TextureVAESettings:
 
     latent_dim: Positive = 32  # size of our latent vector.
     width: Annotated[int, Between(8)] = 96  # channels of our drawings' coarsest scales.
-    drawings: Annotated[int, Between(2)] = 3  # drawings of each latent vector whose statistics are compared in training.
+    drawings: Annotated[int, Between(2)] = 2  # drawings of each latent vector whose statistics are compared in training.
     # epochs, batch_size, learning_rate: training of our drawings with Adam, the rate decaying to zero.
-    epochs: Positive = 8
-    batch_size: Positive = 6
+    epochs: Positive = 6
+    batch_size: Positive = 3
     learning_rate: Rate = 3e-3
     # paper_edge: pixels to which a patch's edge is reduced for S3's network; a multiple of 32.
     paper_edge: Annotated[int, Between(32, 512)] = 64

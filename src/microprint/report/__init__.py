@@ -16,6 +16,7 @@ from pygments.formatters import HtmlFormatter
 
 from microprint import store
 from microprint.errors import UserError, one_line
+from microprint.keys import digest, source_digest
 from microprint.report.claim import figure
 from microprint.report.formulas import Formulas
 from microprint.report.index import index_facts, recorded
@@ -115,16 +116,20 @@ def _to_publish(notebook: nbformat.NotebookNode, entry: dict[str, Any]) -> nbfor
 def render_pages(folder: Path) -> list[Path]:
     """Write the page of each executed notebook of a report's folder beside it; return the pages.
 
-    All that a page says is in its notebook, so a published report can be rendered anew. Raises `UserError` if there is none.
+    All that a page says is in its notebook, so a published report can be rendered anew. A page that says what it was made of,
+    and would be made of the same, stays: it takes seconds. Raises `UserError` if there is no notebook.
     """
     notebooks = {path: _read(path) for path in sorted(folder.glob("*.ipynb"))}
     if not notebooks:
         raise UserError("there is no executed notebook", folder, "Give the folder of a report")
-    titles = {path.stem: _title(notebook) for path, notebook in notebooks.items()}
+    titles, code = {path.stem: _title(notebook) for path, notebook in notebooks.items()}, source_digest([__name__])
     for path, notebook in notebooks.items():
+        made_of, target = digest(nbformat.writes(notebook), titles, code), path.with_suffix(".html")
+        if target.is_file() and f'content="{made_of}"' in target.read_text():
+            continue
         page, facts = page_of(notebook), notebook.metadata.get("microprint", {})
-        text = _render("page.html.j2", name=path.stem, titles=titles, page=page, facts=facts, highlighting=_highlighting())
-        _save(path.with_suffix(".html"), text)
+        context = {"made_of": made_of, "page": page, "facts": facts, "highlighting": _highlighting()}
+        _save(target, _render("page.html.j2", name=path.stem, titles=titles, **context))
     return [path.with_suffix(".html") for path in notebooks]
 
 

@@ -54,11 +54,15 @@ class NotebookSource:
         return source_digest(modules_imported(self.source))
 
     @cached_property
+    def calls(self) -> list[ast.Call]:
+        """Calls of methods of what `open_notebook` returned."""
+        return list(_calls(syntax_tree(self.source)))
+
+    @cached_property
     def steps(self) -> list[tuple[Step, dict[str, str]]]:
         """Steps that it does, with their arguments; ``*`` for one that is known only when the notebook runs."""
-        tree = syntax_tree(self.source)
-        imported = _imports(tree)
-        calls = [call for call in _calls(tree) if call.func.attr == "do"]
+        imported = _imports(syntax_tree(self.source))
+        calls = [call for call in self.calls if call.func.attr == "do"]
         return [(_step(call.args[0], imported, self.path), {k.arg: _pattern(k.value) for k in call.keywords}) for call in calls]
 
     @cached_property
@@ -69,8 +73,7 @@ class NotebookSource:
     @cached_property
     def reads(self) -> set[str]:
         """Artifacts that it or its steps read and that it does not make itself, as patterns."""
-        calls = _calls(syntax_tree(self.source))
-        own = {_pattern(call.args[0]) for call in calls if call.func.attr in READERS}
+        own = {_pattern(call.args[0]) for call in self.calls if call.func.attr in READERS}
         own |= {POLYCRYSTALS} if self.sets else set()
         inputs = {name.format(**arguments) for step, arguments in self.steps for name in step.inputs}
         return {name for name in own | inputs if not self.produces(name)}
@@ -81,7 +84,7 @@ class NotebookSource:
 
         Raises `UserError` for a name that only the running notebook knows: what a user's data lack could not be told before.
         """
-        calls = [call for call in _calls(syntax_tree(self.source)) if call.func.attr == "read_sets"]
+        calls = [call for call in self.calls if call.func.attr == "read_sets"]
         sets: dict[str, int] = {}
         for symmetry, *names, least in ([*map(_pattern, call.args), _least(call)] for call in calls):
             sets |= {f"{symmetry}/{name}": least for name in names}
@@ -164,14 +167,14 @@ def _check_pair(path: Path, notebook: nbformat.NotebookNode) -> None:
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
-    """Calls of methods of what `open_notebook` returned."""
+    nodes = list(ast.walk(tree))
     opened = {
         target.id
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "open_notebook"
         for target in node.targets
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in opened:
             yield node
 
