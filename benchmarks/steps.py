@@ -32,7 +32,8 @@ STEPS = (
     "train_crystal_law:material=Mg", "correct_surrogate:material=Mg", "train_field_rival:variant=cnn",
     "label_stiffness", "estimate_composites", "train_forward_cnn", "train_inverse_design:prior=mixture",
     "fit_stiffness_surrogate", "train_composite_design",
-    "simulate_micrographs", "train_texture_fingerprint", "train_texture_vae:loss=style,latent=32",
+    "simulate_micrographs", "measure_texture", "train_texture_fingerprint",
+    "view_patches", "train_texture_vae:loss=style,latent=32",
     "design_polycrystals:aim=textured,material=Mg",
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Steps from a shell and on a Dask worker give what they give in a notebook."""
 
 import dataclasses
+import importlib
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from microprint import store
 from microprint.__main__ import main
 from microprint.microstructures.datasets import generate_composites
 from microprint.notebook import open_notebook
+from microprint.study.catalogue import find_step
 
 TINY = "tests/data/tiny.yml"
 
@@ -56,6 +58,16 @@ def test_a_dask_worker_makes_the_same(tmp_path):
 def test_faults_are_told_in_one_line(arguments, message, capsys):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_benchmark_of_steps_makes_what_its_steps_read(monkeypatch):
+    monkeypatch.syspath_prepend("benchmarks")
+    made = set()
+    for text in importlib.import_module("steps").STEPS:
+        name, _, arguments = text.partition(":")
+        pairs = dict(pair.split("=") for pair in arguments.split(",") if pair)
+        assert {x.format(**pairs) for x in find_step(name).inputs} <= made, name
+        made |= {x.format(**pairs) for x in find_step(name).outputs}
 
 
 def test_the_benchmark_of_steps_says_what_each_took(tmp_path):

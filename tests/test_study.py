@@ -281,7 +281,7 @@ def test_requirements_state_simulations_and_their_time():
     assert needed["crystal-plasticity simulations (05)"].endswith("days on two cores")
     assert needed["the same of designs (09)"].startswith("32 of 64³")  # two aims, two targets, two designs
     assert needed["simulations of micrographs (08)"].startswith("12 of 766 x 1024 pixels, about")
-    assert needed["Gram matrices of patches (08)"] == "8.9 GiB of main memory"  # 13,572 of 0.7 MB
+    assert needed["Gram matrices of patches (08)"] == "8.9 GiB of main memory, twice that on disk"  # 13,572 of 0.7 MB
     assert needed["texture drawings (08)"].endswith("to train") and needed["TextureVAE (08)"].endswith("to train")
     assert needed["elastic load cases (07)"].startswith("53,400 on 51³ voxels, about")
 

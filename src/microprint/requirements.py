@@ -56,7 +56,7 @@ def requirements(params: Params) -> Iterator[tuple[str, str]]:
         rows, columns = micrographs.rows // 2, micrographs.columns // 2
         work, time = f"{castings:,} of {rows} x {columns} pixels", duration(MICROGRAPH_SECONDS * castings * rows * columns)
         yield "simulations of micrographs (08)", f"{work}, about {time} on two cores"
-        yield "Gram matrices of patches (08)", f"{size(GRAM_BYTES * count)} of main memory"
+        yield "Gram matrices of patches (08)", f"{size(GRAM_BYTES * count)} of main memory, twice that on disk"
     else:
         yield "micrographs (01)", f"{len(list_files(micrographs.source, IMAGE_SUFFIXES)):,}"
 

@@ -70,11 +70,13 @@ def test_a_nan_in_the_micrographs_ends_the_step(tmp_path, random_vgg):
 def test_views_are_those_of_the_patches_at_the_network_s_size(tmp_path, random_vgg, vgg):
     images = torch.from_numpy(patches(20))
     with store.open_hdf5(viewed(tmp_path, images.numpy()) / "texture_views.h5", "texture_views") as file:
-        features, grams = file["features"][:], {name: torch.from_numpy(file[f"grams/{name}"][:]) for name in STYLE_LAYERS}
+        some, cpu = np.array([17, 3, 5]), torch.device("cpu")
+        views, twins = FrozenViews.read(file, cpu, some, None), FrozenViews.read(file, cpu, some, images[:, None])
     index = torch.tensor([17, 3])
     maps = vgg(texture.reduce(images[index], 32), (*STYLE_LAYERS, READOUT))
-    batch = FrozenViews(torch.from_numpy(features), grams).batch(index, torch.Generator())
-    assert features.shape == (20, 512)
+    batch, twin = (x.batch(torch.tensor([0, 1]), torch.Generator()) for x in (views, twins))
+    assert len(views) == 3 and batch["features"].shape == (2, 512) and twin.keys() == {"features", "image"}
+    assert torch.equal(twin["image"][:, 0], images[index])
     torch.testing.assert_close(batch["features"], last_maps(maps))
     for name in STYLE_LAYERS:
         wanted = gram(maps[name])

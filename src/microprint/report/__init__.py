@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from microprint.study.graph import REPOSITORY
 from microprint.study.run import Run
 
 FOLDER = Path(__file__).parent
+LIBRARIES = ("nbconvert", "beautifulsoup4", "latex2mathml", "pygments", "jinja2")  # that make pages
 
 
 def write_report(run: Run) -> Path:
@@ -42,7 +44,7 @@ def write_report(run: Run) -> Path:
         if entry["picture"]:
             shutil.copy2(entry["picture"], target / f"{entry['number']}.png")
     if any(entry["executed"] for entry in entries):
-        render_pages(target)
+        render_pages(target, anew=False)
     for name in ("metrics.json", "params.json"):
         if (run.folder / name).is_file():
             shutil.copy2(run.folder / name, target)
@@ -113,19 +115,20 @@ def _to_publish(notebook: nbformat.NotebookNode, entry: dict[str, Any]) -> nbfor
     return notebook
 
 
-def render_pages(folder: Path) -> list[Path]:
+def render_pages(folder: Path, anew: bool = True) -> list[Path]:
     """Write the page of each executed notebook of a report's folder beside it; return the pages.
 
-    All that a page says is in its notebook, so a published report can be rendered anew. A page that says what it was made of,
-    and would be made of the same, stays: it takes seconds. Raises `UserError` if there is no notebook.
+    All that a page says is in its notebook, so a published report can be rendered anew. If that is not asked for, a page that
+    would be made of what it says that it was made of stays, for each takes seconds. Raises `UserError` if there is no notebook.
     """
     notebooks = {path: _read(path) for path in sorted(folder.glob("*.ipynb"))}
     if not notebooks:
         raise UserError("there is no executed notebook", folder, "Give the folder of a report")
-    titles, code = {path.stem: _title(notebook) for path, notebook in notebooks.items()}, source_digest([__name__])
+    titles = {path.stem: _title(notebook) for path, notebook in notebooks.items()}
+    makers = [source_digest([__name__]), *map(version, LIBRARIES)]
     for path, notebook in notebooks.items():
-        made_of, target = digest(nbformat.writes(notebook), titles, code), path.with_suffix(".html")
-        if target.is_file() and f'content="{made_of}"' in target.read_text():
+        made_of, target = digest(nbformat.writes(notebook), titles, makers), path.with_suffix(".html")
+        if not anew and target.is_file() and f'content="{made_of}"'.encode() in target.read_bytes():
             continue
         page, facts = page_of(notebook), notebook.metadata.get("microprint", {})
         context = {"made_of": made_of, "page": page, "facts": facts, "highlighting": _highlighting()}

@@ -185,7 +185,7 @@ class Run:
         kernels = self.params.compute.kernels or (1 if torch.cuda.is_available() else 2)
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // kernels, 1)))
         store.save_json(self.folder / "params.json", as_dict(self.params))  # for reruns and for steps from a shell
-        ahead = minutes_ahead(self.notebooks, self.needs)
+        ahead = minutes_ahead({n: self.notebooks[n] for n in plan}, self.needs)
         waiting, running, failure = {n: plan[n] for n in sorted(plan, key=lambda n: -ahead[n])}, {}, None
         with ThreadPoolExecutor(kernels) as pool:
             while running or (waiting and not failure):

@@ -1,4 +1,4 @@
-"""Fingerprints of micrographs: the public class, and the step that fits its law and trains its drawings."""
+"""Fingerprints of micrographs: the public class, and the steps that measure patches, fit its law and train its drawings."""
 
 from __future__ import annotations
 

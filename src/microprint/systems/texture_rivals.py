@@ -1,4 +1,4 @@
-"""S3's TextureVAE, and the same network with a loss on pixels: the class, and the step that trains either."""
+"""S3's TextureVAE, and the same network with a loss on pixels: the class, and the steps that view patches and train either."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +57,12 @@ class FrozenViews:
     def __init__(self, features: Tensor, targets: Mapping[str, Tensor]):
         self.features, self.targets = features, targets
 
+    @classmethod
+    def read(cls, file: h5py.File, device: torch.device, index: np.ndarray, patches: Tensor | None) -> FrozenViews:
+        """Those of some patches that `view_patches` wrote; with all patches (N, 1, edge, edge) these are the targets."""
+        grams = {name: torch.from_numpy(file[f"grams/{name}"][:][index]) for name in STYLE_LAYERS if patches is None}
+        return cls(torch.from_numpy(file["features"][:][index]).to(device), grams or {"image": patches[index]})
+
     def __len__(self) -> int:
         return len(self.features)
 
@@ -69,7 +77,8 @@ class FrozenViews:
 def view_patches(job: Job) -> None:
     """VGG19's last maps (N, k) of all patches as S3's network sees them, and their Gram matrices (N, C, C) by layer.
 
-    VGG19 is frozen and no patch is augmented: seen once, they serve the trainings of all sizes. Half precision, 0.7 MB a patch.
+    VGG19 is frozen and no patch is augmented: seen once, they serve the trainings of all sizes. The Gram matrices are in half
+    precision, 0.7 MB a patch.
     """
     vgg, views = VGG19.load().to(job.device).quick(), []
     for chunk in reduce(read_patches(job)[0], job.params.texture_vae.paper_edge).split(CHUNK):
@@ -102,13 +111,8 @@ def train_texture_vae(job: Job, *, loss: str, latent: str) -> None:
     with seeded(job.seed(label)):
         model = TextureVAE(VGG19.load().to(job.device).quick(), **sizes).to(job.device)
     with job.open("texture_views.h5", "texture_views") as file:
-        features = torch.from_numpy(file["features"][:]).to(job.device)
-        grams = {name: torch.from_numpy(file[f"grams/{name}"][:]) for name in STYLE_LAYERS if loss == "style"}
-    targets = grams or {"image": patches}
-    train, validation = (
-        FrozenViews(features[split[part]], {name: x[split[part]] for name, x in targets.items()})
-        for part in ("train", "validation")
-    )
+        compared = patches if loss == "pixels" else None
+        train, validation = (FrozenViews.read(file, job.device, split[part], compared) for part in ("train", "validation"))
     model.standardise(train.features, patches[split["train"]].mean().item())
     rate = {"decay": "cosine", "gradient_clip": 1.0}
     schedule = Schedule(settings.paper_epochs, settings.paper_batch_size, settings.paper_learning_rate, **rate)
