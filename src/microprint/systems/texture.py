@@ -148,8 +148,12 @@ class Statistics:
     @classmethod
     def read(cls, file: h5py.File, device: torch.device, patches: np.ndarray | slice = slice(None)) -> Statistics:
         """Those that `measure_texture` wrote, of all patches or of some."""
-        grams = {name: torch.from_numpy(file[f"grams/{name}"][:][patches]) for name in STYLE_LAYERS}
-        return cls(torch.from_numpy(file["means"][:][patches]).to(device), grams)
+        return cls(torch.from_numpy(file["means"][:][patches]).to(device), read_grams(file, patches))
+
+
+def read_grams(file: h5py.File, patches: np.ndarray | slice) -> dict[str, Tensor]:
+    """Gram matrices (N, C, C) by layer of some patches, half precision, as `measure_texture` and `view_patches` keep them."""
+    return {name: torch.from_numpy(file[f"grams/{name}"][:][patches]) for name in STYLE_LAYERS}
 
 
 class DrawingSamples:

@@ -16,7 +16,7 @@ from microprint.errors import UserError
 from microprint.networks.texture_vae import READOUT, TextureVAE, last_maps
 from microprint.networks.vgg import STYLE_LAYERS, VGG19, gram
 from microprint.steps import Job, step
-from microprint.systems.texture import CHUNK, read_patches, reduce, texture_files
+from microprint.systems.texture import CHUNK, read_grams, read_patches, reduce, texture_files
 from microprint.training import Schedule, fit, seeded
 
 LOSSES = ("style", "pixels")
@@ -60,8 +60,8 @@ class FrozenViews:
     @classmethod
     def read(cls, file: h5py.File, device: torch.device, index: np.ndarray, patches: Tensor | None) -> FrozenViews:
         """Those of some patches that `view_patches` wrote; with all patches (N, 1, edge, edge) these are the targets."""
-        grams = {name: torch.from_numpy(file[f"grams/{name}"][:][index]) for name in STYLE_LAYERS if patches is None}
-        return cls(torch.from_numpy(file["features"][:][index]).to(device), grams or {"image": patches[index]})
+        targets = read_grams(file, index) if patches is None else {"image": patches[index]}
+        return cls(torch.from_numpy(file["features"][:][index]).to(device), targets)
 
     def __len__(self) -> int:
         return len(self.features)
