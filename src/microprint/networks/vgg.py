@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from microprint import store
 from microprint.errors import UserError
 from microprint.machine import fast_dtype
-from microprint.networks import vgg_weights
+from microprint.networks import vgg_weights, winograd
 from microprint.params.sections import VGGLayer
 
 LAYERS: tuple[str, ...] = get_args(VGGLayer)
@@ -43,6 +43,7 @@ class VGG19(nn.Module):
         super().__init__()
         for name, tensor in tensors.items():
             self.register_buffer(name.replace(".", "_"), tensor.float(), persistent=False)
+        self._transformed: dict[str, Tensor] = {}  # filters, once they have been used so
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> VGG19:
@@ -82,19 +83,26 @@ class VGG19(nn.Module):
             if name.startswith("pool"):
                 maps = pool(maps)
             else:
-                weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
-                maps = F.relu(F.conv2d(maps, weight, bias, padding=1))
+                maps = self._convolved(maps, name)
             if name in wanted:
                 seen[name] = maps
         return seen
+
+    def _convolved(self, maps: Tensor, name: str) -> Tensor:
+        weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
+        if not winograd.suits(maps, weight):
+            return F.relu(F.conv2d(maps, weight, bias, padding=1))
+        if name not in self._transformed:
+            self._transformed[name] = winograd.transformed(weight)
+        return winograd.convolved(maps, self._transformed[name], bias)
 
 
 def gram(maps: Tensor) -> Tensor:
     """Gram matrix (B, C, C) of maps (B, C, h, w) over M = h w positions, divided by M: ``G_ij / M = sum_k F_ik F_jk / M``."""
     # Differences of Gram matrices are small beside the matrices, which bfloat16, of mixed precision, keeps to three digits.
     with torch.autocast(maps.device.type, enabled=False):
-        flat = maps.flatten(2).float()
-        return flat @ flat.mT / flat.shape[2]
+        flat = maps.movedim(1, -1).flatten(1, 2).float()  # as VGG19 leaves its maps in memory
+        return flat.mT @ flat / flat.shape[1]
 
 
 def style_loss(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tensor:
