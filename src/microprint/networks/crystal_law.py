@@ -16,6 +16,7 @@ Arrays have their components first, (5, ...): each operation is then one of long
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,18 @@ from microprint.networks import compiled_law
 
 START_RATE, START_CRYSTALS = 8e-3, 128  # learning rate and crystals a step of the regression that starts a training
 SMALL = 0.1  # share of the mean stress below which errors count no more in proportion to the stress
+
+
+class Layers(NamedTuple):
+    """What the weights of a law come to, the same for all crystals and increments."""
+
+    first: Tensor  # (units, 5 + memories + 1) what units take of strain, memory and 1
+    second: Tensor  # (planes, 5 + memories + 1) the same of planes
+    P: Tensor  # (planes, units)
+    ratio: Tensor  # the units' t over the planes' w
+    hardening: Tensor  # (1, memories) a
+    power: Tensor  # p
+    nothing: Tensor  # (5, 1) the gradient without strain or memory
 
 
 class CrystalLaw(nn.Module):
@@ -64,32 +77,32 @@ class CrystalLaw(nn.Module):
         """Of elastic strain to stress, (5, 5)."""
         return (torch.eye(5).to(self.anisotropy) + 0.5 * (self.anisotropy + self.anisotropy.T)) / self.two_G
 
-    def _layers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What units and planes take of strain, memory and 1; P; and the units' t over the planes' w."""
+    def layers(self) -> Layers:
+        """What `stress` makes of the weights each time that it is not told."""
         t, w, P = self.log_t.exp(), self.log_w.exp(), self.log_P.exp()
-        return torch.cat([self.U, -self.B, self.b], 1) / t, torch.cat([self.V, -self.C, -self.c], 1) / w, P, t / w
+        first, second = torch.cat([self.U, -self.B, self.b], 1) / t, torch.cat([self.V, -self.C, -self.c], 1) / w
+        layers = Layers(first, second, P, t / w, self.log_hardening.exp(), self.power.sigmoid(), P.new_zeros(5, 1))
+        return layers._replace(nothing=self._gradient(P.new_zeros(5, 1), P.new_zeros(len(self.flow), 1), layers))
 
-    def _gradient(self, x: Tensor, memory: Tensor) -> Tensor:
-        first, second, P, ratio = self._layers()
+    def _gradient(self, x: Tensor, memory: Tensor, layers: Layers) -> Tensor:
         inputs = torch.cat([x, memory, torch.ones_like(x[:1])])
-        y = first @ inputs
-        z = torch.addmm(second @ inputs, ratio * P, softplus(y))
+        y = layers.first @ inputs
+        z = torch.addmm(layers.second @ inputs, layers.ratio * layers.P, softplus(y))
         q = z.softmax(0)
-        return torch.addmm(self.V.T @ q, self.U.T, (P.T @ q) * y.sigmoid())
+        return torch.addmm(self.V.T @ q, self.U.T, (layers.P.T @ q) * y.sigmoid())
 
-    def stress(self, trial: Tensor, memory: Tensor) -> Tensor:
+    def stress(self, trial: Tensor, memory: Tensor, layers: Layers | None = None) -> Tensor:
         """Stress (5, N) of trial strains (5, N) with memory (memories, N): none without strain or memory."""
-        grown = 1 + self.log_hardening.exp() @ memory
-        size = grown ** self.power.sigmoid()
-        return size * self._shape(trial / size, memory / grown)
+        layers = layers or self.layers()
+        grown = 1 + layers.hardening @ memory
+        size = grown**layers.power
+        return size * self._shape(trial / size, memory / grown, layers)
 
-    def _shape(self, x: Tensor, memory: Tensor) -> Tensor:
+    def _shape(self, x: Tensor, memory: Tensor, layers: Layers) -> Tensor:
         """Stress for a yield surface of the first size."""
         if x.is_cpu and x.dtype == torch.float32 and not torch.is_grad_enabled():
-            first, second, P, ratio = self._layers()
-            return compiled_law.stress(x, memory, first, second, P, self.V, self.U, ratio)
-        nothing = self._gradient(x.new_zeros(5, 1), memory.new_zeros(len(memory), 1))
-        return self._gradient(x, memory) - nothing
+            return compiled_law.stress(x, memory, *layers[:3], self.V, self.U, layers.ratio)
+        return self._gradient(x, memory, layers) - layers.nothing
 
     def remember(self, memory: Tensor, flow: Tensor) -> Tensor:
         """Memory after an increment of plastic strain (5, N)."""
@@ -98,9 +111,9 @@ class CrystalLaw(nn.Module):
     def responses(self, strain: Tensor) -> Tensor:
         """Stresses (T, 5, N) of crystals that are strained (T + 1, 5, N) from nothing, in the law's own memory."""
         plastic, memory, stresses = torch.zeros_like(strain[0]), strain.new_zeros(len(self.flow), strain.shape[2]), []
-        compliance = self.compliance
+        compliance, layers = self.compliance, self.layers()
         for e in strain[1:]:
-            stress = self.stress(e - plastic, memory)
+            stress = self.stress(e - plastic, memory, layers)
             flown = e - compliance @ stress
             memory, plastic = self.remember(memory, flown - plastic), flown
             stresses.append(stress)
