@@ -34,8 +34,8 @@
 # **Inputs**: `polycrystals.h5` of notebook 01, `fingerprint_ours.safetensors` and `fingerprint_paper.safetensors` of 03, `cp.h5`,
 # `textured.h5` and `campaign.h5` of 05.
 #
-# **Outputs**: `surrogate_MATERIAL.safetensors` of the first material, `crystal_law_MATERIAL.safetensors` of each; the rivals
-# `direct_MODEL_ours.safetensors` on the fingerprint of 03, `rival_graph`, `rival_cnn` and `path_rival` (`.safetensors`).
+# **Outputs**: `surrogate_MATERIAL.safetensors` of the first material, `crystal_law_MATERIAL.safetensors` of each; `fingerprints_ours.h5`
+# of the simulated VEs; the rivals `direct_MODEL_ours` on these, `rival_graph`, `rival_cnn` and `path_rival` (`.safetensors`).
 #
 # **Time**: about 6 minutes with the default parameters on two cores, no GPU needed.
 #
@@ -157,7 +157,7 @@ show(plot.yield_sections(sections), f"Stress (MPa) of a crystal at a strain of n
 # > expect one model to be best at all four? And which models need no label at all?
 
 # %%
-from microprint.systems.direct_surrogate import PASSES, DirectSurrogate, train_direct_surrogate
+from microprint.systems import direct_surrogate
 from microprint.systems.field_rivals import FieldRival, fit_rows, train_field_rival
 from microprint.systems.self_consistent import SelfConsistentSurrogate
 
@@ -170,9 +170,10 @@ for name, curves in sets.items():
 print(f"{train.material.name}, {'xyz'[train.component[0]]}{'xyz'[train.component[1]]} to a strain of {strain[-1]:.3g}; stress there "
       f"{train.stress[:, at].mean() / MPA:.1f} MPa, standard deviation {train.stress[:, at].std() / MPA:.2f} MPa")
 direct, seeing = {}, {}
+notebook.do(direct_surrogate.encode_simulated, fingerprint="ours")
 for variant in ("paper", "coded", "ours"):
-    notebook.do(train_direct_surrogate, variant=variant, fingerprint="ours")
-    direct[variant] = DirectSurrogate.load(notebook.path(f"direct_{variant}_ours.safetensors"))
+    notebook.do(direct_surrogate.train_direct_surrogate, variant=variant, fingerprint="ours")
+    direct[variant] = direct_surrogate.DirectSurrogate.load(notebook.path(f"direct_{variant}_ours.safetensors"))
 for variant in ("graph", "cnn"):
     notebook.do(train_field_rival, variant=variant)
     seeing[variant] = FieldRival.load(notebook.path(f"rival_{variant}.safetensors"), notebook.device)
@@ -180,11 +181,10 @@ colours = {"line in two coefficients": "linear", "Gaussian processes": "light", 
            "graph network": "other", "Taylor, learnt law, corrected": "coded", "coarse simulation": "reference",
            "coarse simulation, corrected": "reference", "ours, no polycrystal": "accent", "ours, corrected": "ours"}
 points = [max(1, round(share * at)) for share in (0.05, 0.25, 0.5, 1.0)]
-known_stress, everything = train.stress, torch.arange(len(train.stress))
 
 # %%
 fingerprint = Fingerprint.load(notebook.path("fingerprint_ours.safetensors"), symmetry="hexagonal")
-z = {name: fingerprint.encode_set(c.elements) for name, c in sets.items()}
+z = direct_surrogate.read_fingerprints(notebook.path("fingerprints_ours.h5"))
 averages = {name: part[:, fingerprint.parts["averages"]].double() for name, part in z.items()}
 lines = {name: stress.texture_coefficients(c.elements, c.component[0]) for name, c in sets.items()}
 uniform, thorough = (StressSurrogate(laws[first].laws, laws[first].load_path, iterations=n, device=notebook.device) for n in (0, 4))
@@ -210,6 +210,7 @@ taylor, spheres, coarse = ({name: ask(sets[name].elements) for name in ("train",
     lambda e: uniform.predict(e.grain_id, e.quaternion), medium.predict, simulated_coarsely))
 
 # %%
+known_stress, everything = train.stress, torch.arange(len(train.stress))
 predicted = {
     "mean curve": known_stress.mean(0).expand_as(test.stress), "line in two coefficients": regression.straight_line(lines["train"], known_stress, lines["test"]),
     **{f"ridge on {what}": regression.ridge(x["train"], known_stress, x["test"]) for what, x in (("the averages", averages), ("linear cells", softened), ("all numbers", z))},
@@ -300,7 +301,7 @@ some = torch.randperm(len(test.stress), generator=generator)[:4]
 pair = ("S1's network", "ours, corrected")
 show(plot.as_in_s1(direct["paper"].config["history"], strain.numpy(), test.stress[some].numpy() / MPA,
                    {name: predicted[name][some].numpy() / MPA for name in pair}, {name: errors[name].numpy() for name in pair}, colours,
-                   min(PASSES, settings.paper_epochs)),
+                   min(direct_surrogate.PASSES, settings.paper_epochs)),
      "As in figure 9 of S1. Left: loss of S1's network on training and validation set; beyond the point where they part it overfits. Middle: "
      "four test curves (MPa). Right: mean absolute error (MPa) over the strain, with a band of one standard deviation.")
 

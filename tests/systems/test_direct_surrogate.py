@@ -17,7 +17,7 @@ from microprint.microstructures.volume_elements import VolumeElements
 from microprint.params import validate
 from microprint.steps import Job, run_step
 from microprint.store import create_hdf5, open_hdf5, save_tensors
-from microprint.systems.direct_surrogate import DirectSurrogate, train_direct_surrogate
+from microprint.systems.direct_surrogate import DirectSurrogate, encode_simulated, read_fingerprints, train_direct_surrogate
 from microprint.systems.fingerprint import Fingerprint, configuration
 
 PARAMS = validate({"compute": {"device": "cpu"}, "vae": {"ours_width": 8, "ours_rounds": 1},
@@ -57,7 +57,17 @@ def folder(tmp_path):
     fingerprint = Fingerprint.build(configuration(PARAMS.vae, "ours", "hexagonal", 8, 5.0))
     save_tensors(tmp_path / "fingerprint_ours.safetensors", fingerprint.network.state_dict(),
                  {"config": fingerprint.config, "provenance": {"key": "c"}})
+    run_step(encode_simulated, PARAMS, tmp_path, {"fingerprint": "ours"})
     return tmp_path
+
+
+def test_fingerprints_are_of_the_volume_elements_that_have_curves(folder):
+    fingerprint = Fingerprint.load(folder / "fingerprint_ours.safetensors", symmetry="hexagonal")
+    known = read_fingerprints(folder / "fingerprints_ours.h5")
+    with open_hdf5(folder / "polycrystals.h5") as elements, open_hdf5(folder / "cp.h5") as cp:
+        for name, count in (("train", 11), ("validation", 4), ("test", 4)):
+            z = fingerprint.encode_set(read_curves(elements, cp, name).elements)
+            assert len(z) == count and torch.equal(known[name], z)
 
 
 @pytest.mark.parametrize("variant", ["paper", "coded", "ours"])

@@ -17,7 +17,7 @@ from microprint.steps import Step
 from microprint.systems.composite_laws import train_composite_design
 from microprint.systems.composite_set import write_composite_set
 from microprint.systems.crystal_laws import train_crystal_law
-from microprint.systems.direct_surrogate import train_direct_surrogate
+from microprint.systems.direct_surrogate import encode_simulated, train_direct_surrogate
 from microprint.systems.field_rivals import train_field_rival
 from microprint.systems.fingerprint import train_fingerprint
 from microprint.systems.inverse_design import train_forward_cnn, train_inverse_design, train_vae
@@ -35,7 +35,9 @@ CATALOGUE: Mapping[str, tuple[Step, ...]] = {
     "02": (split_composites,),
     "03": (train_fingerprint,),
     "05": (simulate_cp_dataset, generate_textured_polycrystals, simulate_campaign),
-    "06": (train_crystal_law, correct_surrogate, train_direct_surrogate, train_field_rival, train_path_rival),
+    "06": (
+        train_crystal_law, correct_surrogate, encode_simulated, train_direct_surrogate, train_field_rival, train_path_rival,
+    ),
     "07": (
         label_stiffness, estimate_composites, train_forward_cnn, train_inverse_design, fit_stiffness_surrogate,
         train_composite_design, write_composite_set, train_vae,

@@ -12,6 +12,7 @@ from torch import Tensor
 from microprint import store
 from microprint.arrays import Array, like, numbers
 from microprint.errors import UserError
+from microprint.machine import Progress
 from microprint.mechanics.datasets import SYMMETRY, read_curves
 from microprint.networks.curve_process import CurveProcess
 from microprint.networks.stress_net import StressMLP
@@ -21,6 +22,7 @@ from microprint.systems.fingerprint import Fingerprint
 from microprint.training import Schedule, fit, seeded
 
 VARIANTS = ("paper", "coded", "ours")
+SETS = ("train", "validation", "test")
 PASSES = 20  # over the training set between two checkpoints of S1's network, whose epochs take a millisecond
 
 
@@ -84,9 +86,30 @@ class CurveSamples:
         return {"z": self.z[row], "curve": self.curve[row]}
 
 
+@step(inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}.safetensors"), outputs=("fingerprints_{fingerprint}.h5",))
+def encode_simulated(job: Job, *, fingerprint: str) -> None:
+    """Fingerprints (N, d) of the simulated volume elements of each set: found once, they serve all that learns from them."""
+    encoder = Fingerprint.load(job.path(f"fingerprint_{fingerprint}.safetensors"), job.device, symmetry=SYMMETRY)
+    with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
+        sets = {name: read_curves(polycrystals, cp, name).elements for name in SETS}
+    with (
+        job.create(f"fingerprints_{fingerprint}.h5", kind="fingerprints") as file,
+        Progress(f"fingerprints, {fingerprint}", sum(map(len, sets.values())), "VEs", 0) as progress,
+    ):
+        for name, elements in sets.items():
+            file[name] = encoder.encode_set(elements)
+            progress.add(len(elements))
+
+
+def read_fingerprints(path: Path) -> dict[str, Tensor]:
+    """Fingerprints (N, d), set by set, of the volume elements that `read_curves` reads."""
+    with store.open_hdf5(path, "fingerprints") as file:
+        return {name: torch.from_numpy(file[name][:]) for name in SETS}
+
+
 @step(
     reads=("surrogate",),
-    inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}.safetensors"),
+    inputs=("polycrystals.h5", "cp.h5", "fingerprint_{fingerprint}.safetensors", "fingerprints_{fingerprint}.h5"),
     outputs=("direct_{variant}_{fingerprint}.safetensors",),
 )
 def train_direct_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
@@ -101,7 +124,8 @@ def train_direct_surrogate(job: Job, *, variant: str, fingerprint: str) -> None:
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
         sets = {name: read_curves(polycrystals, cp, name) for name in ("train", "validation")}
         scaled_by = [*sets.values(), read_curves(polycrystals, cp, "test")] if variant == "coded" else [sets["train"]]
-    z = {name: encoder.encode_set(curves.elements).float() for name, curves in sets.items()}
+    known = read_fingerprints(job.path(f"fingerprints_{fingerprint}.h5"))
+    z = {name: known[name].float() for name in sets}
     stress = {name: curves.stress for name, curves in sets.items()}
     config = {
         "kind": "direct surrogate",
