@@ -90,7 +90,8 @@ class VGG19(nn.Module):
 
     def _convolved(self, maps: Tensor, name: str) -> Tensor:
         weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
-        if not winograd.suits(maps, weight):
+        # Transformed filters are four times as large; those of the last block, as large as all others, see few pixels.
+        if name >= "conv5" or not winograd.suits(maps, weight):
             return F.relu(F.conv2d(maps, weight, bias, padding=1))
         if name not in self._transformed:
             self._transformed[name] = winograd.transformed(weight)
