@@ -88,7 +88,8 @@ class March:
     """
 
     def __init__(self, law: CrystalLaw, rotations: Tensor, edge: int, iterations: int = 1):
-        self.law, self.rotations, self.iterations = law, rotations, iterations
+        self.law, self.layers = law, law.layers()
+        self.rotations, self.iterations = rotations, iterations
         self.waves = Waves(edge, rotations.device)
         batch, voxels = rotations.shape[2:]
         self.strain, self.plastic = (rotations.new_zeros(5, batch, voxels) for _ in range(2))
@@ -194,7 +195,7 @@ class March:
     def _crystal_stress(self) -> tuple[Tensor, Tensor]:
         """Plastic strain, crystal axes, and stress, sample axes, at the present strain, (5, B, V) each."""
         strain = to_crystal(self.rotations, self.strain)
-        stress = self.law.stress((strain - self.plastic).flatten(1), self.memory.flatten(1))
+        stress = self.law.stress((strain - self.plastic).flatten(1), self.memory.flatten(1), self.layers)
         plastic = strain - (self.law.compliance @ stress).unflatten(1, strain.shape[1:])
         return plastic, to_sample(self.rotations, stress.unflatten(1, strain.shape[1:]))
 
