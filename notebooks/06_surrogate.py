@@ -34,8 +34,8 @@
 # **Inputs**: `polycrystals.h5` of notebook 01, `fingerprint_ours.safetensors` and `fingerprint_paper.safetensors` of 03, `cp.h5`,
 # `textured.h5` and `campaign.h5` of 05.
 #
-# **Outputs**: `surrogate_MATERIAL.safetensors` of the first material, `crystal_law_MATERIAL.safetensors` of each; `fingerprints_ours.h5`
-# of the simulated VEs; the rivals `direct_MODEL_ours` on these, `rival_graph`, `rival_cnn` and `path_rival` (`.safetensors`).
+# **Outputs**: `surrogate_MATERIAL.safetensors` of the first material, `crystal_law_MATERIAL.safetensors` of each; `answers_MATERIAL.h5`,
+# what it says of the families of textures, and `fingerprints_ours.h5` of the simulated VEs; the rivals `direct_MODEL_ours` on these, `rival_graph`, `rival_cnn` and `path_rival` (`.safetensors`).
 #
 # **Time**: about 6 minutes with the default parameters on two cores, no GPU needed.
 #
@@ -73,7 +73,7 @@ from microprint.plots import surrogate as plot
 from microprint.plots.learning import parity
 from microprint.systems.crystal_laws import train_crystal_law
 from microprint.systems.fingerprint import Fingerprint, trainable
-from microprint.systems.surrogate import StressSurrogate, answering, correct_surrogate
+from microprint.systems.surrogate import StressSurrogate, answering, correct_surrogate, read_answers
 
 style()
 notebook = open_notebook(run=run, compute=compute, cp=cp, surrogate=surrogate)
@@ -334,7 +334,7 @@ with notebook.open("textured.h5") as textured, notebook.open("campaign.h5") as c
     loads = read_paths(textured, campaign)
 component, theirs = ours.component, families["test"].families
 truth = {part: c.P[(..., *component)] for part, c in families.items()}
-answers, strained = ({part: model.predict(c.elements.grain_id, c.elements.quaternion) for part, c in families.items()} for model in (laws[first], uniform))
+answers, strained = ({part: model.predict(c.elements.grain_id, c.elements.quaternion) for part, c in families.items() if part not in known} | known for model, known in ((laws[first], {"train": read_answers(notebook.path(f"answers_{first}.h5"))}), (uniform, {})))
 rough = simulated_coarsely(families["test"].elements, families["test"].load)[0]
 seen = {part: stress.texture_coefficients(c.elements, component[0]) for part, c in families.items()}
 fitted, alike = (surrogates.held_out(x["train"], truth["train"], families["train"].families, x["test"], theirs) for x in (answers, strained))

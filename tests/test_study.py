@@ -44,7 +44,7 @@ def test_the_graph_follows_from_what_the_notebooks_read_and_make():
     notebooks = load_notebooks()
     assert needs(notebooks) == {"01": [], "02": ["01"], "03": ["01"], "04": ["01", "03"], "05": ["01"],
                                 "06": ["01", "03", "05"], "07": ["01", "02"], "08": ["01"], "09": ["01", "03", "05", "06"]}
-    assert notebooks["06"].makes == {"crystal_law_*.safetensors", "surrogate_*.safetensors", "direct_*_ours.safetensors", "fingerprints_ours.h5",
+    assert notebooks["06"].makes == {"crystal_law_*.safetensors", "surrogate_*.safetensors", "direct_*_ours.safetensors", "fingerprints_ours.h5", "answers_*.h5",
                                       "rival_*.safetensors", "path_rival.safetensors"}
     assert notebooks["07"].makes == {"stiffness.h5", "estimates.h5", "stiffness_surrogate.safetensors", "composite_design.safetensors",
                                       "vae.safetensors", "forward_cnn.safetensors", "inverse_design_*.safetensors"}

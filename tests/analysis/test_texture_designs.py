@@ -72,7 +72,7 @@ def as_simulated(images):
 def test_corrections_lead_to_what_is_asked_for(prior, monkeypatch):
     """The decoder's discs are too large for the prior's value; drawn larger with smaller z, they are corrected."""
     monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
-    made = design(prior, lambda z: torch.from_numpy(discs(16 - 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 140e9, 4, 6, torch.Generator().manual_seed(0))
+    made = design(prior, lambda z, _: torch.from_numpy(discs(16 - 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 140e9, 4, 6, torch.Generator().manual_seed(0))
     assert made.images.shape == (4, 64, 64) and made.z.shape == (4, 2)
     assert made.error_pct(corrected=False) > 5 and made.error_pct() < 0.5
     np.testing.assert_allclose(as_simulated(made.images)["youngs_modulus"], made.values)
@@ -81,15 +81,28 @@ def test_corrections_lead_to_what_is_asked_for(prior, monkeypatch):
     torch.testing.assert_close(made.z[:, 1] - made.z[0, 1], start[:, 1] - start[0, 1], atol=0.3, rtol=0)  # moved alike, along one direction
 
 
+def test_a_drawing_that_comes_no_nearer_gives_way_to_another(prior, monkeypatch):
+    """By the first noise the property jumps across its target wherever a drawing is moved; by other noise it does not."""
+    monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
+
+    def jumping(z, noise):
+        radius = 16 - 2 * z[:, 0].numpy()
+        return torch.from_numpy(discs(np.where(np.array(noise) == 1, np.where(radius > 15, 22, 10), radius), 64))
+
+    made = design(prior, jumping, "youngs_modulus", 140e9, 3, 8, torch.Generator().manual_seed(0))
+    assert np.abs(made.values / 140e9 - 1).max() < 0.005
+    np.testing.assert_allclose(jumping(made.z, [0, 4, 2]), made.images)
+
+
 def test_the_best_of_all_rounds_counts(prior, monkeypatch):
     """A decoder that answers the wrong way round makes each correction worse: the first drawing stays."""
     monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
-    made = design(prior, lambda z: torch.from_numpy(discs(14 + 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 170e9, 3, 3, torch.Generator().manual_seed(0))
+    made = design(prior, lambda z, _: torch.from_numpy(discs(14 + 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 170e9, 3, 1, torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(made.values, made.proposed)
 
 
 def test_drawings_without_graphite_are_not_chosen(prior):
-    nothing = design(prior, lambda z: torch.full((len(z), 32, 32), BRIGHT), "youngs_modulus", 140e9, 2, 2, torch.Generator().manual_seed(0))
+    nothing = design(prior, lambda z, _: torch.full((len(z), 32, 32), BRIGHT), "youngs_modulus", 140e9, 2, 2, torch.Generator().manual_seed(0))
     assert np.isnan(nothing.values).all() and np.isnan(nothing.error_pct()) and torch.isfinite(nothing.z).all()
     some = Design(100.0, torch.zeros(2, 1), np.zeros((2, 4, 4)), np.array([90.0, np.nan]), np.array([99.0, np.nan]))
     assert some.error_pct() == pytest.approx(1) and some.error_pct(corrected=False) == pytest.approx(10)
@@ -97,7 +110,7 @@ def test_drawings_without_graphite_are_not_chosen(prior):
 
 def test_the_shortlist_has_the_nearest_of_all_proposals(prior, monkeypatch):
     monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
-    made = shortlist(prior, lambda z: torch.from_numpy(discs(16 - 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 140e9, 2, 12, torch.Generator().manual_seed(0))
+    made = shortlist(prior, lambda z, _: torch.from_numpy(discs(16 - 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 140e9, 2, 12, torch.Generator().manual_seed(0))
     every = as_simulated(discs(16 - 2 * prior.sample(140e9, 12, torch.Generator().manual_seed(0))[:, 0].numpy(), 64))["youngs_modulus"]
     np.testing.assert_allclose(np.abs(made.values / 140e9 - 1), np.sort(np.abs(every / 140e9 - 1))[:2])
     np.testing.assert_allclose(as_simulated(made.images)["youngs_modulus"], made.values)

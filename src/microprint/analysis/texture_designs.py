@@ -22,7 +22,10 @@ from microprint.systems.micrograph_properties import PROPERTIES, TOLERANCE, simu
 COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
 SLOPES = (0.05, 5.0)  # of a property's logarithm over what is asked for, as two simulations may give it
 FARTHEST = 1.0  # that a correction goes, of the logarithm
-Decode = Callable[[Tensor], Tensor]  # images (B, h, w) in [0, 1] of latent vectors (B, d)
+NEAR = 0.01  # of the logarithm; a drawing that is no farther off is never given up
+Decode = Callable[
+    [Tensor, list[int]], Tensor
+]  # images (B, h, w) in [0, 1] of latent vectors (B, d), each by its noise of a number
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,22 @@ def design(
     """`count` drawings of a property `name`, Pa: sampled, simulated, and corrected `rounds` times.
 
     A drawing is moved in the prior's direction by what its simulations say is missing, and no further: drawings stay as
-    different as they were proposed. The best of all rounds counts. `decode` has to draw with the same noise each time.
+    different as they were proposed. One that comes no nearer, as where a shade of grey is read as graphite all at once and
+    the property jumps across its target, gives way to another proposal with other noise. The best of all rounds counts.
     """
     proposed, moves, off, best = prior.sample(target, count, generator), np.zeros((1, count)), np.empty((0, count)), None
+    noise = np.arange(count)
     for _ in range(rounds + 1):
         z = proposed + torch.from_numpy(moves[-1]).float()[:, None] * prior.direction
-        images = np.asarray(decode(z).cpu())
+        images = np.asarray(decode(z, noise.tolist()).cpu())
         values = read_and_simulate(images)[name]
         best = best.better(z, images, values) if best else Design(target, z, images, values, values)
         with np.errstate(invalid="ignore"):
             off = np.vstack([off, np.log(values / target)])
         moves = np.vstack([moves, [_next(*pair) for pair in zip(moves.T, off.T)]])
+        if (stalled := _stalled(off)).any():
+            proposed[stalled] = prior.sample(target, int(stalled.sum()), generator)
+            moves[-1, stalled], off[:, stalled], noise[stalled] = 0, np.nan, noise[stalled] + count
     return best
 
 
@@ -122,10 +130,16 @@ def shortlist(
 ) -> Design:
     """The `count` drawings that come nearest to a property, of so many `proposals`, simulated and never corrected."""
     z = prior.sample(target, proposals, generator)
-    images = np.asarray(decode(z).cpu())
+    images = np.asarray(decode(z, list(range(proposals))).cpu())
     values = read_and_simulate(images)[name]
     nearest = np.abs(values / target - 1).argsort()[:count]  # what is no number comes last
     return Design(target, z[nearest], images[nearest], values[:count], values[nearest])
+
+
+def _stalled(off: np.ndarray) -> np.ndarray:
+    """Which drawings (n,) are far off still and came no nearer by their last two corrections; of the logarithms (r, n)."""
+    error = np.nan_to_num(np.abs(off), nan=np.inf)
+    return (error.min(0) > NEAR) & (error[:-2].min(0, initial=np.inf) <= error[-2:].min(0))
 
 
 def _next(moves: np.ndarray, off: np.ndarray) -> float:

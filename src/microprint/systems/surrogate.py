@@ -137,14 +137,21 @@ def answering(laws: CrystalEnsemble) -> CrystalEnsemble:
     return first
 
 
+def read_answers(path: Path) -> tuple[Tensor, Tensor]:
+    """What the laws of a material say of the families of its training set: mean and deviation (N, T + 1) of the stress, Pa."""
+    with store.open_hdf5(path, "answers") as file:
+        return tuple(torch.from_numpy(file[name][:]) for name in ("mean", "std"))
+
+
 @step(
     inputs=("polycrystals.h5", "cp.h5", "textured.h5", "campaign.h5", "crystal_law_{material}.safetensors"),
-    outputs=("surrogate_{material}.safetensors",),
+    outputs=("surrogate_{material}.safetensors", "answers_{material}.h5"),
 )
 def correct_surrogate(job: Job, *, material: str) -> None:
     """The surrogate of a law, corrected on simulated polycrystals: the study's validation set, and all families of textures.
 
-    The families are left out where the study's own load is another one than theirs.
+    The families are left out where the study's own load is another one than theirs. What it answers to them before any
+    correction is kept, see `read_answers`.
     """
     alone = StressSurrogate.load(job.path(f"crystal_law_{material}.safetensors"), job.device)
     with job.open("polycrystals.h5") as polycrystals, job.open("cp.h5") as cp:
@@ -152,11 +159,17 @@ def correct_surrogate(job: Job, *, material: str) -> None:
     with job.open("textured.h5") as textured, job.open("campaign.h5") as campaign:
         families = read_campaign(textured, campaign, material, "train")
     laws = answering(alone.laws)
-    surrogate = StressSurrogate(laws, curves.load, iterations=alone.iterations, device=job.device)
-    examples = [(curves.elements, curves.stress)]
+
+    def answer(elements: VolumeElements, load: Sequence[LoadStep]) -> tuple[Tensor, Tensor]:
+        surrogate = StressSurrogate(laws, load, iterations=alone.iterations, device=job.device)
+        return surrogate.predict(elements.grain_id, elements.quaternion)
+
+    seen = [(*answer(curves.elements, curves.load), curves.stress)]
+    answers = answer(families.elements, families.load)
+    with job.create(f"answers_{material}.h5", kind="answers") as file:
+        file["mean"], file["std"] = answers
     if plain(families.load) == plain(curves.load):
-        examples.append((families.elements, families.P[(..., *curves.component)]))
-    seen = [(*surrogate.predict(elements.grain_id, elements.quaternion), stress) for elements, stress in examples]
+        seen.append((*answers, families.P[(..., *curves.component)]))
     correction = Correction.fit(*(torch.cat(parts) for parts in zip(*seen)))
     tensors = {f"correction.{name}": value for name, value in asdict(correction).items()}
     sizes = alone.config["network"] | {"members": len(laws.laws)}
