@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from microprint.networks.periodic_convolution import EnlargingConvolution, PeriodicConvolution
 from microprint.networks.vgg import STYLE_LAYERS, VGG19, gram
 
 SLOPE = 0.2
@@ -54,9 +55,12 @@ class TextureDrawing(nn.Module):
         self.register_buffer("layer_weights", torch.ones(len(STYLE_LAYERS)))
         self.style = nn.Sequential(nn.Linear(latent_dim, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width), nn.SiLU())
         widths = [max(int(share * width), 8) for share in CHANNELS]
-        pairs = zip([NOISE, *widths], widths)
-        self.scales = nn.ModuleList(nn.ModuleList([Block(a, b, 2 * width), Block(b, b, 2 * width)]) for a, b in pairs)
-        self.image = nn.Conv2d(widths[-1], 1, 3, padding=1, padding_mode="circular")
+        kinds = PeriodicConvolution, *[EnlargingConvolution] * (len(widths) - 1)  # each scale is twice as fine as that before
+        self.scales = nn.ModuleList(
+            nn.ModuleList([Block(first(a, b), 2 * width), Block(PeriodicConvolution(b, b), 2 * width)])
+            for first, a, b in zip(kinds, [NOISE, *widths], widths)
+        )
+        self.image = PeriodicConvolution(widths[-1], 1)
         nn.init.constant_(self.image.bias, 1.0)
 
     def weigh_layers(self, targets: Mapping[str, Tensor]) -> None:
@@ -91,9 +95,7 @@ class TextureDrawing(nn.Module):
         """The network's image (B, 1, edge, edge) of vectors (B, d); edge a multiple of 16; generator on z's device."""
         style, side = self.style(z), edge // COARSEST
         maps = torch.randn(len(z), NOISE, side, side, generator=generator, device=z.device)
-        for number, blocks in enumerate(self.scales):
-            if number:
-                maps = F.interpolate(maps, scale_factor=2)
+        for blocks in self.scales:
             for block in blocks:
                 maps = block(maps, style, generator)
         return torch.sigmoid(self.image(maps))
@@ -134,11 +136,11 @@ def moved(values: Tensor, wanted: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Periodic 3x3 convolution, noise, and the vector's mean and spread of each channel."""
+    """Convolution, noise, and the vector's mean and spread of each channel."""
 
-    def __init__(self, inputs: int, outputs: int, style: int):
+    def __init__(self, convolution: PeriodicConvolution, style: int):
         super().__init__()
-        self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="circular")
+        self.convolution, outputs = convolution, convolution.out_channels
         self.noise = nn.Parameter(torch.full((outputs, 1, 1), 0.3))
         self.modulation = nn.Linear(style, 2 * outputs)
         nn.init.normal_(self.modulation.weight, std=0.3 / style**0.5)
@@ -146,6 +148,9 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor, style: Tensor, generator: torch.Generator) -> Tensor:
         maps = self.convolution(maps)
-        grain = torch.randn(len(maps), 1, *maps.shape[2:], generator=generator, device=maps.device)
-        spread, mean = self.modulation(style)[..., None, None].chunk(2, 1)
-        return F.leaky_relu(F.instance_norm(maps + self.noise * grain) * (1 + spread) + mean, SLOPE)
+        maps = maps + self.noise * torch.randn(len(maps), 1, *maps.shape[2:], generator=generator, device=maps.device)
+        spread, mean = self.modulation(style).to(maps.dtype).chunk(2, 1)
+        # Each channel of each image as one of a batch's: normalised and modulated in one pass.
+        channels = maps.flatten(0, 1)[None]
+        channels = F.batch_norm(channels, None, None, (1 + spread).flatten(), mean.flatten(), training=True)
+        return F.leaky_relu(channels[0].unflatten(0, spread.shape), SLOPE, inplace=True)

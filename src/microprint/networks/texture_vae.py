@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from microprint.networks.losses import kl_divergence, sample_posterior
+from microprint.networks.periodic_convolution import EnlargingConvolution, PeriodicConvolution
 from microprint.networks.vgg import CHANNELS, STYLE_LAYERS, VGG19, gram
 
 SLOPE = 0.3  # of the leaky ReLU, S3 section 3.3
@@ -110,7 +111,7 @@ class Decoder(nn.Module):
         widths = [max(width // 2**i, 8) for i in range(BLOCKS + 1)]
         self.dense = nn.Linear(latent_dim, width * (edge // 2**BLOCKS) ** 2)
         self.blocks = nn.Sequential(*(block(a, b) for a, b in zip(widths, widths[1:])))
-        self.image = nn.Conv2d(widths[-1], 1, 3, padding=1, padding_mode="circular")
+        self.image = PeriodicConvolution(widths[-1], 1)
 
     def forward(self, z: Tensor) -> Tensor:
         maps = nn.functional.leaky_relu(self.dense(z).unflatten(1, self.shape), SLOPE)
@@ -118,13 +119,8 @@ class Decoder(nn.Module):
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:
-    """One upsampling block of the decoder; doubles the edge."""
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"),
-        nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="circular"),
-        nn.GroupNorm(4, outputs),
-        nn.LeakyReLU(SLOPE),
-    )
+    """One block of the decoder: upsampling, convolution, normalisation, leaky ReLU; doubles the edge."""
+    return nn.Sequential(EnlargingConvolution(inputs, outputs), nn.GroupNorm(4, outputs), nn.LeakyReLU(SLOPE))
 
 
 def last_maps(maps: Mapping[str, Tensor]) -> Tensor:
