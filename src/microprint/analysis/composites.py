@@ -47,7 +47,7 @@ def mean_chord(phase_ids: Tensor) -> Tensor:
 
 def two_point_distance(phase_ids: Tensor, others: Tensor) -> Tensor:
     """Root mean square difference (B,) of all two-point probabilities of volumes (B, n, n, n) and others."""
-    return (autocorrelation(phase_ids.double()) - autocorrelation(others.double())).square().mean((1, 2, 3)).sqrt()
+    return autocorrelation(phase_ids.double(), less=others.double()).square().mean((1, 2, 3)).sqrt()
 
 
 def likeness(phase_ids: Tensor, others: Tensor, properties: Tensor, wanted: Tensor) -> list[float]:

@@ -36,14 +36,18 @@ def at(field: Tensor, vectors: Tensor) -> Tensor:
     return field[:, x, y, z]
 
 
-def autocorrelation(phase: Tensor) -> Tensor:
-    """Two-point probability S2(r) = <x(s) x(s + r)> of periodic volumes (B, n, n, n); r = 0 comes first.
+def autocorrelation(phase: Tensor, less: Tensor | None = None) -> Tensor:
+    """Two-point probability S2(r) = <x(s) x(s + r)> of periodic volumes (B, n, n, n), `less` that of others; r = 0 comes first.
 
     In double precision if the volumes are, else in single: no Fourier transform exists in bfloat16.
     """
+    spectrum = _power(phase) if less is None else _power(phase) - _power(less)
+    return torch.fft.irfftn(spectrum, s=phase.shape[1:], dim=(1, 2, 3)) / phase[0].numel()
+
+
+def _power(phase: Tensor) -> Tensor:
     exact = phase.double() if phase.dtype == torch.float64 else phase.float()
-    power = torch.fft.rfftn(exact, dim=(1, 2, 3)).abs().square()
-    return torch.fft.irfftn(power, s=phase.shape[1:], dim=(1, 2, 3)) / phase[0].numel()
+    return torch.view_as_real(torch.fft.rfftn(exact, dim=(1, 2, 3))).square().sum(-1)
 
 
 def level_of(fraction: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from microprint.networks.enlarging import EnlargingConvolution, PeriodicConvolution
 from microprint.networks.losses import kl_divergence, sample_posterior
-from microprint.networks.periodic_convolution import EnlargingConvolution, PeriodicConvolution
 from microprint.networks.vgg import CHANNELS, STYLE_LAYERS, VGG19, gram
 
 SLOPE = 0.3  # of the leaky ReLU, S3 section 3.3

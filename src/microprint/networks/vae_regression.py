@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from microprint.networks.enlarging import convolve_enlarged
 from microprint.networks.losses import kl_divergence, sample_posterior
 from microprint.networks.random_medium import autocorrelation
 from microprint.networks.vgg import VGG19, style_loss
@@ -166,10 +168,13 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         for dense in self.dense:
             z = F.leaky_relu(dense(z), SLOPE)
-        maps = z.unflatten(1, self.shape)
-        for convolution in self.convolutions:
-            maps = F.interpolate(F.leaky_relu(convolution(maps), SLOPE), scale_factor=2.0, mode="nearest")
-        return torch.sigmoid(self.last(maps))
+        first, *others = self.convolutions
+        maps = F.leaky_relu(first(z.unflatten(1, self.shape)), SLOPE)
+        for convolution in others:  # each behind an upsampling
+            maps = F.leaky_relu(convolve_enlarged(maps, convolution.weight, convolution.bias, 1), SLOPE)
+        # A transposed convolution is one with the kernel turned round and the zeros that its own padding leaves.
+        kernel, last = self.last.weight.transpose(0, 1).flip(2, 3, 4), self.last
+        return torch.sigmoid(convolve_enlarged(maps, kernel, last.bias, kernel.shape[-1] - 1 - last.padding[0]))
 
 
 class SliceStyle(nn.Module):
@@ -217,12 +222,18 @@ class TwoPointLoss(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Loss (B,) between volumes x and y (B, 1, n, n, n)."""
-        edge = x.shape[-1]
-        along = torch.fft.fftfreq(edge, 1 / edge, device=x.device)
-        distance = torch.linalg.vector_norm(torch.stack(torch.meshgrid(along, along, along, indexing="ij")), dim=0)
-        weight = (1 + distance) ** -DECAY
-        difference = (autocorrelation(x[:, 0]) - autocorrelation(y[:, 0])).square() * weight / weight.sum()
+        weight = _nearness(x.shape[-1], x.device)
+        difference = autocorrelation(x[:, 0], less=y[:, 0]).square() * weight
         return difference.sum((1, 2, 3)) + (x - y).mean((1, 2, 3, 4)).square()
+
+
+@lru_cache(maxsize=4)
+def _nearness(edge: int, device: torch.device) -> Tensor:
+    """Weights (n, n, n) of the vectors of a periodic volume, which add up to one."""
+    along = torch.fft.fftfreq(edge, 1 / edge, device=device)
+    distance = torch.linalg.vector_norm(torch.stack(torch.meshgrid(along, along, along, indexing="ij")), dim=0)
+    weight = (1 + distance) ** -DECAY
+    return weight / weight.sum()
 
 
 class VAERegression(nn.Module):
