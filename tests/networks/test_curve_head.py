@@ -2,7 +2,8 @@
 
 import torch
 
-from microprint.networks.curve_cnn import CurveCNN, wrapped
+from microprint.networks.convolutions import wrapped
+from microprint.networks.curve_cnn import CurveCNN
 from microprint.networks.curve_head import CurveHead
 
 G = torch.Generator().manual_seed(0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from microprint.networks.convolutions import wrapped
 from microprint.networks.curve_head import CurveHead
 
 
@@ -41,8 +42,3 @@ class CurveCNN(nn.Module):
     def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """See `CurveHead.losses`."""
         return self.head.losses(self(batch), batch["curve"])
-
-
-def wrapped(x: Tensor) -> Tensor:
-    """A periodic field (B, k, n, n, n) with a layer from the other side around it."""
-    return F.pad(x, (1, 1, 1, 1, 1, 1), mode="circular")

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from microprint.networks.enlarging import EnlargingConvolution, PeriodicConvolution
+from microprint.networks.convolutions import EnlargingConvolution, PeriodicConvolution
 from microprint.networks.vgg import STYLE_LAYERS, VGG19, gram
 
 SLOPE = 0.2

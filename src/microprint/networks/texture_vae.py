@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from microprint.networks.enlarging import EnlargingConvolution, PeriodicConvolution
+from microprint.networks.convolutions import EnlargingConvolution, PeriodicConvolution
 from microprint.networks.losses import kl_divergence, sample_posterior
 from microprint.networks.vgg import CHANNELS, STYLE_LAYERS, VGG19, gram
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from microprint.networks.enlarging import convolve_enlarged
+from microprint.networks.convolutions import convolve_enlarged
 from microprint.networks.losses import kl_divergence, sample_posterior
 from microprint.networks.random_medium import autocorrelation
 from microprint.networks.vgg import VGG19, style_loss

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from microprint.networks.enlarging import EnlargingConvolution, PeriodicConvolution, convolve_enlarged
+from microprint.networks.convolutions import EnlargingConvolution, PeriodicConvolution, convolve_enlarged, wrapped
 
 
 @pytest.mark.parametrize("size", [(2, 3, 6, 5), (1, 1, 1, 4), (3, 8, 2, 2)])
@@ -32,6 +32,15 @@ def test_zeros_may_be_around_enlarged_maps(size, kernel, padding):
     gradients = [torch.autograd.grad(y, (maps, weight, bias), away) for y in results]
     for value, wanted in zip((results[0], *gradients[0]), (results[1], *gradients[1])):
         torch.testing.assert_close(value, wanted)
+
+
+@pytest.mark.parametrize("size", [(2, 1, 1, 4), (1, 3, 2, 3, 4)])
+def test_what_is_wrapped_has_torchs_gradient(size):
+    maps = torch.randn(size, dtype=torch.float64, requires_grad=True)
+    results = [wrapped(maps), F.pad(maps, (1, 1) * (len(size) - 2), mode="circular")]
+    assert torch.equal(*results)
+    away = torch.randn_like(results[0])
+    torch.testing.assert_close(*(torch.autograd.grad(y, maps, away)[0] for y in results))
 
 
 def test_mixed_precision_is_taken_as_torchs_is():

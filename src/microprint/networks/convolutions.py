@@ -31,6 +31,14 @@ def convolve_enlarged(maps: Tensor, weight: Tensor, bias: Tensor, padding: int) 
     return enlarged
 
 
+def wrapped(maps: Tensor) -> Tensor:
+    """Maps (B, C, n, ...) with a layer from the other side all around: (B, C, n + 2, ...).
+
+    Of torch's own, the gradient fills and adds whole maps for each side, which takes half as long as a convolution.
+    """
+    return _Wrapped.apply(maps)
+
+
 class PeriodicConvolution(nn.Conv2d):
     """Maps (B, C, h, w) to (B, K, h, w) by 3x3 weights; state and answers are those of padding mode ``circular``."""
 
@@ -38,14 +46,14 @@ class PeriodicConvolution(nn.Conv2d):
         super().__init__(inputs, outputs, 3)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return super().forward(_Wrapped.apply(maps))
+        return super().forward(wrapped(maps))
 
 
 class EnlargingConvolution(PeriodicConvolution):
     """The same of enlarged maps: (B, C, h, w) to (B, K, 2 h, 2 w)."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        return _convolve(_Wrapped.apply(maps), self.weight, self.bias, 1)
+        return _convolve(wrapped(maps), self.weight, self.bias, 1)
 
 
 def _windows(kernel: int, padding: int) -> tuple[list[int], int]:
@@ -100,21 +108,17 @@ class _Dealt(torch.autograd.Function):
 
 
 class _Wrapped(torch.autograd.Function):
-    """Maps with a row or column from the other side all around.
-
-    Of torch's own, the gradient fills and adds whole maps for each side, which takes half as long as the convolution.
-    """
-
     @staticmethod
     def forward(context, maps: Tensor) -> Tensor:
-        return F.pad(maps, (1, 1, 1, 1), mode="circular")
+        return F.pad(maps, (1, 1) * (maps.ndim - 2), mode="circular")
 
     @staticmethod
     @once_differentiable
     def backward(context, gradient: Tensor) -> Tensor:
-        g = gradient.clone()
-        g[..., 1, :] += g[..., -1, :]
-        g[..., -2, :] += g[..., 0, :]
-        g[..., 1] += g[..., -1]
-        g[..., -2] += g[..., 0]
-        return g[..., 1:-1, 1:-1]
+        g, axes = gradient.clone(), range(2, gradient.ndim)
+        for axis in axes:
+            g.select(axis, 1).add_(g.select(axis, -1))
+            g.select(axis, -2).add_(g.select(axis, 0))
+        for axis in axes:
+            g = g.narrow(axis, 1, g.shape[axis] - 2)
+        return g
