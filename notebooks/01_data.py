@@ -44,14 +44,14 @@ compute = {"engine": "local", "device": "auto"}
 polycrystals = {
     "source": "synthetic",
     "edge": 16,
-    "cubic_train": 400,
+    "cubic_train": 512,
     "cubic_validation": 32,
     "cubic_test": 32,
     "cubic_mixed": 288,
     "hexagonal_train": 64,
     "hexagonal_validation": 12,
     "hexagonal_test": 20,
-    "edge_cases": 12,
+    "edge_cases": 16,
     "texture_scatter_deg": 5.0,
 }
 composites = {

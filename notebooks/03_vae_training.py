@@ -53,11 +53,11 @@ vae = {
     "paper_weight_decay": 1.5625e-06,
     "ours_width": 32,
     "ours_rounds": 3,
-    "ours_calibration": 200,
+    "ours_calibration": 250,
     "ours_epochs": 1,
     "ours_batch_size": 16,
     "ours_learning_rate": 0.0002,
-    "evaluated": 3,
+    "evaluated": 4,
 }
 
 # %%

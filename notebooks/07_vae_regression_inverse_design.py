@@ -53,7 +53,7 @@ vae_regression = {
     "prior_steps": 500, "targets_gpa": [20.0, 30.0, 40.0, 60.0], "refine_steps": 30,
 }
 composite_design = {
-    "latent_dim": 8, "hidden": 128, "epochs": 24, "batch_size": 32, "learning_rate": 2e-3, "components": [2, 4, 8],
+    "latent_dim": 8, "hidden": 128, "epochs": 28, "batch_size": 32, "learning_rate": 2e-3, "components": [2, 4, 8],
     "prior_hidden": 32, "prior_steps": 600, "three_targets": 2, "six_targets": 3, "designs": 3, "drawings": 8, "evaluations": 6,
     "annealing": 20,
 }

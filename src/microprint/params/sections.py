@@ -72,7 +72,7 @@ class PolycrystalSettings:
     # edge: voxels along each edge of a synthetic VE; 4, 8, 16, 32 or 64 suit the networks. Real ones have their own.
     edge: Annotated[int, Between(4, 256)] = 16
     # cubic_train, cubic_validation, cubic_test: number of cubic VEs with random texture.
-    cubic_train: Positive = 400
+    cubic_train: Positive = 512
     cubic_validation: Positive = 32
     cubic_test: Positive = 32
     cubic_mixed: Positive = 288  # number of cubic VEs in a training set of equiaxed, large, small and elongated grains in turn.
@@ -82,7 +82,7 @@ class PolycrystalSettings:
     hexagonal_test: Positive = 20
     # edge_cases: number of VEs in each edge case: large, small, elongated, columnar, wide (sizes), twinned and grown grains;
     # brass, copper, cube, Goss; basal.
-    edge_cases: Positive = 12
+    edge_cases: Positive = 16
     # texture_scatter_deg: standard deviation in degrees about each axis around brass, copper, cube and Goss.
     texture_scatter_deg: Annotated[float, Between(0.0, 60.0)] = 5.0
     # segmentation_deg: disorientation in degrees below which neighbours are one grain, in real VEs without grain ids.
@@ -152,12 +152,12 @@ class FingerprintSettings:
     paper_weight_decay: Rate = 1.5625e-6
     ours_width: Positive = 32  # features of a seed in our network of the weights.
     ours_rounds: Positive = 3  # rounds of messages between neighbouring seeds.
-    ours_calibration: Positive = 200  # steps of regression on weights that are known, before the training.
+    ours_calibration: Positive = 250  # steps of regression on weights that are known, before the training.
     ours_epochs: Positive = 1  # passes over the mixed tessellations.
     # ours_batch_size, ours_learning_rate: of AdamW with cosine decay.
     ours_batch_size: Positive = 16
     ours_learning_rate: Rate = 2e-4
-    evaluated: Positive = 3  # volume elements of each set in the tables.
+    evaluated: Positive = 4  # volume elements of each set in the tables.
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class LatentSettings:
     path_steps: Annotated[int, Between(2)] = 7  # volume elements decoded along a path between two.
     components: Positive = 3  # principal components in which textures and morphologies are clustered (3 in S1).
     neighbours: Positive = 10  # nearest neighbours that link fingerprints in the graph of spectral clustering.
-    fitted: Positive = 128  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
+    fitted: Positive = 192  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class SurrogateSettings:
     law_planes: Positive = 64
     law_memories: Positive = 12
     law_members: Positive = 1  # laws of the first material, from other first weights; their spread is part of the error bar.
-    law_crystals: Annotated[int, Between(40)] = 6500  # single crystals that a law is learnt from.
+    law_crystals: Annotated[int, Between(40)] = 8000  # single crystals that a law is learnt from.
     law_start: Count = 800  # steps of regression with the crystals' true history at hand, before the training.
     # law_epochs, law_batch_size, law_learning_rate: passes over the crystals, crystals a step; Adam with cosine decay.
     law_epochs: Positive = 8
@@ -287,7 +287,7 @@ class CompositeDesignSettings:
     latent_dim: Positive = 8  # numbers in a latent vector.
     hidden: Positive = 128  # units of the dense layers.
     # epochs, batch_size, learning_rate: passes over the training composites in all six orders of their axes; Adam.
-    epochs: Positive = 24
+    epochs: Positive = 28
     batch_size: Positive = 32
     learning_rate: Rate = 2e-3
     components: tuple[Positive, ...] = (2, 4, 8)  # of the mixture prior, among which validation chooses.
