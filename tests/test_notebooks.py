@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from browser import CHROMIUM, check_folder
 from sentences import unfounded
 
@@ -95,18 +96,37 @@ def test_a_second_study_does_nothing(unbroken):
     assert f"0 of {len(NEEDS)} notebooks to execute" in finish(start(unbroken.parent))
 
 
-@pytest.mark.parametrize("number, step, made", [("03", "train_fingerprint-", "fingerprint_*"), ("05", "simulate_cp_dataset-", "cp.h5")])
-def test_a_killed_study_resumes_to_the_same_metrics(unbroken, tmp_path, number, step, made):
-    shutil.copytree(unbroken, tmp_path / "tiny")
-    for path in (tmp_path / "tiny" / "artifacts").glob(made):
-        path.unlink()
-    process = start(tmp_path, "--only", number, "--force")
-    work = tmp_path / "tiny" / "artifacts" / ".work"
-    while not any(path.is_file() for folder in work.glob(f"{step}*") for path in folder.iterdir()):
+def kill_in(step: str, process: subprocess.Popen, folder: Path) -> None:
+    """Kill a process, and all that it started, as soon as a step has kept something of its work."""
+    while not any(path.is_file() for work in (folder / "artifacts" / ".work").glob(f"{step}-*") for path in work.iterdir()):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert store.load_json(tmp_path / "tiny" / "state.json")[number]["status"] == "interrupted"
-    finish(start(tmp_path, "--only", number))
+
+
+def test_a_killed_study_resumes_to_the_same_metrics(unbroken, tmp_path):
+    shutil.copytree(unbroken, tmp_path / "tiny")
+    (tmp_path / "tiny" / "artifacts" / "cp.h5").unlink()
+    kill_in("simulate_cp_dataset", start(tmp_path, "--only", "05", "--force"), tmp_path / "tiny")
+    assert store.load_json(tmp_path / "tiny" / "state.json")["05"]["status"] == "interrupted"
+    finish(start(tmp_path, "--only", "05"))
     assert store.load_json(tmp_path / "tiny" / "metrics.json") == store.load_json(unbroken / "metrics.json")
+
+
+def test_a_killed_training_resumes_to_the_same_model(unbroken, tmp_path):
+    """Of the first network that 03 trains; that notebooks go on where they were is the study's affair, above."""
+    made = Path("artifacts") / "fingerprint_paper.safetensors"
+    shutil.copytree(unbroken / "artifacts", tmp_path / "artifacts")
+    (tmp_path / made).unlink()
+
+    def train() -> subprocess.Popen:
+        command = ["-m", "microprint", "train_fingerprint", "variant=paper", "--params", unbroken / "params.json", "--run", tmp_path]
+        return subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                start_new_session=True)
+
+    kill_in("train_fingerprint", train(), tmp_path)
+    assert not (tmp_path / made).exists()
+    finish(train())
+    again, whole = (store.load_tensors(folder / made)[0] for folder in (tmp_path, unbroken))
+    assert again.keys() == whole.keys() and all(torch.equal(again[name], whole[name]) for name in whole)

@@ -13,7 +13,7 @@ import pytest
 from microprint import keys, machine, notebook, store
 from microprint.__main__ import find_step
 from microprint.errors import UserError
-from microprint.keys import code_digest, digest, modules_imported, source_digest
+from microprint.keys import code_digest, digest, modules_imported, source_digest, syntax_tree
 from microprint.notebook import Standing
 from microprint.params.sections import FingerprintSettings, LatentSettings, Params, RunSettings
 from microprint.steps import Job, run_step, step
@@ -87,7 +87,7 @@ def test_source_digest_follows_imports_and_ignores_comments(tmp_path, monkeypatc
     (package / "a.py").write_text("def f():\n    from microprint.sub import b\n    return b\n")
     (package / "sub" / "b.py").write_text("x = 1\n")
     monkeypatch.setattr(keys, "PACKAGE", package)
-    assert modules_imported("from microprint.sub import b") == {"microprint.sub", "microprint.sub.b"}
+    assert modules_imported(syntax_tree("from microprint.sub import b")) == {"microprint.sub", "microprint.sub.b"}
 
     def key():
         keys._read.cache_clear()
@@ -262,7 +262,7 @@ def test_data_beside_the_code_count_as_code(tmp_path, monkeypatch):
 
 
 def test_a_public_name_leads_to_the_module_behind_it():
-    assert "microprint.mechanics" in modules_imported("from microprint import simulate_cp")
+    assert "microprint.mechanics" in modules_imported(syntax_tree("from microprint import simulate_cp"))
 
 
 def test_a_step_is_sent_by_its_name():

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -49,14 +49,17 @@ def syntax_tree(source: str) -> ast.Module:
 
 def _plain(node: Any) -> Any:
     """Syntax tree as lists. Empty fields are left out: releases of Python differ in which of them they have."""
-    if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some
-        return ["JoinedStr", *(_plain(part) for part in node.values if getattr(part, "value", None) != "")]
-    if isinstance(node, ast.AST):
-        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node) if name != "ctx")
-        return [type(node).__name__, *([name, value] for name, value in fields if value not in (None, []))]
     if isinstance(node, list):
         return [_plain(item) for item in node if not _is_text(item)]
-    return None if node is None else ascii(node)
+    if not isinstance(node, ast.AST):
+        return None if node is None else ascii(node)
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some
+        return ["JoinedStr", *(_plain(part) for part in node.values if getattr(part, "value", None) != "")]
+    plain = [type(node).__name__]  # a loop: a package has a quarter of a million nodes, and each process reads them
+    for name in node._fields:
+        if name != "ctx" and (value := _plain(getattr(node, name, None))) is not None and value != []:
+            plain.append([name, value])
+    return plain
 
 
 def _is_text(statement: Any) -> bool:
@@ -64,16 +67,23 @@ def _is_text(statement: Any) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
-def modules_imported(source: str) -> set[str]:
-    """Names of the package's modules that a source imports, function-level imports included."""
+def modules_imported(tree: ast.Module) -> set[str]:
+    """Names of the package's modules that are imported, also in functions."""
     names = set()
-    for node in ast.walk(syntax_tree(source)):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             public = PUBLIC if node.module == "microprint" else {}
             names |= {node.module} | {f"{node.module}.{public.get(alias.name, alias.name)}" for alias in node.names}
     return {name for name in names if name.split(".")[0] == "microprint" and _module_file(name)}
+
+
+def _statements(block: ast.AST) -> Iterator[ast.AST]:
+    for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for statement in getattr(block, part, ()):
+            yield statement
+            yield from _statements(statement)
 
 
 def source_digest(modules: Iterable[str]) -> str:
@@ -90,8 +100,8 @@ def source_digest(modules: Iterable[str]) -> str:
 @cache
 def _read(path: Path, modified: int) -> tuple[str, set[str]]:
     """Hash of a module's code, and the modules that it imports."""
-    source = path.read_text()
-    return code_digest(source), modules_imported(source)
+    tree = syntax_tree(path.read_text())
+    return digest(_plain(tree)), modules_imported(tree)
 
 
 def _data(path: Path) -> list[list[str]]:

@@ -51,7 +51,7 @@ class NotebookSource:
     @property
     def package(self) -> str:
         """Hash of the package's modules that it imports."""
-        return source_digest(modules_imported(self.source))
+        return source_digest(modules_imported(syntax_tree(self.source)))
 
     @cached_property
     def calls(self) -> list[ast.Call]:
