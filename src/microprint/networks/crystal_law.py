@@ -134,7 +134,7 @@ class CrystalLaw(nn.Module):
         Each increment is then an example of its own, and the law knows two digits after a minute; left to itself it drifts
         from where it should be, which the training corrects.
         """
-        optimizer = torch.optim.Adam(self.parameters(), START_RATE)
+        optimizer = torch.optim.Adam(self.parameters(), START_RATE, fused=True)
         decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, START_RATE, total_steps=steps + 1, pct_start=0.1)
         for _ in range(steps):
             rows = torch.randint(len(strain), (START_CRYSTALS,), generator=generator).to(strain.device)

@@ -86,7 +86,7 @@ class FingerprintNet(nn.Module):
         """
         known = [self._natural(grain_id) for grain_id in batches]
         site, metric, weight = (torch.cat(parts) for parts in zip(*known, strict=True))
-        optimizer = torch.optim.AdamW(self.weigh.parameters(), CALIBRATION_RATE)
+        optimizer = torch.optim.AdamW(self.weigh.parameters(), CALIBRATION_RATE, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(steps):
             drawn = torch.randint(len(site), (CALIBRATION_BATCH,), generator=generator, device=generator.device)
@@ -180,7 +180,7 @@ class FingerprintNet(nn.Module):
         height = self.seed_list.height
         stretch, offset, number = metric_numbers(cells.metric), self.seed_list.offset(site), height * weight
         changed = [tensor.requires_grad_() for tensor in (stretch, offset, number)[: 2 + self.free]]
-        optimizer, steps = torch.optim.Adam(changed, STEP), TRAINING_STEPS if self.training else STEPS
+        optimizer, steps = torch.optim.Adam(changed, STEP, fused=True), TRAINING_STEPS if self.training else STEPS
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = STEP * (0.5 + 0.5 * math.cos(math.pi * step / steps))
             sharpness = self.sharpness.detach() * SOFTEST ** (1 - step / steps)

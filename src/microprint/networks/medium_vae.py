@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from microprint.networks.losses import kl_divergence, sample_posterior
-from microprint.networks.random_medium import COEFFICIENTS, at, correlation, lags, two_point
+from microprint.networks.random_medium import COEFFICIENTS, correlation, correlation_at, lags, two_point
 from microprint.networks.vae_regression import MixturePrior, Posteriors, log_density
 
 # Weight of the statistics' likelihood as if so many of the lags were independent: their errors are not.
@@ -67,13 +67,17 @@ class MediumVAE(nn.Module):
 
     def law(self, z: Tensor, edge: int) -> tuple[Tensor, Tensor]:
         """Level (B,) and correlation (B, n, n, n) of the field that latent vectors (B, d) stand for, on n = edge voxels."""
+        level, coefficients = self._law(z)
+        return level, correlation(coefficients, edge)
+
+    def _law(self, z: Tensor) -> tuple[Tensor, Tensor]:
         level, coefficients = self.decoder(z).split([1, COEFFICIENTS], 1)
-        return level[:, 0], correlation(coefficients * self.scale + self.shift, edge)
+        return level[:, 0], coefficients * self.scale + self.shift
 
     def expected(self, z: Tensor) -> Tensor:
         """Two-point probabilities at the lags and volume fraction (B, L + 1) of the law."""
-        level, rho = self.law(z, self.edge)
-        arcs = torch.asin(at(rho, self.lags).clamp(-LIMIT, LIMIT))
+        level, coefficients = self._law(z)
+        arcs = torch.asin(correlation_at(coefficients, self.edge, self.lags).clamp(-LIMIT, LIMIT))
         return torch.cat([two_point(level, arcs), torch.special.ndtr(level)[:, None]], 1)
 
     def properties(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,7 +103,7 @@ class MediumVAE(nn.Module):
 
 def fit_prior(prior: MixturePrior, posteriors: Posteriors, steps: int, generator: torch.Generator) -> None:
     """Train p(z | c) alone, by the likelihood of samples of posteriors that no longer change, drawn anew at every visit."""
-    optimiser = torch.optim.Adam(prior.parameters(), lr=PRIOR_RATE)
+    optimiser = torch.optim.Adam(prior.parameters(), lr=PRIOR_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     mean, log_variance, c = posteriors
     for _ in range(steps):

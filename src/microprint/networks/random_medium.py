@@ -85,15 +85,31 @@ def correlation(coefficients: Tensor, edge: int) -> Tensor:
     With c_i = 2 - 2 cos k_i, the discrete Laplacian's symbol, ln S(k) = -sum_i softplus(a_i) c_i + sum_{i<=j} b_ij c_i c_j / 4
     for coefficients (B, `COEFFICIENTS`): a, b, and the logit of a share of white noise.
     """
-    along = 2 - 2 * torch.cos(2 * math.pi * torch.fft.fftfreq(edge, device=coefficients.device))
-    c = [x.to(coefficients) for x in torch.meshgrid(along, along, along[: edge // 2 + 1], indexing="ij")]
+    number = torch.arange(edge, device=coefficients.device)
+    number = torch.minimum(number, edge - number)
+    return _octant(coefficients, edge)[:, number[:, None, None], number[:, None], number]
+
+
+def correlation_at(coefficients: Tensor, edge: int, vectors: Tensor) -> Tensor:
+    """The same at integer vectors (L, 3) alone: (B, L), as `at` of it."""
+    inside = vectors % edge
+    x, y, z = torch.minimum(inside, edge - inside).unbind(1)
+    return _octant(coefficients, edge)[:, x, y, z]
+
+
+def _octant(coefficients: Tensor, edge: int) -> Tensor:
+    """Correlation (B, m, m, m) at vectors of 0 to edge / 2 along each axis: S is even, so cosines of an octant of it add up."""
+    number = torch.arange(edge // 2 + 1, dtype=torch.float64, device=coefficients.device)
+    angle = (2 * math.pi / edge) * number[:, None] * number
+    waves = (torch.where(2 * number % edge == 0, 1, 2) * torch.cos(angle)).to(coefficients)  # those of -k are the same
+    c = torch.meshgrid(3 * [(2 - 2 * torch.cos(angle[1])).to(coefficients)], indexing="ij")
     pairs = [a * b / 4 for a, b in itertools.combinations_with_replacement(c, 2)]
     first, second, white = coefficients.split([3, 6, 1], 1)
-    exponent = torch.einsum("bq,qxyz->bxyz", torch.cat([-F.softplus(first), second], 1), torch.stack([*c, *pairs]))
-    exponent = exponent.flatten(1)
+    exponent = torch.cat([-F.softplus(first), second], 1) @ torch.stack([*c, *pairs]).flatten(1)
     spectrum = (exponent - exponent.amax(1, keepdim=True)).exp().unflatten(1, c[0].shape)
-    spectrum = spectrum * (c[0] + c[1] + c[2] > 0)  # the mean of a field says nothing: the level is relative to it
-    rho = torch.fft.irfftn(spectrum, s=(edge,) * 3, dim=(1, 2, 3))
+    rho = spectrum * (c[0] + c[1] + c[2] > 0)  # the mean of a field says nothing: the level is relative to it
+    for _ in range(3):
+        rho = (rho @ waves.T).permute(0, 3, 1, 2)
     share = torch.sigmoid(white)[..., None, None]
     origin = torch.zeros_like(rho[:1])
     origin[0, 0, 0, 0] = 1.0

@@ -36,7 +36,9 @@ class Schedule:
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
         """Optimiser of the weights that are trained; with adamw only matrices and kernels decay."""
         weights = [p for p in model.parameters() if p.requires_grad]
-        options = {"lr": self.learning_rate, "betas": self.betas, "amsgrad": self.amsgrad}
+        # In one pass over all weights; Lightning clips no gradients of such an optimiser in mixed precision.
+        fused = self.gradient_clip is None
+        options = {"lr": self.learning_rate, "betas": self.betas, "amsgrad": self.amsgrad, "fused": fused}
         if self.optimizer == "adam":
             return torch.optim.Adam(weights, weight_decay=self.weight_decay, **options)
         decaying = {"params": [p for p in weights if p.ndim > 1], "weight_decay": self.weight_decay}
