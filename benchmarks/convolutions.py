@@ -1,8 +1,8 @@
-"""VGG19 on a CPU: its convolutions by Winograd's tiles beside torch's, in turn, for images as notebook 08 trains with.
+"""Convolutions on a CPU, ours beside torch's, in turn: those of VGG19, of our drawings, and of S2's decoder.
 
     python benchmarks/convolutions.py [--threads 1] [--rounds 7]
 
-Prints milliseconds of the maps and of their gradient, medians, and the ratio with its range over the rounds.
+Prints milliseconds of the result and of all gradients, medians, and the ratio with its range over the rounds.
 """
 
 from __future__ import annotations
@@ -10,22 +10,68 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable, Iterator
 from unittest import mock
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from microprint.networks import winograd
+from microprint.networks.convolutions import EnlargingConvolution, PeriodicConvolution, convolve_enlarged
 from microprint.networks.vgg import VGG19
 
-IMAGES = {"drawings (18 of 64 x 64)": (18, 64), "TextureVAE (8 of 128 x 128)": (8, 128)}
+Work = Callable[[], Tensor]  # a number, whose gradients are asked for
 
 
-def milliseconds(vgg: VGG19, images: torch.Tensor, tiled: bool) -> float:
-    """Of all maps of a style loss, and of the gradient by the images."""
+def tasks() -> Iterator[tuple[str, Work, Work]]:
+    """What is measured, ours and torch's."""
+    vgg = VGG19.load()
+    for name, (count, edge) in {"VGG19, 18 images of 64 x 64": (18, 64), "VGG19, 8 of 128 x 128": (8, 128)}.items():
+        images = torch.rand(count, 1, edge, edge, requires_grad=True)
+        yield name, *(lambda tiled=tiled, images=images: style(vgg, images, tiled) for tiled in (True, False))
+    maps = torch.randn(18, 64, 128, 128, requires_grad=True)
+    plain, enlarging = PeriodicConvolution(64, 32), EnlargingConvolution(64, 32)
+    yield "periodic, 64 channels of 128 x 128", lambda: plain(maps).sum(), lambda: periodic(maps, plain).sum()
+    small = torch.randn(18, 64, 64, 64, requires_grad=True)
+    yield (
+        "the same of maps enlarged from 64 x 64",
+        lambda: enlarging(small).sum(),
+        lambda: periodic(F.interpolate(small, scale_factor=2), enlarging).sum(),
+    )
+    volumes, weight, last = (
+        torch.randn(size, requires_grad=True) for size in ((8, 16, 12, 12, 12), (8, 16, 3, 3, 3), (1, 16, 4, 4, 4))
+    )
+    for name, kernel, padding in (
+        ("3x3x3 of volumes enlarged from 12^3", weight, 1),
+        ("4x4x4 to one channel of the same", last, 3),
+    ):
+        bias = torch.zeros(len(kernel), requires_grad=True)
+        yield (
+            name,
+            lambda kernel=kernel, bias=bias, padding=padding: convolve_enlarged(volumes, kernel, bias, padding).sum(),
+            lambda kernel=kernel, bias=bias, padding=padding: F.conv3d(
+                F.interpolate(volumes, scale_factor=2), kernel, bias, padding=padding
+            ).sum(),
+        )
+
+
+def style(vgg: VGG19, images: Tensor, tiled: bool) -> Tensor:
+    """Of all maps of a style loss."""
     with mock.patch.object(winograd, "suits", winograd.suits if tiled else lambda maps, weight: False):
-        begin = time.perf_counter()
-        sum(maps.square().mean() for maps in vgg(images).values()).backward()
-        return 1e3 * (time.perf_counter() - begin)
+        return sum(maps.square().mean() for maps in vgg(images).values())
+
+
+def periodic(maps: Tensor, layer: PeriodicConvolution) -> Tensor:
+    """As torch has it."""
+    return F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="circular"), layer.weight, layer.bias)
+
+
+def milliseconds(work: Work) -> float:
+    """Of an answer and of its gradients."""
+    begin = time.perf_counter()
+    work().backward()
+    return 1e3 * (time.perf_counter() - begin)
 
 
 def main() -> None:
@@ -35,16 +81,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    vgg = VGG19.load()
-    print("| images | torch / ms | tiles / ms | ratio | range |\n|---|---|---|---|---|")
-    for name, (count, edge) in IMAGES.items():
-        images = torch.rand(count, 1, edge, edge, requires_grad=True)
-        milliseconds(vgg, images, True)  # compiles, and transforms the filters
-        pairs = [(milliseconds(vgg, images, False), milliseconds(vgg, images, True)) for _ in range(options.rounds)]
-        plain, tiled = (statistics.median(times) for times in zip(*pairs))
+    print("| convolutions | torch / ms | ours / ms | ratio | range |\n|---|---|---|---|---|")
+    for name, ours, theirs in tasks():
+        milliseconds(ours), milliseconds(theirs)  # compiles, and transforms filters
+        pairs = [(milliseconds(theirs), milliseconds(ours)) for _ in range(options.rounds)]
+        plain, quick = (statistics.median(times) for times in zip(*pairs))
         ratios = [a / b for a, b in pairs]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"| {name} | {plain:.0f} | {tiled:.0f} | {plain / tiled:.2f} | {spread} |", flush=True)
+        print(f"| {name} | {plain:.0f} | {quick:.0f} | {plain / quick:.2f} | {spread} |", flush=True)
 
 
 if __name__ == "__main__":
