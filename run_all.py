@@ -21,7 +21,6 @@ from rich.table import Table
 from microprint import store
 from microprint.errors import UserError
 from microprint.params import load
-from microprint.report import write_report
 from microprint.requirements import requirements
 from microprint.study.graph import numbers
 from microprint.study.run import FINGERPRINTS, Due, Run
@@ -87,6 +86,8 @@ def checked_run(options: argparse.Namespace, overrides: dict[str, str], name: st
 
 def execute(run: Run, options: argparse.Namespace) -> int:
     """Run what is not up to date, write the report, print the closing table."""
+    from microprint.report import write_report  # which takes a second to load, and is not always needed
+
     if options.models:
         run.adopt(options.models)
     plan = make_plan(run, options)

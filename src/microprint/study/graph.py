@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -44,6 +44,11 @@ class NotebookSource:
         return tuple(literals(self.parameters))
 
     @cached_property
+    def tree(self) -> ast.Module:
+        """Syntax tree of its code."""
+        return syntax_tree(self.source)
+
+    @cached_property
     def code(self) -> str:
         """Hash of its code."""
         return code_digest(self.source)
@@ -51,17 +56,17 @@ class NotebookSource:
     @property
     def package(self) -> str:
         """Hash of the package's modules that it imports."""
-        return source_digest(modules_imported(syntax_tree(self.source)))
+        return source_digest(modules_imported(self.tree))
 
     @cached_property
     def calls(self) -> list[ast.Call]:
         """Calls of methods of what `open_notebook` returned."""
-        return list(_calls(syntax_tree(self.source)))
+        return list(_calls(self.tree))
 
     @cached_property
     def steps(self) -> list[tuple[Step, dict[str, str]]]:
         """Steps that it does, with their arguments; ``*`` for one that is known only when the notebook runs."""
-        imported = _imports(syntax_tree(self.source))
+        imported = _imports(self.tree)
         calls = [call for call in self.calls if call.func.attr == "do"]
         return [(_step(call.args[0], imported, self.path), {k.arg: _pattern(k.value) for k in call.keywords}) for call in calls]
 
@@ -171,12 +176,16 @@ def _calls(tree: ast.AST) -> Iterator[ast.Call]:
     opened = {
         target.id
         for node in nodes
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "open_notebook"
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _is_name(node.value.func, {"open_notebook"})
         for target in node.targets
     }
     for node in nodes:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in opened:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_name(node.func.value, opened):
             yield node
+
+
+def _is_name(expression: ast.expr, names: Collection[str]) -> bool:
+    return isinstance(expression, ast.Name) and expression.id in names
 
 
 def _imports(tree: ast.AST) -> dict[str, tuple[str, str]]:
