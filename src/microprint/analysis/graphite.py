@@ -20,8 +20,8 @@ def graphite(images: ArrayLike) -> np.ndarray:
     """Where graphite is, bool (..., h, w) of grey images (..., h, w).
 
     Otsu's threshold (1979, doi:10.1109/TSMC.1979.4310076) parts an image into two classes, the mean of the dark and the
-    median of the bright one: grain boundaries are few, the edges of small particles are not, and a median that leaves them
-    takes a tenth of the graphite with it. Graphite is what is darker than halfway between. An image has none, and is not
+    median of the bright one: grain boundaries are few, but many of the dark pixels are edges of small particles, and with a
+    median, which is darker, a twentieth of the graphite is lost. Graphite is what is darker than halfway between. An image has none, and is not
     split, if the dark class is brighter than 0.75 times the bright one (grain boundaries), or nearer to it than 4 deviations
     of the bright class (noise: the halves of a normal distribution are 2.5 apart), from the median absolute one.
     """

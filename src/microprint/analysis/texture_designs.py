@@ -23,9 +23,8 @@ COMPONENTS, STEPS, HIDDEN = (1, 2, 4), 600, 8
 SLOPES = (0.05, 5.0)  # of a property's logarithm over what is asked for, as two simulations may give it
 FARTHEST = 1.0  # that a correction goes, of the logarithm
 NEAR = 0.01  # of the logarithm; a drawing that is no farther off is never given up
-Decode = Callable[
-    [Tensor, list[int]], Tensor
-]  # images (B, h, w) in [0, 1] of latent vectors (B, d), each by its noise of a number
+# Images (B, h, w) in [0, 1] of latent vectors (B, d), each by the noise of a number of its own.
+Decode = Callable[[Tensor, list[int]], Tensor]
 
 
 @dataclass(frozen=True)
