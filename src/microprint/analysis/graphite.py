@@ -21,9 +21,10 @@ def graphite(images: ArrayLike) -> np.ndarray:
 
     Otsu's threshold (1979, doi:10.1109/TSMC.1979.4310076) parts an image into two classes, the mean of the dark and the
     median of the bright one: grain boundaries are few, but many of the dark pixels are edges of small particles, and with a
-    median, which is darker, a twentieth of the graphite is lost. Graphite is what is darker than halfway between. An image has none, and is not
-    split, if the dark class is brighter than 0.75 times the bright one (grain boundaries), or nearer to it than 4 deviations
-    of the bright class (noise: the halves of a normal distribution are 2.5 apart), from the median absolute one.
+    median, which is darker, a twentieth of the graphite is lost. Graphite is what is darker than halfway between. An image
+    has none, and is not split, if the dark class is brighter than 0.75 times the bright one (grain boundaries), or nearer to
+    it than 4 deviations of the bright class (noise: the halves of a normal distribution are 2.5 apart), from the median
+    absolute one.
     """
     images = np.asarray(images)
     flat = images.reshape(-1, *images.shape[-2:])
