@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from unittest import mock
 
 import torch
@@ -21,7 +22,7 @@ from microprint.networks import winograd
 from microprint.networks.convolutions import EnlargingConvolution, PeriodicConvolution, convolve_enlarged
 from microprint.networks.vgg import VGG19
 
-Work = Callable[[], Tensor]  # a number, whose gradients are asked for
+Work = Callable[[], Tensor]  # whose sum's gradients are asked for
 
 
 def tasks() -> Iterator[tuple[str, Work, Work]]:
@@ -29,16 +30,12 @@ def tasks() -> Iterator[tuple[str, Work, Work]]:
     vgg = VGG19.load()
     for name, (count, edge) in {"VGG19, 18 images of 64 x 64": (18, 64), "VGG19, 8 of 128 x 128": (8, 128)}.items():
         images = torch.rand(count, 1, edge, edge, requires_grad=True)
-        yield name, *(lambda tiled=tiled, images=images: style(vgg, images, tiled) for tiled in (True, False))
+        yield name, *(partial(style, vgg, images, tiled) for tiled in (True, False))
     maps = torch.randn(18, 64, 128, 128, requires_grad=True)
     plain, enlarging = PeriodicConvolution(64, 32), EnlargingConvolution(64, 32)
-    yield "periodic, 64 channels of 128 x 128", lambda: plain(maps).sum(), lambda: periodic(maps, plain).sum()
+    yield "periodic, 64 channels of 128 x 128", partial(plain, maps), partial(periodic, plain, maps)
     small = torch.randn(18, 64, 64, 64, requires_grad=True)
-    yield (
-        "the same of maps enlarged from 64 x 64",
-        lambda: enlarging(small).sum(),
-        lambda: periodic(F.interpolate(small, scale_factor=2), enlarging).sum(),
-    )
+    yield "the same of maps enlarged from 64 x 64", partial(enlarging, small), partial(periodic, enlarging, small, scale=2)
     volumes, weight, last = (
         torch.randn(size, requires_grad=True) for size in ((8, 16, 12, 12, 12), (8, 16, 3, 3, 3), (1, 16, 4, 4, 4))
     )
@@ -47,13 +44,7 @@ def tasks() -> Iterator[tuple[str, Work, Work]]:
         ("4x4x4 to one channel of the same", last, 3),
     ):
         bias = torch.zeros(len(kernel), requires_grad=True)
-        yield (
-            name,
-            lambda kernel=kernel, bias=bias, padding=padding: convolve_enlarged(volumes, kernel, bias, padding).sum(),
-            lambda kernel=kernel, bias=bias, padding=padding: F.conv3d(
-                F.interpolate(volumes, scale_factor=2), kernel, bias, padding=padding
-            ).sum(),
-        )
+        yield name, *(partial(function, volumes, kernel, bias, padding) for function in (convolve_enlarged, enlarged))
 
 
 def style(vgg: VGG19, images: Tensor, tiled: bool) -> Tensor:
@@ -62,15 +53,21 @@ def style(vgg: VGG19, images: Tensor, tiled: bool) -> Tensor:
         return sum(maps.square().mean() for maps in vgg(images).values())
 
 
-def periodic(maps: Tensor, layer: PeriodicConvolution) -> Tensor:
-    """As torch has it."""
+def periodic(layer: PeriodicConvolution, maps: Tensor, scale: int = 1) -> Tensor:
+    """A layer as torch has it, of maps that are enlarged so many times."""
+    maps = F.interpolate(maps, scale_factor=scale) if scale > 1 else maps
     return F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="circular"), layer.weight, layer.bias)
+
+
+def enlarged(maps: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    """`convolve_enlarged` as torch has it."""
+    return F.conv3d(F.interpolate(maps, scale_factor=2), weight, bias, padding=padding)
 
 
 def milliseconds(work: Work) -> float:
     """Of an answer and of its gradients."""
     begin = time.perf_counter()
-    work().backward()
+    work().sum().backward()
     return 1e3 * (time.perf_counter() - begin)
 
 

@@ -35,7 +35,8 @@
 # `textured.h5` and `campaign.h5` of 05.
 #
 # **Outputs**: `surrogate_MATERIAL.safetensors` of the first material, `crystal_law_MATERIAL.safetensors` of each; `answers_MATERIAL.h5`,
-# what it says of the families of textures, and `fingerprints_ours.h5` of the simulated VEs; the rivals `direct_MODEL_ours` on these, `rival_graph`, `rival_cnn` and `path_rival` (`.safetensors`).
+# what it says of the families of textures, and `fingerprints_ours.h5` of the simulated VEs; the rivals `direct_MODEL_ours` on these,
+# `rival_graph`, `rival_cnn` and `path_rival` (`.safetensors`).
 #
 # **Time**: about 6 minutes with the default parameters on two cores, no GPU needed.
 #
@@ -334,13 +335,13 @@ with notebook.open("textured.h5") as textured, notebook.open("campaign.h5") as c
     loads = read_paths(textured, campaign)
 component, theirs = ours.component, families["test"].families
 truth = {part: c.P[(..., *component)] for part, c in families.items()}
-answers, strained = ({part: model.predict(c.elements.grain_id, c.elements.quaternion) for part, c in families.items() if part not in known} | known for model, known in ((laws[first], {"train": read_answers(notebook.path(f"answers_{first}.h5"))}), (uniform, {})))
-rough = simulated_coarsely(families["test"].elements, families["test"].load)[0]
+answers = {"train": read_answers(notebook.path(f"answers_{first}.h5")), "test": laws[first].predict(families["test"].elements.grain_id, families["test"].elements.quaternion)}
+strained = {part: uniform.predict(c.elements.grain_id, c.elements.quaternion) for part, c in families.items()}
 seen = {part: stress.texture_coefficients(c.elements, component[0]) for part, c in families.items()}
 fitted, alike = (surrogates.held_out(x["train"], truth["train"], families["train"].families, x["test"], theirs) for x in (answers, strained))
 line = surrogates.held_out_line(seen["train"], truth["train"], families["train"].families, seen["test"], theirs)
 result = surrogates.family_rows(answers["test"][0], *fitted, truth["test"], theirs, at)
-by_rivals = [surrogates.family_rows(curve, *alike, truth["test"], theirs, at) for curve in (line, rough)]
+by_rivals = [surrogates.family_rows(curve, *alike, truth["test"], theirs, at) for curve in (line, simulated_coarsely(families["test"].elements, families["test"].load)[0])]
 rivals_of = {name: [*by_rivals[0][name][2:4], by_rivals[1][name][2]] for name in result}
 names = [name for name in result if name != "all"]
 low, outside = min(names, key=lambda n: result[n][3]), [n.replace("_", " ") for n in names if max(rivals_of[n]) > result[n][3]]

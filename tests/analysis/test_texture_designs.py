@@ -97,7 +97,7 @@ def test_a_drawing_that_comes_no_nearer_gives_way_to_another(prior, monkeypatch)
 def test_the_best_of_all_rounds_counts(prior, monkeypatch):
     """A decoder that answers the wrong way round makes each correction worse: the first drawing stays."""
     monkeypatch.setattr(texture_designs, "read_and_simulate", as_simulated)
-    made = design(prior, lambda z, _: torch.from_numpy(discs(14 + 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 170e9, 3, 1, torch.Generator().manual_seed(0))
+    made = design(prior, lambda z, _: torch.from_numpy(discs(14 + 2 * z[:, 0].numpy(), 64)), "youngs_modulus", 170e9, 3, 2, torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(made.values, made.proposed)
 
 

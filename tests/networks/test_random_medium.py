@@ -124,6 +124,13 @@ def test_correlation_of_first_order_is_the_heat_of_the_lattice():
     torch.testing.assert_close(correlation(coefficients[None], edge)[0], expected, rtol=0, atol=1e-12)
 
 
+def test_mixed_precision_costs_a_correlation_no_digit():
+    coefficients = random_coefficients().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        rho = correlation(coefficients, 9)
+    torch.testing.assert_close(rho, correlation(coefficients, 9))
+
+
 def test_white_noise_takes_its_share():
     coefficients = random_coefficients()
     white = coefficients.clone()

@@ -66,9 +66,9 @@ def _convolve(padded: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Ten
     """As many whole pairs of pixels as windows fit into maps that have been padded."""
     kernel, axes = weight.shape[2], weight.ndim - 2
     begin, taps = _windows(kernel, padding)
-    met = torch.zeros(2, taps, kernel)
-    for p, t in product((0, 1), range(kernel)):
-        met[p, (p + t - padding) // 2 - begin[p], t] = 1
+    p, j, t = (torch.arange(n, device=weight.device) for n in (2, taps, kernel))
+    first = (p - padding).div(2, rounding_mode="floor")[:, None, None]
+    met = (p[:, None, None] + t - padding).div(2, rounding_mode="floor") - first == j[:, None]  # (2, taps, kernel)
     sums = {2: "pai,qbj,kcij->kpqcab", 3: "pai,qbj,rdl,kcijl->kpqrcabd"}[axes]
     kernels = torch.einsum(sums, *axes * [met.to(weight)], weight).flatten(0, axes)
     convolve = {2: F.conv2d, 3: F.conv3d}[axes]

@@ -105,11 +105,12 @@ def _octant(coefficients: Tensor, edge: int) -> Tensor:
     c = torch.meshgrid(3 * [(2 - 2 * torch.cos(angle[1])).to(coefficients)], indexing="ij")
     pairs = [a * b / 4 for a, b in itertools.combinations_with_replacement(c, 2)]
     first, second, white = coefficients.split([3, 6, 1], 1)
-    exponent = torch.cat([-F.softplus(first), second], 1) @ torch.stack([*c, *pairs]).flatten(1)
-    spectrum = (exponent - exponent.amax(1, keepdim=True)).exp().unflatten(1, c[0].shape)
-    rho = spectrum * (c[0] + c[1] + c[2] > 0)  # the mean of a field says nothing: the level is relative to it
-    for _ in range(3):
-        rho = (rho @ waves.T).permute(0, 3, 1, 2)
+    with torch.autocast(coefficients.device.type, enabled=False):  # bfloat16, of mixed precision, keeps three digits
+        exponent = torch.cat([-F.softplus(first), second], 1) @ torch.stack([*c, *pairs]).flatten(1)
+        spectrum = (exponent - exponent.amax(1, keepdim=True)).exp().unflatten(1, c[0].shape)
+        rho = spectrum * (c[0] + c[1] + c[2] > 0)  # the mean of a field says nothing: the level is relative to it
+        for _ in range(3):
+            rho = (rho @ waves.T).permute(0, 3, 1, 2)
     share = torch.sigmoid(white)[..., None, None]
     origin = torch.zeros_like(rho[:1])
     origin[0, 0, 0, 0] = 1.0

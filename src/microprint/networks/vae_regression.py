@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -222,18 +221,10 @@ class TwoPointLoss(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Loss (B,) between volumes x and y (B, 1, n, n, n)."""
-        weight = _nearness(x.shape[-1], x.device)
-        difference = autocorrelation(x[:, 0], less=y[:, 0]).square() * weight
+        square = torch.fft.fftfreq(x.shape[-1], 1 / x.shape[-1], device=x.device).square()
+        weight = (1 + (square[:, None, None] + square[:, None] + square).sqrt()) ** -DECAY
+        difference = autocorrelation(x[:, 0], less=y[:, 0]).square() * weight / weight.sum()
         return difference.sum((1, 2, 3)) + (x - y).mean((1, 2, 3, 4)).square()
-
-
-@lru_cache(maxsize=4)
-def _nearness(edge: int, device: torch.device) -> Tensor:
-    """Weights (n, n, n) of the vectors of a periodic volume, which add up to one."""
-    along = torch.fft.fftfreq(edge, 1 / edge, device=device)
-    distance = torch.linalg.vector_norm(torch.stack(torch.meshgrid(along, along, along, indexing="ij")), dim=0)
-    weight = (1 + distance) ** -DECAY
-    return weight / weight.sum()
 
 
 class VAERegression(nn.Module):
