@@ -15,38 +15,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
+from microprint.exponential import exponential, fitted
 from microprint.jit import compiled, part
 
 LANES, WIDTH, ROWS = 64, 16, 8  # columns at a time, of a vector; rows of a block of a matrix
 
 
-def _fitted(function, low: float, high: float, degree: int) -> tuple[np.float32, ...]:
-    """Coefficients of a polynomial that is as good as float32, at Chebyshev's points."""
-    x = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(500) + 0.5) / 500)
-    return tuple(np.float32(c) for c in np.polynomial.polynomial.polyfit(x, function(x), degree))
-
-
-_E0, _E1, _E2, _E3, _E4, _E5, _E6 = _fitted(np.exp2, -0.5, 0.5, 6)
 # log(1 + e) is s times this polynomial of s^2, s = e / (2 + e).
-_L0, _L1, _L2, _L3, _L4 = _fitted(lambda x: 2 * np.arctanh(np.sqrt(x)) / np.sqrt(x), 0.0, 1 / 9, 4)
-_ZERO, _HALF, _1, _2, _LOG2_E, _LOWEST = (np.float32(x) for x in (0.0, 0.5, 1.0, 2.0, np.log2(np.e), -87.0))
-_MANTISSA, _BIAS = np.int32(23), np.int32(127)  # bits of a float32
-
-
-@intrinsic
-def _float_of(_context, bits):
-    """The float32 that has the bits of an int32."""
-    return types.float32(types.int32), lambda _, builder, __, args: builder.bitcast(args[0], ir.FloatType())
-
-
-@part
-def _exp(x):
-    """Exponential of a float32 that is not positive; unlike the library's, it works on vectors."""
-    x = (_LOWEST if x < _LOWEST else x) * _LOG2_E
-    whole = np.floor(x + _HALF)
-    r = x - whole
-    p = _E0 + r * (_E1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6)))))
-    return p * _float_of((np.int32(whole) + _BIAS) << _MANTISSA)
+_L0, _L1, _L2, _L3, _L4 = fitted(lambda x: 2 * np.arctanh(np.sqrt(x)) / np.sqrt(x), 0.0, 1 / 9, 4)
+_ZERO, _1, _2 = (np.float32(x) for x in (0, 1, 2))
 
 
 @intrinsic
@@ -102,7 +79,7 @@ def _bend(y, slope, units):
     for i in range(units):
         for j in range(LANES):
             x = y[i, j]
-            e = _exp(-abs(x))
+            e = exponential(-abs(x))
             inverse = _1 / ((_1 + e) * (_2 + e))
             s = e * (_1 + e) * inverse
             q = s * s
@@ -132,7 +109,7 @@ def _weigh(z, highest, planes):
             highest[j] = _larger(z[i, j], highest[j])
     for i in range(planes):
         for j in range(LANES):
-            z[i, j] = _exp(z[i, j] - highest[j])
+            z[i, j] = exponential(z[i, j] - highest[j])
 
 
 def _columns(x, memory, matrices, work, nothing, answer):

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from microprint.microstructures.periodic import fitted_cells, voxel_centres, wrap
 from microprint.networks.losses import kl_divergence, sample_posterior
@@ -180,12 +181,13 @@ class FingerprintNet(nn.Module):
         height = self.seed_list.height
         stretch, offset, number = metric_numbers(cells.metric), self.seed_list.offset(site), height * weight
         changed = [tensor.requires_grad_() for tensor in (stretch, offset, number)[: 2 + self.free]]
+        frozen = {name: parameter.detach() for name, parameter in self.weigh.named_parameters()}
         optimizer, steps = torch.optim.Adam(changed, STEP, fused=True), TRAINING_STEPS if self.training else STEPS
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = STEP * (0.5 + 0.5 * math.cos(math.pi * step / steps))
             sharpness = self.sharpness.detach() * SOFTEST ** (1 - step / steps)
             sites, metric = self.seed_list.site(offset), metric_of(stretch)
-            weights = number / height if self.free else self.weigh(sites, metric)
+            weights = number / height if self.free else functional_call(self.weigh, frozen, (sites, metric))
             loss = assignment_loss(sites, metric, weights, sharpness, cells.grain_id, cells.member).sum()
             for tensor, gradient in zip(changed, torch.autograd.grad(loss, changed), strict=True):
                 tensor.grad = gradient

@@ -49,7 +49,7 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, site, metric, weight, sharpness, grain_id, member):
-        from microprint.microstructures.cells import assignment
+        from microprint.networks.compiled_assignment import assignment
 
         offset = wrap(voxel_centres(grain_id.shape[-1]) - site.detach()[..., None])
         arrays = (t.detach().double().contiguous().numpy() for t in (offset, metric, weight))

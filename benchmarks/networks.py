@@ -1,6 +1,7 @@
-"""Convolutions on a CPU, ours beside torch's, in turn: those of VGG19, of our drawings, and of S2's decoder.
+"""The networks' operations on a CPU, ours beside torch's, in turn: convolutions of VGG19, of our drawings and of S2's decoder,
+and the two of which an encoding of volume elements consists, the weights of sites and the loss of their cells.
 
-    python benchmarks/convolutions.py [--threads 1] [--rounds 7]
+    python benchmarks/networks.py [--threads 1] [--rounds 7]
 
 Prints milliseconds of the result and of all gradients, medians, and the ratio with its range over the rounds.
 """
@@ -18,9 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from microprint.networks import winograd
+from microprint.microstructures.periodic import voxel_centres
+from microprint.networks import power_diagram, weight_net, winograd
 from microprint.networks.convolutions import EnlargingConvolution, PeriodicConvolution, convolve_enlarged
+from microprint.networks.power_diagram import assignment_loss, owners
 from microprint.networks.vgg import VGG19
+from microprint.networks.weight_net import WeightNet
 
 Work = Callable[[], Tensor]  # whose sum's gradients are asked for
 
@@ -45,6 +49,13 @@ def tasks() -> Iterator[tuple[str, Work, Work]]:
     ):
         bias = torch.zeros(len(kernel), requires_grad=True)
         yield name, *(partial(function, volumes, kernel, bias, padding) for function in (convolve_enlarged, enlarged))
+    site, metric = torch.rand(16, 42, 3, requires_grad=True), torch.ones(16, 3, requires_grad=True)
+    net, weight = WeightNet(32, 3).requires_grad_(False), torch.zeros(16, 42, requires_grad=True)
+    yield "weights of 16 x 42 sites", partial(net, site, metric), partial(as_tensors, partial(net, site, metric))
+    grain = owners(*(tensor.detach() for tensor in (site, metric, weight)), voxel_centres(16).expand(3, -1))
+    moved, sharpness, own = site + 0.02, torch.tensor(720.0), torch.eye(42, dtype=torch.bool).expand(16, -1, -1).contiguous()
+    loss = partial(assignment_loss, moved.detach().requires_grad_(), metric, weight, sharpness, grain, own)
+    yield "loss of their cells, 16^3 voxels each", loss, partial(as_tensors, loss)
 
 
 def style(vgg: VGG19, images: Tensor, tiled: bool) -> Tensor:
@@ -64,6 +75,17 @@ def enlarged(maps: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor
     return F.conv3d(F.interpolate(maps, scale_factor=2), weight, bias, padding=padding)
 
 
+def as_tensors(work: Work) -> Tensor:
+    """The same by tensor operations, as on a GPU."""
+    with mock.patch.object(weight_net, "compiled_here", never), mock.patch.object(power_diagram, "compiled_here", never):
+        return work()
+
+
+def never(_: Tensor) -> bool:
+    """For `compiled_here`."""
+    return False
+
+
 def milliseconds(work: Work) -> float:
     """Of an answer and of its gradients."""
     begin = time.perf_counter()
@@ -78,7 +100,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print("| convolutions | torch / ms | ours / ms | ratio | range |\n|---|---|---|---|---|")
+    print("| operation | torch / ms | ours / ms | ratio | range |\n|---|---|---|---|---|")
     for name, ours, theirs in tasks():
         milliseconds(ours), milliseconds(theirs)  # compiles, and transforms filters
         pairs = [(milliseconds(theirs), milliseconds(ours)) for _ in range(options.rounds)]
