@@ -92,6 +92,7 @@ def execute(run: Run, options: argparse.Namespace) -> int:
         run.adopt(options.models)
     plan = make_plan(run, options)
     say_unable(run, options)
+    say_stale(run, plan, options)
     counts = f"{len(plan)} of {len(run.notebooks)} notebooks to execute"
     console.print(f"run [bold]{run.params.run.name}[/]: {counts}", highlight=False)
     failure = run.execute_all(plan, lambda line: console.print(line, style="bold", highlight=False))
@@ -122,6 +123,13 @@ def say_unable(run: Run, options: argparse.Namespace) -> None:
             console.print(run.cannot_run(number), style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
+def say_stale(run: Run, plan: dict[str, Due], options: argparse.Namespace) -> None:
+    """A line for each notebook that is left out although what is run builds on it and it would be run."""
+    for number, reason in run.stale(plan, given(options)).items():
+        line = f"{run.notebooks[number].name} is left out and not up to date ({reason}): what it made before is read as it is"
+        console.print(line, style="yellow", highlight=False, soft_wrap=True, markup=False)
+
+
 def command() -> str:
     """The command line that resumes this run."""
     return " ".join(["python", *(arg for arg in sys.argv if arg != "--force")])
@@ -147,6 +155,7 @@ def show_plan(run: Run, options: argparse.Namespace) -> None:
     for number, due in plan.items():
         console.print(f"would run {run.notebooks[number].name}: {due.reason}", highlight=False)
     say_unable(run, options)
+    say_stale(run, plan, options)
 
 
 def show_times(run: Run, plan: dict[str, Due]) -> None:

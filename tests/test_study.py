@@ -80,6 +80,18 @@ def test_plan_follows_the_graph(params, chain):
     assert list(run.plan(start="05")) == []
 
 
+def test_what_is_left_out_and_not_up_to_date_is_told(params, chain):
+    run = Run(params, chain)
+    done(run, *NEEDS)
+    (run.folder / "artifacts").mkdir()
+    (run.folder / "artifacts" / "composites.h5").touch()
+    assert run.stale(run.plan(only=["02"], force=True)) == {}
+    run.executed("01").unlink()
+    plan = run.plan(only=["02", "03"], force=True)
+    assert run.stale(plan) == {"01": "its executed notebook is missing"}
+    assert run.stale(plan, given=["01"]) == run.stale(run.plan(only=["03"], force=True)) == {}
+
+
 def test_changed_parameters_and_code_are_told_apart(tmp_path, params):
     run = Run(params, write_toys(tmp_path / "n"))
     done(run, *NEEDS)

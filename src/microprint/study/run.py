@@ -160,6 +160,14 @@ class Run:
                 remedy = f"Run it too: --only {makers[0]} {number}, or leave --only and --from out"
                 raise UserError(f"notebook {number} needs {name} of {makers[0]}, which is not there", self.folder, remedy)
 
+    def stale(self, plan: Mapping[str, Due], given: Sequence[str] = ()) -> dict[str, str]:
+        """Notebooks that the plan leaves out although it builds on them and they are not up to date, and why they are not."""
+        ahead = [*plan]
+        for number in ahead:  # which grows
+            ahead += [parent for parent in self.needs[number] if parent not in ahead]
+        left_out = sorted({*ahead} - {*plan, *given, *self.unable})
+        return {number: reason for number in left_out if (reason := self.why(number))}
+
     def adopt(self, folder: Path) -> None:
         """Take the trained fingerprints of a report, so that what reads them runs without notebook 03.
 
