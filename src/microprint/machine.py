@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -74,6 +75,12 @@ def in_threads(solve: Callable[..., Result], chunks: Sequence[tuple[Any, ...]], 
         return [solve(*chunk) for chunk in chunks]
     with one_thread(), ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda chunk: solve(*chunk), chunks))
+
+
+def thread_ranges(count: int) -> list[tuple[int, int]]:
+    """Begin and end of each thread's share of so many things."""
+    threads = torch.get_num_threads()
+    return list(pairwise(sorted({count * k // threads for k in range(threads + 1)})))
 
 
 class Workspaces(Generic[Result]):

@@ -13,6 +13,7 @@ import numpy as np
 
 from microprint.exponential import exponential
 from microprint.jit import compiled, part
+from microprint.machine import in_threads, thread_ranges
 
 NEGLIGIBLE = -12.0  # logarithm of a share that is none
 FAR = 1e12  # in scores
@@ -29,15 +30,19 @@ def assignment(offset, metric, weight, sharpness: float, grain_id, member) -> tu
     loss, by_sharpness = np.zeros(batch), np.zeros(batch)
     by_site, by_metric, by_weight = np.zeros((batch, seeds, 3)), np.zeros(metric.shape), np.zeros(weight.shape)
     along = np.pad(offset.transpose(0, 2, 3, 1), [(0, 0), (0, 0), (0, odd), (0, 0)], mode="edge")  # (B, 3, n, M)
-    lists, best = (np.empty(member[0].size, np.int64), np.empty(member.shape[2] + 1, np.int64)), np.empty(seeds)
-    block = np.empty(seeds, np.int64), np.zeros(seeds, np.bool_), np.empty(VOXELS, np.int64), np.empty(VOXELS, np.float32)
-    scores = *np.empty((4, seeds, VOXELS), np.float32), *np.empty((4, VOXELS), np.float32)
-    for b in range(batch):
-        square = sharpness * metric[b][:, None, None] * along[b] ** 2
-        height, gradients = sharpness * weight[b], (by_site[b], by_metric[b], by_weight[b])
-        given = grain_id[b], member[b], along[b], square, height
-        loss[b], by_sharpness[b] = _assignment(*given, lists, best, block, scores, gradients)
-        by_site[b] *= 2 * metric[b]
+
+    def some(begin: int, end: int) -> None:
+        lists, best = (np.empty(member[0].size, np.int64), np.empty(member.shape[2] + 1, np.int64)), np.empty(seeds)
+        block = np.empty(seeds, np.int64), np.zeros(seeds, np.bool_), np.empty(VOXELS, np.int64), np.empty(VOXELS, np.float32)
+        scores = *np.empty((4, seeds, VOXELS), np.float32), *np.empty((4, VOXELS), np.float32)
+        for b in range(begin, end):
+            square = sharpness * metric[b][:, None, None] * along[b] ** 2
+            given = grain_id[b], member[b], along[b], square, sharpness * weight[b]
+            gradients = by_site[b], by_metric[b], by_weight[b]
+            loss[b], by_sharpness[b] = _assignment(*given, lists, best, block, scores, gradients)
+
+    in_threads(some, thread_ranges(batch), "cpu")
+    by_site *= 2 * metric[:, None]
     by_site, by_metric, by_weight = (sharpness / voxels * gradient for gradient in (by_site, by_metric, by_weight))
     return loss / voxels, by_site, by_metric, by_weight, by_sharpness / (sharpness * voxels)
 

@@ -8,7 +8,6 @@ over pairs of sites and channels, which cost more to move than to compute, are n
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from microprint.exponential import exponential
 from microprint.jit import compiled, part
-from microprint.machine import in_threads
+from microprint.machine import in_threads, thread_ranges
 
 _0, _1, _2, _3, _6 = (np.float32(x) for x in (0, 1, 2, 3, 6))
 
@@ -55,10 +54,9 @@ class _Heard(torch.autograd.Function):
 
 def _in_parts(loop: Callable[..., None], table: Tensor, tensors: list[Tensor]) -> None:
     """Let each thread work on its volume elements."""
-    threads, count = torch.get_num_threads(), len(tensors[0])
-    ends = sorted({count * k // threads for k in range(threads + 1)})
     table, arrays = table.numpy(), [tensor.numpy() for tensor in tensors]
-    in_threads(lambda begin, end: loop(table, *(array[begin:end] for array in arrays)), list(pairwise(ends)), "cpu")
+    some = thread_ranges(len(tensors[0]))
+    in_threads(lambda begin, end: loop(table, *(array[begin:end] for array in arrays)), some, "cpu")
 
 
 @part

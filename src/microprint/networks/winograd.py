@@ -12,15 +12,13 @@ these steps with the same matrices.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from microprint.jit import compiled, part
-from microprint.machine import in_threads
+from microprint.machine import in_threads, thread_ranges
 
 OUT, IN = 4, 6  # edge of a tile of the result, and of the pixels that it takes
 G = (
@@ -95,9 +93,7 @@ def _by_tiles(source: np.ndarray, filters: Tensor, target: np.ndarray, steps: tu
             torch.bmm(x, filters, out=y)
             scatter(y.numpy(), extra, first, target, scratch)
 
-    threads = torch.get_num_threads()
-    ends = sorted({len(source) * k // threads for k in range(threads + 1)})
-    in_threads(work, list(pairwise(ends)), "cpu")
+    in_threads(work, thread_ranges(len(source)), "cpu")
 
 
 @part
