@@ -150,14 +150,16 @@ def _blocks(matrix: Tensor) -> np.ndarray:
     return filled.unflatten(0, (-1, ROWS)).transpose(1, 2).contiguous().numpy()
 
 
-def stress(x: Tensor, memory: Tensor, first: Tensor, second: Tensor, P: Tensor, V: Tensor, U: Tensor, ratio: Tensor) -> Tensor:
+def stress(
+    x: Tensor, memory: Tensor, first: Tensor, second: Tensor, P: Tensor, between: Tensor, V: Tensor, U: Tensor
+) -> Tensor:
     """Stress (5, N) of trial strains (5, N) with memory (memories, N), all float32.
 
-    Units and planes take from strain, memory and 1 by `first` (units, I) and `second` (planes, I), planes from units by P, in
-    units `ratio` of their own; U (units, 5), V (planes, 5) and P (planes, units) lead back.
+    Units and planes take from strain, memory and 1 by `first` (units, I) and `second` (planes, I), planes from units by
+    `between` (planes, units); U (units, 5), V (planes, 5) and P (planes, units) lead back.
     """
     direct = torch.cat([V.T, torch.ones_like(V.T[:1])])
-    matrices = tuple(_blocks(matrix) for matrix in (first, second, ratio * P, P.T, direct, U.T))
+    matrices = tuple(_blocks(matrix) for matrix in (first, second, between, P.T, direct, U.T))
     units, planes, rows = (ROWS * len(blocks) for blocks in (matrices[0], matrices[1], matrices[4]))
     inputs, highest = np.ones((first.shape[1], LANES), np.float32), np.empty(LANES, np.float32)
     work = inputs, *(np.zeros((n, LANES), np.float32) for n in (units, units, planes, units, rows)), highest

@@ -34,7 +34,7 @@ class Layers(NamedTuple):
     first: Tensor  # (units, 5 + memories + 1) what units take of strain, memory and 1
     second: Tensor  # (planes, 5 + memories + 1) the same of planes
     P: Tensor  # (planes, units)
-    ratio: Tensor  # the units' t over the planes' w
+    between: Tensor  # (planes, units) P times the units' t over the planes' w: what planes take of units
     hardening: Tensor  # (1, memories) a
     power: Tensor  # p
     nothing: Tensor  # (5, 1) the gradient without strain or memory
@@ -81,13 +81,13 @@ class CrystalLaw(nn.Module):
         """What `stress` makes of the weights each time that it is not told."""
         t, w, P = self.log_t.exp(), self.log_w.exp(), self.log_P.exp()
         first, second = torch.cat([self.U, -self.B, self.b], 1) / t, torch.cat([self.V, -self.C, -self.c], 1) / w
-        layers = Layers(first, second, P, t / w, self.log_hardening.exp(), self.power.sigmoid(), P.new_zeros(5, 1))
+        layers = Layers(first, second, P, t / w * P, self.log_hardening.exp(), self.power.sigmoid(), P.new_zeros(5, 1))
         return layers._replace(nothing=self._gradient(P.new_zeros(5, 1), P.new_zeros(len(self.flow), 1), layers))
 
     def _gradient(self, x: Tensor, memory: Tensor, layers: Layers) -> Tensor:
         inputs = torch.cat([x, memory, torch.ones_like(x[:1])])
         y = layers.first @ inputs
-        z = torch.addmm(layers.second @ inputs, layers.ratio * layers.P, softplus(y))
+        z = torch.addmm(layers.second @ inputs, layers.between, softplus(y))
         q = z.softmax(0)
         return torch.addmm(self.V.T @ q, self.U.T, (layers.P.T @ q) * y.sigmoid())
 
@@ -101,7 +101,7 @@ class CrystalLaw(nn.Module):
     def _shape(self, x: Tensor, memory: Tensor, layers: Layers) -> Tensor:
         """Stress for a yield surface of the first size."""
         if x.is_cpu and x.dtype == torch.float32 and not torch.is_grad_enabled():
-            return compiled_law.stress(x, memory, *layers[:3], self.V, self.U, layers.ratio)
+            return compiled_law.stress(x, memory, *layers[:4], self.V, self.U)
         return self._gradient(x, memory, layers) - layers.nothing
 
     def remember(self, memory: Tensor, flow: Tensor) -> Tensor:
