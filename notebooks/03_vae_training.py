@@ -33,7 +33,7 @@
 # **Outputs**: `fingerprint_paper`, `fingerprint_coded`, `fingerprint_ours` and `fingerprint_equiaxed` (`.safetensors`). Ours
 # serves cubic and hexagonal crystals alike; with it notebook 06 predicts stresses.
 #
-# **Time**: about 5 minutes with the default parameters (`params/quick.yml`) on two cores, no GPU needed.
+# **Time**: about 4 minutes with the default parameters (`params/quick.yml`) on two cores, no GPU needed.
 #
 # After White et al. 2025, [arXiv:2503.17427](https://arxiv.org/abs/2503.17427), here **S1**.
 

@@ -33,7 +33,7 @@
 # **Outputs**: `cp.h5`, the response of every VE: mean deformation gradient, stresses, slip and twinning; `textured.h5` and
 # `campaign.h5`, VEs of many textures, and their response as several materials and under many load paths.
 #
-# **Time**: about 3 minutes with the default parameters on two cores, no GPU needed.
+# **Time**: about 2 minutes with the default parameters on two cores, no GPU needed.
 #
 # White et al. (2025), here **S1**, simulated 50,000 VEs of magnesium with DAMASK; 48,401 converged.
 

@@ -38,7 +38,7 @@
 # what it says of the families of textures, and `fingerprints_ours.h5` of the simulated VEs; the rivals `direct_MODEL_ours` on these,
 # `rival_graph`, `rival_cnn` and `path_rival` (`.safetensors`).
 #
-# **Time**: about 6 minutes with the default parameters on two cores, no GPU needed.
+# **Time**: about 5 minutes with the default parameters on two cores, no GPU needed.
 #
 # After White et al. (2025), *3D variational autoencoder for fingerprinting microstructure volume elements*, here **S1**:
 # 40,000 training simulations at 64³ voxels. Published numbers stand beside ours as orientation.

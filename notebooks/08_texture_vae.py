@@ -33,7 +33,7 @@
 # (`python -m microprint fetch-vgg19`).
 # **Outputs**: `micrograph_properties.h5`; `texture_statistics.h5` and `texture_views.h5` (what VGG19 sees of the patches);
 # `texture_fingerprint.safetensors` (ours), `texture_vae_*.safetensors` (S3's and its twin with a loss on pixels).
-# **Time**: about 8 minutes with the default parameters on two cores, no GPU needed. Opened alone,
+# **Time**: about 6 minutes with the default parameters on two cores, no GPU needed. Opened alone,
 # the micrographs are drawn and all networks trained here: none comes with the repository. A second start finds them in `runs/by-hand`.
 #
 # After Sardeshmukh, Reddy, Gautham & Bhattacharyya (2021), *TextureVAE*, here **S3**. Their twelve images are not public: every
