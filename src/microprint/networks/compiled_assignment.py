@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from microprint.exponential import exponential
 from microprint.jit import compiled, part
 from microprint.machine import in_threads, thread_ranges
+from microprint.vectors import exponential, larger
 
 NEGLIGIBLE = -12.0  # logarithm of a share that is none
 FAR = 1e12  # in scores
@@ -48,12 +48,6 @@ def assignment(offset, metric, weight, sharpness: float, grain_id, member) -> tu
 
 
 @part
-def _larger(a, b):
-    """The larger number; unlike max, it does not look for NaN."""
-    return a if a > b else b
-
-
-@part
 def _list_seeds(member, seeds, first):
     """Seeds of all grains, those of each from its place `first` on."""
     count = 0
@@ -73,8 +67,8 @@ def _list_near(square, height, i, j, k, which, best):
     for m in range(len(height)):
         x, y, z = square[0, i, m], square[1, j, m], square[2, k, m]
         far_x, far_y, far_z = square[0, i + 1, m], square[1, j + 1, m], square[2, k + 1, m]
-        least = _larger(least, height[m] - (_larger(x, far_x) + _larger(y, far_y) + _larger(z, far_z)))
-        best[m] = height[m] + (_larger(-x, -far_x) + _larger(-y, -far_y) + _larger(-z, -far_z))
+        least = larger(least, height[m] - (larger(x, far_x) + larger(y, far_y) + larger(z, far_z)))
+        best[m] = height[m] + (larger(-x, -far_x) + larger(-y, -far_y) + larger(-z, -far_z))
     for m in range(len(height)):
         which[count] = m
         count += best[m] > least + NEGLIGIBLE
@@ -110,7 +104,7 @@ def _exponentials(score, count, power, highest, total):
         highest[v], total[v] = score[0, v], _0
     for c in range(1, count):
         for v in range(VOXELS):
-            highest[v] = _larger(score[c, v], highest[v])
+            highest[v] = larger(score[c, v], highest[v])
     for c in range(count):
         for v in range(VOXELS):
             power[c, v] = score[c, v] - highest[v]

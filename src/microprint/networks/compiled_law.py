@@ -15,8 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
-from microprint.exponential import exponential, fitted
 from microprint.jit import compiled, part
+from microprint.vectors import exponential, fitted, larger
 
 LANES, WIDTH, ROWS = 64, 16, 8  # columns at a time, of a vector; rows of a block of a matrix
 
@@ -88,12 +88,6 @@ def _bend(y, slope, units):
 
 
 @part
-def _larger(a, b):
-    """The larger number; unlike max, it does not look for NaN."""
-    return a if a > b else b
-
-
-@part
 def _weigh(z, highest, planes):
     """Softmax down the columns in the place of z, but for a factor of each column."""
     for j in range(LANES):
@@ -101,12 +95,12 @@ def _weigh(z, highest, planes):
     whole = planes // 8 * 8  # rows at a time: each waits for the highest of those before
     for i in range(0, whole, 8):
         for j in range(LANES):
-            a, b = _larger(z[i, j], z[i + 1, j]), _larger(z[i + 2, j], z[i + 3, j])
-            c, d = _larger(z[i + 4, j], z[i + 5, j]), _larger(z[i + 6, j], z[i + 7, j])
-            highest[j] = _larger(_larger(_larger(a, b), _larger(c, d)), highest[j])
+            a, b = larger(z[i, j], z[i + 1, j]), larger(z[i + 2, j], z[i + 3, j])
+            c, d = larger(z[i + 4, j], z[i + 5, j]), larger(z[i + 6, j], z[i + 7, j])
+            highest[j] = larger(larger(larger(a, b), larger(c, d)), highest[j])
     for i in range(whole, planes):
         for j in range(LANES):
-            highest[j] = _larger(z[i, j], highest[j])
+            highest[j] = larger(z[i, j], highest[j])
     for i in range(planes):
         for j in range(LANES):
             z[i, j] = exponential(z[i, j] - highest[j])

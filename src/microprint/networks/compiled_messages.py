@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from microprint.exponential import exponential
 from microprint.jit import compiled, part
 from microprint.machine import in_threads, thread_ranges
+from microprint.vectors import exponential
 
 _0, _1, _2, _3, _6 = (np.float32(x) for x in (0, 1, 2, 3, 6))
 

@@ -349,9 +349,8 @@ def _data(job: Job, settings: VAERegressionSettings) -> tuple[CompositeSamples, 
 
 def _schedule(settings: VAERegressionSettings, epochs: int) -> Schedule:
     # Without a slow start and a limit to its gradients a training may learn no property at all, or only late.
-    steady = {"warmup": 0.1, "gradient_clip": 1.0}
-    rate = settings.learning_rate
-    return Schedule(epochs, settings.batch_size, rate, decay=settings.decay, patience=settings.patience, **steady)
+    rate = {"decay": settings.decay, "warmup": 0.1, "gradient_clip": 1.0, "patience": settings.patience}
+    return Schedule(epochs, settings.batch_size, settings.learning_rate, **rate)
 
 
 def _reconstruction(settings: VAERegressionSettings) -> SliceStyle | TwoPointLoss:

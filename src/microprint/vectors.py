@@ -1,4 +1,4 @@
-"""Exponential of float32 that compiled loops work out on vectors, as the library's cannot be."""
+"""Functions of float32 that compiled loops work out on vectors, as the library's cannot be."""
 
 from __future__ import annotations
 
@@ -37,3 +37,9 @@ def exponential(x):
     r = x - whole
     p = _E0 + r * (_E1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6)))))
     return p * _float_of((np.int32(whole) + _BIAS) << _MANTISSA)
+
+
+@part
+def larger(a, b):
+    """The larger number; unlike max, it does not look for NaN."""
+    return a if a > b else b
