@@ -211,7 +211,7 @@ show(draw.shares(curves, thresholds, settings.jump),
 #
 # A decoder's output is no exact embedding. It is read as the nearest rotation, $\operatorname{argmax}_q \langle e, E(q) \rangle$
 # for an output $e$ and the embedding $E(q)$, by a look-up over the FZ and a few Newton steps. Quaternions are scaled to length
-# one; two axes are read as the rotation that fits both best (Davenport's method).
+# one; two axes are read as the rotation that fits both best (Davenport's method); Euler channels are read as the angles that they say.
 #
 # To be fair, every channel gets normal noise of the same share of its own standard deviation: 3, 10, 30 or 60 %. A decoder that
 # explains 99 % of the variance of each channel has a noise of 10 %. Notebook 03 defines it likewise.
@@ -248,8 +248,8 @@ least = {s: min(free, key=lambda r: share[s, r]) for s in orientations.SYMMETRIE
 as_good = {s: " and ".join(titles[r] for r in free if f"{share[s, r]:.2f}" == f"{share[s, least[s]]:.2f}") for s in least}
 sharpest = {s: min(free, key=lambda r: mean_error[s, r, 0.1]) for s in orientations.SYMMETRIES}
 alike = abs(share["cubic", "axes"] - share["cubic", "quaternion"]) < 0.1
-missed = [f"The embedding takes {width['cubic', 'embedding']} numbers for a cubic and {width['hexagonal', 'embedding']} for a hexagonal "
-          f"crystal, where quaternions take {width['cubic', 'quaternion']}, and a search to come back from them."]
+missed = [f"The embedding costs {width['cubic', 'embedding']} numbers for a cubic and {width['hexagonal', 'embedding']} for a hexagonal "
+          f"crystal (a quaternion: {width['cubic', 'quaternion']}), and reading an orientation back from it takes a search."]
 findings(
     *missed,
     "Two axes jump " + ("as often as quaternions" if alike else "not as often as quaternions") + f" ({share['cubic', 'axes']:.2f} and "
@@ -262,7 +262,7 @@ findings(
       "channels." for s in sharpest),
     "A model that has learnt nothing scores " + " and ".join(f"{score:.3f} ({s})" for s, (score, _) in baselines.items())
     + f" in S1's measure; the 0.030 that S1 gives for cubic crystals is {100 * 0.03 / baselines['cubic'][0]:.0f} % of that.",
-    f"FZ quaternions are damask's to {max(row[2] for row in checks.values()):.0e}, disorientations to {max(row[3] for row in checks.values()):.0e}°.")
+    f"FZ quaternions agree with damask's to {max(row[2] for row in checks.values()):.0e}, disorientations to {max(row[3] for row in checks.values()):.0e}°.")
 
 # %% [markdown]
 # So S1's claim, that respecting symmetry makes the loss discontinuous, holds for its representation and for every other that
@@ -290,7 +290,7 @@ standings = [Standing("cubic pairs of like orientation that jump", share["cubic"
              Standing("cubic error of reading numbers with 10 % noise", mean_error["cubic", "embedding", 0.1], "°",
                       rival=(titles[sharpest["cubic"]], mean_error["cubic", sharpest["cubic"], 0.1]),
                       rebuilt=mean_error["cubic", "euler", 0.1])]
-notebook.close("02", metrics=metrics, standings=standings, missed=missed, figure=overview)
+notebook.close("02", metrics=metrics, standings=standings, missed=missed, figure=overview, caption="What channels do as a crystal turns through a face of its fundamental zone.")
 
 # %% [markdown]
 # ## Exercises

@@ -156,7 +156,7 @@ if papers:
     show(learning_curves({name: model.history for name, model in papers.items()},
                          {"loss": "loss", "cross_entropy": "cross-entropy / nat", "spectral": "spectral term",
                           "kl": "KL / nat per Euler angle"}),
-         "Losses of S1's network, pass by pass: as written (paper) and as coded. The two cross-entropies are different functions, so only "
+         "Losses of S1's network by epoch (a pass over the training set): as written (paper) and as coded. The two cross-entropies are different functions, so only "
          "the spectral terms can be compared. The KL divergence, over the number of Euler angles in a VE, is part of neither loss: nothing holds the posterior. "
          f"After the last pass the spectral term is {100 * spectral / (spectral + entropy):.0f} % of the loss of paper; in 64³ voxels the same errors "
          f"would make it {100 * there / (there + entropy):.0f} %.")
@@ -164,15 +164,22 @@ if papers:
 # %% [markdown]
 # ### What holds it back
 # *The start.* *Raw* is S1's $1-|q_1\cdot q_2|$ of two orientations as quaternions, *nearest* that of the nearest equivalents. Each row of
-# the first table is one training (cubic, 16³ voxels, a GPU). Each of the first five has one thing more than the one above: torch's own
-# weights; weights that keep the variance (He et al. 2015, [arXiv:1502.01852](https://arxiv.org/abs/1502.01852)); residual blocks that
-# begin as the identity; a decoder whose last three channels begin well above zero; a posterior that begins narrow. The next two change
-# one thing in the fifth, the last two are of the laptop's size. With torch's own weights the signal fades from layer to layer: the means of the VEs hardly differ at first, and stay
+# the first table is one training (cubic, 16³ voxels, a GPU). Each of the first five has one thing more than the one above:
+#
+# - *torch's own* weights;
+# - *variance kept*: weights that keep it (He et al. 2015, [arXiv:1502.01852](https://arxiv.org/abs/1502.01852));
+# - *residual blocks from zero*, which begin as the identity;
+# - *an open end*: a decoder whose last three channels begin well above zero;
+# - *a narrow posterior* to begin with.
+#
+# The next two change one thing in the fifth, the last two are of the laptop's size.
+#
+# With torch's own weights the signal fades from layer to layer: the means of the VEs hardly differ at first, and stay
 # below the width of the noise on them; the decoder is told nothing. Once layers keep their variance, the bottleneck at
 # the decoder's end shows: all it draws must pass *three* channels and a ReLU. The first steps push them below zero, $\Phi$ wholly,
 # and no gradient comes back from there: its $R^2$ is far below 0, so that not even its mean is drawn. The third has learnt nothing,
 # and yet has the best raw value of those that saw as many VEs. When the three channels begin well above zero, the network
-# learns. The three rows after it differ by less than a degree, too little for one training each.
+# learns. The rows after *an open end* differ from it by less than a degree, too little for one training each.
 #
 # *The channels.* In the second table normal noise on the true channels leaves a share of the variance of each explained, as in
 # notebook 02. An orientation near the cube is only settled by the *sum* $\varphi_1 + \varphi_2$, while $\varphi_1$ and $\varphi_2$ each run
@@ -347,7 +354,7 @@ display(table([*rows, ["published, S1 v3", None, 0.03, None, None, None]], ["mod
 display(table([[name, *(summary[key] for key in PLACES)] for name, summary in summaries.items()], ["model", *PLACES.values()],
       "Where the errors lie. A boundary voxel has one of its six neighbours in another grain: at 16 voxels an edge most have. Overlap, Dice's: "
       "twice the number of voxel faces that are boundaries (> 5°) in both, over the sum of the two numbers of boundary faces; by chance: what as many boundary faces would score, strewn at random."
-      + (f" S1's network ({summaries['paper']['boundary_overlap']:.3f} against {summaries['paper']['boundary_overlap_chance']:.3f}) finds next to no boundary." if papers
+      + (f" S1's network ({summaries['paper']['boundary_overlap']:.3f} against {summaries['paper']['boundary_overlap_chance']:.3f}) meets boundaries hardly more often than by chance." if papers
          and summaries["paper"]["boundary_overlap"] < summaries["paper"]["boundary_overlap_chance"] + 0.02 else "")))
 example = sets["test"][:1]
 chosen = [name for name in models if name not in ("constant", "grain list", "equiaxed")]
@@ -384,8 +391,8 @@ table([[f"{n}³", *(summary[key] for key in columns)] for n, summary in resolved
 # grains like those of *train*, *large* and *elongated* in training; *equiaxed* those of *train* alone. What does the mixture cost, and
 # what does it buy?
 #
-# Every set but two is made of cells of power diagrams, the form of our decoder; columnar and wide grains are, too. Only twin lamellae and
-# grains grown by Monte Carlo (Potts), which are not convex, follow another law.
+# Every set but two is made of cells of power diagrams, the form of our decoder; columnar and wide grains are, too. Only twins (plates through a
+# parent that stays one grain) and grains grown by Monte Carlo (Potts), which are not convex, follow another law.
 #
 # Then hexagonal crystals: the same trained network, loaded for another symmetry by `Fingerprint.load(path, symmetry="hexagonal")`. The
 # embedding of hexagonal orientations has 27 averages instead of 9; the seeds are as many, and say as much.
@@ -515,7 +522,7 @@ if papers:
         f"{longest['disorientation_deg']:.3g}°, the linear code of its own Euler angles {linear[256]['disorientation_deg']:.3g}°, both on 40 other test VEs; in the raw measure it is "
         f"{'ahead' if longest['one_minus_abs_dot_raw'] < linear[256]['one_minus_abs_dot_raw'] else 'behind'} ({longest['one_minus_abs_dot_raw']:.3g} against {linear[256]['one_minus_abs_dot_raw']:.3g}).",
         f"In the raw measure S1's network, as trained on this page, is {'behind' if raw['paper'] > raw['constant'] else 'ahead of'} the constant "
-        f"({raw['paper']:.3g}, {raw['constant']:.3g}). As coded, the raw measure is {raw['coded']:.3g}."]
+        f"({raw['paper']:.3g}, {raw['constant']:.3g}). The network as coded has {raw['coded']:.3g}."]
 missed = [sentence for sentence in missed if sentence]
 
 # %%
@@ -532,7 +539,7 @@ findings(
     f"With room for every grain the weighted list has {exact['weighted list'][roomy].disorientation_deg:.2g}° ({exact['weighted list'][roomy].numbers} numbers), "
     f"ours {exact['ours'][roomy].disorientation_deg:.2g}° ({exact['ours'][roomy].numbers}). The list's fit is not refined, ours is.",
     f"For an error below {limits[2]:g}° ours needs {bytes_of[0]} bytes, the weighted list {bytes_of[1]}. " + (
-        f"Ahead of ours, even with 2 % more for it, are {led} bytes, where all err by {min(p.disorientation_deg for p, _ in beaten):.3g}° or more."
+        f"Even if ours may have 2 % more bytes, ahead of it are {led} bytes, where all err by {min(p.disorientation_deg for p, _ in beaten):.3g}° or more."
         if beaten else "No simple code errs less than ours does with 2 % more bytes."),
     f"With bytes to spare the weighted list {'stays at' if exact['weighted list'][-1].disorientation_deg > exact['ours'][-1].disorientation_deg else 'comes to'} {exact['weighted list'][-1].disorientation_deg:.2g}°, "
     f"ours goes on to {exact['ours'][-1].disorientation_deg:.2g}°, with spare seeds ({exact['ours'][-1].numbers} numbers).",
@@ -575,7 +582,7 @@ notebook.close("03", metrics=metrics, standings=standings, missed=missed, curve=
 #   which its bound liked, and stayed behind the fitted list (3.96°).
 # - The mixture likelihood with the same transformer: its posterior began too wide, its stretches took up the sharpness, and its gradient
 #   did not see that weights follow from sites. It went from 3.1° to 3.7°.
-# - Fewer seeds with a weight each: 36 instead of 41 leave 3.7°, for each grain that is left out costs most of a degree.
+# - Fewer seeds with a weight each: 36 instead of 42 leave 3.7°, for each grain that is left out costs most of a degree.
 # - Volume averages among the 256 numbers: the 27 of hexagonal crystals took the room of five seeds, and with it most of the lead over
 #   the fitted list.
 # - A higher rate, more passes, or training on equiaxed grains alone: large and elongated grains get worse, several times. What the

@@ -126,6 +126,7 @@ curves = {
 real = {"blur": space.blur(sets["test"][:PAIRS].orientations(), "cubic").mean(), "length": read.norm(dim=1).mean()}
 middle, shares = settings.path_steps // 2, [f"{share:.2f}" for share in torch.linspace(0, 1, settings.path_steps).tolist()]
 half = {name: values[:, middle] for name, values in curves["blur"].items()}
+most_alike = {name: 100 * float(values.mean(0).max()) for name, values in curves["blur"].items()}
 show(draw.rows_of_slices({name: (pairs[0], shares) for name, pairs in decoded.items()}, "cubic"),
      "Decoded VEs along both paths between the same two fingerprints, ours: middle sections, coloured by the crystal direction along x, with the share of the "
      "way above.")
@@ -244,7 +245,7 @@ table(rows, ["classes", *models, "chance", "S1", "measured"], "Share of VEs in t
 # axis). One-sided noise also makes the grains of cube, Goss and brass more alike and moves their mean; copper, with no angle at zero, it
 # leaves as it was. Ours scatter to both sides, as real ones do, and cube and Goss orientations then have $\varphi_1$ and $\varphi_2$ near 0 in one grain and near $2\pi$ in the next. One-sided noise does not
 # remove all jumps: brass, copper and Goss lie on faces of the fundamental zone, and many of their grains come back through another
-# face, whichever way the noise goes. Both kinds go through both networks; the last table is of S1's network after a much longer
+# face, whichever way the noise goes. Both kinds go through both models; the last table is of S1's network after a much longer
 # training (03), to which noise to one side was not given. There *away from zero* are four sharp textures with angles far from the ends of
 # their range (S1's figure 8d), our choice; they scatter less, too, by 0.01 of the range of each angle: 3.6°, 1.8° and 3.6°.
 #
@@ -305,8 +306,8 @@ for name, names, suffix in (("test", ("train",), ""), ("goss", TEXTURES, ""), ("
     fields = torch.cat([sets[other][number:number + 1].orientations() for other, number in ((name, 0), *nearest)])
     shown[name] = fields, [f"{name} 0", *(f"{other} {number}" for other, number in nearest)]
     own = [other == name for other, _ in nearest]
-    hits[name] = f"{name} 0: {sum(own)} of {len(own)}" + ("" if own[0] else f", but the nearest is {nearest[0][0]} {nearest[0][1]}")
-near, any_four = (float(space.degrees_between(fields, shown["test"][0][0], "cubic").mean()) for fields in (shown["test"][0][1:], sets["train"][:4].orientations()))
+    hits[name] = f"{name} 0: {sum(own)} of {len(own)}" + ("" if own[0] else f", and even the nearest is of another class ({nearest[0][0]} {nearest[0][1]})")
+near, any_four = space.apart_from_nearest(sets["test"], sets["train"], z["ours"]["test"], z["ours"]["train"])
 show(draw.rows_of_slices(shown, "cubic"),
      "One VE of three sets (left) and the four whose fingerprints of ours are nearest: of a random VE among the training VEs, of a Goss texture among "
      "the textures, of elongated grains among the morphologies, by power. Middle sections, colours as above. "
@@ -332,7 +333,7 @@ curve = space.by_distance(mean_response, len(anchors) ** (-1 / 3))
 changed = space.exchange(z_test, space.seed_numbers(ours["seeds"], 0, len(anchors)))
 example = [decode(some[:1], space.RESPONSE_EDGE)[0] for some in (z_test, changed)]
 show(draw.seed_exchange(*example, mean_response, curve, "cubic"),
-     "A VE decoded before and after one seed is exchanged for another VE's; sections through its anchor, the cross. Then the mean angle by which voxels turn, "
+     "A VE decoded before and after one seed is exchanged for another VE's; sections through its anchor, the cross, coloured as above: what turns is the grain about the cross. Then the mean angle by which voxels turn, "
      "over VEs and seeds, as a section and by distance from the anchor, in units of the distance between neighbouring anchors.")
 
 # %%
@@ -437,7 +438,7 @@ metrics |= {f"04.{name}.{model}.clustering_accuracy": value for (name, model), v
 metrics |= {f"04.{path}_path.ours.{what}": values[path][:, middle].mean() for what, values in curves.items() for path in values}
 metrics |= {f"04.{part}.ours.{what}_r2": value for (part, what), value in part_r2.items()}
 metrics |= {"04.seed.ours.turned_at_the_anchor_deg": curve[1][0], "04.seed.ours.turned_half_a_spacing_away_deg": curve[1][1], "04.seed.ours.turned_far_deg": curve[1][-1]}
-metrics |= {f"04.{piece}.ours.turned_deg": field.mean() for piece, field in zip(pieces, turned)} | {"04.real.nearly_alike_pct": 100 * real["blur"].mean(), "04.nearest_of_test.ours.disorientation_deg": near, "04.any_of_test.disorientation_deg": any_four}
+metrics |= {f"04.{piece}.ours.turned_deg": field.mean() for piece, field in zip(pieces, turned)} | {"04.real.nearly_alike_pct": 100 * real["blur"].mean(), "04.nearest_of_test.ours.disorientation_deg": near.mean(), "04.any_of_test.disorientation_deg": any_four.mean()}
 metrics = {name.replace(" ", "_"): value for name, value in metrics.items()}
 missed = [f"Texture needs no fingerprint: the volume averages alone bring {100 * route[own_route, 'measured']:.3g} % into the right cluster, ours {100 * route[own_route, 'ours']:.3g} %. "
           "Ours holds these averages among its numbers, scaled to come first; its clusters are no discovery."]
@@ -457,20 +458,20 @@ if "paper" in models:
 # %%
 best = {target: {model: max(probes[target, model, source] for source in ("z", "moments")) for model in models} for target in targets}
 metrics |= {f"04.{target}.{model}.best_probe_r2": value for target, row in best.items() for model, value in row.items()}
-lead = 100 * (half["linear"] - half["spherical"])
+lead, gain = 100 * (half["linear"] - half["spherical"]), (any_four - near).mean()
 blurred = {name: 100 * float(values.mean()) for name, values in (*half.items(), ("real", real["blur"]))}
 alone = ", ".join(f"{part} alone {100 * accuracy[f'morphologies_by_power_of_{part}', 'ours']:.3g}" for part in ours)
 display(findings(
     *missed,
     f"The nearest fingerprint of ours is of the same texture for {100 * retrieved['textures', 'ours']:.3g} % of the VEs, of the same morphology for {100 * retrieved['morphologies', 'ours']:.3g} % (by power "
     f"{100 * retrieved['morphologies_by_power', 'ours']:.3g} %, chance {100 * space.retrieved_by_chance([sets[name] for name in MORPHOLOGIES]):.3g} %)" + (f"; of S1's network for {100 * retrieved['textures', 'paper']:.3g} % and "
-    f"{100 * retrieved['morphologies', 'paper']:.3g} %" if "paper" in models else "") + f". The four nearest training VEs of a random VE are {near:.3g}° from it in the mean, any four {any_four:.3g}°.",
+    f"{100 * retrieved['morphologies', 'paper']:.3g} %" if "paper" in models else "") + f". Voxel by voxel neighbours are {'hardly ' * (gain < 0.1 * any_four.mean())}more alike than others: the four nearest training VEs of a random one differ from it by {near.mean():.3g}°, any four by {any_four.mean():.3g}° (difference {gain:.2g} ± {2 * float((any_four - near).std()) / len(near) ** 0.5:.1g}°, twice the standard error of {len(near)} VEs).",
     f"Grain shape is in how large the numbers of ours are: by their power {100 * accuracy['morphologies_by_power', 'ours']:.3g} % of the morphologies are in the right cluster ("
     f"{alone} %), by the numbers {100 * accuracy['morphologies', 'ours']:.3g} %" + (f" (S1's network {100 * accuracy['morphologies', 'paper']:.3g} %)" if "paper" in models else "") + f", where shuffled classes reach {100 * largest['morphologies']:.3g} %. "
     + (f"By the power of S1's network it is {100 * accuracy['morphologies_by_power', 'paper']:.3g} %, and large told from elongated {100 * accuracy['large_or_elongated_by_power', 'paper']:.3g} %, where chance reaches "
        f"{100 * largest['large_or_elongated_by_power']:.3g} %. " if "paper" in models else "") + f"Size and aspect ratio, measured, give {100 * accuracy['morphologies', 'measured']:.3g} %.",
-    f"Along a path grains move and turn, and few fade into one another: half way {blurred['spherical']:.2g} % of neighbouring voxels are nearly alike on the spherical path, {blurred['linear']:.2g} % on the "
-    f"linear one (the difference is {float(lead.mean()):.2g} ± {2 * float(lead.std()) / len(lead) ** 0.5:.1g}, twice the standard error of {len(lead)} pairs), {blurred['real']:.2g} % in real VEs. Half way "
+    f"Along a path grains move and turn, and few fade into one another: of neighbouring voxels at most {most_alike['spherical']:.2g} % are nearly alike along the spherical path, {most_alike['linear']:.2g} % along the "
+    f"linear one, half way {blurred['spherical']:.2g} and {blurred['linear']:.2g} % (the difference is {float(lead.mean()):.2g} percentage points ± {2 * float(lead.std()) / len(lead) ** 0.5:.1g}, twice the standard error of {len(lead)} pairs), {blurred['real']:.2g} % in real VEs. Half way "
     f"along the linear path a fingerprint has the length {float(curves['length']['linear'][:, middle].mean()):.3g}, real ones have {float(real['length']):.3g}: shorter rotation vectors are more alike.",
     f"In VEs of some {float(sets['test'].grains.float().mean()):.0f} grains a seed is about a grain: the exchange of one turns the voxels at its anchor by {curve[1][0]:.1f}°, where that of all turns them by "
     f"{turned[list(pieces).index('seeds')].mean():.1f}°; half a spacing of anchors away by {curve[1][1]:.0f}°, a whole one away by {curve[1][2]:.0f}°, and far away by {curve[1][-1]:.1f}°. The metric turns voxels by "
@@ -478,7 +479,8 @@ display(findings(
     f"A straight line, from numbers or moments, reads the texture off ours with R² {best['texture']['ours']:.3g}, which ours holds as {own_parts['averages']} of its numbers; from its seeds alone it is {part_r2['seeds', 'texture']:.2g}"
     + (f", from S1's network {best['texture']['paper']:.2g}" if "paper" in models else "")
     + f". What the averages up to degree 4 do not fix is harder: the mean Schmid factor of random VEs {best['schmid_factor_random']['ours']:.2g}, their grain size {best['grain_size_random']['ours']:.2g}."))
-notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure=scatter)
+notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure=scatter,
+               caption="VEs on the first two principal components of the training set, a dot each: grey the training VEs, in colour textures (left) and morphologies (right). No unit.")
 
 # %% [markdown]
 # **Limits**
@@ -491,8 +493,8 @@ notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure
 # - What S1's clusters owe to the jumps of Euler angles, and what to the size of the scatter, is not told apart; the long training had no
 #   noise to one side.
 #
-# **Next**: 05 simulates the stress response. From its curves 06 learns the law of the crystal, and holds it against regressions on
-# fingerprints.
+# **Next**: 05 simulates the stress response. 06 learns the law of the crystal from single crystals, corrects and judges it by 05's
+# curves, and holds it against regressions on fingerprints.
 #
 # ## Exercises
 # **1 · Beyond the end.** A straight path has no reason to stop at its end. Go on to $t = 2$ and decode. What happens to the length of the
@@ -503,9 +505,9 @@ shares = torch.linspace(0, 2, 5)
 beyond = start + shares[:, None] * (end - start)
 fields = models["ours"].decode(beyond)
 show(draw.rows_of_slices({"beyond": (fields, [f"t = {share:.1f}" for share in shares])}, "cubic"),
-     "A straight path that goes on beyond its end at t = 1: middle sections. What is decoded stays a polycrystal with sharp boundaries.")
+     "A straight path that goes on beyond its end at t = 1: middle sections. What is decoded still looks like a polycrystal; the table says how many neighbouring voxels are nearly alike.")
 table([[f"{share:.1f}", float(length), float(alike)] for share, length, alike in zip(shares, beyond.norm(dim=1), space.blur(fields, "cubic"), strict=True)],
-      ["t", "length", "pairs 2° to 15° apart"], f"Real VEs are {float(real['length']):.3g} long. A decoder that draws cells draws cells from any numbers: that a VE looks "
+      ["t", "length", "pairs 2° to 15° apart"], f"Real VEs are {float(real['length']):.3g} long, and {float(real['blur']):.2g} of their pairs are so nearly alike. A decoder that draws cells draws cells from any numbers: that a VE looks "
       "right does not show that its fingerprint is a likely one; its length does.")
 
 # %% [markdown]
@@ -522,7 +524,7 @@ panel.loglog(widths, off, "o-", color=draw.PALETTE["ours"])
 panel.set(xlabel="width of the noise on every number", ylabel="mean disorientation / °")
 show(figure, "Mean disorientation between VEs decoded with and without noise on their fingerprints, over the width of the noise; both logarithmic.")
 print(f"Noise of {widths[1]}, about the posterior's width, costs {off[1]:.2g}°, of {widths[4]} {off[4]:.2g}°, and of {widths[-1]:.0f}, not quite as much as the "
-      f"fingerprints of two VEs differ, {off[-1]:.2g}°, what two random crystals have (02). There is no threshold: up to a width of {widths[4]} the error grows with it, by "
+      f"fingerprints of two VEs differ, {off[-1]:.2g}°, nearly what two random crystals have (02). There is no threshold: up to a width of {widths[4]} the error grows with it, by "
       f"{off[2] / widths[2] / 100:.1f}° for each hundredth. Training made the posterior so narrow that it costs little, and no narrower, for bits are paid for.")
 
 # %% [markdown]

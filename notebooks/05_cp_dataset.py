@@ -30,6 +30,7 @@
 # **Prerequisites**: polycrystals and orientations as in notebooks 01 and 02; stress and strain tensors; Newton's method.
 #
 # **Inputs**: `polycrystals.h5` of notebook 01 (hexagonal sets).
+#
 # **Outputs**: `cp.h5`, the response of every VE: mean deformation gradient, stresses, slip and twinning; `textured.h5` and
 # `campaign.h5`, VEs of many textures, and their response as several materials and under many load paths.
 #
@@ -214,8 +215,8 @@ table([["this run", torch.get_num_threads(), len(cases) / seconds, f"{per_evalua
 # ## The data set
 #
 # One call simulates all hexagonal sets, in chunks of `chunk` VEs. Each chunk is saved when it is finished; if the call is killed
-# midway, the next one does only the chunks that are missing. A VE that does not converge is kept with its reason, and
-# later left out of training visibly.
+# midway, the next one does only the chunks that are missing. A VE that does not converge is kept with its reason,
+# left out of training, and counted in the table.
 #
 # As many chunks are computed at once as the machine has cores, one on each: `compute: {engine: local}`. With
 # `engine: dask` they go to the workers of a cluster instead, and this cell collects what comes back:
@@ -255,8 +256,8 @@ display(table([[name, len(s["converged"]), int(s["converged"].sum()), int((~s["c
       + "".join(f"Of {number(n)} {note}. " for note, n in notes.most_common(3)) +
       "S1: 48,401 of 50,000 converged (96.8 %), of other VEs and on 64³ voxels."))
 show(draw.work({name: (s["evaluations"], s["linear"]) for name, s in sets.items()}),
-     f"The solver's work for each VE, all {settings.increments} increments together; bars of the three sets stand upon each other. The law is evaluated "
-     f"{everything['evaluations'].mean() / settings.increments:.1f} times an increment on average: Newton's method needs little more than its start.")
+     f"The solver's work for each VE, all {settings.increments} increments together; bars of the three sets are stacked. The law is evaluated "
+     f"{everything['evaluations'].mean() / settings.increments:.1f} times an increment on average: Newton's method goes few steps beyond its start.")
 
 # %% [markdown]
 # ## What makes one VE stronger than another?
@@ -333,10 +334,10 @@ for part in ("train", "test"):
     own, along = np.array(group.families), group.P[..., i, j].numpy() / MPA
     tables[part] = {name: along[own == name] for name in dict.fromkeys(group.families)}
 means = {name: np.concatenate([part[name] for part in tables.values() if name in part])[:, -1].mean() for name in tables["train"]}
-weak, strong = (choose(means, key=means.get) for choose in (min, max))
+weak, *_, second, strong = sorted(means, key=means.get)
 show(draw.families(strain, tables),
      f"Families of textures of {next(iter(materials))}. Left: their mean curves. Right: the stress at the end of every VE, those for "
-     f"training above those for testing. The weakest family is {weak}, the strongest {strong}.")
+     f"training above those for testing. At the end the weakest family is {weak} ({means[weak]:.0f} MPa), the strongest are {strong} ({means[strong]:.0f}) and {second} ({means[second]:.0f}).")
 
 # %% [markdown]
 # ## Inside one VE
@@ -380,7 +381,7 @@ findings(
     f"**The spread**: VEs of one texture differ by {spread:.1f} % (standard deviation) in flow stress, from {last.min():.0f} to {last.max():.0f} MPa. "
     "That, not the stress, is the yardstick for every surrogate of notebook 06.",
     f"**The cause**: VEs with c axes nearer to the load are {'weaker' if sign < 0 else 'stronger'}. A line in $c^2$ alone explains {100 * r_squared[steps[-1]]:.0f} % of the variance "
-    f"at the end, and {100 * r_squared[steps[0]]:.0f} % at a strain of {strain[steps[0]] / 100:g}. Over families, means go from {means[weak]:.0f} ({weak}) to {means[strong]:.0f} MPa ({strong}).",
+    f"at the end, and {100 * r_squared[steps[0]]:.0f} % at a strain of {strain[steps[0]] / 100:g}. Over families, means go from {means[weak]:.0f} ({weak}) to {means[second]:.0f} ({second}) and {means[strong]:.0f} MPa ({strong}).",
     f"**Who shears**: {most}, with {shares[most]:.0f} % of all shear.",
     f"**The grid**: {settings.edge}³ voxels, {metrics['05.voxels_per_grain']:.0f} for a grain.")
 
@@ -388,15 +389,16 @@ findings(
 # **Limits**
 #
 # - The grid is that of the fingerprint, and coarse: the last finding tells how many voxels a grain has. 06 has finer ones.
-# - Time steps are finite: exercise 2 shows by how much the knee of the curve is off. There that exceeds the error which 06 reports of a
-#   corrected surrogate; the error of the grid is about as large as the surrogate's. A surrogate there is true to this solver at this grid
-#   and step, not to the material.
+# - Time steps are finite: exercise 2 shows by how much the knee of the curve is off. That is more than the error which 06 reports of a
+#   corrected surrogate; the error of the grid is about as large as the surrogate's. So 06 is true to this solver at this grid and step,
+#   not to the material.
 # - Whether S1 used these very parameters of magnesium is not known: its reference for them could not be read.
 #
-# **Next**: notebook 06 learns the law of the crystal from these curves, and holds it against regressions on fingerprints.
+# **Next**: notebook 06 learns the law of the crystal from single crystals, corrects and judges it by these curves, and holds it against
+# regressions on fingerprints.
 
 # %%
-notebook.close("05", metrics=metrics, figure=curves_figure, missed=[unfinished] if unfinished else [], standings=[
+notebook.close("05", metrics=metrics, figure=curves_figure, caption="Stress over strain, a line a volume element, coloured by how near its c axes are to the load (volume mean of c²).", missed=[unfinished] if unfinished else [], standings=[
     Standing(f"worst relative error of the mean stress against DAMASK (tolerance {TOLERANCE:g})", worst),
     Standing("VEs of random texture that converge (S1's: others, at 64³ voxels)", 100 * good.mean(), "%", published=96.8, higher_is_better=True)])
 

@@ -31,8 +31,10 @@
 #
 # **Inputs**: `micrographs.h5` of notebook 01 (castings with known causes, or your own images); the weights of VGG19
 # (`python -m microprint fetch-vgg19`).
+#
 # **Outputs**: `micrograph_properties.h5`; `texture_statistics.h5` and `texture_views.h5` (what VGG19 sees of the patches);
 # `texture_fingerprint.safetensors` (ours), `texture_vae_*.safetensors` (S3's and its twin with a loss on pixels).
+#
 # **Time**: about 6 minutes with the default parameters on two cores, no GPU needed. Opened alone,
 # the micrographs are drawn and all networks trained here: none comes with the repository. A second start finds them in `runs/by-hand`.
 #
@@ -355,12 +357,12 @@ if synthetic:
               for name, line in zip(MEASURED, walks.lines)}
     enlarged = {name: strips[name][:, : coarse // 2, : coarse // 2] for name in ("boundary_contrast", "noise")}
     show(draw.rows(list((strips | enlarged).values()), [f"{n}\n(enlarged)" * (name in enlarged) or n for name, n in zip(strips, walked)], ["least", *[""] * 5, "most"]),
-         "Drawings along one cause in each row, all others at their mean and the noise the same; of the two faint causes only a quarter of the drawing, enlarged. Each row should change in its cause alone.")
-    show(draw.matrix(walks.far, [f"walk along {n}" for n in walked], descriptors, "change along the walk\n(range of castings)", walks.castings),
+         "Drawings along one cause in each row, all others at their mean and the noise the same; of the two faint causes only a quarter of the drawing, enlarged. Each row should change in its cause alone; the two faint ones hardly show, and the matrices measure them.")
+    show(draw.matrix(walks.far, [f"along {n}" for n in walked], descriptors, "change along the walk\n(range of castings)", walks.castings),
          "How far each descriptor goes along a walk, from the 5 % to the 95 % quantile of the cause, over its range between these quantiles in the castings; in brackets "
-         "the castings themselves. The two should be equal. Measured on larger drawings.")
-    show(draw.matrix(walks.sure, [f"walk along {n}" for n in walked], descriptors, "R² of what is measured\n(sign: direction)"),
-         "How surely: R² of a straight line in the wanted cause, with the sign of its slope. A small shift can have a large R².")
+         "the castings themselves. The two should be equal. Measured on larger drawings. Boundary shade is the measure of boundary contrast, ferrite grey that of exposure.")
+    show(draw.matrix(walks.sure, [f"along {n}" for n in walked], descriptors, "R² of what is measured\n(sign: direction)"),
+         "How surely: R² of a straight line in the wanted cause, with the sign of its slope: below zero the descriptor falls along the walk. A small shift can have a large R².")
     told.walks(walks, walked, descriptors)
 
 # %%
@@ -559,7 +561,7 @@ if synthetic:
         standings.append(Standing(f"micrographs for a wanted modulus, {kind} the data, {how} (errors below the solver's own, {SOLVER_PCT:g} %, count as that)",
                                   error.get("ours", np.nan), "%", beside, error.get(published_name)))
 metrics |= {f"08.{name}": value for name, value in told.numbers.items()}
-notebook.close("08", metrics=metrics, standings=standings, missed=told.missed, figure=figure)
+notebook.close("08", metrics=metrics, standings=standings, missed=told.missed, figure=figure, caption="Unseen images and what is drawn for them: ours twice, of other noise; S3's network, and its twin with a loss on pixels; last, drawings of ours of no image.")
 
 # %% [markdown]
 # ## Exercises

@@ -60,7 +60,7 @@ def page(report) -> BeautifulSoup:
 
 def test_a_page_says_where_it_comes_from(page):
     facts = page.select_one(".facts")
-    assert " ".join(facts.text.split()) == "run toy · last executed in 33 s · its data and models made in 21 min · peak memory 512 MiB · commit 0123456789 · notebook source"
+    assert " ".join(facts.text.split()) == "run toy · last executed in 33 s · its data and models, made then or before, took 21 min · peak memory 512 MiB · commit 0123456789 · notebook source"
     assert facts.a["href"] == "01_toy.ipynb"
     assert [a["href"] for a in page.select(".pages a")] == ["index.html", "01_toy.html", "02_other.html"]
 

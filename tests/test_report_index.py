@@ -87,7 +87,7 @@ def test_the_index_says_in_words_where_the_study_is_behind(run):
     assert table.index(">worse<") < table.index(">better<")
     assert table.count('<th scope="col">') == 6 and table.count('<th scope="row">') == 2
     assert "behind in 1" in text(index) and "nearest" in table
-    assert "That was measured in 0 of 2 measures; in the others the word is the mere order." in text(index)
+    assert "It was measured in 0 of 2 measures; in the others the word is the mere order." in text(index)
     assert "the system as rebuilt here reaches 1." in text(index)
 
 
@@ -128,13 +128,13 @@ def test_the_claim_is_borne_out_by_a_hundredth_of_the_labels_or_none():
     assert none.paper == (480, 3.0) and "0.7\N{NO-BREAK SPACE}MPa at best, with 480 labels" in sentence(none)
     assert "no rival reaches that in the range measured, up to 480 labels" in caption(none)
     hundredth = compare("07", curve(ours=[[30, 60], [0.3, 0.1]], process=[[30, 3000], [9, 0.3]]))
-    assert hundredth.verdict == "yes" and "100 times fewer, the fewest tried" in sentence(hundredth)
+    assert hundredth.verdict == "yes" and "with 30 labels, the fewest tried (0.3\N{NO-BREAK SPACE}MPa), 100 times fewer" in sentence(hundredth)
     assert "the first rival to reach that is process, with 3,000 labels" in caption(hundredth)
     assert judgement([none, hundredth]) == "This run bears it out in 06 and 07."
 
 
 @pytest.mark.parametrize("lines, verdict, words", [
-    ({"ours": [[30, 60], [0.3, 0.1]], "process": [[30, 300], [9, 0.4]]}, "open", "10 times fewer, the fewest tried"),
+    ({"ours": [[30, 60], [0.3, 0.1]], "process": [[30, 300], [9, 0.4]]}, "open", "the fewest tried (0.3\N{NO-BREAK SPACE}MPa), 10 times fewer"),
     ({"ours": [[30, 60], [0.5, 0.1]], "process": [[30, 300], [9, 0.4]]}, "no", "5 times fewer"),
     ({"ours": [[30, 60], [0.5, 0.4]], "process": [[30, 60], [0.6, 0.3]]}, "no", "ours does not reach that: 0.4\N{NO-BREAK SPACE}MPa with 60 labels. Ahead of ours: process at 60 labels"),
     ({"ours": [[30, 60], [0.5, 0.1]], "process": [[30, 60], [0.3, 0.2]]}, "no", "as many. Ahead of ours: process at 30 labels")])
@@ -165,6 +165,9 @@ def test_the_best_with_the_same_physics_and_the_fewest_labels_is_told_too():
     assert "With the same physics line comes to 0.2\N{NO-BREAK SPACE}MPa, with 3,000 labels; series to 0.35\N{NO-BREAK SPACE}MPa, with no labels." in sentence(comparison)
     assert caption(comparison).startswith("07: ours has 0.3") and caption(comparison).endswith(" Medians over draws.")
     assert sentence(comparison).endswith(". Medians over draws.")
+    lines["line"] = [[0, 30, 3000], [0.5, 0.4, 0.2]]
+    assert "series comes" not in (said := sentence(compare("07", curve(**lines) | {"physical": ["line"]})))
+    assert "line comes to 0.2\N{NO-BREAK SPACE}MPa, with 3,000 labels, and to 0.5\N{NO-BREAK SPACE}MPa, with no labels." in said
 
 
 def test_costs_need_not_be_the_same_to_see_who_is_ahead():

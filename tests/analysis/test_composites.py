@@ -90,3 +90,10 @@ def test_likeness_of_the_same_and_of_another(training):
     points, _, chords, first, worst = composites.likeness(more, training, 1.1 * same, same * torch.tensor([1.0, 2.0]))
     assert points == pytest.approx(100 * (1 - training.double().mean()).item()) and chords > 0
     assert (first, worst) == pytest.approx((10, 45))
+
+
+def test_fibres_have_less_of_the_hard_phase_than_plates_and_are_longer_along_x():
+    fibres, plates = torch.zeros(8, 8, 8, dtype=torch.int8), torch.zeros(8, 8, 8, dtype=torch.int8)
+    fibres[:, ::4, ::4], plates[::2] = 1, 1  # one voxel wide, through the volume; one voxel thick
+    facts_of = composites.by_hard_phase([torch.stack([plates, fibres])], [torch.tensor([3.0, 2.0])])
+    assert facts_of.tolist() == [[[pytest.approx(6.25), 2.0, 8.0], [pytest.approx(50), 3.0, pytest.approx(1 / 8)]]]

@@ -13,6 +13,7 @@ from microprint.analysis import latent as space
 from microprint.analysis import regression
 from microprint.errors import UserError
 from microprint.microstructures import periodic
+from microprint.microstructures.polycrystal import generate
 from microprint.networks.seed_lattice import rank_one_lattice
 
 
@@ -69,6 +70,16 @@ def test_neighbours_by_brute_force(generator):
     query = torch.randn(3, generator=generator)
     distances = [(float((query - p).norm()), i) for i, p in enumerate(pool)]
     assert space.nearest_neighbours(query[None], pool, 4)[0].tolist() == [i for _, i in sorted(distances)[:4]]
+
+
+def test_the_nearest_by_their_codes_are_no_others():
+    elements = generate(6, 4, "cubic", torch.Generator().manual_seed(2))
+    codes = torch.arange(6.0)[:, None]
+    near, any_one = space.apart_from_nearest(elements[2:4], elements, codes[2:4], codes, count=1)
+    assert near.abs().max() < 0.1  # of single precision: the nearest is the element itself
+    first = [space.degrees_between(elements[k : k + 1].orientations(), elements[2 + k : 3 + k].orientations()[0], "cubic") for k in (0, 1)]
+    torch.testing.assert_close(any_one, torch.cat(first))
+
 
 
 def test_active_units(generator):

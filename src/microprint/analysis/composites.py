@@ -45,6 +45,18 @@ def mean_chord(phase_ids: Tensor) -> Tensor:
     return lengths.clamp(max=phase_ids.shape[-1])
 
 
+def by_hard_phase(designs: Sequence[Tensor], stiffness: Sequence[Tensor]) -> Tensor:
+    """Share (%) of the hard phase, stiffness (K,) as given and mean run along x over that across it, (T, K, 3), of the designs
+    (K, n, n, n) for each of T targets, those with the least of that phase first.
+    """
+    rows = []
+    for ids, values in zip(designs, stiffness, strict=True):
+        runs = mean_chord(ids)
+        row = torch.stack([100 * volume_fraction(ids), values, runs[:, 0] / runs[:, 1:].mean(1)], 1)
+        rows.append(row[row[:, 0].argsort()])
+    return torch.stack(rows)
+
+
 def two_point_distance(phase_ids: Tensor, others: Tensor) -> Tensor:
     """Root mean square difference (B,) of all two-point probabilities of volumes (B, n, n, n) and others."""
     return autocorrelation(phase_ids.double(), less=others.double()).square().mean((1, 2, 3)).sqrt()

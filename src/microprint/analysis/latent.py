@@ -185,6 +185,19 @@ def nearest_neighbours(queries: Tensor, pool: Tensor, count: int) -> Tensor:
     return torch.cdist(queries, pool).topk(count, largest=False).indices
 
 
+def apart_from_nearest(
+    elements: VolumeElements, pool: VolumeElements, codes: Tensor, pool_codes: Tensor, count: int = 4
+) -> tuple[Tensor, Tensor]:
+    """Mean disorientations (N,) in degrees of volume elements from those nearest in a pool by their codes, and from any."""
+
+    def apart(others: Tensor) -> Tensor:
+        pairs = zip(elements.orientations(), others, strict=True)
+        return torch.stack([degrees_between(pool[some].orientations(), own, pool.symmetry).mean() for own, some in pairs])
+
+    anyhow = torch.arange(len(elements) * count).unflatten(0, (-1, count)) % len(pool)
+    return apart(nearest_neighbours(codes, pool_codes, min(count, len(pool)))), apart(anyhow)
+
+
 def retrieved(sets: Sequence[Tensor]) -> float:
     """Share of the points of several sets (N_i, d) whose nearest neighbour among all others is of their own set."""
     points = torch.cat(list(sets))

@@ -174,7 +174,7 @@ class Told:
             fit = (
                 f"S3's network, trained on {patches} patches, gains little more on unseen ones: "
                 f"from epoch {half['epoch']:.0f} to {last['epoch']:.0f} "
-                "its loss in training falls "
+                "its reconstruction loss in training falls "
                 f"by {fell['train']:.0f} %, in validation by {fell['validation']:.0f} %. "
             )
             self.say(

@@ -99,7 +99,7 @@ def curves_with_band(strain: np.ndarray, simulated: np.ndarray, mean: np.ndarray
     axes[0, 0].set_ylabel("stress (MPa)")
     axes[1, 0].set_ylabel("surrogate less\nsimulation (MPa)")
     handles = [sum(parts, []) for parts in zip(*(ax.get_legend_handles_labels() for ax in axes[:, 0]))]
-    figure.legend(*handles, loc="outside upper center", ncols=3, fontsize=8)
+    figure.legend(*handles, loc="outside upper left", ncols=3, fontsize=8)
     return figure
 
 
@@ -128,28 +128,26 @@ def falling(
     y: str,
     ax: Axes,
     levels: Mapping[str, float] = {},
-    looks: Mapping[str, Mapping[str, str]] = {},
-    left: bool = False,
+    looks: Mapping[str, Mapping[str, str | float]] = {},
 ) -> None:
     """Errors (N,) that fall along x (N,), on logarithmic axes, a line a method; horizontal lines at levels by their names.
 
     Of errors (N, draws) the mean is drawn, and their range as a band. `looks` are colours of the palette, lines and markers
-    of methods, where they are not to go by turns. Names of levels stand at the right, or at the `left`.
+    of methods, where they are not to go by turns.
     """
     for number, (name, (places, errors)) in enumerate(curves.items()):
         color = ("ours", "linear", "other", "constant", "accent")[number % 5]
         line = ("-", "--", ":")[number // 5 % 3]  # colours begin anew, dashed
-        look = {"color": color, "ls": line, "marker": "o" if len(places) <= 30 else "", **looks.get(name, {})}
+        look = {"color": color, "ls": line, "marker": "o" if len(places) <= 30 else "", "ms": 3, **looks.get(name, {})}
         color = look["color"] = PALETTE[look["color"]]
         if np.ndim(errors) == 2:
             ax.fill_between(places, np.min(errors, 1), np.max(errors, 1), color=color, alpha=0.2, lw=0)
             errors = np.mean(errors, 1)
-        ax.plot(places, errors, ms=3, label=name, **look)
+        ax.plot(places, errors, label=name, **look)
     for name, level in levels.items():
         ax.axhline(level, color=PALETTE["reference"], ls=":", lw=0.9)
         patch = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
-        at, side = ((0.01, level), "left") if left else ((1, level), "right")
-        ax.annotate(name, at, xycoords=("axes fraction", "data"), fontsize=7, ha=side, va="bottom", bbox=patch)
+        ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom", bbox=patch)
     ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     least, most = (end(places[-1 if end is max else 0] for places, _ in curves.values()) for end in (min, max))
     ticks = [tick * 10**power for power in range(6) for tick in (1, 3) if least <= tick * 10**power <= most]

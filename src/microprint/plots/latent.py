@@ -13,6 +13,7 @@ from torch import Tensor
 from microprint.analysis.rate_distortion import Point, envelope
 from microprint.orientations import disorientation
 from microprint.plots import PALETTE, panels
+from microprint.plots.learning import plain_ticks
 from microprint.plots.microstructure import colour_key, ipf_colours
 
 COLOURS = [PALETTE[name] for name in ("ours", "paper", "linear", "accent", "coded", "light")]
@@ -68,7 +69,7 @@ def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, 
         ax.set(xlabel="way from start to end", ylabel=labels[panel], title=panel)
         ax.set_ylim(0, ax.get_ylim()[1])
     named = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named, loc="outside upper center", ncols=len(named), fontsize=8)
+    figure.legend(named.values(), named, loc="outside upper left", ncols=len(named), fontsize=8)
     return figure
 
 
@@ -179,7 +180,9 @@ def rate_distortion(codes: Mapping[str, Sequence[Point]], budget: float) -> Figu
         ax.plot([p.bytes for p in best], [p.disorientation_deg for p in best], "o-", ms=3.5, color=color, label=name)
     ax.axvline(budget, color=PALETTE["constant"], ls="--", lw=0.8, label="bytes of S1's floats")
     ax.set(xscale="log", yscale="log", xlabel="bytes a volume element", ylabel="mean disorientation / °")
-    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+    for axis in (ax.xaxis, ax.yaxis):
+        plain_ticks(axis)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8)
     return figure
 
 
@@ -195,8 +198,9 @@ def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
         values = [by_code[name] for by_code in errors.values()]
         ax.plot(values, range(len(errors)), "o", color=color, markerfacecolor=face, ms=size, label=name)
     ax.set(xscale="log", xlabel="mean disorientation / °", yticks=range(len(errors)), yticklabels=list(errors))
+    plain_ticks(ax.xaxis)
     ax.invert_yaxis()
-    figure.legend(loc="outside upper center", ncols=4, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=4, fontsize=8)
     return figure
 
 

@@ -62,7 +62,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], term
     handles = [*models * (len(models) > 1), *parts]
     longest = max(len(handle.get_label()) for handle in handles)
     fitting = int(3.1 * columns / (0.08 * longest + 0.55))  # a letter and a line's sample, in inches
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), max(fitting, 1)), fontsize=8)
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), max(fitting, 1)), fontsize=8)
     return figure
 
 
@@ -87,7 +87,7 @@ def longer_trained(
         ax.axvline(visits, color=PALETTE["constant"], lw=0.9)
         ax.annotate("S1", (visits, 1), (-3, -3), ("data", "axes fraction"), "offset points", ha="right", va="top", fontsize=8)
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1]))
-    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=min(len(named), len(curves)), fontsize=8)
+    figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=min(len(named), len(curves)), fontsize=8)
     error_by_size(sizes, "mean disorientation / °", figure.add_subplot(grid[1, :]))
     return figure
 

@@ -49,7 +49,7 @@ def families(strain: np.ndarray, parts: Mapping[str, Mapping[str, np.ndarray]]) 
     right.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     right.set(xlabel="stress at the end (MPa)", title="every VE")
     right.invert_yaxis()
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=5)
     return figure
 
 

@@ -159,20 +159,25 @@ def pole_figures(orientations_by_set: dict[str, np.ndarray], symmetry: str, pole
 
 
 def size_distribution(ratios: dict[str, np.ndarray], spread: float, dashed: Collection[str] = ()) -> Figure:
-    """Shares of grains below a size, by set of diameters over the median asked for, beside the log-normal law in grey.
+    """Shares of grains below a size, by set of diameters over the median asked for, beside the log-normal law in grey; below,
+    by how much they differ from it.
 
     `spread` is the standard deviation of the logarithm in that law. Five sets at most; the `dashed` ones are rivals.
     """
-    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    figure, (ax, apart) = plt.subplots(2, figsize=(6.4, 4.8), sharex=True, height_ratios=(3, 2))
     x = np.linspace(0.6, 1.5, 300)
-    ax.plot(x, 100 * ndtr(np.log(x) / spread), color=PALETTE["reference"], linewidth=3, alpha=0.35, label="law asked for")
+    law = 100 * ndtr(np.log(x) / spread)
+    ax.plot(x, law, color=PALETTE["reference"], linewidth=3, alpha=0.35, label="law asked for")
     for order, ((name, values), colour) in enumerate(zip(ratios.items(), ("ours", "paper", "linear", "other", "accent"))):
-        share = 100 * np.arange(1, len(values) + 1) / len(values)
+        values, share = np.sort(values), 100 * np.arange(1, len(values) + 1) / len(values)
         line = "--" if name in dashed else "-"
         style = {"color": PALETTE[colour], "drawstyle": "steps-post", "linewidth": 1.2, "zorder": 4 - 0.1 * order}
-        ax.plot(np.sort(values), share, line, label=f"{name}, {len(values)} grains", **style)
-    ax.set(xlabel="equivalent-sphere diameter / median asked for", ylabel="grains smaller than this / %")
-    ax.set(xlim=(0.6, 1.5), ylim=(0, 100))
+        ax.plot(values, share, line, label=f"{name}, {len(values)} grains", **style)
+        below = 100 * np.searchsorted(values, x, side="right") / len(values)
+        apart.plot(x, below - law, line, **style)
+    ax.set(ylabel="grains smaller than this / %", xlim=(0.6, 1.5), ylim=(0, 100))
+    apart.set(xlabel="equivalent-sphere diameter / median asked for", ylabel="less the law's / points")
+    apart.axhline(0, color=PALETTE["reference"], linewidth=3, alpha=0.35)
     ax.legend(fontsize=8, loc="upper left")  # in sight on a phone, too
     return figure
 
@@ -193,7 +198,7 @@ def shares(shares_pct: dict[str, dict[str, np.ndarray]], thresholds: np.ndarray,
         ax.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
         ax.xaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("pairs above it / %")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=8)
     return figure
 
 

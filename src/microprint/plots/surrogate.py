@@ -27,7 +27,7 @@ def yield_sections(sections: Mapping[str, Mapping[tuple[str, str], tuple[np.ndar
             ax.plot(*true.T, ".", ms=3, color=PALETTE["reference"], label="crystal")
             ax.set(title=material, xlabel=f"stress of {first} (MPa)", ylabel=f"stress of {second} (MPa)")
             ax.set_aspect("equal", adjustable="datalim")  # panels of one size
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8)
     return figure
 
 
@@ -51,7 +51,7 @@ def errors_by_labels(
         plain_ticks(ax.yaxis)
         ax.xaxis.set_minor_locator(NullLocator())
     axes[0, 0].set_ylabel(ylabel)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=8)
     return figure
 
 
@@ -70,7 +70,7 @@ def errors_by_time(
     for number, (name, point) in enumerate(sorted(models.items(), key=lambda item: item[1]), 1):
         ax.plot(*point, "o", color=PALETTE[colours[name]], label=f"{number}  {name}")
         ax.annotate(str(number), point, (5, 4), textcoords="offset points", fontsize=8)
-    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8)
     xlabel = f"time of an answer (ms a volume element, {at_once} at once)"
     ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
     ax.margins(0.2)
@@ -110,7 +110,7 @@ def as_in_s1(
     over.set(xlabel="strain (%)", ylabel="absolute error (MPa)", title="error over the strain")
     losses.legend(fontsize=8)
     handles, labels = over.get_legend_handles_labels()
-    figure.legend([*handles, dashed], [*labels, "simulated"], loc="outside upper center", ncols=len(labels) + 1, fontsize=8)
+    figure.legend([*handles, dashed], [*labels, "simulated"], loc="outside upper left", ncols=len(labels) + 1, fontsize=8)
     return figure
 
 
@@ -124,7 +124,7 @@ def families(names: Sequence[str], series: Mapping[str, ArrayLike], colours: Map
         ax.set_xscale("log")
     ax.set(xlabel=xlabel)
     ax.invert_yaxis()
-    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8)
     return figure
 
 
@@ -141,5 +141,5 @@ def paths(cases: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Fig
         ax.set_xlabel("time (s)")
     for ax in axes[:, 0]:
         ax.set_ylabel("stress (MPa)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=8)
     return figure

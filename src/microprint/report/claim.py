@@ -131,12 +131,15 @@ def sentence(c: Comparison) -> str:
         x, y = min(c.ours, key=lambda point: point[1])
         text += f"ours does not reach that: {_error(c, y)} with {_count(c, x)}"
     else:
-        text += f"ours is there with {_count(c, c.needed)} ({_error(c, dict(c.ours)[c.needed])})"
-        text += _share(c.best[0], c.needed, c.needed == c.ours[0][0])
-        text = f"{_saving(c)}{text}"
+        saving = _saving(c)
+        fewest = ", the fewest tried" * bool(c.of_labels and 0 < c.needed == c.ours[0][0])
+        text += f"ours is there with {_count(c, c.needed)}{fewest} ({_error(c, dict(c.ours)[c.needed])})"
+        text = f"{saving}{text}" if saving else text + _share(c.best[0], c.needed)
     if c.kin:
         text += f". With the same physics {c.kin[0]} comes to {_error(c, c.kin[1][1])}, with {_count(c, c.kin[1][0])}"
-        text += f"; {c.cheap[0]} to {_error(c, c.cheap[1][1])}, with {_count(c, c.cheap[1][0])}" if c.cheap else ""
+        if c.cheap:
+            also = ", and to " if c.cheap[0] == c.kin[0] else f"; {c.cheap[0]} to "
+            text += f"{also}{_error(c, c.cheap[1][1])}, with {_count(c, c.cheap[1][0])}"
     if c.ahead:
         costs = [f"{named(name)} at {_and([figure(x) for x in at])}" for name, at in c.ahead.items()]
         text += f". Ahead of ours: {'; '.join(costs)} {c.noun}"
@@ -185,14 +188,13 @@ def judgement(comparisons: list[Comparison]) -> str:
     return f"This run {_and(said)}." if said else "This run has no learning curve over labels to hold it against."
 
 
-def _share(theirs: float, ours: float, least: bool) -> str:
+def _share(theirs: float, ours: float) -> str:
     if not ours or not theirs:
         return ""
     ratio = theirs / ours
-    text = (
+    return (
         f", {figure(ratio)} times fewer" if ratio > 1 else ", as many" if ratio == 1 else f", {figure(1 / ratio)} times as many"
     )
-    return text + (", the fewest tried" if least else "")
 
 
 def _error(c: Comparison, value: float) -> str:
