@@ -534,7 +534,7 @@ metrics |= {"06.random.ours.coverage_90": coverage, "06.families.ours.r2": resul
 metrics |= {f"06.paths.{kind}.mae_mpa": values[1] for kind, values in paths_mae.items()} | {f"06.{name}.alone.r2": v[3] for name, v in rows_of.items()}
 standings = [Standing(f"mean error {view}", values["ours, corrected"], "MPa", (leaders[view], values[leaders[view]]), values[pair[0]],
                       2.75 if view == "over the curve" else None, spread=luck[view]) for view, values in means.items()]
-standings += [Standing(f"mean error {view}, ours from no polycrystal, the rival from {0 if leaders[view] in free else len(train.stress)}", values[mine := "ours, no polycrystal"], "MPa", (leaders[view], values[leaders[view]]), values[pair[0]],
+standings += [Standing(f"mean error {view}, without a label (the rival: {'without' if leaders[view] in free else f'with {len(train.stress)}'})", values[mine := "ours, no polycrystal"], "MPa", (leaders[view], values[leaders[view]]), values[pair[0]],
                        spread=regression.chance(seen_at[view][mine], seen_at[view][leaders[view]])) for view, values in means.items()]
 standings += [Standing(f"R² within the worst family of textures, {low.replace('_', ' ')}", result[low][3], "",
                        max(zip(compared, rivals_of[low]), key=lambda r: r[1]), higher_is_better=True),
