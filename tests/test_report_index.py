@@ -16,7 +16,7 @@ from microprint.params import validate
 from microprint.plots import PALETTE
 from microprint.plots.side_by_side import side_by_side
 from microprint.report import write_report
-from microprint.report.claim import caption, compare, figure, judgement, sentence
+from microprint.report.claim import GLOSSES, caption, compare, figure, judgement, sentence
 from microprint.report.counterparts import headings, linked_papers, papers
 from microprint.report.index import commits, recorded, strongest, summarise
 from microprint.study.graph import REPOSITORY, load_notebooks
@@ -98,11 +98,14 @@ def test_a_standing_may_have_no_number(run):
 
 
 def test_what_notebooks_close_with_is_what_the_index_shows(run):
+    assert all(any(f'"{name}"' in path.read_text() for path in REPOSITORY.glob("notebooks/0[367]*.py")) for name in GLOSSES)
     close(run, "06", standings=[Standing("error", 0.5, "MPa", ("line", 0.4), 3.0, float("nan"))], missed=["S1 has $R^2 < 1$, **not** 2."],
-          curve=Curve("labels", "error (MPa)", {"ours": ([0, 100], [1.0, 0.5]), "line": ([100], [float("nan")]), "paper": ([100], [3.0])}),
+          curve=Curve("labels", "error (MPa)", {"ours": ([0, 100], [1.0, 0.5]), "line": ([100], [float("nan")]), "paper": ([100], [3.0]),
+                                                         "graph network": ([100], [4.0])}),
           figure=Figure(figsize=(1, 1)), caption="paper: S1's network.")
     index = write_report(run).read_text()
     assert '<img src="06.png"' in index and "paper: S1's network." in text(index)
+    assert f"Rivals: graph network , {GLOSSES['graph network']}." in text(index)
     assert "06 error / MPa: ours 0.5, line 0.4" in text(index)
     missed = index[index.index('id="missed"'):index.index('id="notebooks"')]
     assert "<math" in missed and "<strong>not</strong>" in missed and "06 · Toy" in missed

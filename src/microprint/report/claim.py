@@ -11,6 +11,18 @@ from typing import Any
 CLAIM = "A form that is the physics needs a hundredth of the labels."
 FACTOR = 100
 UNIT = re.compile(r"\(([^()]+)\)\s*$|\s/\s*(\S+)\s*$")  # at the end of an axis label
+GLOSSES = {  # of the rivals' names, which their pages explain
+    "line in two coefficients": "a straight line in two averages of the texture",
+    "ridge on linear cells": "ridge regression on the texture and on the moduli of the same cell, made elastic",
+    "graph network": "on the grains and their contacts",
+    "coarse simulation, corrected": "the simulation with half the voxels an edge, and what labels say of its error",
+    "Gaussian process on 13 numbers, three axes": "on volume fraction and two-point statistics, one function for three axes",
+    "line in the iterations": "a straight line in the logarithms of the solver's first iterations",
+    "iterations as a geometric series": "the same iterations, carried on without any label",
+    "linear": "the strongest Fourier coefficients of the orientations",
+    "fitted list": "positions and orientations of the largest grains",
+    "weighted list": "the same and a weight, which tells a grain's size",
+}
 Point = tuple[float, float]  # cost and error
 Line = list[Point]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from microprint import store
-from microprint.report.claim import CLAIM, Comparison, caption, compare, judgement, lines_of, named, sentence
+from microprint.report.claim import CLAIM, GLOSSES, Comparison, caption, compare, judgement, lines_of, named, sentence
 from microprint.report.counterparts import linked_papers
 
 Entry = Mapping[str, Any]
@@ -98,6 +98,7 @@ def index_facts(entries: Sequence[Entry], target: Path) -> dict[str, Any]:
         "judgement": judgement(comparisons),
         "comparisons": [(comparison, sentence(comparison)) for comparison in comparisons],
         "caption": _caption(comparisons, drawn),
+        "glosses": {name: GLOSSES[name] for entry in drawn for name in lines_of(entry["curve"]) if name in GLOSSES},
         "commits": commits(entries),
         "papers": studied,
         "states": {state: states.count(state) for state in ("here", "part", "none")},
