@@ -98,7 +98,7 @@ def index_facts(entries: Sequence[Entry], target: Path) -> dict[str, Any]:
         "judgement": judgement(comparisons),
         "comparisons": [(comparison, sentence(comparison)) for comparison in comparisons],
         "caption": _caption(comparisons, drawn),
-        "glosses": {name: GLOSSES[name] for entry in drawn for name in lines_of(entry["curve"]) if name in GLOSSES},
+        "glosses": {name: gloss for name, gloss in GLOSSES.items() if any(name in lines_of(entry["curve"]) for entry in drawn)},
         "commits": commits(entries),
         "papers": studied,
         "states": {state: states.count(state) for state in ("here", "part", "none")},
