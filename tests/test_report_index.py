@@ -97,11 +97,15 @@ def test_a_standing_may_have_no_number(run):
     assert '<td class="ours" data-is="ours">–</td>' in index and "x : ours –, r 2" in text(index).replace("x:", "x :")
 
 
+def test_what_the_index_explains_are_rivals_of_the_notebooks():
+    sources = [path.read_text() for path in REPOSITORY.glob("notebooks/0[367]*.py")]
+    assert [name for name in GLOSSES if not any(f'"{name}"' in source for source in sources)] == []
+
+
 def test_what_notebooks_close_with_is_what_the_index_shows(run):
-    assert all(any(f'"{name}"' in path.read_text() for path in REPOSITORY.glob("notebooks/0[367]*.py")) for name in GLOSSES)
     close(run, "06", standings=[Standing("error", 0.5, "MPa", ("line", 0.4), 3.0, float("nan"))], missed=["S1 has $R^2 < 1$, **not** 2."],
           curve=Curve("labels", "error (MPa)", {"ours": ([0, 100], [1.0, 0.5]), "line": ([100], [float("nan")]), "paper": ([100], [3.0]),
-                                                         "graph network": ([100], [4.0])}),
+                                                    "graph network": ([100], [4.0])}),
           figure=Figure(figsize=(1, 1)), caption="paper: S1's network.")
     index = write_report(run).read_text()
     assert '<img src="06.png"' in index and "paper: S1's network." in text(index)

@@ -81,7 +81,6 @@ def test_the_nearest_by_their_codes_are_no_others():
     torch.testing.assert_close(any_one, torch.cat(first))
 
 
-
 def test_active_units(generator):
     mean = torch.randn(500, 3, generator=generator) * torch.tensor([1.0, 0.2, 0.01])
     assert space.active_units(mean) == 2
