@@ -49,8 +49,8 @@ compute = {"engine": "local", "device": "auto"}
 cp = {"material": "Mg", "edge": 16, "load": "tension", "axis": "x", "strain": 0.01, "rate": 1e-3, "increments": 20,
       "scheme": "fourier", "solver": "spectral", "chunk": 16, "families_train": 21, "families_test": 14, "others": ["Al"],
       "others_train": 6, "others_test": 12, "paths": 12, "path_elements": 1}
-surrogate = {"law_units": 48, "law_planes": 64, "law_memories": 12, "law_members": 1, "law_crystals": 8000, "law_start": 800,
-             "law_epochs": 8, "law_batch_size": 128, "law_learning_rate": 4e-3, "iterations": 2, "finest": 32, "modes": 4,
+surrogate = {"law_units": 48, "law_planes": 64, "law_memories": 12, "law_members": 1, "law_crystals": 8000, "law_start": 2400,
+             "law_epochs": 4, "law_batch_size": 128, "law_learning_rate": 4e-3, "iterations": 2, "finest": 32, "modes": 4,
              "points": 1000, "paper_hidden": 512, "paper_epochs": 100, "paper_batch_size": 128, "paper_learning_rate": 1e-3,
              "paper_weight_decay": 1e-5}
 
@@ -72,6 +72,7 @@ from microprint.plots import design as draw
 from microprint.plots import show, style, table
 from microprint.plots import surrogate as plot
 from microprint.plots.learning import parity
+from microprint.rivals import RIVALS
 from microprint.systems.crystal_laws import train_crystal_law
 from microprint.systems.fingerprint import Fingerprint, trainable
 from microprint.systems.surrogate import StressSurrogate, answering, correct_surrogate, read_answers
@@ -180,9 +181,9 @@ for variant in ("paper", "coded", "ours"):
 for variant in ("graph", "cnn"):
     notebook.do(train_field_rival, variant=variant)
     seeing[variant] = FieldRival.load(notebook.path(f"rival_{variant}.safetensors"), notebook.device)
-colours = {"line in two coefficients": "linear", "Gaussian processes": "light", "S1's network": "paper", "ridge on linear cells": "constant",
-           "graph network": "other", "Taylor, learnt law, corrected": "coded", "coarse simulation": "reference",
-           "coarse simulation, corrected": "reference", "ours, no polycrystal": "accent", "ours, corrected": "ours"}
+colours = {name: rival.colour for name, rival in RIVALS.items()} | {
+    "Gaussian processes": "light", "S1's network": "paper", "Taylor, learnt law, corrected": "coded", "coarse simulation": "reference",
+    "ours, no polycrystal": "accent", "ours, corrected": "ours"}
 points = [max(1, round(share * at)) for share in (0.05, 0.25, 0.5, 1.0)]
 
 # %%
@@ -502,7 +503,7 @@ missed = [text for text in (
     regression.ahead(seen_at["over the curve"], simplest, ["3D CNN"]) == [] and f"The 3D CNN is no nearer than the line in two coefficients, from {len(train.stress)} labels ({whole['3D CNN']:.3g} against "
     f"{whole[simplest]:.3g} MPa); a ridge on averages such as it starts from has {whole['ridge on the averages']:.3g}.",
     at_once[0] < 5 and f"Of {len(batch)} volume elements at once the simulation takes {at_once[0]:.1f} times as long as ours, of one {alone_takes[0]:.1f} times; the coarse one {at_once[1]:.2g} and "
-    f"{alone_takes[1]:.2g} times: ours saves labels, and {'little' if min(at_once[0], alone_takes[0]) > 1 else 'no'} time.",
+    f"{alone_takes[1]:.2g} times: ours saves labels, and {'little' if min(at_once[0], alone_takes[0]) > 1 else 'hardly any'} time.",
     cheapest < whole["ours, no polycrystal"] and f"A single law in one iteration, the cheapest form of ours, errs less over the curve ({cheapest:.3g} MPa) than ours does from no polycrystal ({whole['ours, no polycrystal']:.3g}).",
     f"S1's network, rebuilt on our fingerprint and {len(train.stress)} labels, errs by {whole[pair[0]]:.2f} MPa where S1 has 2.75 from 40,000, on other data.") if text]
 

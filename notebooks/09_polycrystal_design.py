@@ -260,7 +260,7 @@ show(figure, "What was asked for (black crosses) and what the simulation says of
 # A design has to have both properties. So the last of the tables below says how far it is **off**: the larger of its two errors, each in standard
 # deviations (sd) of the training elements. Nearer than half an sd, a target counts as met. Few targets are asked for: a difference is
 # known to its standard error over the targets, or, where there is one, over its designs, which says nothing of other targets. It counts
-# from twice that on.
+# from twice that on, which stands behind its ±.
 
 # %%
 SECOND = "; their second stress is the surrogate's, {:.2f} MPa from the simulation in those chosen"
@@ -290,9 +290,9 @@ for who, group in ({aim: [aim] for aim in studies} | {together: list(studies)}).
         if count := sum(map(sum, alike.values())):
             of_kind = {m: torch.cat([off[aim][m][some] for aim, some in alike.items()]) for m in METHODS}
             compared[who, f"{count} target{'s' * (count > 1)} {WHERE[kind]}"] = analysis.compare(of_kind, (SINGLE, "nearest", "best_of_n"))
-rows = [[who, which.replace(" targets", "").replace(" target", ""), *(f"{c.off[m]:.3f}" for m in METHODS), f"{c.off['ours'] - c.off[c.rival]:+.3f} ± {c.error['ours']:.3f}"] for (who, which), c in compared.items()]
+rows = [[who, which.replace(" targets", "").replace(" target", ""), *(f"{c.off[m]:.3f}" for m in METHODS), f"{c.off['ours'] - c.off[c.rival]:+.3f} ± {c.chance['ours']:.3f}"] for (who, which), c in compared.items()]
 display(table(rows, ["aim", "targets", *METHODS.values(), "ours less the strongest rival"],
-              "How far designs are off on average (sd), by the number and the kind of targets. The last column is a difference ± its standard error; where it is negative, ours is "
+              "How far designs are off on average (sd), by the number and the kind of targets. The last column is a difference ± twice its standard error; where it is negative, ours is "
               "nearer. The prior alone is a part of ours, and no rival."))
 
 # %% [markdown]
@@ -367,11 +367,11 @@ for aim, study in studies.items():
         missed.append(f"In the aim {aim} the target {' / '.join(f'{v / MPA:.1f}' for v in study.targets[t])} MPa ({study.kinds[t]}) stays off in {int((more[t] > analysis.HALF).sum())} of "
                       f"{settings.designs} designs, the worst by {more[t].nan_to_num().max():.1f} sd, also after a simulation more: {why}.")
 for (who, which), c in compared.items():
-    lead, error = c.off["ours"] - c.off[c.rival], c.error["ours"]
+    lead, chance = c.off["ours"] - c.off[c.rival], c.chance["ours"]
     sentence = (f"{who.capitalize()}, {which}: a design of ours is {c.off['ours']:.3f} sd off, after a simulation more {c.off['corrected']:.3f}; {METHODS[c.rival]}: "
-                f"{c.off[c.rival]:.3f}. Ours less the rival: {lead:+.3f} ± {error:.3f}")
-    missed += [f"{sentence}."] * (lead > 2 * error)
-    ahead += [sentence + (": too few targets to tell." if lead >= -2 * error else ".")] * (who == together and lead <= 2 * error)
+                f"{c.off[c.rival]:.3f}. Ours less the rival: {lead:+.3f} ± {chance:.3f}")
+    missed += [f"{sentence}."] * (lead > chance)
+    ahead += [sentence + (": too few targets to tell." if lead >= -chance else ".")] * (who == together and lead <= chance)
 halved = {(aim, t): float(off[aim]["corrected"][t].max()) < 0.5 * float(off[aim]["ours"][t].max()) for aim, study in studies.items() for t in range(len(study.targets))}
 left = [f"{aim} {' / '.join(f'{v / MPA:.1f}' for v in studies[aim].targets[t])} MPa ({studies[aim].kinds[t]})" for (aim, t), less in halved.items() if not less]
 (missed if left else ahead).append("One simulation more leaves less than half of how far the worst design is off, for every target" + f" but {len(left)}: {', '.join(left)}" * bool(left) + ".")
@@ -406,7 +406,7 @@ metrics |= {"09.worst_unannounced.by_simulation_sd": by_simulation[worst], "09.w
 metrics |= {f"09.{aim}.ours.within_half_spread_pct": 100 * value for aim, value in share.items()}
 standings = []
 for (who, which), c in sorted(compared.items(), key=lambda entry: entry[0][0] != together):  # the most targets first
-    standings += [Standing(f"{who}: distance from {which}{', one simulation more' * (m == 'corrected')}", c.off[m], "sd", (METHODS[c.rival], c.off[c.rival]), spread=2 * c.error[m])
+    standings += [Standing(f"{who}: distance from {which}{', one simulation more' * (m == 'corrected')}", c.off[m], "sd", (METHODS[c.rival], c.off[c.rival]), spread=c.chance[m])
                   for m in ("ours", "corrected") if m == "ours" or who == together]
 for aim, (_, apart) in results.items():
     varied = max(("nearest", "best_of_n"), key=lambda m: apart[m][0])

@@ -16,9 +16,10 @@ from microprint.params import validate
 from microprint.plots import PALETTE
 from microprint.plots.side_by_side import side_by_side
 from microprint.report import write_report
-from microprint.report.claim import GLOSSES, caption, compare, figure, judgement, sentence
+from microprint.report.claim import caption, compare, figure, judgement, sentence
 from microprint.report.counterparts import headings, linked_papers, papers
 from microprint.report.index import commits, recorded, strongest, summarise
+from microprint.rivals import RIVALS
 from microprint.study.graph import REPOSITORY, load_notebooks
 from microprint.study.run import Run
 
@@ -99,7 +100,7 @@ def test_a_standing_may_have_no_number(run):
 
 def test_what_the_index_explains_are_rivals_of_the_notebooks():
     sources = [path.read_text() for path in REPOSITORY.glob("notebooks/0[367]*.py")]
-    assert [name for name in GLOSSES if not any(f'"{name}"' in source for source in sources)] == []
+    assert [name for name in RIVALS if not any(f'"{name}"' in source for source in sources)] == []
 
 
 def test_what_notebooks_close_with_is_what_the_index_shows(run):
@@ -109,7 +110,7 @@ def test_what_notebooks_close_with_is_what_the_index_shows(run):
           figure=Figure(figsize=(1, 1)), caption="paper: S1's network.")
     index = write_report(run).read_text()
     assert '<img src="06.png"' in index and "paper: S1's network." in text(index)
-    assert f"Rivals: graph network , {GLOSSES['graph network']}." in text(index)
+    assert f"Rivals: graph network , {RIVALS['graph network'].gloss}." in text(index)
     assert "06 error / MPa: ours 0.5, line 0.4" in text(index)
     missed = index[index.index('id="missed"'):index.index('id="notebooks"')]
     assert "<math" in missed and "<strong>not</strong>" in missed and "06 · Toy" in missed

@@ -34,9 +34,9 @@ def test_comparison_has_the_strongest_rival_and_the_standard_error_over_targets(
            "looked up": torch.tensor([[0.5], [0.5]]), "drawn": torch.tensor([[1.0, 3.0], [2.0, 2.0]])}
     compared = analysis.compare(off, ("drawn", "looked up"))
     assert compared.rival == "looked up" and compared.off["ours"] == pytest.approx(0.4)
-    assert compared.error["ours"] == pytest.approx(0.2)  # of -0.3 and 0.1: half their distance
+    assert compared.chance["ours"] == pytest.approx(0.4)  # of -0.3 and 0.1: their distance
     single = analysis.compare({method: values[:1] for method, values in off.items()}, ("looked up",))
-    assert single.error["ours"] == pytest.approx(0.1) and single.error["corrected"] == 0  # over the designs
+    assert single.chance["ours"] == pytest.approx(0.2) and single.chance["corrected"] == 0  # over the designs
 
 
 def test_what_did_not_converge_is_not_met(study):

@@ -59,14 +59,14 @@ class Comparison(NamedTuple):
 
     off: dict[str, float]  # mean of each method
     rival: str
-    error: dict[str, float]  # standard error of what ``ours`` and ``corrected`` are farther off than the rival
+    chance: dict[str, float]  # twice the standard error of what ``ours`` and ``corrected`` are farther off than the rival
 
 
 def compare(off: Mapping[str, Tensor], rivals: Sequence[str]) -> Comparison:
     """Methods by how far their designs (T, K) for the same T targets are off; K may differ, and some may not have converged."""
     mean = {method: float(values.nanmean(1).nanmean()) for method, values in off.items()}
     rival = min(rivals, key=mean.__getitem__)
-    return Comparison(mean, rival, {method: _standard_error(off[method], off[rival]) for method in ("ours", "corrected")})
+    return Comparison(mean, rival, {method: 2 * _standard_error(off[method], off[rival]) for method in ("ours", "corrected")})
 
 
 def _standard_error(ours: Tensor, rival: Tensor) -> float:

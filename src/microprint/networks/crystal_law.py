@@ -24,7 +24,7 @@ from torch.nn.functional import normalize, softplus
 
 from microprint.networks import compiled_law
 
-START_RATE, START_CRYSTALS = 8e-3, 128  # learning rate and crystals a step of the regression that starts a training
+START_RATE, START_CRYSTALS = 8e-3, 32  # learning rate and crystals a step of the regression that starts a training
 SMALL = 0.1  # share of the mean stress below which errors count no more in proportion to the stress
 
 

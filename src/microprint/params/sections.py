@@ -211,9 +211,9 @@ class SurrogateSettings:
     law_memories: Positive = 12
     law_members: Positive = 1  # laws of the first material, from other first weights; their spread is part of the error bar.
     law_crystals: Annotated[int, Between(40)] = 8000  # single crystals that a law is learnt from.
-    law_start: Count = 800  # steps of regression with the crystals' true history at hand, before the training.
+    law_start: Count = 2400  # steps of regression with the crystals' true history at hand, before the training.
     # law_epochs, law_batch_size, law_learning_rate: passes over the crystals, crystals a step; Adam with cosine decay.
-    law_epochs: Positive = 8
+    law_epochs: Positive = 4
     law_batch_size: Positive = 128
     law_learning_rate: Rate = 4e-3
     iterations: Positive = 2  # of the equilibrium in each increment.

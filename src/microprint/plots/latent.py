@@ -15,6 +15,7 @@ from microprint.orientations import disorientation
 from microprint.plots import PALETTE, panels
 from microprint.plots.learning import plain_ticks
 from microprint.plots.microstructure import colour_key, ipf_colours
+from microprint.rivals import RIVALS
 
 COLOURS = [PALETTE[name] for name in ("ours", "paper", "linear", "accent", "coded", "light")]
 
@@ -207,6 +208,5 @@ def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
 def code_colour(name: str) -> str:
     """One colour for a code in all figures, whatever its budget."""
     kind = name.split(",")[0]
-    return PALETTE[
-        {"weighted list": "reference", "fitted list": "accent", "grain list": "constant", "equiaxed": "light"}.get(kind, kind)
-    ]
+    own = {"grain list": "constant", "equiaxed": "light"}
+    return PALETTE[RIVALS[kind].colour if kind in RIVALS else own.get(kind, kind)]

@@ -14,19 +14,9 @@ from matplotlib.ticker import NullLocator
 
 from microprint.plots import PALETTE, style
 from microprint.plots.learning import plain_ticks
+from microprint.rivals import RIVALS
 
 OWN = {"ours": "ours", "the published system, rebuilt": "paper"}
-AS_ON_THEIR_PAGES = {
-    "linear": "linear",
-    "fitted list": "accent",
-    "weighted list": "reference",
-    "line in two coefficients": "linear",
-    "ridge on linear cells": "constant",
-    "graph network": "other",
-    "coarse simulation, corrected": "reference",
-    "Gaussian process on 13 numbers, three axes": "linear",
-    "line in the iterations": "other",
-}
 OTHERS = ("linear", "other", "constant", "accent", "reference", "coded", "light")
 APART = 0.052  # least distance of two lines of text, as a share of an axis's height
 
@@ -37,7 +27,7 @@ def side_by_side(curves: Mapping[str, Mapping[str, Any]], columns: int) -> Figur
     A curve has the axis labels `cost` and `error`, and `lines`: points (cost, error) by name, in order of cost, errors above
     zero; lines that are named in `physical` are dashed, their circles open. A cost of zero stands at the left end.
     """
-    colours = OWN | AS_ON_THEIR_PAGES
+    colours = OWN | {name: rival.colour for name, rival in RIVALS.items()}
     for curve in curves.values():
         for name in curve["lines"]:
             used = {colours.get(other) for other in curve["lines"]}

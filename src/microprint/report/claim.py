@@ -11,18 +11,6 @@ from typing import Any
 CLAIM = "A form that is the physics needs a hundredth of the labels."
 FACTOR = 100
 UNIT = re.compile(r"\(([^()]+)\)\s*$|\s/\s*(\S+)\s*$")  # at the end of an axis label
-GLOSSES = {  # of the rivals' names, which their pages explain
-    "line in two coefficients": "a straight line in two averages of the texture",
-    "ridge on linear cells": "ridge regression on the texture and on the moduli of the same cell, made elastic",
-    "graph network": "on the grains and their contacts",
-    "coarse simulation, corrected": "the simulation with half the voxels an edge, and what labels say of its error",
-    "Gaussian process on 13 numbers, three axes": "on volume fraction and two-point statistics, one function for three axes",
-    "line in the iterations": "a straight line in the logarithms of the solver's first iterations",
-    "iterations as a geometric series": "the same iterations, carried on without any label",
-    "linear": "the strongest Fourier coefficients of the orientations",
-    "fitted list": "positions and orientations of the largest grains",
-    "weighted list": "the same and a weight, which tells a grain's size",
-}
 Point = tuple[float, float]  # cost and error
 Line = list[Point]
 
@@ -150,8 +138,10 @@ def sentence(c: Comparison) -> str:
     if c.kin:
         text += f". With the same physics {c.kin[0]} comes to {_error(c, c.kin[1][1])}, with {_count(c, c.kin[1][0])}"
         if c.cheap:
-            also = ", and to " if c.cheap[0] == c.kin[0] else f"; {c.cheap[0]} to "
-            text += f"{also}{_error(c, c.cheap[1][1])}, with {_count(c, c.cheap[1][0])}"
+            name, (cost, error) = c.cheap
+            also = ", and to " if name == c.kin[0] else f"; {name} to "
+            bare = ", uncorrected" * (not cost and name.endswith(", corrected"))
+            text += f"{also}{_error(c, error)}{bare}, with {_count(c, cost)}"
     if c.ahead:
         costs = [f"{named(name)} at {_and([figure(x) for x in at])}" for name, at in c.ahead.items()]
         text += f". Ahead of ours: {'; '.join(costs)} {c.noun}"

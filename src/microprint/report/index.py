@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from microprint import store
-from microprint.report.claim import CLAIM, GLOSSES, Comparison, caption, compare, judgement, lines_of, named, sentence
+from microprint.report.claim import CLAIM, Comparison, caption, compare, judgement, lines_of, named, sentence
 from microprint.report.counterparts import linked_papers
+from microprint.rivals import RIVALS
 
 Entry = Mapping[str, Any]
 DEFEATS_FIRST = ("worse", "equal", "better", "")
@@ -98,7 +99,7 @@ def index_facts(entries: Sequence[Entry], target: Path) -> dict[str, Any]:
         "judgement": judgement(comparisons),
         "comparisons": [(comparison, sentence(comparison)) for comparison in comparisons],
         "caption": _caption(comparisons, drawn),
-        "glosses": {name: gloss for name, gloss in GLOSSES.items() if any(name in lines_of(entry["curve"]) for entry in drawn)},
+        "glosses": {name: RIVALS[name].gloss for name in RIVALS if any(name in lines_of(entry["curve"]) for entry in drawn)},
         "commits": commits(entries),
         "papers": studied,
         "states": {state: states.count(state) for state in ("here", "part", "none")},
