@@ -178,6 +178,12 @@ def test_the_best_with_the_same_physics_and_the_fewest_labels_is_told_too():
     assert "line comes to 0.2\N{NO-BREAK SPACE}MPa, with 3,000 labels, and to 0.5\N{NO-BREAK SPACE}MPa, with no labels." in said
 
 
+def test_without_labels_a_corrected_simulation_is_an_uncorrected_one():
+    lines = {"ours": [[30, 60], [0.3, 0.1]], "process": [[30, 3000], [9, 0.5]], "coarse, corrected": [[0, 60], [0.5, 0.4]]}
+    said = sentence(compare("06", curve(**lines) | {"physical": ["coarse, corrected"]}))
+    assert "with 60 labels, and to 0.5\N{NO-BREAK SPACE}MPa, uncorrected, with no labels." in said
+
+
 def test_costs_need_not_be_the_same_to_see_who_is_ahead():
     comparison = compare("03", curve("numbers kept", ours=[[100, 400], [8.0, 2.0]], list=[[50, 200, 201, 500], [1.0, 3.9, 4.1, 0.1]]))
     assert comparison.ahead == {"list": [200]}  # ours has 4 there, on a power law between its points, and was not measured at 50 and 500
