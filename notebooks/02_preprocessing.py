@@ -17,7 +17,7 @@
 # # 02 · Preprocessing: what a network should see of an orientation
 #
 # **Question**: an orientation can be written as Euler angles, as a quaternion in the fundamental zone, as two axes of the
-# crystal or as a symmetric tensor. Which of these gives two nearly equal crystals nearly equal numbers?
+# crystal or by an embedding that its symmetry leaves alone. Which of these gives two nearly equal crystals nearly equal numbers?
 #
 # **You will learn**
 #

@@ -179,7 +179,8 @@ if papers:
 # the decoder's end shows: all it draws must pass *three* channels and a ReLU. The first steps push them below zero, $\Phi$ wholly,
 # and no gradient comes back from there: its $R^2$ is far below 0, so that not even its mean is drawn. The third has learnt nothing,
 # and yet has the best raw value of those that saw as many VEs. When the three channels begin well above zero, the network
-# learns. The rows after *an open end* differ from it by less than a degree, too little for one training each.
+# learns. The rows after *an open end* that saw as many VEs differ from it by less than a degree, too little for one training each. AMSGrad, which
+# one of them goes without, keeps Adam's steps from growing again.
 #
 # *The channels.* In the second table normal noise on the true channels leaves a share of the variance of each explained, as in
 # notebook 02. An orientation near the cube is only settled by the *sum* $\varphi_1 + \varphi_2$, while $\varphi_1$ and $\varphi_2$ each run

@@ -105,7 +105,7 @@ table([[name, models[name].size, models[name].size - (own_parts["averages"] if n
 #   z_t &= \left( (1-t) \Vert z_0 \Vert + t \Vert z_1 \Vert \right) \hat z_t
 # \end{aligned} $$
 #
-# goes along a great circle and keeps to the sphere. Grains of one VE give way to those of the other, without a jump. Whether what lies
+# goes along a great circle and keeps to the sphere; $\hat z = z / \Vert z \Vert$, and $\theta$ is the angle between $\hat z_0$ and $\hat z_1$. Grains of one VE give way to those of the other, without a jump. Whether what lies
 # between is a polycrystal is a question for numbers: the mean disorientation from the start; the share of neighbouring voxels that
 # differ by 2° to 15°, which real grains hardly ever do and a blend of two does; and the length of the fingerprint. Smaller numbers mean
 # smaller rotations: all crystals come nearer to the cube orientation, and to each other. Length and angle $\theta$ are of the numbers
@@ -365,7 +365,7 @@ display(table([[what, *values] for what, values in rows.items()], ["ours", *piec
 # The same question to both models, for what one would want to know of a VE. The *texture* as above. The *Schmid factor*:
 # volume average of the largest of {111}<110> slip under a load along $x$. The *texture index*, the mean square of the
 # orientation density over all rotations (Bunge), up to degree 4: 1 + 9 times the square of the mean embedding, so 1 without
-# texture and 10 for a single crystal. *Grain size* and *aspect ratio* (length along $x$ over width), means over the grains.
+# texture and 10 for a single crystal. *Grain size* as above; *aspect ratio*, length along $x$ over width, the mean over the grains.
 # Random VEs are predicted by a probe fitted to training and validation VEs, mixtures (random VEs with all textures, or with
 # all morphologies) by leaving out every fifth VE; ± is the standard deviation over folds drawn anew. Each from the numbers $z$ and from
 # the moments; those of S1's network, which has no seeds, are $z$ and $z^2$.

@@ -333,8 +333,8 @@ if synthetic:
 # No model whose numbers tell the causes has components that each stand for one, and none needs to: a cause is a *direction*. We regress codes on all causes
 # and walk along one with the others at their mean, so that a traversal is named by what it moves. On the drawings the cause is then
 # **measured**: the first matrix says how far each descriptor goes along a walk, in units of its range over the castings, and in brackets how far it goes
-# in the castings themselves, by the same regression. Not all beside the diagonal is the model's doing: nodules are thick, and size and number go with the
-# share of graphite. The second matrix says how surely a descriptor follows, not how far. Grain size has no row, as no descriptor tells it from the contrast
+# in the castings themselves, by the same regression. Not all beside the diagonal is the model's doing: what is nodular or large
+# is thick in the castings, too, as the brackets say. The second matrix says how surely a descriptor follows, not how far. Grain size has no row, as no descriptor tells it from the contrast
 # of boundaries. S3's own traversals change one component alone, from -4 to 4, in an image with nodules and in one with flakes (its figure 6). The last figure
 # does the same: for each network the one component that correlates most with nodularity.
 
@@ -522,7 +522,7 @@ display(findings(*told.missed, *told.claims))
 #
 # - The images are drawn and simple: graphite, ferrite and its boundaries; properties are linear elastic and of two dimensions. They
 #   test the method; they say nothing about iron.
-# - The latent vector holds what a network trained on photographs sees on average; grain size behind noise it hardly sees. Its
+# - The latent vector holds what a network trained on photographs sees on average; grain size behind noise it sees in part at best. Its
 #   components stand for no single cause; directions do better, but a walk along one takes others along.
 # - Drawings keep statistics, not shapes: long flakes come out bent or broken, nodules touch or have a speckled rim, and ferrite's boundaries
 #   come out as scratches or not at all, even strong ones. So what follows "boundary contrast" in a walk is a shade, not a net of grains, and

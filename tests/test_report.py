@@ -51,6 +51,22 @@ def test_a_page_does_not_outlive_its_notebook(run):
     assert "01_toy.html" not in write_report(run).read_text() and not list(folder.glob("01_toy.*"))
 
 
+def test_prose_needs_no_execution(run):
+    run.execute_all({"01": Due("asked for")}, print)
+    source = nbformat.read(run.notebooks["01"].path, as_version=4)
+    source.cells[0].source = source.cells[0].source.replace("Does", "Do we know whether") + "\n\nA word more."
+    source.cells.append(nbformat.v4.new_markdown_cell("**Limits.** None."))
+    nbformat.write(source, run.notebooks["01"].path)
+    folder = write_report(run).parent
+    published, executed = (nbformat.read(path, as_version=4).cells for path in (folder / "01_toy.ipynb", run.executed("01")))
+    assert published[0].source.endswith("A word more.") and published[-1].source == "**Limits.** None."
+    assert [cell for cell in published if cell.cell_type == "code"] == [cell for cell in executed if cell.cell_type == "code"]
+    source.cells[-2].source += "\nprint(1)"  # the page is of other code than this prose
+    nbformat.write(source, run.notebooks["01"].path)
+    write_report(run)
+    assert nbformat.read(folder / "01_toy.ipynb", as_version=4).cells == executed
+
+
 def test_the_report_carries_the_trained_fingerprints(run):
     for variant in ("ours", "coded"):
         path = run.folder / "artifacts" / f"fingerprint_{variant}.safetensors"

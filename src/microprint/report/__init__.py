@@ -26,6 +26,7 @@ from microprint.study.graph import REPOSITORY
 from microprint.study.run import Run
 
 FOLDER = Path(__file__).parent
+INJECTED = "injected-parameters"  # tag of the cell that papermill adds
 LIBRARIES = ("nbconvert", "beautifulsoup4", "latex2mathml", "pygments", "jinja2")  # that make pages
 
 
@@ -36,7 +37,8 @@ def write_report(run: Run) -> Path:
     entries = list(_entries(run))
     for entry in entries:
         if entry["executed"]:
-            notebook = _to_publish(nbformat.read(entry["executed"], as_version=4), entry)
+            executed, source = (nbformat.read(path, as_version=4) for path in (entry["executed"], entry["source"]))
+            notebook = _to_publish(_with_prose(executed, source), entry)
             _save(target / entry["executed"].name, nbformat.writes(notebook) + "\n")
         else:  # a page may be left of what the run was before
             for kind in ("ipynb", "html"):
@@ -86,6 +88,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
         yield {
             "number": number,
             "name": notebook.name,
+            "source": notebook.path,
             "run": run.params.run.name,
             "title": first.splitlines()[0].lstrip("# "),
             "question": _question(first),
@@ -105,6 +108,19 @@ def _question(markdown: str) -> str:
     match = re.search(r"\*\*Question\*\*\W*(.+?)(?=\n\s*\n|\n\*\*|\Z)", markdown, re.S)
     text = " ".join(match[1].split()) if match else ""
     return text[:1].upper() + text[1:]
+
+
+def _with_prose(executed: nbformat.NotebookNode, source: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Executed notebook with the prose of its source, which needs no execution, where its code is still that of the source."""
+    own, given = [], []
+    for cell in (cell for cell in executed.cells if cell.cell_type == "code"):
+        (given if INJECTED in cell.metadata.get("tags", []) else own).append(cell)
+    if [cell.source for cell in own] == [cell.source for cell in source.cells if cell.cell_type == "code"]:
+        following = iter(own)
+        executed.cells = [next(following) if cell.cell_type == "code" else cell for cell in source.cells]
+        behind = 1 + next(i for i, cell in enumerate(executed.cells) if "parameters" in cell.metadata.get("tags", []))
+        executed.cells[behind:behind] = given
+    return executed
 
 
 def _to_publish(notebook: nbformat.NotebookNode, entry: dict[str, Any]) -> nbformat.NotebookNode:
