@@ -240,7 +240,7 @@ notebook.do(datasets.split_composites)
 splits = notebook.load_json("splits.json")
 parts = ("train", "validation", "test")
 table([[kind, *(len(splits[kind][part]) for part in parts)] for kind in splits["hash"]], ["set", *parts],
-      f"Numbers of volume elements in each part; hash: {', '.join(splits['hash'].values())}.")
+      f"Numbers of composites in each part; hash: {', '.join(splits['hash'].values())}.")
 
 # %%
 free = [r for r in titles if r not in ("euler", "embedding")]  # the page's rivals: neither S1's nor ours

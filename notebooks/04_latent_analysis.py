@@ -279,9 +279,9 @@ long = {(row["group"], row["components"]): row for row in measured("s1_clusters"
 sizes_of = {"textures": 4, "textures away from zero": 4, "morphologies": 3, "large or elongated": 2}
 even = {group: torch.arange(count).repeat_interleave(100) for group, count in sizes_of.items()}
 display(table([[{"small or others": "small, found"}.get(group, group), *thousandths(*(long[group, way]["accuracy"] for way in ("training", "own")), by_chance(even[group], even[group]) if group in even else None)]
-       for group in dict.fromkeys(group for group, _ in long)], ["classes", "training", "own", "chance"],
+       for group in dict.fromkeys(group for group, _ in long)], ["classes", "training components", "own components", "chance"],
       f"S1's network after {next(iter(long.values()))['ves'] / 1e6:.2g} million VEs, 100 VEs a class, textures to both sides. Small, found: the share of small-grained VEs in the cluster "
-      "matched to small; wrong members of that cluster are not counted. Chance: for clusters of one size."))
+      "matched to small; wrong members of that cluster are not counted. Chance: for clusters of equal size."))
 
 # %% [markdown]
 # ## Neighbours
@@ -333,7 +333,7 @@ curve = space.by_distance(mean_response, len(anchors) ** (-1 / 3))
 changed = space.exchange(z_test, space.seed_numbers(ours["seeds"], 0, len(anchors)))
 example = [decode(some[:1], space.RESPONSE_EDGE)[0] for some in (z_test, changed)]
 show(draw.seed_exchange(*example, mean_response, curve, "cubic"),
-     "A VE decoded before and after one seed is exchanged for another VE's; sections through its anchor, the cross, coloured as above: what turns is the grain about the cross. Then the mean angle by which voxels turn, "
+     "A VE decoded before and after one seed is exchanged for another VE's; sections through its anchor, the cross, coloured as above: what changes is the grain of that seed, next to the cross, and what it gains from its neighbours or leaves to them. Then the mean angle by which voxels turn, "
      "over VEs and seeds, as a section and by distance from the anchor, in units of the distance between neighbouring anchors.")
 
 # %%

@@ -34,7 +34,7 @@ def families(strain: np.ndarray, parts: Mapping[str, Mapping[str, np.ndarray]]) 
 
     By the name of the part, training first, and of the family: curves (N, T) in MPa over (T,) percent.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.4), width_ratios=(1, 1.1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.8), width_ratios=(1, 1.1))
     names = list(dict.fromkeys(name for families in parts.values() for name in families))
     for row, name in enumerate(names):
         curves = np.concatenate([families[name] for families in parts.values() if name in families])
@@ -49,7 +49,7 @@ def families(strain: np.ndarray, parts: Mapping[str, Mapping[str, np.ndarray]]) 
     right.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     right.set(xlabel="stress at the end (MPa)", title="every VE")
     right.invert_yaxis()
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=5)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return figure
 
 
@@ -57,7 +57,7 @@ def against_reference(
     strain: np.ndarray, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], tolerance: float, title: str
 ) -> Figure:
     """Our curves over DAMASK's, (T,) MPa each, against strain in percent, and the relative difference below."""
-    figure, (above, below) = plt.subplots(2, 1, figsize=(7.0, 4.6), sharex=True, height_ratios=(3, 2))
+    figure, (above, below) = plt.subplots(2, 1, figsize=(6.0, 5.0), sharex=True, height_ratios=(3, 2))
     for row, ((name, (ours, reference)), color) in enumerate(zip(curves.items(), PALETTE.values())):
         above.plot(strain, reference, "o", color=color, ms=4, mfc="none")
         above.plot(strain, ours, color=color, ls=LINES[row % len(LINES)], label=name)
@@ -67,7 +67,7 @@ def against_reference(
     below.axhline(tolerance, color="k", lw=1, ls="-.", label=f"tolerance {tolerance:g}")
     below.set(xlabel="engineering strain (%)", ylabel="relative difference")
     handles, labels = (a + b for a, b in zip(above.get_legend_handles_labels(), below.get_legend_handles_labels()))
-    figure.legend(handles, labels, loc="outside right upper")
+    figure.legend(handles, labels, loc="outside upper left", ncols=2)  # in sight on a phone, too
     return figure
 
 
