@@ -22,7 +22,7 @@ from microprint.report.claim import figure
 from microprint.report.formulas import Formulas
 from microprint.report.index import index_facts, recorded
 from microprint.report.pages import bound, page_of
-from microprint.study.graph import REPOSITORY
+from microprint.study.graph import REPOSITORY, parameters_cell
 from microprint.study.run import Run
 
 FOLDER = Path(__file__).parent
@@ -118,7 +118,7 @@ def _with_prose(executed: nbformat.NotebookNode, source: nbformat.NotebookNode) 
     if [cell.source for cell in own] == [cell.source for cell in source.cells if cell.cell_type == "code"]:
         following = iter(own)
         executed.cells = [next(following) if cell.cell_type == "code" else cell for cell in source.cells]
-        behind = 1 + next(i for i, cell in enumerate(executed.cells) if "parameters" in cell.metadata.get("tags", []))
+        behind = parameters_cell(executed) + 1
         executed.cells[behind:behind] = given
     return executed
 

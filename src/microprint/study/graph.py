@@ -149,6 +149,11 @@ def literals(cell: str) -> dict[str, Any]:
     return {node.targets[0].id: ast.literal_eval(node.value) for node in syntax_tree(cell).body if isinstance(node, ast.Assign)}
 
 
+def parameters_cell(notebook: nbformat.NotebookNode) -> int:
+    """Position of the cell that is tagged `parameters`."""
+    return next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+
+
 def _load(number: str, folder: Path) -> NotebookSource:
     paths = sorted(folder.glob(f"{number}_*.ipynb"))
     if not paths:

@@ -10,7 +10,7 @@ from microprint.errors import UserError
 from microprint.folders import REPOSITORY
 from microprint.params import sections_from
 from microprint.params.sections import Params
-from microprint.study.graph import literals
+from microprint.study.graph import literals, parameters_cell
 
 INVITATION = "# Your solution"
 
@@ -34,7 +34,7 @@ def write_participants(folder: Path, params: Params | None = None, notebooks: Pa
 def _write(source: Path, target: Path, params: Params | None) -> Path:
     notebook = nbformat.read(source, as_version=4)
     if params:
-        at = next(n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+        at = parameters_cell(notebook)
         sections = sections_from(params, tuple(literals(notebook.cells[at].source)))
         values = "\n".join(f"{name} = {section!r}" for name, section in sections.items())
         notebook.cells.insert(
