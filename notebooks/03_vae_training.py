@@ -413,6 +413,7 @@ def against(case, first, second):
 cases = {name: errors if name == "test" else errors_of(models, sets[name][:count]) for name in sets if name != "mixed"}
 degrees = {case: {name: by_model[name].summary()["disorientation_deg"] for name in models} for case, by_model in cases.items()}
 in_numbers = [name for name in models if name not in ("constant", "coded") and "bytes" not in name]
+in_numbers.sort(key=lambda name: name not in ("ours", "weighted list"))  # a phone shows the first columns
 in_budget = [name for name in models if "bytes" in name]
 pictured = [name for name in models if name not in ("constant", "coded", "grain list")]
 show(draw.errors_by_set({case: {name: values[name] for name in pictured} for case, values in degrees.items()}),

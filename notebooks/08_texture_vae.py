@@ -140,7 +140,7 @@ if len(chosen) >= 3 and np.isfinite(pixel_m):
     answer = [f"{name}, {1e6 * patch_of[name][0]:.0f} µm, {low_high[0]:.2f} to {low_high[1]:.2f}" for name, low_high in shares.items() if low_high]
     show(draw.between_castings(views, chosen=patch_of["the chosen one"], published=patch_of["S3's 128 pixels at our magnification"]),
          f"Share of the variance between {len(chosen)} castings of the Gram matrices of each layer of VGG19 and of three descriptors, over what a patch "
-         "sees, at two resolutions; bars are standard errors. What lies between castings can be learnt; the rest is which particles are in view. "
+         "sees, at two resolutions; bars are standard errors. What lies between castings can be learnt; the rest is which particles are in view. Free path: between particles, of lines through the ferrite. "
          f"The castings' share in Gram matrices, least and largest of the layers: {'; '.join(answer) or 'no such patch here'}.")
 
 # %% [markdown]
@@ -357,7 +357,7 @@ if synthetic:
               for name, line in zip(MEASURED, walks.lines)}
     enlarged = {name: strips[name][:, : coarse // 2, : coarse // 2] for name in ("boundary_contrast", "noise")}
     show(draw.rows(list((strips | enlarged).values()), [f"{n}\n(enlarged)" * (name in enlarged) or n for name, n in zip(strips, walked)], ["least", *[""] * 5, "most"]),
-         "Drawings along one cause in each row, all others at their mean and the noise the same; of the two faint causes only a quarter of the drawing, enlarged. Each row should change in its cause alone; the two faint ones hardly show, and the matrices measure them.")
+         "Drawings along one cause in each row, all others at their mean and the noise the same; of the two faint causes, boundary contrast and noise, only a quarter of the drawing, enlarged. Each row should change in its cause alone; the two faint ones hardly show, and the matrices measure them.")
     show(draw.matrix(walks.far, [f"along {n}" for n in walked], descriptors, "change along the walk\n(range of castings)", walks.castings),
          "How far each descriptor goes along a walk, from the 5 % to the 95 % quantile of the cause, over its range between these quantiles in the castings; in brackets "
          "the castings themselves. The two should be equal. Measured on larger drawings. Boundary shade is the measure of boundary contrast, ferrite grey that of exposure.")
@@ -375,7 +375,7 @@ if synthetic:
             grid[f"{name.split(',')[0]}, z{best}\n{what}"] = torch.cat(
                 [drawn(vector[None], name) for vector in texture.traverse(codes[start], best, np.linspace(-4, 4, 7))]).cpu()
     show(draw.rows(list(grid.values()), list(grid), [f"{v:.1f}" for v in np.linspace(-4, 4, 7)]),
-         "S3's figure 6: one component of the latent vector from -4 to 4, in an image with nodules and in one with flakes; ours with the same noise throughout.")
+         "As in S3's figure 6, of these castings: one component of the latent vector (z and its number) from -4 to 4, in an image with nodules and in one with flakes; ours with the same noise throughout.")
 
 # %% [markdown]
 # ## From texture to property
@@ -449,7 +449,7 @@ if synthetic:
 # S3 ends with the wish to infer a structure from a wanted property. The conditional prior $p(z|c)$ of notebook 07 (there S2), with $c$ the
 # logarithm of the wanted modulus, on our latent vector does it: a mixture of Gaussians whose number of components validation decides. What it
 # proposes is drawn, segmented and simulated at the pixel of the labels; then the latent vector of each drawing is moved along one fixed direction,
-# the slope of $z$ on the logarithm of the modulus by least squares, until the simulated modulus fits: by the secant rule, with the same noise. Where a shade of grey is read as graphite all at once, the modulus jumps, maybe
+# the slope of $z$ on the logarithm of the modulus by least squares, until the simulated modulus fits, or as often as the table says: by the secant rule, with the same noise. Where a shade of grey is read as graphite all at once, the modulus jumps, maybe
 # across the target; a drawing that two corrections brought no nearer gives way to another proposal, with other noise. Targets lie *inside* what the training castings have, moduli of unseen images, and *beyond* it: a twentieth below
 # the least modulus and above the largest. Rivals: the nearest training image by its label, which costs no simulation; a casting of the mean
 # modulus, whatever is asked; S3's decoder with a prior of its own; and the
@@ -487,10 +487,11 @@ if synthetic:
 # %%
 if synthetic:
     simulations = {NEAREST: 0, MEAN: 0}
+    worst = max(100 * np.nanmax(np.abs(x.values / x.target - 1)) for kind in aims for x in made["ours", kind])
     display(table([(name, simulations.get(name, proposals), *(None if np.isnan(e) else f"{e:.2f}" if e >= SOLVER_PCT else f"< {SOLVER_PCT:g}" for kind in aims for e in designed[name, kind])) for name in dict.fromkeys(name for name, _ in designed)],
                   ["designs", "simulations a target", "inside, proposed (%)", "inside, at last (%)", "beyond, proposed (%)", "beyond, at last (%)"],
                   f"Error of Young's modulus in plane strain, simulated: {len(aims['inside'])} targets inside, 2 beyond, {settings.designs} drawings each. At last: the best of the "
-                  f"proposal and its {corrections} corrections; of proposals the best {settings.designs}. What is below {SOLVER_PCT:g} % is below the solver's own error. A drawing has the modulus, its vector "
+                  f"proposal and its {corrections} corrections; of proposals the best {settings.designs}. What is below {SOLVER_PCT:g} % is below the solver's own error. The worst drawing of ours is {worst:.1f} % off at last. A drawing has its modulus, its vector "
                   "has not: with other noise it scatters again, as images of one casting do (first table)."))
     shown = [x for kind in ("beyond", "inside") for x in made["ours", kind]]
     shown = sorted(shown, key=lambda x: x.target)

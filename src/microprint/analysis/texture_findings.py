@@ -190,8 +190,8 @@ class Told:
             spans = [f"{min(way):.0f} to {max(way):.0f} %" for way in ways.values()]
             self.say(
                 f"By {ahead} of the {len(kept)} measures that can judge, our drawings are nearer to another piece of "
-                f"the same image than S3's: they come {spans[0]} of the way from another casting, S3's {spans[1]}. One of "
-                "these, the style loss, is what ours were trained by.",
+                f"the same image than S3's: they come {spans[0]} of the way from another casting, S3's{size} {spans[1]}. "
+                "One of these, the style loss, is what ours were trained by.",
                 not ahead,
             )
         if left_out:

@@ -70,7 +70,7 @@ def along_path(curves: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, 
         ax.set(xlabel="way from start to end", ylabel=labels[panel], title=panel)
         ax.set_ylim(0, ax.get_ylim()[1])
     named = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named, loc="outside upper left", ncols=len(named), fontsize=8)
+    figure.legend(named.values(), named, loc="outside upper left", ncols=2, fontsize=8)
     return figure
 
 
@@ -183,7 +183,7 @@ def rate_distortion(codes: Mapping[str, Sequence[Point]], budget: float) -> Figu
     ax.set(xscale="log", yscale="log", xlabel="bytes a volume element", ylabel="mean disorientation / °")
     for axis in (ax.xaxis, ax.yaxis):
         plain_ticks(axis)
-    figure.legend(loc="outside upper left", ncols=3, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8)
     return figure
 
 
@@ -192,7 +192,7 @@ def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
 
     The name of a code with a budget goes on after a comma, as in ``"ours, 512 bytes"``.
     """
-    figure, ax = plt.subplots(figsize=(6.4, 1.4 + 0.27 * len(errors)))
+    figure, ax = plt.subplots(figsize=(6.4, 1.7 + 0.27 * len(errors)))
     for name in next(iter(errors.values())):
         color, hollow = code_colour(name), "," in name
         face, size = ("none", 7) if hollow else (color, 5)
@@ -201,7 +201,7 @@ def errors_by_set(errors: Mapping[str, Mapping[str, float]]) -> Figure:
     ax.set(xscale="log", xlabel="mean disorientation / °", yticks=range(len(errors)), yticklabels=list(errors))
     plain_ticks(ax.xaxis)
     ax.invert_yaxis()
-    figure.legend(loc="outside upper left", ncols=4, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8)
     return figure
 
 

@@ -56,7 +56,7 @@ def between_castings(views: Sequence[View], chosen: tuple[float, int], published
     second. The right axis turns a share into the number of patches whose mean has `HELD` of its variance between castings.
     """
     fields, resolutions = (sorted({view[i] for view in views}) for i in (0, 1))
-    figure, axes = plt.subplots(1, len(resolutions), figsize=(8.4, 3.9), sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(resolutions), figsize=(7.4, 4.4), sharex=True, sharey=True, squeeze=False)
     for ax, pixels in zip(axes[0], resolutions):
         seen = {view.field_m: view for view in views if view.pixels == pixels}
         _shares(list(seen.values()), ax)
@@ -77,9 +77,8 @@ def between_castings(views: Sequence[View], chosen: tuple[float, int], published
     figure.supxlabel("field of view: edge of a patch (µm)", fontsize=9)
     _patch_axis(axes[0, -1])
     legend = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        *legend, loc="outside right center", title="variance of\n(bars: standard error)", fontsize=8, title_fontsize=8
-    )
+    title = "variance of (bars: standard error)"
+    figure.legend(*legend, loc="outside upper left", ncols=3, title=title, fontsize=8, title_fontsize=8, alignment="left")
     return figure
 
 
