@@ -49,8 +49,8 @@ compute = {"engine": "local", "device": "auto"}
 cp = {"material": "Mg", "edge": 16, "load": "tension", "axis": "x", "strain": 0.01, "rate": 1e-3, "increments": 20,
       "scheme": "fourier", "solver": "spectral", "chunk": 16, "families_train": 21, "families_test": 14, "others": ["Al"],
       "others_train": 6, "others_test": 12, "paths": 12, "path_elements": 1}
-surrogate = {"law_units": 48, "law_planes": 64, "law_memories": 12, "law_members": 1, "law_crystals": 8000, "law_start": 2400,
-             "law_epochs": 4, "law_batch_size": 128, "law_learning_rate": 4e-3, "iterations": 2, "finest": 32, "modes": 4,
+surrogate = {"law_directions": 36, "law_members": 1, "law_crystals": 4000, "law_start": 250, "law_epochs": 1,
+             "law_batch_size": 32, "law_learning_rate": 1e-2, "iterations": 2, "finest": 32, "modes": 4,
              "points": 1000, "paper_hidden": 512, "paper_epochs": 100, "paper_batch_size": 128, "paper_learning_rate": 1e-3,
              "paper_weight_decay": 1e-5}
 

@@ -21,8 +21,8 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "src" / "microprint"
 # A room may use the rooms of floors strictly below its own; inside a room, modules may not form a circle.
 FLOORS = {"errors": 0, "arrays": 1, "keys": 1, "params": 1, "machine": 1, "store": 1, "cluster": 2, "folders": 2, "jit": 2, "vectors": 3, "lanes": 3, "steps": 2, "chunks": 3, "orientations": 3,
-          "microstructures": 4, "mechanics": 5, "networks": 5, "training": 5, "systems": 6, "analysis": 7, "study": 7, "plots": 8, "supply": 8,
-          "notebook": 9, "requirements": 9, "report": 10}
+          "microstructures": 4, "mechanics": 5, "training": 5, "networks": 6, "systems": 7, "analysis": 8, "study": 8, "plots": 9, "supply": 9,
+          "notebook": 10, "requirements": 10, "report": 11}
 SCRIPTS = sorted((REPOSITORY / "notebooks").glob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

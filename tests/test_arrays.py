@@ -58,7 +58,7 @@ def direct():
 @cache
 def surrogate():
     torch.manual_seed(0)
-    laws = CrystalEnsemble(1, 4, 4, 2)
+    laws = CrystalEnsemble(1, 4)
     laws.scale(2e-3, 8e7, 17e9, 35e9)
     return StressSurrogate(laws, LOAD)
 

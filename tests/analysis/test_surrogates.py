@@ -100,7 +100,7 @@ def test_time_is_of_one_and_of_all():
 
 def test_refinement_has_the_simulation_of_the_same_grid_beside_it():
     torch.manual_seed(0)
-    laws = CrystalEnsemble(1, 8, 8, 2)
+    laws = CrystalEnsemble(1, 8)
     laws.scale(2e-3, 8e7, 17e9, 35e9)
     load = uniaxial_tension(strain=1e-4, increments=2)
     elements = generate(1, 16, "hexagonal", torch.Generator().manual_seed(1))

@@ -13,7 +13,7 @@ from microprint.mechanics.deviators import deviator
 from microprint.mechanics.load import uniaxial_tension
 from microprint.microstructures.polycrystal import generate
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.networks.crystal_law import CrystalEnsemble, CrystalLaw
+from microprint.networks.crystal_law import CrystalEnsemble, CrystalLaw, Increment
 from microprint.params import validate
 from microprint.steps import Job
 from microprint.systems import polycrystal_targets
@@ -48,14 +48,14 @@ class Hexagonal(CrystalLaw):
     """An elastic crystal, softer where its basal planes shear, stiffer along c: of the symmetry of the c axis."""
 
     def __init__(self):
-        super().__init__(2, 2, 2)
+        super().__init__(2)
         self.scale(2e-3, 8e7, 5e9, 35e9)
         along = deviator(torch.diag(torch.tensor([-1.0, -1.0, 2.0])) / 6**0.5)
         basal = torch.diag(torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0]))
         self.moduli = self.two_G * (torch.eye(5) + 0.6 * torch.outer(along, along) - 0.4 * basal)
 
-    def stress(self, trial, memory, layers=None):
-        return self.moduli @ trial
+    def respond(self, trial, resistance, guess, weights):
+        return Increment(self.moduli @ trial, resistance, torch.zeros_like(resistance))
 
     @property
     def compliance(self):
@@ -63,7 +63,7 @@ class Hexagonal(CrystalLaw):
 
 
 def toy_surrogate() -> StressSurrogate:
-    laws = CrystalEnsemble(0, 1, 1, 1)
+    laws = CrystalEnsemble(0, 1)
     laws.laws.append(Hexagonal())
     return StressSurrogate(laws, LOAD)
 

@@ -7,7 +7,7 @@ from microprint import orientations
 from microprint.mechanics.deviators import rotation
 from microprint.mechanics.load import standard_load, uniaxial_tension
 from microprint.microstructures.volume_elements import VolumeElements
-from microprint.networks.crystal_law import CrystalEnsemble, CrystalLaw
+from microprint.networks.crystal_law import CrystalEnsemble, CrystalLaw, Increment
 from microprint.systems.equilibrium import March
 from microprint.systems.self_consistent import SelfConsistentSurrogate, SphereMarch
 
@@ -19,13 +19,13 @@ class Elastic(CrystalLaw):
     """A cubic crystal that does not flow."""
 
     def __init__(self, C11, C12, C44):
-        super().__init__(2, 2, 2)
+        super().__init__(2)
         shears = torch.tensor([(C11 - C12) / 2] * 2 + [C44] * 3) * GPA
         self.scale(1e-3, 1e8, float(shears.mean()), (C11 + 2 * C12) / 3 * GPA)
         self.moduli = torch.diag(2 * shears * float(self.strain_unit / self.stress_unit))
 
-    def stress(self, trial, memory, layers=None):
-        return self.moduli @ trial
+    def respond(self, trial, resistance, guess, weights):
+        return Increment(self.moduli @ trial, resistance, torch.zeros_like(resistance))
 
     @property
     def compliance(self):
@@ -36,12 +36,12 @@ class Yielding(CrystalLaw):
     """A crystal that yields early in two of five deviators, and hardly hardens."""
 
     def __init__(self):
-        super().__init__(2, 2, 2)
+        super().__init__(2)
         self.scale(2e-3, 8e7, 17 * GPA, 35 * GPA)
         self.yields = torch.tensor([0.3, 1.0, 0.3, 1.0, 1.0])[:, None]
 
-    def stress(self, trial, memory, layers=None):
-        return self.two_G * self.yields * torch.tanh(trial / self.yields)
+    def respond(self, trial, resistance, guess, weights):
+        return Increment(self.two_G * self.yields * torch.tanh(trial / self.yields), resistance, torch.zeros_like(resistance))
 
 
 def grains(count, batch=2, seed=0):
@@ -108,7 +108,7 @@ def test_a_reversal_is_followed():
 
 def test_volume_elements_count_by_their_grains_alone():
     torch.manual_seed(1)
-    laws = CrystalEnsemble(2, 12, 12, 3)
+    laws = CrystalEnsemble(2, 12)
     laws.scale(2e-3, 8e7, 17 * GPA, 35 * GPA)
     ids = torch.arange(2 * 4**3).reshape(2, 4, 4, 4) // 5 % 6
     elements = VolumeElements.of(ids, orientations.random((2, 6), torch.Generator().manual_seed(0)))

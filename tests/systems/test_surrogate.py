@@ -22,7 +22,7 @@ Q = orientations.random((2, 6), torch.Generator().manual_seed(0))
 
 def laws(members=2):
     torch.manual_seed(4)
-    ensemble = CrystalEnsemble(members, 12, 12, 3)
+    ensemble = CrystalEnsemble(members, 12)
     ensemble.scale(2e-3, 8e7, 17e9, 35e9)
     return ensemble
 
@@ -74,7 +74,7 @@ def test_saved_and_loaded_it_predicts_the_same(tmp_path):
     tensors = laws().state_dict() | {f"correction.{name}": value for name, value in asdict(correction).items()}
     config = {
         "kind": "surrogate", "iterations": 1, "load": json.dumps([asdict(step) for step in LOAD]),
-        "network": {"members": 2, "units": 12, "planes": 12, "memories": 3},
+        "network": {"members": 2, "directions": 12},
     }  # fmt: skip
     store.save_tensors(tmp_path / "surrogate_Mg.safetensors", tensors, {"config": config})
     for one, other in zip(first.predict(IDS, Q), StressSurrogate.load(tmp_path / "surrogate_Mg.safetensors").predict(IDS, Q)):
@@ -90,7 +90,7 @@ def test_what_cannot_be_marched_is_told(tmp_path):
     with pytest.raises(UserError, match="no load|no step"):
         surrogate.predict_path([], IDS, Q)
     broken = laws(1)
-    broken.laws[0].V.data.fill_(torch.nan)
+    broken.laws[0].P.data.fill_(torch.nan)
     with pytest.raises(UserError, match="diverged"):
         StressSurrogate(broken, LOAD).predict(IDS, Q)
     store.save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"config": {"kind": "fingerprint"}})

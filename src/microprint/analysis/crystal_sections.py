@@ -33,5 +33,5 @@ def sections(material: Material, law: CrystalLaw, dt: float) -> dict[tuple[str, 
 @torch.no_grad()
 def _learnt(law: CrystalLaw, strain: Tensor) -> Tensor:
     """Stress (N, 5) in Pa at the end of paths (N, T + 1, 5)."""
-    inside = (strain / law.strain_unit.cpu()).permute(1, 2, 0).to(law.U.device)
+    inside = (strain / law.strain_unit.cpu()).permute(1, 2, 0).to(law.P.device)
     return (law.responses(inside)[-1].T * law.stress_unit).cpu()

@@ -1,8 +1,7 @@
-"""A crystal's stress on a CPU, without derivatives: what `CrystalLaw.stress` computes, several times faster.
+"""A crystal's stress on a CPU, without derivatives: what `crystal_law.solved` computes, many times faster.
 
-A few columns at a time, the lanes of some vectors, go through both layers without leaving a core's own cache. Products are
-made of blocks of rows whose sums stay in registers, which is as fast as a core can multiply. A unit's bend and its slope
-share an exponential; the weights of the planes are divided by their sum where five numbers are left of them.
+A few columns at a time, the lanes of some vectors, go through all iterations without leaving a core's own cache, until the
+last of them has settled. Products are made of blocks of rows whose sums stay in registers.
 """
 
 from __future__ import annotations
@@ -16,14 +15,34 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from microprint.jit import compiled, part
-from microprint.vectors import exponential, fitted, larger
+from microprint.vectors import _float_of, exponential, fitted, larger
 
-LANES, WIDTH, ROWS = 64, 16, 8  # columns at a time, of a vector; rows of a block of a matrix
+LANES, WIDTH, ROWS = 32, 16, 8  # columns at a time, of a vector; rows of a block of a matrix
+DEVIATORS = 5
+LOWER = [(i, j) for i in range(DEVIATORS) for j in range(i + 1)]  # of a symmetric matrix, row by row
+_ZERO, _HALF, _1, _LN_2, _LEAST, _TINY = (np.float32(x) for x in (0, 0.5, 1, np.log(2), 1e-6, 1e-37))
+_MANTISSA, _SQRT_HALF = np.int32(23), np.float32(np.sqrt(0.5)).view(np.int32)
+# log((1 + s) / (1 - s)) is s times this polynomial of s^2, for a number between sqrt(1/2) and sqrt(2).
+_L0, _L1, _L2, _L3 = fitted(
+    lambda x: 2 * np.arctanh(np.sqrt(x)) / np.sqrt(x), 1e-12, (np.sqrt(2) - 1) ** 2 / (np.sqrt(2) + 1) ** 2, 3
+)
 
 
-# log(1 + e) is s times this polynomial of s^2, s = e / (2 + e).
-_L0, _L1, _L2, _L3, _L4 = fitted(lambda x: 2 * np.arctanh(np.sqrt(x)) / np.sqrt(x), 0.0, 1 / 9, 4)
-_ZERO, _1, _2 = (np.float32(x) for x in (0, 1, 2))
+@intrinsic
+def _bits_of(_context, number):
+    """The int32 that has the bits of a float32."""
+    return types.int32(types.float32), lambda _, builder, __, args: builder.bitcast(args[0], ir.IntType(32))
+
+
+@part
+def power(x, exponent):
+    """A float32 that is not negative, to a power that brings it to less than 1e38; 0 where it would come to less than 1e-37."""
+    bits = _bits_of(x if x > _TINY else _TINY)
+    whole = np.int32(np.int32(bits - _SQRT_HALF) >> _MANTISSA)  # numba computes with 64 bits, which would halve the speed
+    m = _float_of(np.int32(bits - (whole << _MANTISSA)))  # from sqrt(1/2) to sqrt(2)
+    s = (m - _1) / (m + _1)
+    q = s * s
+    return exponential(exponent * (np.float32(whole) * _LN_2 + s * (_L0 + q * (_L1 + q * (_L2 + q * _L3)))))
 
 
 @intrinsic
@@ -74,65 +93,132 @@ def _product(total, blocks, x, keep):
 
 
 @part
-def _bend(y, slope, units):
-    """Softplus in the place of y, and its slope."""
-    for i in range(units):
-        for j in range(LANES):
-            x = y[i, j]
-            e = exponential(-abs(x))
-            inverse = _1 / ((_1 + e) * (_2 + e))
-            s = e * (_1 + e) * inverse
-            q = s * s
-            y[i, j] = (_ZERO if x < _ZERO else x) + s * (_L0 + q * (_L1 + q * (_L2 + q * (_L3 + q * _L4))))
-            slope[i, j] = (_2 + e) * inverse * (e if x < _ZERO else _1)
+def _solve(A, b, s):
+    """Solution s (5, LANES) of positive definite systems, of which A (15, LANES) is the lower half: Cholesky's way."""
+    for i in range(DEVIATORS):
+        row = i * (i + 1) // 2
+        for j in range(i + 1):
+            other = j * (j + 1) // 2
+            for k in range(j):
+                for lane in range(LANES):
+                    A[row + j, lane] -= A[row + k, lane] * A[other + k, lane]
+            if j < i:
+                for lane in range(LANES):
+                    A[row + j, lane] *= A[other + j, lane]
+            else:  # the diagonal is kept inverted
+                for lane in range(LANES):
+                    A[row + i, lane] = _1 / np.sqrt(A[row + i, lane])
+    for i in range(DEVIATORS):
+        row = i * (i + 1) // 2
+        for lane in range(LANES):
+            s[i, lane] = b[i, lane]
+        for k in range(i):
+            for lane in range(LANES):
+                s[i, lane] -= A[row + k, lane] * s[k, lane]
+        for lane in range(LANES):
+            s[i, lane] *= A[row + i, lane]
+    for back in range(DEVIATORS):
+        i = DEVIATORS - 1 - back
+        for k in range(i + 1, DEVIATORS):
+            for lane in range(LANES):
+                s[i, lane] -= A[k * (k + 1) // 2 + i, lane] * s[k, lane]
+        for lane in range(LANES):
+            s[i, lane] *= A[i * (i + 1) // 2 + i, lane]
 
 
 @part
-def _weigh(z, highest, planes):
-    """Softmax down the columns in the place of z, but for a factor of each column."""
+def _linearise(ratio, hardened, backwards, slope, weight, left, n, rate):
+    """Slopes of the flow at ratios (K, LANES), the slopes by stress, and what of the flow the linear equation leaves out."""
+    steep, share = n * rate, (_1 - n) / n
+    for i in range(len(backwards)):
+        for j in range(LANES):
+            slope[i, j] = steep * power(abs(ratio[i, j]), n - _1)
+        for j in range(LANES):
+            weight[i, j] = slope[i, j] / (hardened[i, j] * (_1 if ratio[i, j] > _ZERO else backwards[i]))
+        for j in range(LANES):
+            left[i, j] = slope[i, j] * ratio[i, j] * share
+
+
+@part
+def _move(ratio, along, hardened, backwards, slope, moved, n, rate):
+    """New ratios (K, LANES) after stresses `along` the directions, and how far each column has moved."""
+    inverse, share = _1 / n, _1 / rate
     for j in range(LANES):
-        highest[j] = z[0, j]
-    whole = planes // 8 * 8  # rows at a time: each waits for the highest of those before
-    for i in range(0, whole, 8):
+        moved[j] = _ZERO
+    for i in range(len(backwards)):
         for j in range(LANES):
-            a, b = larger(z[i, j], z[i + 1, j]), larger(z[i + 2, j], z[i + 3, j])
-            c, d = larger(z[i + 4, j], z[i + 5, j]), larger(z[i + 6, j], z[i + 7, j])
-            highest[j] = larger(larger(larger(a, b), larger(c, d)), highest[j])
-    for i in range(whole, planes):
+            along[i, j] /= hardened[i, j] * (_1 if along[i, j] > _ZERO else backwards[i])
         for j in range(LANES):
-            highest[j] = larger(z[i, j], highest[j])
-    for i in range(planes):
+            r, wanted = ratio[i, j], along[i, j]
+            size, far = abs(r), abs(wanted)
+            linear = (slope[i, j] * (wanted - r + r * inverse)) * share
+            by_flow = power(linear if wanted > _ZERO else -linear, inverse)
+            most = larger(size, _1)
+            least = most if r * wanted > _ZERO else _1
+            by_flow = larger(by_flow, least)
+            by_flow = by_flow if by_flow < far else far
+            new = far if far <= most else by_flow
+            slope[i, j] = new if wanted > _ZERO else -new
         for j in range(LANES):
-            z[i, j] = exponential(z[i, j] - highest[j])
+            change = abs(slope[i, j] - ratio[i, j])
+            moved[j] = larger(moved[j], change if larger(abs(slope[i, j]), abs(ratio[i, j])) > _HALF else _ZERO)
+        for j in range(LANES):
+            ratio[i, j] = slope[i, j]
 
 
-def _columns(x, memory, matrices, work, nothing, answer):
-    """Gradients (5, N) less `nothing` (5,) of LANES or more columns, the matrices in blocks."""
-    first, second, between, back, direct, out = matrices
-    inputs, y, slope, z, through, last, highest = work
-    known, columns = x.shape
+def _columns(trial, before, guess, matrices, numbers, work, settings, stress, after, flown):
+    """Stresses (5, N), resistances (K, N) and flow (K, N) of LANES or more columns, the matrices in blocks."""
+    resolve, dyads, back, couple = matrices
+    backwards, xi_0, room, S, n, a, rate = numbers
+    ratio, old, slack, hardened, slope, weight, left, along, flow, grown, A, b, s, moved = work
+    most, close, undamped = settings
+    columns, count = trial.shape[1], len(backwards)
     for begin in range(0, columns, LANES):
         begin = min(begin, columns - LANES)  # the last may come twice
-        for i in range(known):
+        for i in range(len(s)):
             for j in range(LANES):
-                inputs[i, j] = x[i, begin + j]
-        for i in range(len(memory)):
+                s[i, j] = guess[i, begin + j] if i < DEVIATORS else _ZERO
+        _product(along, resolve, s, False)
+        for i in range(count):
             for j in range(LANES):
-                inputs[known + i, j] = memory[i, begin + j]
-        _product(y, first, inputs, False)
-        _bend(y, slope, between.shape[1])
-        _product(z, second, inputs, False)
-        _product(z, between, y, True)
-        _weigh(z, highest, back.shape[1])
-        _product(through, back, z, False)
-        for i in range(len(slope)):
+                resistance, tau = before[i, begin + j], along[i, j]
+                old[i, j], hardened[i, j] = resistance, resistance
+                slack[i, j] = power(larger(_1 - (resistance - xi_0[i]) / room[i], _LEAST), a)
+                t = tau / (resistance if tau > _ZERO else backwards[i] * resistance)
+                ratio[i, j] = larger(-_1, t if t < _1 else _1)
+        for number in range(most):
+            _linearise(ratio, hardened, backwards, slope, weight, left, n, rate)
+            for i in range(len(S)):
+                for j in range(LANES):
+                    A[i, j] = S[i]
+            for i in range(DEVIATORS):
+                for j in range(LANES):
+                    b[i, j] = trial[i, begin + j]
+            _product(A, dyads, weight, True)
+            _product(b, back, left, True)
+            _solve(A, b, s)
+            _product(along, resolve, s, False)
+            _move(ratio, along, hardened, backwards, slope, moved, n, rate)
+            for i in range(count):
+                for j in range(LANES):
+                    flow[i, j] = rate * power(abs(ratio[i, j]), n)
+            _product(grown, couple, flow, False)
+            share = _1 if number < undamped else _HALF
+            for i in range(count):
+                for j in range(LANES):
+                    hardened[i, j] += share * (old[i, j] + slack[i, j] * grown[i, j] - hardened[i, j])
+            furthest = _ZERO
             for j in range(LANES):
-                slope[i, j] *= through[i, j]
-        _product(last, direct, z, False)
-        _product(last, out, slope, True)
-        for i in range(known):
+                furthest = larger(moved[j], furthest)
+            if furthest < close:
+                break
+        for i in range(DEVIATORS):
             for j in range(LANES):
-                answer[i, begin + j] = last[i, j] / last[known, j] - nothing[i]
+                stress[i, begin + j] = s[i, j]
+        for i in range(count):
+            for j in range(LANES):
+                after[i, begin + j] = hardened[i, j]
+                flown[i, begin + j] = flow[i, j] if ratio[i, j] > _ZERO else -flow[i, j]
 
 
 _columns = compiled(_columns)
@@ -144,27 +230,26 @@ def _blocks(matrix: Tensor) -> np.ndarray:
     return filled.unflatten(0, (-1, ROWS)).transpose(1, 2).contiguous().numpy()
 
 
-def stress(
-    x: Tensor, memory: Tensor, first: Tensor, second: Tensor, P: Tensor, between: Tensor, V: Tensor, U: Tensor
-) -> Tensor:
-    """Stress (5, N) of trial strains (5, N) with memory (memories, N), all float32.
+def solved(
+    trial: Tensor, resistance: Tensor, guess: Tensor, P: Tensor, backwards: Tensor, xi_0: Tensor, room: Tensor, H: Tensor,
+    S: Tensor, n: Tensor, a: Tensor, rate: float, most: int, close: float, undamped: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """See `crystal_law.solved`, which names the arguments; all float32."""
+    first, second = zip(*LOWER)
+    matrices = tuple(_blocks(matrix) for matrix in (P, (P[:, first] * P[:, second]).T, -P.T, H))
+    count, columns = len(P), trial.shape[1]
+    if columns < LANES:
+        trial, resistance, guess = (_widened(x) for x in (trial, resistance, guess))
+    sizes = *10 * (count,), len(LOWER), DEVIATORS, DEVIATORS
+    work = *(np.zeros((ROWS * -(-rows // ROWS), LANES), np.float32) for rows in sizes), np.zeros(LANES, np.float32)
+    vectors = (x.flatten().contiguous().numpy() for x in (backwards, xi_0, room, S[first, second]))
+    numbers = *vectors, *(np.float32(x) for x in (n, a, rate))
+    answer = tuple(trial.new_empty(rows, trial.shape[1]) for rows in (DEVIATORS, count, count))
+    inputs = (x.contiguous().numpy() for x in (trial, resistance, guess))
+    _columns(*inputs, matrices, numbers, work, (most, np.float32(close), undamped), *(x.numpy() for x in answer))
+    return tuple(x[:, :columns] for x in answer)
 
-    Units and planes take from strain, memory and 1 by `first` (units, I) and `second` (planes, I), planes from units by
-    `between` (planes, units); U (units, 5), V (planes, 5) and P (planes, units) lead back.
-    """
-    direct = torch.cat([V.T, torch.ones_like(V.T[:1])])
-    matrices = tuple(_blocks(matrix) for matrix in (first, second, between, P.T, direct, U.T))
-    units, planes, rows = (ROWS * len(blocks) for blocks in (matrices[0], matrices[1], matrices[4]))
-    inputs, highest = np.ones((first.shape[1], LANES), np.float32), np.empty(LANES, np.float32)
-    work = inputs, *(np.zeros((n, LANES), np.float32) for n in (units, units, planes, units, rows)), highest
 
-    def less(nothing: np.ndarray, x: Tensor, memory: Tensor) -> Tensor:
-        answer = torch.empty_like(x)
-        _columns(x.numpy(), memory.numpy(), matrices, work, nothing, answer.numpy())
-        return answer
-
-    count, zero = x.shape[1], [torch.zeros(len(x), LANES), torch.zeros(len(memory), LANES)]
-    if count < LANES:
-        x, memory = torch.cat([x, zero[0]], 1), torch.cat([memory, zero[1]], 1)
-    nothing = less(np.zeros(len(x), np.float32), *zero)[:, 0].contiguous()
-    return less(nothing.numpy(), x.contiguous(), memory.contiguous())[:, :count]
+def _widened(x: Tensor) -> Tensor:
+    """LANES columns, the last of x many times."""
+    return torch.cat([x, x[:, -1:].expand(-1, LANES - x.shape[1])], 1)

@@ -1,14 +1,19 @@
-"""A crystal's law with memory, learnt: the stress is the gradient of a convex potential of the elastic trial strain.
+"""A crystal's law, learnt: the directions in which it flows, found from nothing but its strains and stresses.
 
-Backward Euler makes of every rate-dependent crystal a map from the elastic strain that it would have without flow, the
-trial strain, to its stress; the map is the gradient of a convex function (Ortiz & Stainier, Comput. Methods Appl. Mech.
-Eng. 171 (1999) 419-444). So is the network here: an input-convex one (Amos, Xu & Kolter, ICML 2017) of two layers,
+Backward Euler makes of a rate-dependent crystal a map from the elastic strain that it would have without flow, the trial
+strain x, to its stress s: that at which psi*(s) - x . s is least, psi* convex (Ortiz & Stainier, Comput. Methods Appl. Mech.
+Eng. 171 (1999) 419-444). For a crystal that flows along K directions P_k (Hutchinson, Proc. R. Soc. A 348 (1976) 101-127)
 
-    psi = w log sum_j exp(z_j / w),   z = P s(U x + b - B m) + V x - c - C m,   s(y) = t log(1 + exp(y / t)),   P >= 0,
+    psi* = s . S s / 2 + sum_k R xi_k / (n + 1) |t_k|^(n + 1),    t_k = P_k . s / xi_k,
+    x = S s + sum_k g_k P_k,    g_k = R |t_k|^n sgn(t_k).
 
-whose first layer may learn what slips and whose second what holds them together. No slip system and no symmetry is put
-in. What has happened to the crystal it remembers as sums m of the positive parts of learnt components of the plastic strain.
-They shift the surface's faces and let it grow as a whole, S = (1 + a m)^p: the potential is S^2 psi(x / S, m / (1 + a m)).
+Flow raises the resistances xi, in the same increment, ever less as they near their ceiling (Brown, Kim & Anand, Int. J.
+Plast. 5 (1989) 95-130):
+
+    xi = xi' + (1 - (xi' - xi_0) / c)^a sum_l H_kl |g_l|.
+
+This form is all that is put in. Directions are random ones at first; they, the compliance S, xi_0, c, H, n and a are learnt,
+and how much harder it is to flow backwards. No slip system, no symmetry of a lattice and no twin is named.
 
 Arrays have their components first, (5, ...): each operation is then one of long vectors.
 """
@@ -20,24 +25,39 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import normalize
 
+from microprint.mechanics.turning import GENERATORS
 from microprint.networks import compiled_law
 
-START_RATE, START_CRYSTALS = 8e-3, 32  # learning rate and crystals a step of the regression that starts a training
+RATE = 0.04  # R: what flows in an increment, in units of strain, where a stress is as large as its resistance
+RESISTANCE, EXPONENT, HARDENING = 0.4, 6.0, 1.0  # xi_0, n and the sum of a row of H before any training
+SHARE, START_RATE = 32, 4e-2  # crystals a step, and the learning rate of the regression that starts a training
+MOST, CLOSE = 30, 1e-3  # iterations for a stress; what t may still move where one flows
+UNDAMPED = 8  # iterations, from which resistances move by half of what they should
 SMALL = 0.1  # share of the mean stress below which errors count no more in proportion to the stress
 
 
-class Layers(NamedTuple):
-    """What the weights of a law come to, the same for all crystals and increments."""
+class Weights(NamedTuple):
+    """What the parameters of a law come to, the same for all crystals and increments."""
 
-    first: Tensor  # (units, 5 + memories + 1) what units take of strain, memory and 1
-    second: Tensor  # (planes, 5 + memories + 1) the same of planes
-    P: Tensor  # (planes, units)
-    between: Tensor  # (planes, units) P times the units' t over the planes' w: what planes take of units
-    hardening: Tensor  # (1, memories) a
-    power: Tensor  # p
-    nothing: Tensor  # (5, 1) the gradient without strain or memory
+    P: Tensor  # (K, 5) directions
+    backwards: Tensor  # (K, 1) resistance to flow against a direction over that along it
+    xi_0: Tensor  # (K, 1) resistances of a crystal that has not flowed
+    room: Tensor  # (K, 1) c: by how much they may rise
+    H: Tensor  # (K, K) hardening, the first index hardens
+    S: Tensor  # (5, 5) compliance
+    n: Tensor
+    a: Tensor
+    turn: Tensor  # (K, 3) rotation vector of the lattice, in radians per unit of flow
+
+
+class Increment(NamedTuple):
+    """What N crystals answer to trial strains, all in crystal axes."""
+
+    stress: Tensor  # (5, N)
+    resistance: Tensor  # (K, N) of their directions, at the end
+    flow: Tensor  # (K, N) along the directions
 
 
 class CrystalLaw(nn.Module):
@@ -48,19 +68,19 @@ class CrystalLaw(nn.Module):
 
     Parameters
     ----------
-    units, planes, memories : sizes of the two layers, and numbers that a crystal remembers.
+    directions : in which a crystal may flow, either way; some more than it has slip and twin systems, so that none is missed.
     """
 
-    def __init__(self, units: int, planes: int, memories: int):
+    def __init__(self, directions: int):
         super().__init__()
-        self.U, self.b = nn.Parameter(normalize(torch.randn(units, 5), dim=1)), nn.Parameter(-0.3 * torch.rand(units, 1))
-        self.B, self.log_t = nn.Parameter(torch.zeros(units, memories)), nn.Parameter(torch.tensor(-2.0))
-        self.log_P = nn.Parameter(torch.randn(planes, units) - 3.5)
-        self.V, self.c = nn.Parameter(0.3 * torch.randn(planes, 5)), nn.Parameter(0.3 * torch.rand(planes, 1))
-        self.C, self.log_w = nn.Parameter(torch.zeros(planes, memories)), nn.Parameter(torch.tensor(-2.0))
-        self.flow = nn.Parameter(normalize(torch.randn(memories, 5), dim=1))
+        self.P = nn.Parameter(normalize(torch.randn(directions, 5), dim=1))
+        self.W = nn.Parameter(torch.zeros(directions, 3))
+        self.log_backwards = nn.Parameter(0.1 * torch.randn(directions, 1))
+        self.log_xi_0 = nn.Parameter(torch.full((directions, 1), RESISTANCE).log())
+        self.log_room = nn.Parameter(torch.full((directions, 1), 2.0))
+        self.log_H = nn.Parameter(torch.randn(directions, directions) * 0.1 + torch.tensor(HARDENING / directions).log())
+        self.log_n, self.log_a = nn.Parameter(torch.tensor(EXPONENT).log()), nn.Parameter(torch.zeros(()))
         self.anisotropy = nn.Parameter(torch.zeros(5, 5))
-        self.log_hardening, self.power = nn.Parameter(torch.full((1, memories), -4.0)), nn.Parameter(torch.zeros(()))
         for name in ("strain_unit", "stress_unit", "two_G", "bulk"):
             self.register_buffer(name, torch.ones(()))
 
@@ -77,70 +97,68 @@ class CrystalLaw(nn.Module):
         """Of elastic strain to stress, (5, 5)."""
         return (torch.eye(5).to(self.anisotropy) + 0.5 * (self.anisotropy + self.anisotropy.T)) / self.two_G
 
-    def layers(self) -> Layers:
-        """What `stress` makes of the weights each time that it is not told."""
-        t, w, P = self.log_t.exp(), self.log_w.exp(), self.log_P.exp()
-        first, second = torch.cat([self.U, -self.B, self.b], 1) / t, torch.cat([self.V, -self.C, -self.c], 1) / w
-        layers = Layers(first, second, P, t / w * P, self.log_hardening.exp(), self.power.sigmoid(), P.new_zeros(5, 1))
-        return layers._replace(nothing=self._gradient(P.new_zeros(5, 1), P.new_zeros(len(self.flow), 1), layers))
+    def weights(self) -> Weights:
+        """What `respond` makes of the parameters each time that it is not told."""
+        xi_0 = self.log_xi_0.exp()
+        return Weights(
+            self.P, self.log_backwards.exp(), xi_0, xi_0 * self.log_room.exp(), self.log_H.exp(), self.compliance,
+            self.log_n.exp(), self.log_a.exp(), -self.strain_unit * self.W,
+        )  # fmt: skip
 
-    def _gradient(self, x: Tensor, memory: Tensor, layers: Layers) -> Tensor:
-        inputs = torch.cat([x, memory, torch.ones_like(x[:1])])
-        y = layers.first @ inputs
-        z = torch.addmm(layers.second @ inputs, layers.between, softplus(y))
-        q = z.softmax(0)
-        return torch.addmm(self.V.T @ q, self.U.T, (layers.P.T @ q) * y.sigmoid())
+    def fresh(self, count: int) -> Tensor:
+        """Resistances (K, count) of crystals that have not flowed."""
+        return self.log_xi_0.exp().expand(-1, count)
 
-    def stress(self, trial: Tensor, memory: Tensor, layers: Layers | None = None) -> Tensor:
-        """Stress (5, N) of trial strains (5, N) with memory (memories, N): none without strain or memory."""
-        layers = layers or self.layers()
-        grown = 1 + layers.hardening @ memory
-        size = grown**layers.power
-        return size * self._shape(trial / size, memory / grown, layers)
+    def respond(self, trial: Tensor, resistance: Tensor, guess: Tensor, weights: Weights | None = None) -> Increment:
+        """Answer to trial strains (5, N) of crystals that had resistances (K, N).
 
-    def _shape(self, x: Tensor, memory: Tensor, layers: Layers) -> Tensor:
-        """Stress for a yield surface of the first size."""
-        if x.is_cpu and x.dtype == torch.float32 and not torch.is_grad_enabled():
-            return compiled_law.stress(x, memory, *layers[:4], self.V, self.U)
-        return self._gradient(x, memory, layers) - layers.nothing
+        `guess` (5, N), a stress nearby, saves iterations. Derivatives leave out that the hardening of an increment changes
+        what flows in it.
+        """
+        w = weights or self.weights()
+        with torch.no_grad():
+            answer = solved(trial, resistance, guess, w)
+        if not torch.is_grad_enabled():
+            return answer
+        slack = _slack(resistance, w)
+        hardened = resistance + slack * (w.H @ answer.flow.abs())
+        flow, slope = _flow(answer.stress, hardened, w)
+        gap = w.S @ answer.stress + w.P.T @ flow - trial
+        # One more of Newton's steps, whose derivative is that of the solution.
+        step = -torch.linalg.solve(_jacobian(slope, w).detach(), gap.T).T
+        flow = flow + slope * (w.P.detach() @ step)
+        return Increment(answer.stress + step, resistance + slack * (w.H @ flow.abs()), flow)
 
-    def remember(self, memory: Tensor, flow: Tensor) -> Tensor:
-        """Memory after an increment of plastic strain (5, N)."""
-        return memory + torch.relu(self.flow @ flow)
+    def responses(self, strain: Tensor, told: Tensor | None = None) -> Tensor:
+        """Stresses (T, 5, N) of crystals that are strained (T + 1, 5, N) from nothing, in the axes of their beginning.
 
-    def responses(self, strain: Tensor) -> Tensor:
-        """Stresses (T, 5, N) of crystals that are strained (T + 1, 5, N) from nothing, in the law's own memory."""
-        plastic, memory, stresses = torch.zeros_like(strain[0]), strain.new_zeros(len(self.flow), strain.shape[2]), []
-        compliance, layers = self.compliance, self.layers()
-        for e in strain[1:]:
-            stress = self.stress(e - plastic, memory, layers)
-            flown = e - compliance @ stress
-            memory, plastic = self.remember(memory, flown - plastic), flown
-            stresses.append(stress)
+        Where the true stresses (T + 1, 5, N) are `told`, each increment begins at the true elastic strain.
+        """
+        w, count, stresses = self.weights(), strain.shape[2], []
+        turns = w.turn @ GENERATORS.to(strain).flatten(1)
+        rotations = torch.eye(5).to(strain).expand(count, 5, 5)  # few crystals: products of small matrices are quickest
+        stress, resistance = torch.zeros_like(strain[0]), self.fresh(count)
+        for t, change in enumerate(strain.diff(dim=0)):
+            before = stress if told is None else _turned(rotations, told[t])
+            trial = w.S @ before + _turned(rotations, change)
+            stress, resistance, flow = self.respond(trial, resistance, stress.detach(), w)
+            stresses.append(_turned(rotations.mT, stress))
+            spin = (flow.T @ turns).unflatten(1, (5, 5)).mT
+            rotations = rotations + spin @ (rotations + 0.5 * spin @ rotations)  # see `mechanics.turning`
         return torch.stack(stresses)
-
-    def answers(self, strain: Tensor, stress: Tensor) -> Tensor:
-        """Stresses (T, 5, N), each from the true history (T + 1, 5, N) before it."""
-        plastic = strain - self.compliance @ stress
-        flown = torch.relu(self.flow @ plastic.diff(dim=0))
-        memory = flown.cumsum(0) - flown
-        together = lambda x: x.transpose(0, 1).flatten(1)  # noqa: E731
-        answer = self.stress(together(strain[1:] - plastic[:-1]), together(memory))
-        return answer.unflatten(1, (len(flown), -1)).transpose(0, 1)
 
     def start(self, strain: Tensor, stress: Tensor, steps: int, generator: torch.Generator) -> None:
         """Regression with the true history at hand, on crystals (N, T + 1, 5) in the law's units: where the training begins.
 
-        Each increment is then an example of its own, and the law knows two digits after a minute; left to itself it drifts
-        from where it should be, which the training corrects.
+        Errors then do not add up along a path, and directions find the crystal's own within a minute.
         """
-        optimizer = torch.optim.Adam(self.parameters(), START_RATE, fused=True)
+        optimizer = torch.optim.Adam(self.parameters(), START_RATE)
         decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, START_RATE, total_steps=steps + 1, pct_start=0.1)
         for _ in range(steps):
-            rows = torch.randint(len(strain), (START_CRYSTALS,), generator=generator).to(strain.device)
+            rows = torch.randint(len(strain), (SHARE,), generator=generator).to(strain.device)
             e, s = strain[rows].permute(1, 2, 0), stress[rows].permute(1, 2, 0)
             optimizer.zero_grad()
-            self.errors(self.answers(e, s), s[1:])["loss"].backward()
+            self.errors(self.responses(e, s), s[1:])["loss"].backward()
             nn.utils.clip_grad_norm_(self.parameters(), 1.0)
             optimizer.step()
             decay.step()
@@ -160,12 +178,75 @@ class CrystalLaw(nn.Module):
         return {"loss": relative + 0.5 * square.mean(), "error": error}
 
 
+def _turned(rotations: Tensor, deviators: Tensor) -> Tensor:
+    """Products of matrices (N, 5, 5) and vectors (5, N)."""
+    return (rotations @ deviators.T[..., None])[..., 0].T
+
+
+def _slack(resistance: Tensor, w: Weights) -> Tensor:
+    """How much of their rise (K, N) resistances still have."""
+    return (w.a * (1 - (resistance - w.xi_0) / w.room).clamp_min(1e-6).log()).exp()
+
+
+def _sides(along: Tensor, hardened: Tensor, w: Weights) -> Tensor:
+    """Resistances (K, N) to flow along or against each direction, as stresses `along` them have it."""
+    return torch.where(along > 0, hardened, w.backwards * hardened)
+
+
+def _flow(stress: Tensor, hardened: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
+    """Flow (K, N) along the directions, and without derivatives its slope by the stress along them."""
+    along = w.P @ stress
+    ratio = along.abs() / _sides(along, hardened, w)
+    flow = RATE * along.sign() * (w.n * ratio.clamp_min(1e-6).log()).exp()
+    return flow, (w.n * flow / torch.where(along == 0, 1.0, along)).detach()
+
+
+def _jacobian(steep: Tensor, w: Weights) -> Tensor:
+    """dx / ds (N, 5, 5), of slopes of the flow (K, N)."""
+    dyads = (w.P[:, :, None] * w.P[:, None]).flatten(1)
+    return w.S + (steep.T @ dyads).unflatten(1, (5, 5))
+
+
+def solved(trial: Tensor, resistance: Tensor, guess: Tensor, w: Weights) -> Increment:
+    """See `CrystalLaw.respond`; without derivatives.
+
+    Newton's method goes for the stress and, of each direction, the ratio t at which its power law is linearised. Where |t|
+    rises beyond 1 it follows the flow that the linear equation gives, else the stress: either way the law is gentle, and no
+    guess is too far. (So are circuits with diodes solved: L. W. Nagel, SPICE2, UCB/ERL-M520, 1975.)
+    """
+    if trial.is_cpu and trial.dtype == torch.float32:
+        return Increment(*compiled_law.solved(trial, resistance, guess, *w[:-1], RATE, MOST, CLOSE, UNDAMPED))
+    slack, hardened, along = _slack(resistance, w), resistance, w.P @ guess
+    ratio = (along / _sides(along, hardened, w)).clamp(-1, 1)
+    for number in range(MOST):
+        size, side = ratio.abs(), _sides(ratio, hardened, w)
+        slope = w.n * RATE * size.pow(w.n - 1)
+        flow = slope * ratio / w.n
+        right = trial - w.P.T @ (flow - slope * ratio)
+        stress = torch.linalg.solve(_jacobian(slope / side, w), right.T).T
+        along = w.P @ stress
+        wanted = along / _sides(along, hardened, w)
+        linear = (flow + slope * (wanted - ratio)) * wanted.sign()
+        least = torch.where(ratio * wanted > 0, size.clamp_min(1), 1.0)
+        by_flow = torch.maximum((linear.clamp_min(0) / RATE).pow(1 / w.n), least)
+        rising = wanted.abs() > size.clamp_min(1)
+        new = torch.where(rising, wanted.sign() * torch.minimum(wanted.abs(), by_flow), wanted)
+        moved = ((new - ratio).abs() * (torch.maximum(new.abs(), size) > 0.5)).max()
+        ratio = new
+        size = RATE * ratio.abs().pow(w.n)
+        fresh = resistance + slack * (w.H @ size)
+        hardened = fresh if number < UNDAMPED else 0.5 * (fresh + hardened)
+        if moved < CLOSE:
+            break
+    return Increment(stress, hardened, ratio.sign() * size)
+
+
 class CrystalEnsemble(nn.Module):
     """A few laws of one crystal, from other first weights: where they differ, they do not know."""
 
-    def __init__(self, members: int, units: int, planes: int, memories: int):
+    def __init__(self, members: int, directions: int):
         super().__init__()
-        self.laws = nn.ModuleList(CrystalLaw(units, planes, memories) for _ in range(members))
+        self.laws = nn.ModuleList(CrystalLaw(directions) for _ in range(members))
 
     def scale(self, strain_unit: float, stress_unit: float, shear: float, bulk: float) -> None:
         """Units and moduli of all members; see `CrystalLaw.scale`."""
@@ -174,7 +255,7 @@ class CrystalEnsemble(nn.Module):
 
     def member(self, number: int) -> CrystalEnsemble:
         """Ensemble of a single member, which is the same and no copy."""
-        alone = CrystalEnsemble(0, 1, 1, 1)
+        alone = CrystalEnsemble(0, 1)
         alone.laws.append(self.laws[number])
         return alone
 

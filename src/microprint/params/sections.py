@@ -205,17 +205,14 @@ class CrystalPlasticitySettings:
 class SurrogateSettings:
     """Volume element or fingerprint to stress (notebook 06)."""
 
-    # law_units, law_planes, law_memories: sizes of the two layers of a crystal's learnt law, numbers that a crystal remembers.
-    law_units: Positive = 48
-    law_planes: Positive = 64
-    law_memories: Positive = 12
+    law_directions: Positive = 36  # in which a crystal may flow by its learnt law; some more than it has systems.
     law_members: Positive = 1  # laws of the first material, from other first weights; their spread is part of the error bar.
-    law_crystals: Annotated[int, Between(40)] = 8000  # single crystals that a law is learnt from.
-    law_start: Count = 2400  # steps of regression with the crystals' true history at hand, before the training.
+    law_crystals: Annotated[int, Between(40)] = 4000  # single crystals that a law is learnt from.
+    law_start: Count = 250  # steps of regression with the crystals' true history at hand, before the training.
     # law_epochs, law_batch_size, law_learning_rate: passes over the crystals, crystals a step; Adam with cosine decay.
-    law_epochs: Positive = 4
-    law_batch_size: Positive = 128
-    law_learning_rate: Rate = 4e-3
+    law_epochs: Positive = 1
+    law_batch_size: Positive = 32
+    law_learning_rate: Rate = 1e-2
     iterations: Positive = 2  # of the equilibrium in each increment.
     finest: Annotated[int, Between(8, 128)] = 32  # voxels an edge of the finest grid on which its convergence is shown.
     modes: Positive = 4  # principal components of the curves that the Gaussian processes on a fingerprint predict.

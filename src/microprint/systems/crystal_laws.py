@@ -38,7 +38,7 @@ class CrystalSamples:
         return {"strain": self.strain[rows], "stress": self.stress[rows]}
 
 
-LAW = ("law_units", "law_planes", "law_memories", "law_members", "law_crystals", "law_start", "law_epochs", "law_batch_size",
+LAW = ("law_directions", "law_members", "law_crystals", "law_start", "law_epochs", "law_batch_size",
        "law_learning_rate", "iterations")  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def train_crystal_law(job: Job, *, material: str) -> None:
     dt, size = abs(cp.strain) / cp.rate / cp.increments, STRAIN * abs(cp.strain) / cp.increments
     generator = torch.Generator().manual_seed(seed)
     crystals = strained_at_random(known[material], settings.law_crystals, LONGER * cp.increments, size, dt, generator)
-    sizes = {"members": members, "units": settings.law_units, "planes": settings.law_planes, "memories": settings.law_memories}
+    sizes = {"members": members, "directions": settings.law_directions}
     with seeded(seed):
         laws = CrystalEnsemble(**sizes)
     units = STRAIN_UNIT, crystals.stress.norm(dim=-1).mean().item()

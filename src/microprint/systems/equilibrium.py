@@ -21,7 +21,8 @@ from torch import Tensor
 from microprint.errors import UserError
 from microprint.mechanics.deviators import BASIS, deviator, hencky_strain, tensor
 from microprint.mechanics.load import LoadStep
-from microprint.networks.crystal_law import CrystalLaw
+from microprint.mechanics.turning import contracted, to_crystal, to_sample, turned
+from microprint.networks.crystal_law import CrystalLaw, Increment
 
 REFERENCE = 0.8  # shear modulus of the reference medium over that of the elastic crystals; half of it would diverge
 FIRST, KNEE = 3, 6  # iterations, at least, of the first increments in a direction, which nothing foretells well
@@ -49,17 +50,17 @@ class Waves:
     def tractions(self, stress: Tensor) -> Tensor:
         """Waves (3, B, W) of the tractions across the planes of each wave, of a field of stress (5, B, V)."""
         waves = torch.fft.rfftn(stress.unflatten(2, 3 * (self.edge,)), dim=(2, 3, 4))
-        return _contracted(self.traction, torch.view_as_real(waves).flatten(2))
+        return contracted(self.traction, torch.view_as_real(waves).flatten(2))
 
     def correct(self, tractions: Tensor, volume: Tensor, two_G: Tensor, bulk: Tensor) -> tuple[Tensor, Tensor]:
         """Changes of strain (5, B, W) and volume (B, W) that bring a field with these tractions towards equilibrium.
 
         `volume` are the waves of the volume's change, `two_G` (B,) and `bulk` are of the reference.
         """
-        reference, along = two_G[:, None], _contracted(self.n, tractions)
+        reference, along = two_G[:, None], contracted(self.n, tractions)
         dilation = -(along + bulk * volume) / (bulk + 2 / 3 * reference)
         moved = tractions * (-2 / reference) + self.n * (dilation + 2 / reference * along)
-        return _contracted(self.traction.transpose(0, 1), moved), dilation
+        return contracted(self.traction.transpose(0, 1), moved), dilation
 
     def field(self, waves: Tensor) -> Tensor:
         """Field (5, B, V) of waves (5, B, W)."""
@@ -88,12 +89,13 @@ class March:
     """
 
     def __init__(self, law: CrystalLaw, rotations: Tensor, edge: int, iterations: int = 1):
-        self.law, self.layers = law, law.layers()
+        self.law, self.weights = law, law.weights()
         self.rotations, self.iterations = rotations, iterations
         self.waves = Waves(edge, rotations.device)
         batch, voxels = rotations.shape[2:]
-        self.strain, self.plastic = (rotations.new_zeros(5, batch, voxels) for _ in range(2))
-        self.memory = rotations.new_zeros(len(law.flow), batch, voxels)
+        self.strain, self.settled = (rotations.new_zeros(5, batch, voxels) for _ in range(2))
+        self.elastic, self.guess = (rotations.new_zeros(5, batch * voxels) for _ in range(2))  # strain and stress, crystal axes
+        self.resistance = law.fresh(batch * voxels)
         self.volume = rotations.new_zeros(batch, len(self.waves.share))
         self.F = torch.eye(3, dtype=torch.float64, device=rotations.device).repeat(batch, 1, 1)
         self.P, self.last = torch.zeros_like(self.F), None
@@ -126,7 +128,7 @@ class March:
         reference, change = (REFERENCE * self.law.two_G).expand(len(self.F)), None
         iterations = max(self.iterations, FIRST if number <= KNEE else 1)
         for iteration in range(iterations):
-            flown, stress = self._crystal_stress()
+            answer, stress = self._crystal_stress()
             tractions = self.waves.tractions(stress)
             new, dilation = self.waves.correct(tractions, self.volume, reference, self.law.bulk)
             if change is not None:
@@ -135,7 +137,7 @@ class March:
                 new, dilation = self.waves.correct(tractions, self.volume, reference, self.law.bulk)
             change = new
             if iteration == iterations - 1:  # the last correction serves the next increment
-                self._settle(flown)
+                self._settle(self.strain, answer)
             F = self._balanced(stress, P, free)
             if self.iterations:
                 self.strain, self.volume = self.strain + self.waves.field(change), self.volume + dilation
@@ -192,32 +194,14 @@ class March:
 
     # --- the field ---------------------------------------------------------------------------------------------------
 
-    def _crystal_stress(self) -> tuple[Tensor, Tensor]:
-        """Plastic strain, crystal axes, and stress, sample axes, at the present strain, (5, B, V) each."""
-        strain = to_crystal(self.rotations, self.strain)
-        stress = self.law.stress((strain - self.plastic).flatten(1), self.memory.flatten(1), self.layers)
-        plastic = strain - (self.law.compliance @ stress).unflatten(1, strain.shape[1:])
-        return plastic, to_sample(self.rotations, stress.unflatten(1, strain.shape[1:]))
+    def _crystal_stress(self) -> tuple[Increment, Tensor]:
+        """What the crystals answer to the present strain, and their stress (5, B, V) in sample axes."""
+        change = to_crystal(self.rotations, self.strain - self.settled)
+        answer = self.law.respond(self.elastic + change.flatten(1), self.resistance, self.guess, self.weights)
+        self.guess = answer.stress.detach()
+        return answer, to_sample(self.rotations, answer.stress.unflatten(1, change.shape[1:]))
 
-    def _settle(self, plastic: Tensor) -> None:
-        """End of an increment: what flowed is remembered."""
-        flown = (plastic - self.plastic).flatten(1)
-        self.memory, self.plastic = self.law.remember(self.memory.flatten(1), flown).unflatten(1, plastic.shape[1:]), plastic
-
-
-def to_crystal(rotations: Tensor, deviators: Tensor) -> Tensor:
-    """Deviators (5, B, V) in crystal axes, by rotations (5, 5, B, V)."""
-    return _contracted(rotations.transpose(0, 1), deviators)
-
-
-def to_sample(rotations: Tensor, deviators: Tensor) -> Tensor:
-    """The inverse of `to_crystal`."""
-    return _contracted(rotations, deviators)
-
-
-def _contracted(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Sum of the products over the first dimension, without an array of them all."""
-    total = matrices[0] * vectors[0]
-    for matrix, vector in zip(matrices[1:], vectors[1:]):
-        total = total.addcmul_(matrix, vector)
-    return total
+    def _settle(self, strain: Tensor, answer: Increment) -> None:
+        """End of an increment at a strain (5, B, V): what flowed stays so, and the crystals have turned."""
+        self.settled, self.elastic, self.resistance = strain, self.weights.S @ answer.stress, answer.resistance
+        self.rotations = turned(self.rotations, (self.weights.turn.T @ answer.flow).unflatten(1, strain.shape[1:]))

@@ -61,13 +61,13 @@ class SphereMarch(March):
             guess = torch.where(free, self.F + self.last[1], self._prescribed(step, number))
         self._stretch(guess)
         for _ in range(ITERATIONS):
-            flown, stress = self._crystal_stress()
+            answer, stress = self._crystal_stress()
             F, change, imbalance = self._balanced(self._mean(stress), P, free), *self._change(stress)
             if max(imbalance, float((F - self.F).abs().max() / self.law.strain_unit)) < TOLERANCE:
                 break
             self.strain = self.strain + change
             self._stretch(F)
-        self._settle(flown)
+        self._settle(self.strain, answer)
         self.last = self.strain - before[0], self.F - before[1]
 
     def _change(self, stress: Tensor) -> tuple[Tensor, float]:
