@@ -156,7 +156,7 @@ for name, elements in sets.items():
 off = {name: 100 * (measured / wanted - 1) for name, (measured, wanted) in sizes.items()}
 chance = {name: 100 / (2 * len(diameter[name])) ** 0.5 for name in off}  # standard error of a standard deviation
 wider = sorted((name for name in off if abs(off[name][0]) > 2 * chance[name]), key=lambda name: -abs(off[name][0]))
-told = [f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f})" for name in wider]
+told = [f"{name} {off[name][0]:+.1f} % (chance {chance[name]:.1f} %)" for name in wider]
 chanced = max(set(off) - set(wider), key=lambda name: abs(off[name][0]), default="")
 rows.sort(key=lambda row: not row[0].endswith("/train"))
 columns = {"spread of ln ESD": "spread asked", "grains a VE": "grains asked", "median ESD / µm": "ESD asked / µm",
@@ -395,7 +395,7 @@ if sizes:
     before = {name: f"from {sizes[f'cubic/{name}'][0, 0]:.3f} " if sets[f"cubic/{name}"].edge == 16 else "" for name in ("columnar", "small")}
     missed = [f"The spread of sizes differs from the law by more than twice what chance would make in {len(wider)} of {len(off)} sets, most in "
               + ", ".join(told[:3]) + "".join(f"; {text}" for text in told[3:] if text.startswith("cubic/train"))
-              + (f". {chanced} is off by {off[chanced][0]:+.1f} %, but within twice its chance of {chance[chanced]:.1f}" if chanced and abs(off[chanced][0]) > abs(off[wider[:3][-1]][0]) else "")
+              + (f". {chanced} is off by {off[chanced][0]:+.1f} %, but within twice its chance of {chance[chanced]:.1f} %" if chanced and abs(off[chanced][0]) > abs(off[wider[:3][-1]][0]) else "")
               + f". Twice the sweeps of the packing, with 16 voxels an edge, bring columnar {before['columnar']}to {again['columnar', 16]:.3f}{narrow} and small "
               f"{before['small']}to {again['small', 16]:.3f}; as many sweeps with 32 voxels an edge bring small to {again['small', 32]:.3f}"
               + (": whole voxels are part of the cause." if better else ".")] if wider else []

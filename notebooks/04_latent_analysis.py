@@ -81,6 +81,7 @@ with notebook.open("polycrystals.h5") as file:
     names = [name for name in ("ours", "paper") if name in trainable(stored_edges(file))["cubic"]]
 models = {name: Fingerprint.load(notebook.path(f"fingerprint_{name}.safetensors")) for name in names}
 models = {name: model for name, model in models.items() if name not in PAPERS or model.edge == edge}
+named = {"ours": "ours", "paper": "S1's network"}
 if "paper" not in models:
     print(f"paper is left out: S1's network needs an edge that is a power of two and the one it was trained on, not {edge} voxels")
 parts, anchors = {name: fingerprint.parts for name, fingerprint in models.items()}, models["ours"].anchors
@@ -163,7 +164,7 @@ scatter, panels = plt.subplots(len(models), 2, figsize=(7.5, 2.7 * len(models) +
 for row, model in zip(panels, models, strict=True):
     for panel, names in zip(row, (TEXTURES, MORPHOLOGIES), strict=True):
         draw.scatter_sets(panel, {name: flat[model][name] for name in names}, flat[model]["train"])
-        panel.set_title(f"{model}: {'textures' if names is TEXTURES else 'morphologies'}")
+        panel.set_title(f"{named[model]}: {'textures' if names is TEXTURES else 'morphologies'}")
 for panel, side in zip(panels[0], ("left", "right"), strict=True):
     scatter.legend(*panel.get_legend_handles_labels(), loc=f"outside lower {side}", ncols=3, markerscale=2)
 show(scatter, "VEs on the first two principal components of the training set, a dot each: grey the training VEs, with random orientations and "
@@ -225,7 +226,7 @@ def thousandths(*shares):
 figure, panels = plt.subplots(2, len(models), figsize=(3.2 * len(models), 5.6), squeeze=False)
 for row, group, names in zip(panels, ("textures", "morphologies_by_power"), (TEXTURES, MORPHOLOGIES), strict=True):
     for panel, model in zip(row, models, strict=True):
-        draw.confusion_matrix(panel, space.confusion(*clusters[group, model], len(names)), names, f"{model}: {group.replace('_', ' ')}")
+        draw.confusion_matrix(panel, space.confusion(*clusters[group, model], len(names)), names, f"{named[model]}: {group.replace('_', ' ')}")
 show(figure, "How many VEs of each class (row) went into which cluster (column): textures by all numbers, morphologies by their power. On the "
      "diagonal are those in the right cluster.")
 chance = {key: by_chance(*pair) for key, pair in clusters.items()}

@@ -187,7 +187,7 @@ fits = {ours_name: completed, axes_name: lambda some, unseen: forward_rivals.pro
 counts = [n for n in (30, 60, 120, 300, 600, 1200, 3000) if n <= len(train)] or [len(train)]
 curves = {name: np.array([[split_error(n, seed, fit) for seed in range(5)] for n in counts]) for name, fit in fits.items()}
 spread = {name: curve.std(1)[-1] for name, curve in curves.items()}
-figure, ax = plt.subplots(figsize=(7.4, 3.2))
+figure, ax = plt.subplots(figsize=(5.4, 4.2))
 series = errors["iterations as a geometric series"][0][0]
 draw.falling({name: (counts, curve) for name, curve in curves.items()}, "labels", "error of C11 over its mean (%)", ax,
              {"S2, published, 5,340 labels": 3.5, "geometric series, no label": series})
@@ -403,7 +403,7 @@ for name, start in starts.items():
     coolest, curve = designs.anneal(start, forward_error, ours.annealing, rng)
     search[name], ends[name] = 100 * curve.mean(1), 100 * off_by(simulated(design.draw(coolest, fixed.manual_seed(1)).phase_ids)[:, 0]).mean().item()
 looks = {name: {"color": ("ours", "linear", "accent")[("one", "six", "thr").index(name[:3])], "ls": "--" if "random" in name else "-", "marker": "o" * ("gradient" in name)} for name in search}
-falling_figure, ax = plt.subplots(figsize=(8.6, 3.4))
+falling_figure, ax = plt.subplots(figsize=(5.4, 4.3))
 looks[s2_search := "S2, published: one property"] = {"color": "reference", "ls": "", "marker": "*", "ms": 10}
 draw.falling({name: (np.arange(1, len(curve) + 1), np.maximum(curve.numpy(), 1e-3)) for name, curve in search.items()} | {s2_search: ([10], [10.0])},
              "evaluations (annealing: of the forward model)", "worst component: factor off, less 1 (%)", ax, looks=looks)

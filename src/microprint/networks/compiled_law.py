@@ -127,16 +127,16 @@ def _solve(A, b, s):
 
 
 @part
-def _linearise(ratio, hardened, backwards, slope, weight, left, n, rate):
-    """Slopes of the flow at ratios (K, LANES), the slopes by stress, and what of the flow the linear equation leaves out."""
-    steep, share = n * rate, (_1 - n) / n
+def _linearise(ratio, flow, hardened, backwards, slope, weight, n):
+    """Slopes of the flow (K, LANES) at ratios, by these and by stresses; `flow` becomes what the linear equation leaves out."""
     for i in range(len(backwards)):
+        harder = backwards[i]
         for j in range(LANES):
-            slope[i, j] = steep * power(abs(ratio[i, j]), n - _1)
+            slope[i, j] = n * flow[i, j] / larger(abs(ratio[i, j]), _LEAST)
         for j in range(LANES):
-            weight[i, j] = slope[i, j] / (hardened[i, j] * (_1 if ratio[i, j] > _ZERO else backwards[i]))
+            weight[i, j] = slope[i, j] / (hardened[i, j] * (_1 if ratio[i, j] > _ZERO else harder))
         for j in range(LANES):
-            left[i, j] = slope[i, j] * ratio[i, j] * share
+            flow[i, j] *= (_1 - n) if ratio[i, j] > _ZERO else (n - _1)
 
 
 @part
@@ -146,56 +146,64 @@ def _move(ratio, along, hardened, backwards, slope, moved, n, rate):
     for j in range(LANES):
         moved[j] = _ZERO
     for i in range(len(backwards)):
+        harder = backwards[i]
         for j in range(LANES):
-            along[i, j] /= hardened[i, j] * (_1 if along[i, j] > _ZERO else backwards[i])
+            along[i, j] /= hardened[i, j] * (_1 if along[i, j] > _ZERO else harder)
+        beyond = _ZERO
         for j in range(LANES):
-            r, wanted = ratio[i, j], along[i, j]
-            size, far = abs(r), abs(wanted)
-            linear = (slope[i, j] * (wanted - r + r * inverse)) * share
-            by_flow = power(linear if wanted > _ZERO else -linear, inverse)
-            most = larger(size, _1)
-            least = most if r * wanted > _ZERO else _1
-            by_flow = larger(by_flow, least)
-            by_flow = by_flow if by_flow < far else far
-            new = far if far <= most else by_flow
-            slope[i, j] = new if wanted > _ZERO else -new
+            beyond = larger(abs(along[i, j]) - larger(abs(ratio[i, j]), _1), beyond)
+        if beyond > _ZERO:  # few directions flow, and so few roots have to be taken
+            for j in range(LANES):
+                r, wanted = ratio[i, j], along[i, j]
+                size, far = abs(r), abs(wanted)
+                linear = slope[i, j] * (wanted - r + r * inverse) * share
+                by_flow = power(linear if wanted > _ZERO else -linear, inverse)
+                most = larger(size, _1)
+                by_flow = larger(by_flow, most if r * wanted > _ZERO else _1)
+                new = far if far <= most or far <= by_flow else by_flow
+                along[i, j] = new if wanted > _ZERO else -new
         for j in range(LANES):
-            change = abs(slope[i, j] - ratio[i, j])
-            moved[j] = larger(moved[j], change if larger(abs(slope[i, j]), abs(ratio[i, j])) > _HALF else _ZERO)
+            change = abs(along[i, j] - ratio[i, j])
+            moved[j] = larger(moved[j], change if larger(abs(along[i, j]), abs(ratio[i, j])) > _HALF else _ZERO)
         for j in range(LANES):
-            ratio[i, j] = slope[i, j]
+            ratio[i, j] = along[i, j]
 
 
-def _columns(trial, before, guess, matrices, numbers, work, settings, stress, after, flown):
+def _columns(trial, before, guess, nearby, matrices, numbers, work, settings, stress, after, flown):
     """Stresses (5, N), resistances (K, N) and flow (K, N) of LANES or more columns, the matrices in blocks."""
     resolve, dyads, back, couple = matrices
     backwards, xi_0, room, S, n, a, rate = numbers
-    ratio, old, slack, hardened, slope, weight, left, along, flow, grown, A, b, s, moved = work
+    ratio, slack, hardened, slope, weight, along, flow, grown, A, b, s, moved = work
     most, close, undamped = settings
     columns, count = trial.shape[1], len(backwards)
     for begin in range(0, columns, LANES):
         begin = min(begin, columns - LANES)  # the last may come twice
-        for i in range(len(s)):
+        for i in range(DEVIATORS):
             for j in range(LANES):
-                s[i, j] = guess[i, begin + j] if i < DEVIATORS else _ZERO
+                s[i, j] = guess[i, begin + j]
         _product(along, resolve, s, False)
         for i in range(count):
+            harder, least, share = backwards[i], xi_0[i], _1 / room[i]
             for j in range(LANES):
-                resistance, tau = before[i, begin + j], along[i, j]
-                old[i, j], hardened[i, j] = resistance, resistance
-                slack[i, j] = power(larger(_1 - (resistance - xi_0[i]) / room[i], _LEAST), a)
-                t = tau / (resistance if tau > _ZERO else backwards[i] * resistance)
+                slack[i, j] = power(larger(_1 - (before[i, begin + j] - least) * share, _LEAST), a)
+            for j in range(LANES):
+                hardened[i, j] = nearby[i, begin + j]
+            for j in range(LANES):
+                t = along[i, j] / (hardened[i, j] * (_1 if along[i, j] > _ZERO else harder))
                 ratio[i, j] = larger(-_1, t if t < _1 else _1)
+            for j in range(LANES):
+                flow[i, j] = rate * power(abs(ratio[i, j]), n)
         for number in range(most):
-            _linearise(ratio, hardened, backwards, slope, weight, left, n, rate)
+            _linearise(ratio, flow, hardened, backwards, slope, weight, n)
             for i in range(len(S)):
+                elastic = S[i]
                 for j in range(LANES):
-                    A[i, j] = S[i]
+                    A[i, j] = elastic
             for i in range(DEVIATORS):
                 for j in range(LANES):
                     b[i, j] = trial[i, begin + j]
             _product(A, dyads, weight, True)
-            _product(b, back, left, True)
+            _product(b, back, flow, True)
             _solve(A, b, s)
             _product(along, resolve, s, False)
             _move(ratio, along, hardened, backwards, slope, moved, n, rate)
@@ -206,7 +214,7 @@ def _columns(trial, before, guess, matrices, numbers, work, settings, stress, af
             share = _1 if number < undamped else _HALF
             for i in range(count):
                 for j in range(LANES):
-                    hardened[i, j] += share * (old[i, j] + slack[i, j] * grown[i, j] - hardened[i, j])
+                    hardened[i, j] += share * (before[i, begin + j] + slack[i, j] * grown[i, j] - hardened[i, j])
             furthest = _ZERO
             for j in range(LANES):
                 furthest = larger(moved[j], furthest)
@@ -218,6 +226,7 @@ def _columns(trial, before, guess, matrices, numbers, work, settings, stress, af
         for i in range(count):
             for j in range(LANES):
                 after[i, begin + j] = hardened[i, j]
+            for j in range(LANES):
                 flown[i, begin + j] = flow[i, j] if ratio[i, j] > _ZERO else -flow[i, j]
 
 
@@ -231,21 +240,21 @@ def _blocks(matrix: Tensor) -> np.ndarray:
 
 
 def solved(
-    trial: Tensor, resistance: Tensor, guess: Tensor, P: Tensor, backwards: Tensor, xi_0: Tensor, room: Tensor, H: Tensor,
-    S: Tensor, n: Tensor, a: Tensor, rate: float, most: int, close: float, undamped: int,
+    trial: Tensor, resistance: Tensor, guess: Tensor, nearby: Tensor, P: Tensor, backwards: Tensor, xi_0: Tensor, room: Tensor,
+    H: Tensor, S: Tensor, n: Tensor, a: Tensor, rate: float, most: int, close: float, undamped: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """See `crystal_law.solved`, which names the arguments; all float32."""
     first, second = zip(*LOWER)
     matrices = tuple(_blocks(matrix) for matrix in (P, (P[:, first] * P[:, second]).T, -P.T, H))
     count, columns = len(P), trial.shape[1]
     if columns < LANES:
-        trial, resistance, guess = (_widened(x) for x in (trial, resistance, guess))
-    sizes = *10 * (count,), len(LOWER), DEVIATORS, DEVIATORS
+        trial, resistance, guess, nearby = (_widened(x) for x in (trial, resistance, guess, nearby))
+    sizes = *8 * (count,), len(LOWER), DEVIATORS, DEVIATORS
     work = *(np.zeros((ROWS * -(-rows // ROWS), LANES), np.float32) for rows in sizes), np.zeros(LANES, np.float32)
     vectors = (x.flatten().contiguous().numpy() for x in (backwards, xi_0, room, S[first, second]))
     numbers = *vectors, *(np.float32(x) for x in (n, a, rate))
     answer = tuple(trial.new_empty(rows, trial.shape[1]) for rows in (DEVIATORS, count, count))
-    inputs = (x.contiguous().numpy() for x in (trial, resistance, guess))
+    inputs = (x.contiguous().numpy() for x in (trial, resistance, guess, nearby))
     _columns(*inputs, matrices, numbers, work, (most, np.float32(close), undamped), *(x.numpy() for x in answer))
     return tuple(x[:, :columns] for x in answer)
 

@@ -33,7 +33,7 @@ from microprint.networks import compiled_law
 RATE = 0.04  # R: what flows in an increment, in units of strain, where a stress is as large as its resistance
 RESISTANCE, EXPONENT, HARDENING = 0.4, 6.0, 1.0  # xi_0, n and the sum of a row of H before any training
 SHARE, START_RATE = 32, 4e-2  # crystals a step, and the learning rate of the regression that starts a training
-MOST, CLOSE = 30, 1e-3  # iterations for a stress; what t may still move where one flows
+MOST, CLOSE = 30, 3e-3  # iterations for a stress; what t may still move where one flows
 UNDAMPED = 8  # iterations, from which resistances move by half of what they should
 SMALL = 0.1  # share of the mean stress below which errors count no more in proportion to the stress
 
@@ -105,15 +105,15 @@ class CrystalLaw(nn.Module):
             self.log_n.exp(), self.log_a.exp(), -self.strain_unit * self.W,
         )  # fmt: skip
 
-    def fresh(self, count: int) -> Tensor:
-        """Resistances (K, count) of crystals that have not flowed."""
-        return self.log_xi_0.exp().expand(-1, count)
+    def fresh(self, count: int) -> Increment:
+        """Where crystals begin."""
+        resistance = self.log_xi_0.exp().expand(-1, count)
+        return Increment(resistance.new_zeros(5, count), resistance, torch.zeros_like(resistance))
 
-    def respond(self, trial: Tensor, resistance: Tensor, guess: Tensor, weights: Weights | None = None) -> Increment:
+    def respond(self, trial: Tensor, resistance: Tensor, guess: Increment, weights: Weights | None = None) -> Increment:
         """Answer to trial strains (5, N) of crystals that had resistances (K, N).
 
-        `guess` (5, N), a stress nearby, saves iterations. Derivatives leave out that the hardening of an increment changes
-        what flows in it.
+        A `guess` nearby saves iterations. Derivatives leave out that the hardening of an increment changes what flows in it.
         """
         w = weights or self.weights()
         with torch.no_grad():
@@ -137,13 +137,13 @@ class CrystalLaw(nn.Module):
         w, count, stresses = self.weights(), strain.shape[2], []
         turns = w.turn @ GENERATORS.to(strain).flatten(1)
         rotations = torch.eye(5).to(strain).expand(count, 5, 5)  # few crystals: products of small matrices are quickest
-        stress, resistance = torch.zeros_like(strain[0]), self.fresh(count)
+        answer = self.fresh(count)
         for t, change in enumerate(strain.diff(dim=0)):
-            before = stress if told is None else _turned(rotations, told[t])
+            before = answer.stress if told is None else _turned(rotations, told[t])
             trial = w.S @ before + _turned(rotations, change)
-            stress, resistance, flow = self.respond(trial, resistance, stress.detach(), w)
-            stresses.append(_turned(rotations.mT, stress))
-            spin = (flow.T @ turns).unflatten(1, (5, 5)).mT
+            answer = self.respond(trial, answer.resistance, answer, w)
+            stresses.append(_turned(rotations.mT, answer.stress))
+            spin = (answer.flow.T @ turns).unflatten(1, (5, 5)).mT
             rotations = rotations + spin @ (rotations + 0.5 * spin @ rotations)  # see `mechanics.turning`
         return torch.stack(stresses)
 
@@ -207,7 +207,7 @@ def _jacobian(steep: Tensor, w: Weights) -> Tensor:
     return w.S + (steep.T @ dyads).unflatten(1, (5, 5))
 
 
-def solved(trial: Tensor, resistance: Tensor, guess: Tensor, w: Weights) -> Increment:
+def solved(trial: Tensor, resistance: Tensor, guess: Increment, w: Weights) -> Increment:
     """See `CrystalLaw.respond`; without derivatives.
 
     Newton's method goes for the stress and, of each direction, the ratio t at which its power law is linearised. Where |t|
@@ -215,8 +215,10 @@ def solved(trial: Tensor, resistance: Tensor, guess: Tensor, w: Weights) -> Incr
     guess is too far. (So are circuits with diodes solved: L. W. Nagel, SPICE2, UCB/ERL-M520, 1975.)
     """
     if trial.is_cpu and trial.dtype == torch.float32:
-        return Increment(*compiled_law.solved(trial, resistance, guess, *w[:-1], RATE, MOST, CLOSE, UNDAMPED))
-    slack, hardened, along = _slack(resistance, w), resistance, w.P @ guess
+        return Increment(
+            *compiled_law.solved(trial, resistance, guess.stress, guess.resistance, *w[:-1], RATE, MOST, CLOSE, UNDAMPED)
+        )
+    slack, hardened, along = _slack(resistance, w), guess.resistance, w.P @ guess.stress
     ratio = (along / _sides(along, hardened, w)).clamp(-1, 1)
     for number in range(MOST):
         size, side = ratio.abs(), _sides(ratio, hardened, w)

@@ -40,7 +40,7 @@ def told(predicted: np.ndarray, simulated: np.ndarray, kinds: Sequence[str], met
 
     What is nearer than `met` counts as met: in the corner below and left of the dotted lines both say so.
     """
-    figure, ax = plt.subplots(figsize=(4.6, 3.4))
+    figure, ax = plt.subplots(figsize=(4.4, 3.8))
     for kind, mark, colour in zip(dict.fromkeys(kinds), MARKS, ("linear", "paper", "other")):
         own = np.array([k == kind for k in kinds])
         ax.loglog(
@@ -56,7 +56,7 @@ def told(predicted: np.ndarray, simulated: np.ndarray, kinds: Sequence[str], met
         xlim=(0.8 * FLOOR, top),
         ylim=(0.8 * FLOOR, top),
     )
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8)  # in sight on a phone, too
     return figure
 
 
@@ -64,7 +64,7 @@ def mixtures(known: np.ndarray, pairs: np.ndarray, share: np.ndarray, target: np
     """Training elements in the plane of two properties (N, 2), MPa; pairs of them (K, 2), and where the mixtures of these lie
     by the rule of mixtures, for shares (K,) of the first. A pair and its mixture have one colour.
     """
-    figure, ax = plt.subplots(figsize=(6.4, 3.4))
+    figure, ax = plt.subplots(figsize=(5.0, 4.0))
     ax.plot(*known.T, ".", ms=3, color=PALETTE["constant"], alpha=0.5, label="training elements")
     ends = known[pairs]
     mixed = share[:, None] * ends[:, 0] + (1 - share[:, None]) * ends[:, 1]
@@ -76,7 +76,7 @@ def mixtures(known: np.ndarray, pairs: np.ndarray, share: np.ndarray, target: np
         ax.plot(*mixture, "s", ms=3.5, color=colour, zorder=5, label="its mixture" if first else None)
     ax.plot(*target, "+", ms=26, mew=1, color=PALETTE["reference"], zorder=3, label="target")
     ax.set(xlabel=f"{names[0]} (MPa)", ylabel=f"{names[1]} (MPa)")
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8)  # in sight on a phone, too
     return figure
 
 

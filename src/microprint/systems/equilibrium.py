@@ -22,7 +22,7 @@ from microprint.errors import UserError
 from microprint.mechanics.deviators import BASIS, deviator, hencky_strain, tensor
 from microprint.mechanics.load import LoadStep
 from microprint.mechanics.turning import contracted, to_crystal, to_sample, turned
-from microprint.networks.crystal_law import CrystalLaw, Increment
+from microprint.networks.crystal_law import CrystalLaw
 
 REFERENCE = 0.8  # shear modulus of the reference medium over that of the elastic crystals; half of it would diverge
 FIRST, KNEE = 3, 6  # iterations, at least, of the first increments in a direction, which nothing foretells well
@@ -94,8 +94,7 @@ class March:
         self.waves = Waves(edge, rotations.device)
         batch, voxels = rotations.shape[2:]
         self.strain, self.settled = (rotations.new_zeros(5, batch, voxels) for _ in range(2))
-        self.elastic, self.guess = (rotations.new_zeros(5, batch * voxels) for _ in range(2))  # strain and stress, crystal axes
-        self.resistance = law.fresh(batch * voxels)
+        self.answer = self.crystals = law.fresh(batch * voxels)  # the last one, and that of the last increment
         self.volume = rotations.new_zeros(batch, len(self.waves.share))
         self.F = torch.eye(3, dtype=torch.float64, device=rotations.device).repeat(batch, 1, 1)
         self.P, self.last = torch.zeros_like(self.F), None
@@ -128,7 +127,7 @@ class March:
         reference, change = (REFERENCE * self.law.two_G).expand(len(self.F)), None
         iterations = max(self.iterations, FIRST if number <= KNEE else 1)
         for iteration in range(iterations):
-            answer, stress = self._crystal_stress()
+            stress = self._crystal_stress()
             tractions = self.waves.tractions(stress)
             new, dilation = self.waves.correct(tractions, self.volume, reference, self.law.bulk)
             if change is not None:
@@ -137,7 +136,7 @@ class March:
                 new, dilation = self.waves.correct(tractions, self.volume, reference, self.law.bulk)
             change = new
             if iteration == iterations - 1:  # the last correction serves the next increment
-                self._settle(self.strain, answer)
+                self._settle(self.strain)
             F = self._balanced(stress, P, free)
             if self.iterations:
                 self.strain, self.volume = self.strain + self.waves.field(change), self.volume + dilation
@@ -194,14 +193,14 @@ class March:
 
     # --- the field ---------------------------------------------------------------------------------------------------
 
-    def _crystal_stress(self) -> tuple[Increment, Tensor]:
-        """What the crystals answer to the present strain, and their stress (5, B, V) in sample axes."""
+    def _crystal_stress(self) -> Tensor:
+        """Stress (5, B, V) at the present strain, sample axes."""
         change = to_crystal(self.rotations, self.strain - self.settled)
-        answer = self.law.respond(self.elastic + change.flatten(1), self.resistance, self.guess, self.weights)
-        self.guess = answer.stress.detach()
-        return answer, to_sample(self.rotations, answer.stress.unflatten(1, change.shape[1:]))
+        trial = self.weights.S @ self.crystals.stress + change.flatten(1)
+        self.answer = self.law.respond(trial, self.crystals.resistance, self.answer, self.weights)
+        return to_sample(self.rotations, self.answer.stress.unflatten(1, change.shape[1:]))
 
-    def _settle(self, strain: Tensor, answer: Increment) -> None:
+    def _settle(self, strain: Tensor) -> None:
         """End of an increment at a strain (5, B, V): what flowed stays so, and the crystals have turned."""
-        self.settled, self.elastic, self.resistance = strain, self.weights.S @ answer.stress, answer.resistance
-        self.rotations = turned(self.rotations, (self.weights.turn.T @ answer.flow).unflatten(1, strain.shape[1:]))
+        self.settled, self.crystals = strain, self.answer
+        self.rotations = turned(self.rotations, (self.weights.turn.T @ self.answer.flow).unflatten(1, strain.shape[1:]))

@@ -54,20 +54,20 @@ class SphereMarch(March):
         """One increment to the mean stress `P`, where that is prescribed."""
         free, before = torch.tensor(step.free, device=self.F.device), (self.strain, self.F)
         if self.last is None:
-            self.origin = self.strain, self._crystal_stress()[1]
+            self.origin = self.strain, self._crystal_stress()
             guess = self._without_volume_change(self._prescribed(step, number), free)
         else:
             self.strain = self.strain + self.last[0]
             guess = torch.where(free, self.F + self.last[1], self._prescribed(step, number))
         self._stretch(guess)
         for _ in range(ITERATIONS):
-            answer, stress = self._crystal_stress()
+            stress = self._crystal_stress()
             F, change, imbalance = self._balanced(self._mean(stress), P, free), *self._change(stress)
             if max(imbalance, float((F - self.F).abs().max() / self.law.strain_unit)) < TOLERANCE:
                 break
             self.strain = self.strain + change
             self._stretch(F)
-        self._settle(self.strain, answer)
+        self._settle(self.strain)
         self.last = self.strain - before[0], self.F - before[1]
 
     def _change(self, stress: Tensor) -> tuple[Tensor, float]:
