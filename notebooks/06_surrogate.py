@@ -55,7 +55,6 @@ surrogate = {"law_directions": 36, "law_members": 1, "law_crystals": 4000, "law_
              "paper_weight_decay": 1e-5}
 
 # %%
-
 import torch
 from IPython.display import Markdown, display
 
@@ -122,8 +121,8 @@ display(table([[name, len(learnt[name].laws.laws), fact["crystals"], crystal_err
       ["material", "laws", "single crystals", "error on held-out crystals (% of the mean stress)"],
       f"The learnt laws, left to themselves over {facts[first]['increments']} increments of random paths; a twentieth of the crystals is held out, and chooses the epoch."
       + "".join(f" The law of {name} is poor: its surface below misses the true one." for name, error in crystal_error.items() if error > 2 * crystal_error[first])))
-found_in = {name: found_systems(material, laws[name].laws.laws[0], facts[name]["dt"]) for name, material in materials.items()}
-display(table(*tabled(found_in), f"What {notebook.params.surrogate.law_directions} directions, random at first, have found: medians of the angles; resistances before any flow, "
+found_in = {name: found_systems(material, laws[name].laws.laws[0], facts[name]["dt"], surrogate["law_directions"]) for name, material in materials.items()}
+display(table(*tabled(found_in), f"What {surrogate['law_directions']} directions, random at first, have found ({', '.join(str(facts[name]['network']['directions']) for name in facts)} flow, and are kept): medians of the angles; resistances before any flow, "
               "as learnt of the systems found. Where deviators are alike, one direction finds two systems. What hardly flows in these strains is not found, and hardly missed."))
 print("Exponent of the power law: " + "; ".join(f"{name} {laws[name].laws.laws[0].log_n.exp():.1f}, the material's is {material.exponent[0]:g}" for name, material in materials.items()) + ".")
 sections = {name: crystal_sections.sections(material, laws[name].laws.laws[0], facts[name]["dt"]) for name, material in materials.items()}

@@ -26,7 +26,7 @@ def test_a_material_s_own_systems_are_found_with_their_resistances(sense):
         rate = material.rate_0[:, None] * dt / (RATE * 0.002)
         law.log_xi_0.copy_((length * material.xi_0[:, None] / 4e7 * (length / rate) ** (1 / 20)).log())
         law.log_backwards.zero_()
-    rows = found_systems(material, law, dt)
+    rows = found_systems(material, law, dt, len(law.P))
     assert list(rows)[:2] == ["basal", "prismatic"]
     for name, row in rows.items():
         assert row.random_deg > 15
@@ -38,6 +38,6 @@ def test_a_material_s_own_systems_are_found_with_their_resistances(sense):
 
 def test_what_is_not_found_has_no_resistance():
     torch.manual_seed(1)
-    rows = found_systems(load_material("Al"), CrystalLaw(1), 0.5)
+    rows = found_systems(load_material("Al"), CrystalLaw(1), 0.5, 1)
     (row,) = rows.values()
     assert row.near <= 2 and (row.near or math.isnan(row.learnt))

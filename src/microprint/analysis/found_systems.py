@@ -30,14 +30,17 @@ class Family(NamedTuple):
 
 
 @torch.no_grad()
-def found_systems(material: Material, law: CrystalLaw, dt: float) -> dict[str, Family]:
-    """Families of a material by their names, as its law knows them whose increments take `dt` seconds."""
+def found_systems(material: Material, law: CrystalLaw, dt: float, directions: int) -> dict[str, Family]:
+    """Families of a material by their names, as its law knows them, whose increments take `dt` seconds.
+
+    So many random `directions` it had at first.
+    """
     law = law.cpu()
     systems, P, w = deviator(material.schmid.cpu()), law.P.double(), law.weights()
     slips = torch.arange(len(systems)) < material.slips
     angle, nearest, along = _nearest(systems, slips, P)
     generator = torch.Generator().manual_seed(0)
-    draws = torch.randn((DRAWS, *P.shape), generator=generator, dtype=P.dtype)
+    draws = torch.randn((DRAWS, directions, 5), generator=generator, dtype=P.dtype)
     by_chance = torch.stack([_nearest(systems, slips, directions)[0] for directions in draws])
     xi = torch.where(along, w.xi_0[nearest, 0], (w.xi_0 * w.backwards)[nearest, 0]).double()
     # A system shears by g where its deviator flows by g / sqrt(2); the power law carries the stress to another rate.

@@ -20,7 +20,7 @@ Arrays have their components first, (5, ...): each operation is then one of long
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -33,8 +33,9 @@ from microprint.networks import compiled_law
 RATE = 0.04  # R: what flows in an increment, in units of strain, where a stress is as large as its resistance
 RESISTANCE, EXPONENT, HARDENING = 0.4, 6.0, 1.0  # xi_0, n and the sum of a row of H before any training
 SHARE, START_RATE = 32, 4e-2  # crystals a step, and the learning rate of the regression that starts a training
-MOST, CLOSE = 30, 3e-3  # iterations for a stress; what t may still move where one flows
+MOST, CLOSE = 30, 1e-2  # iterations for a stress; what t may still move where one flows
 UNDAMPED = 8  # iterations, from which resistances move by half of what they should
+IDLE = 1e-4  # share of all flow below which a direction is not needed
 SMALL = 0.1  # share of the mean stress below which errors count no more in proportion to the stress
 
 
@@ -134,7 +135,23 @@ class CrystalLaw(nn.Module):
 
         Where the true stresses (T + 1, 5, N) are `told`, each increment begins at the true elastic strain.
         """
-        w, count, stresses = self.weights(), strain.shape[2], []
+        return torch.stack([stress for stress, _ in self._path(strain, told)])
+
+    @torch.no_grad()
+    def shares(self, strain: Tensor) -> Tensor:
+        """What each direction has (K,) of all flow, of crystals that are strained (T + 1, 5, N)."""
+        flow = sum(answer.flow.abs().mean(1) for _, answer in self._path(strain)) * self.P.norm(dim=1)
+        return flow / flow.sum()
+
+    def keep(self, directions: Tensor) -> None:
+        """Leave out all but some directions, by their numbers."""
+        for name in ("P", "W", "log_backwards", "log_xi_0", "log_room"):
+            setattr(self, name, nn.Parameter(getattr(self, name).detach()[directions]))
+        self.log_H = nn.Parameter(self.log_H.detach()[directions][:, directions])
+
+    def _path(self, strain: Tensor, told: Tensor | None = None) -> Iterator[tuple[Tensor, Increment]]:
+        """Stress (5, N) at the end of each increment, in the axes of the beginning, and the crystals' answer in theirs."""
+        w, count = self.weights(), strain.shape[2]
         turns = w.turn @ GENERATORS.to(strain).flatten(1)
         rotations = torch.eye(5).to(strain).expand(count, 5, 5)  # few crystals: products of small matrices are quickest
         answer = self.fresh(count)
@@ -142,10 +159,9 @@ class CrystalLaw(nn.Module):
             before = answer.stress if told is None else _turned(rotations, told[t])
             trial = w.S @ before + _turned(rotations, change)
             answer = self.respond(trial, answer.resistance, answer, w)
-            stresses.append(_turned(rotations.mT, answer.stress))
+            yield _turned(rotations.mT, answer.stress), answer
             spin = (answer.flow.T @ turns).unflatten(1, (5, 5)).mT
             rotations = rotations + spin @ (rotations + 0.5 * spin @ rotations)  # see `mechanics.turning`
-        return torch.stack(stresses)
 
     def start(self, strain: Tensor, stress: Tensor, steps: int, generator: torch.Generator) -> None:
         """Regression with the true history at hand, on crystals (N, T + 1, 5) in the law's units: where the training begins.
@@ -265,6 +281,17 @@ class CrystalEnsemble(nn.Module):
         """See `CrystalLaw.start`; each member draws its own crystals."""
         for law in self.laws:
             law.start(strain, stress, steps, generator)
+
+    def prune(self, strain: Tensor) -> int:
+        """Leave out directions along which crystals that are strained (N, T + 1, 5) hardly flow; how many are left.
+
+        Each member keeps as many, so that none loses more than `IDLE` of its flow by a direction.
+        """
+        shares = [law.shares(strain.permute(1, 2, 0)) for law in self.laws]
+        count = max(int((share > IDLE).sum()) for share in shares)
+        for law, share in zip(self.laws, shares):
+            law.keep(share.topk(count).indices.sort().values)
+        return count
 
     def losses(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Means over the members of what `CrystalLaw.losses` returns."""

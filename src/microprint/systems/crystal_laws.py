@@ -75,6 +75,7 @@ def train_crystal_law(job: Job, *, material: str) -> None:
     )  # fmt: skip
     samples = CrystalSamples(strain[cut:], stress[cut:]), CrystalSamples(strain[:cut], stress[:cut])
     history = fit(job, laws, *samples, schedule, seed=seed, label=f"crystal law of {material}")
+    sizes["directions"] = laws.cpu().prune(strain.cpu())
     config = {
         "kind": "surrogate",
         "material": material,
@@ -86,4 +87,4 @@ def train_crystal_law(job: Job, *, material: str) -> None:
         "crystals": len(strain),
         "history": history,
     }
-    job.save_model(f"crystal_law_{material}.safetensors", laws.cpu().state_dict(), config)
+    job.save_model(f"crystal_law_{material}.safetensors", laws.state_dict(), config)
