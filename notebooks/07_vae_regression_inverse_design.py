@@ -54,7 +54,7 @@ vae_regression = {
 }
 composite_design = {
     "latent_dim": 8, "hidden": 128, "epochs": 28, "batch_size": 32, "learning_rate": 2e-3, "components": [2, 4, 8],
-    "prior_hidden": 32, "prior_steps": 600, "three_targets": 2, "six_targets": 3, "designs": 3, "drawings": 8, "evaluations": 6,
+    "prior_hidden": 32, "prior_steps": 600, "three_targets": 2, "six_targets": 3, "designs": 2, "drawings": 8, "evaluations": 6,
     "annealing": 20,
 }
 

@@ -48,7 +48,7 @@ micrographs = {"edge": 256, "stride": 256}
 texture_vae = {
     "latent_dim": 32, "width": 96, "drawings": 2, "epochs": 6, "batch_size": 3, "learning_rate": 3e-3,
     "paper_edge": 64, "paper_latent_dims": [32], "paper_width": 128, "paper_kl_weight": 0.01, "paper_epochs": 10,
-    "paper_batch_size": 4, "paper_learning_rate": 3e-3, "pairs": 16, "seeds": 3, "targets": 3, "designs": 3,
+    "paper_batch_size": 4, "paper_learning_rate": 3e-3, "pairs": 16, "seeds": 3, "targets": 2, "designs": 2,
 }
 
 # %%

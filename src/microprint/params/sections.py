@@ -167,7 +167,7 @@ class LatentSettings:
     path_steps: Annotated[int, Between(2)] = 7  # volume elements decoded along a path between two.
     components: Positive = 3  # principal components in which textures and morphologies are clustered (3 in S1).
     neighbours: Positive = 10  # nearest neighbours that link fingerprints in the graph of spectral clustering.
-    fitted: Positive = 192  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
+    fitted: Positive = 128  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ class CompositeDesignSettings:
     # of the test set has.
     three_targets: Positive = 2
     six_targets: Positive = 3
-    designs: Positive = 3  # for each target.
+    designs: Positive = 2  # for each target.
     drawings: Positive = 8  # of each law, of which the forward model takes the best.
     evaluations: Positive = 6  # simulations in the refinement of a design.
     annealing: Positive = 20  # evaluations of the forward model in S2's search, a design.
@@ -322,8 +322,8 @@ class TextureVAESettings:
     paper_learning_rate: Rate = 3e-3
     pairs: Positive = 16  # pairs of patches behind every mean similarity.
     seeds: Positive = 3  # splits by image over which properties are averaged.
-    targets: Positive = 3  # wanted properties of each kind, for which micrographs are designed.
-    designs: Positive = 3  # drawings of each.
+    targets: Positive = 2  # wanted properties of each kind, for which micrographs are designed.
+    designs: Positive = 2  # drawings of each.
 
 
 @dataclass(frozen=True)
