@@ -36,7 +36,7 @@ def to_sample(rotations: Tensor, deviators: Tensor) -> Tensor:
 def turned(rotations: Tensor, vector: Tensor) -> Tensor:
     """Rotations (5, 5, ...) from sample to crystal axes of crystals turned by small rotation vectors (3, ...) in their axes.
 
-    To second order: an angle of a degree is off by a millionth of itself.
+    To second order: half a degree is off by less than a ten thousandth of itself.
     """
     spin = torch.tensordot(GENERATORS.to(vector).transpose(1, 2), vector, dims=([0], [0]))  # the axes turn, not what they see
     along = lambda x: contracted(spin.transpose(0, 1)[:, :, None], x[:, None])  # noqa: E731
