@@ -9,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-TRUST, TRUSTED_AS = 0.03, 4.0  # relative standard deviation of the model's error before any simulation; as if seen so often
+TRUST, TRUSTED_AS = 0.01, 4.0  # relative standard deviation of the model's error before any simulation; as if seen so often
 PARTS = 5  # of a curve: their mean stresses say which curves are alike, and their errors are about independent
 CENTRES = 96  # curves, at most, that the correction is spanned by
 # The likeliest length and noise are taken; before any simulation they are the default, within a factor of e.

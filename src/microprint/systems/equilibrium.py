@@ -136,7 +136,7 @@ class March:
                 new, dilation = self.waves.correct(tractions, self.volume, reference, self.law.bulk)
             change = new
             if iteration == iterations - 1:  # the last correction serves the next increment
-                self._settle(self.strain)
+                self._settle()
             F = self._balanced(stress, P, free)
             if self.iterations:
                 self.strain, self.volume = self.strain + self.waves.field(change), self.volume + dilation
@@ -200,7 +200,8 @@ class March:
         self.answer = self.law.respond(trial, self.crystals.resistance, self.answer, self.weights)
         return to_sample(self.rotations, self.answer.stress.unflatten(1, change.shape[1:]))
 
-    def _settle(self, strain: Tensor) -> None:
-        """End of an increment at a strain (5, B, V): what flowed stays so, and the crystals have turned."""
-        self.settled, self.crystals = strain, self.answer
-        self.rotations = turned(self.rotations, (self.weights.turn.T @ self.answer.flow).unflatten(1, strain.shape[1:]))
+    def _settle(self) -> None:
+        """End of an increment: what flowed stays so, and the crystals have turned."""
+        self.settled, self.crystals = self.strain, self.answer
+        turn = (self.weights.turn.T @ self.answer.flow).unflatten(1, self.strain.shape[1:])
+        self.rotations = turned(self.rotations, turn)

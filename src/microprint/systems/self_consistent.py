@@ -67,7 +67,7 @@ class SphereMarch(March):
                 break
             self.strain = self.strain + change
             self._stretch(F)
-        self._settle(self.strain)
+        self._settle()
         self.last = self.strain - before[0], self.F - before[1]
 
     def _change(self, stress: Tensor) -> tuple[Tensor, float]:
