@@ -5,15 +5,14 @@ import copy
 import pytest
 import torch
 
-from microprint.mechanics.deviators import BASIS, deviator
+from microprint.mechanics.deviators import deviator
 from microprint.mechanics.materials import load_material
-from microprint.mechanics.simulate import law_for
 from microprint.mechanics.single_crystals import moduli, strained_at_random
-from microprint.mechanics.tensors import mandel
 from microprint.networks import crystal_law
 from microprint.networks.crystal_law import CrystalEnsemble, CrystalLaw
+from tests.known_law import STRAIN_UNIT, known_law
 
-DT, INCREMENTS, STRAIN_UNIT = 0.5, 16, 0.002
+DT, INCREMENTS = 0.5, 16
 
 
 def paths(material, count):
@@ -112,31 +111,12 @@ def test_no_strain_no_stress():
 
 @pytest.mark.parametrize(("name", "error"), [("Al", 0.03), ("Cu", 0.03), ("Mg", 0.015)])
 def test_with_a_material_s_own_systems_it_is_the_material_s_law(name, error):
-    """Slip systems, elasticity, hardening of slip by slip: nothing is learnt. Twins of magnesium here do not harden."""
+    """Nothing is learnt; twins of magnesium, which hardly act in these strains, do not harden."""
     material = load_material(name)
     strain, stress = paths(material, 150)
-    slips, count = material.slips, len(material.schmid)
-    law = scaled(CrystalLaw(count), material, stress)
-    unit, scale = float(law.stress_unit), STRAIN_UNIT / float(law.stress_unit)
-    skew = 0.5 * (material.schmid - material.schmid.transpose(1, 2))
-    axes = mandel(BASIS.permute(1, 2, 0))
-    compliance = torch.linalg.inv(axes.T @ law_for(material).stiffness @ axes) / scale
-    reference = (crystal_law.RATE * STRAIN_UNIT / (material.rate_0 * DT)).pow(1 / material.exponent)
-    H = torch.full((count, count), 1e-12, dtype=torch.float64)
-    begin = (1 - material.xi_0[:slips] / material.xi_inf) ** material.hardening_exponent  # of a saturation that counts from 0
-    H[:slips, :slips] = (begin * material.h_0 * reference[:slips])[:, None] * material.h_sl_sl * scale
-    xi_0, ceiling = material.xi_0 * reference / unit, material.xi_inf * reference[:slips] / unit
+    law = known_law(material, stress.norm(dim=-1).mean().item(), DT)
+    e, s = strain.permute(1, 2, 0), (stress / law.stress_unit).permute(1, 2, 0)
     with torch.no_grad():
-        law.P.copy_(deviator(material.schmid))
-        law.W.copy_(torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1))
-        law.log_backwards.copy_(torch.where(torch.arange(count) < slips, 0.0, 7.0)[:, None])
-        law.log_xi_0.copy_(xi_0.log()[:, None])
-        law.log_room[:slips] = (ceiling / xi_0[:slips] - 1).log()[:, None]
-        law.log_H.copy_(H.clamp_min(1e-12).log())
-        law.log_n.copy_(material.exponent[0].log())
-        law.log_a.copy_(material.hardening_exponent[0].log())
-        law.anisotropy.copy_(law.two_G * compliance - torch.eye(5))
-        e, s = strain.permute(1, 2, 0), (stress / unit).permute(1, 2, 0)
         assert law.errors(law.responses(e), s[1:])["error"] < error
 
 

@@ -1,16 +1,19 @@
 """The march to equilibrium, with laws whose answer is known otherwise."""
 
+import pytest
 import torch
 
-from microprint import orientations
+from microprint import orientations, simulate_cp
 from microprint.mechanics.deviators import BASIS, rotation
 from microprint.mechanics.effective import effective_stiffness
 from microprint.mechanics.load import LoadStep, standard_load, uniaxial_tension
+from microprint.mechanics.materials import load_material
 from microprint.mechanics.tensors import mandel
 from microprint.mechanics.turning import to_crystal, to_sample
 from microprint.microstructures.polycrystal import MORPHOLOGIES, grow
 from microprint.networks.crystal_law import CrystalLaw, Increment
 from microprint.systems.equilibrium import March, Waves
+from tests.known_law import known_law
 
 GPA = 1e9
 
@@ -146,3 +149,15 @@ def test_without_iterations_all_grains_strain_alike():
 def test_the_basis_is_mandel_s_without_the_trace():
     assert mandel(BASIS.permute(1, 2, 0)).shape == (6, 5)
     torch.testing.assert_close(mandel(BASIS.permute(1, 2, 0)).T @ mandel(BASIS.permute(1, 2, 0)), torch.eye(5, dtype=torch.float64))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "off"), [("Mg", 0.002), ("Al", 0.012)])
+def test_with_the_material_s_own_law_the_march_is_the_simulation(name, off):
+    """The same volume element by the solver, which iterates to convergence, with the whole law."""
+    ids, q = polycrystal()
+    material, load = load_material(name), uniaxial_tension(strain=0.006, increments=12)
+    simulated = simulate_cp(ids, q, material, load).P[..., 0, 0]
+    law = known_law(material, float(simulated.mean()), load[0].t / load[0].N)
+    marched = March(law, rotations(ids, q), 8, 10).run(load).P[..., 0, 0]
+    assert (marched - simulated).abs().max() < off * simulated.max()
