@@ -23,7 +23,7 @@
 #
 # **You will learn**
 #
-# - how a material law is learnt from single crystals, slip systems and all, when its form is put in and nothing else;
+# - how a material law is learnt from single crystals, slip systems among the rest, when hardly more than its form is put in;
 # - how equilibrium makes of it an answer for a polycrystal that it never saw, and how a few labels correct that;
 # - how to judge a surrogate: against the spread of the data, strong rivals, held-out textures, and paths;
 # - what its error bar is worth.
@@ -84,21 +84,22 @@ MPA, GPA = 1e6, 1e9
 # %% [markdown]
 # ## The crystal
 #
-# What a simulation spends its time on is each crystal's answer to a strain, found by iteration. What is known is that a polycrystal
-# of such crystals is in equilibrium. So the crystal is what is learnt, and equilibrium is not learnt at all.
+# What is not known of a polycrystal is how its crystals answer to a strain. What is known is that together they are in equilibrium. So the
+# crystal is what is learnt, and equilibrium is not learnt at all.
 #
 # A single crystal whose strain is prescribed costs microseconds: thousands of them, on random strain paths with turns and
-# reversals, are the training set, and **not one polycrystal**. What is put in is the form that crystals share. A crystal flows along some
+# reversals (each somewhat relaxed towards what yields first, as in a polycrystal), are the training set, and **not one polycrystal**. What is put in is the form that crystals share. A crystal flows along some
 # directions $P_k$ of strain, along each by a power of the stress along it, and it hardens by flowing:
 #
 # $$ x = S s + \sum_k g_k P_k, \qquad g_k = R \left|\frac{P_k \cdot s}{\xi_k}\right|^n \mathrm{sgn}(P_k \cdot s), \qquad
-# \Delta\xi_k = \left(1 - \frac{\xi_k - \xi_{k0}}{c_k}\right)^{a} \sum_l H_{kl} |g_l| . $$
+# \xi_k = \xi'_k + \left(1 - \frac{\xi'_k - \xi_{k0}}{c_k}\right)^{a} \sum_l H_{kl} |g_l| . $$
 #
-# Here $x$ is the strain that the crystal would bear elastically (the trial strain), $s$ its stress and $\xi_k$ the resistances; flow also turns the
-# lattice, by $g_k w_k$. For given resistances $s$ is where a convex function is least, and Newton's method finds it in a few steps; it is differentiated as a whole.
-# All else is learnt: the directions, from random ones, and what each of them turns; their resistances, along and against; what hardens what; the exponent; the elastic
-# compliance $S$. No slip system, no twin and no symmetry of a lattice is named, so the same code learns magnesium, titanium and aluminium.
-# Less form needs more crystals: an input-convex network with memories, which was here before, missed the stress by several times as much, of aluminium most.
+# Here $x$ is the strain that the crystal would bear elastically (the trial strain) and $s$ its stress; $g_k$ is what flows in an increment along $P_k$, by the exponent $n$, and $R$
+# a constant. The resistances $\xi_k$ rise from $\xi'_k$ before the increment, at first from $\xi_{k0}$ and at most by $c_k$; $H_{kl}$ is how much flow along $l$ hardens $k$. Against
+# a direction the resistance is another multiple of $\xi_k$ (a twin's is large), and flow turns the lattice, by $g_k w_k$. For given resistances $s$ is where a convex function
+# is least; Newton's method finds it in a few steps, and its derivative is the solution's.
+# All of $P$, $w$, $\xi_0$, $c$, $H$, $n$, $a$ and the elastic compliance $S$ is learnt, from random directions and an isotropic crystal. No slip system, no twin and no symmetry of a lattice
+# is named, so the same code learns magnesium, titanium and aluminium.
 #
 # The first table says how well, the second asks what was found: for each family of slip and twin systems of the *true* crystal, how far away is
 # the nearest direction of the law, between deviators? Slip may go either way, twins go one way. Then crystals are strained by the same amount in all directions of a plane of strain space, and the
@@ -117,14 +118,15 @@ learnt = {name: StressSurrogate.load(notebook.path(f"crystal_law_{name}.safetens
 laws = {name: StressSurrogate(answering(law.laws), law.load_path, iterations=law.iterations, device=notebook.device) for name, law in learnt.items()}
 ours = StressSurrogate.load(notebook.path(f"surrogate_{first}.safetensors"), notebook.device)
 facts = {name: law.config for name, law in learnt.items()}
-crystal_error = {name: 100 * fact["history"][-1]["validation_error"] for name, fact in facts.items()}
+crystal_error = {name: 100 * min(fact["history"], key=lambda row: row["validation_loss"])["validation_error"] for name, fact in facts.items()}
 display(table([[name, len(learnt[name].laws.laws), fact["crystals"], crystal_error[name]] for name, fact in facts.items()],
       ["material", "laws", "single crystals", "error on held-out crystals (% of the mean stress)"],
       f"The learnt laws, left to themselves over {facts[first]['increments']} increments of random paths; a twentieth of the crystals is held out, and chooses the epoch."
       + "".join(f" The law of {name} is poor: its surface below misses the true one." for name, error in crystal_error.items() if error > 2 * crystal_error[first])))
 found_in = {name: found_systems(material, laws[name].laws.laws[0], facts[name]["dt"], surrogate["law_directions"]) for name, material in materials.items()}
-display(table(*tabled(found_in), f"What {surrogate['law_directions']} directions, random at first, have found ({', '.join(str(facts[name]['network']['directions']) for name in facts)} flow, and are kept): medians of the angles; resistances before any flow, "
-              "as learnt of the systems found. Where deviators are alike, one direction finds two systems. What hardly flows in these strains is not found, and hardly missed."))
+kept = ", ".join(f"{name} {fact['network']['directions']}" for name, fact in facts.items())
+display(table(*tabled(found_in), f"What {surrogate['law_directions']} directions, random at first, have found ({kept} flow, and are kept): medians of the angles; resistances before any flow, "
+              "as learnt of the systems found. Where deviators are alike, one direction finds two systems."))
 print("Exponent of the power law: " + "; ".join(f"{name} {laws[name].laws.laws[0].log_n.exp():.1f}, the material's is {material.exponent[0]:g}" for name, material in materials.items()) + ".")
 sections = {name: crystal_sections.sections(material, laws[name].laws.laws[0], facts[name]["dt"]) for name, material in materials.items()}
 show(plot.yield_sections(sections), f"Stress (MPa) of a crystal at a strain of norm {100 * crystal_sections.STRAIN:g} % in every direction of a plane, projected onto that "
@@ -137,7 +139,7 @@ show(plot.yield_sections(sections), f"Stress (MPa) of a crystal at a strain of n
 # Grains strain as their neighbours allow. We march the cell through the load in the increments of the simulation. In each, the
 # strain field $e$ is extrapolated from the last increment and corrected a few times by the basic scheme of Moulinec and Suquet (1998),
 # $e \leftarrow e - \Gamma_0 : \sigma(e)$; $\sigma(e)$ is the stress that the law gives, $\Gamma_0$ the Green operator of a uniform
-# reference medium. The first six increments of each step of the load have at least three iterations. The simulation iterates to convergence with the true law and its tangent; here one or two iterations must do. Whether the whole is faster, the last section measures. Turn the volume element, and the answer turns with it. *Ours* is the mean of the answers of a few
+# reference medium. The first six increments of each step of the load have at least three iterations. The simulation iterates to convergence with the true law and its tangent; here one or two iterations over the field must do, each with the crystals' own inside. Whether the whole is faster, the last section measures. Turn the volume element, and the answer turns with it. *Ours* is the mean of the answers of a few
 # such laws, trained from other initial weights; how many, and in how many iterations, is said with the first table of models.
 #
 # What is left is an error of the *law*, and polycrystals of like texture share it. So a few simulations, if there are any, tell a
@@ -293,7 +295,7 @@ print(f"S1's network with all labels, at {strain[at]:.3g}: {s1[0]:.3g} MPa, the 
 # not on the training set. The table has each law by itself: so much do initial weights matter.
 #
 # Then what S1 shows of its network in its figure 9: how the training went, four curves, and the error over the strain, with ours
-# beside it. And: **does it converge?** The law's stress is the gradient of a convex function and its moduli are bounded, so the iteration has a limit, whatever the
+# beside it. And: **does it converge?** For given resistances the law's stress is the gradient of a convex function with bounded moduli, so one expects the iteration to have a limit, whatever the
 # grid. How near is it after one or two? The last table has the same volume element on finer and finer grids, with the simulation
 # of the same grid beside it.
 

@@ -31,7 +31,7 @@ def _float_of(_context, bits):
 
 @part
 def exponential(x):
-    """Exponential of a float32 that is not positive."""
+    """Exponential of a float32 below 88."""
     x = (_LOWEST if x < _LOWEST else x) * _LOG2_E
     whole = np.floor(x + _HALF)
     r = x - whole

@@ -93,6 +93,10 @@ def test_what_cannot_be_marched_is_told(tmp_path):
     broken.laws[0].P.data.fill_(torch.nan)
     with pytest.raises(UserError, match="diverged"):
         StressSurrogate(broken, LOAD).predict(IDS, Q)
+    older = {"kind": "surrogate", "network": {"members": 1, "units": 4}, "load": "[]", "iterations": 1}
+    store.save_tensors(tmp_path / "older.safetensors", {"x": torch.zeros(1)}, {"config": older})
+    with pytest.raises(UserError, match="older version"):
+        StressSurrogate.load(tmp_path / "older.safetensors")
     store.save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"config": {"kind": "fingerprint"}})
     with pytest.raises(UserError, match="is no surrogate"):
         StressSurrogate.load(tmp_path / "other.safetensors")

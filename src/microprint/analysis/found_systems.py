@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from microprint.analysis.slip import families
 from microprint.mechanics.deviators import deviator
 from microprint.mechanics.materials import Material
-from microprint.networks.crystal_law import RATE, CrystalLaw
+from microprint.networks.crystal_law import RATE, CrystalLaw, Weights
 
 NEAR_DEG = 5.0  # from a system to the direction that has found it
 DRAWS = 50  # of random directions
@@ -35,14 +35,14 @@ def found_systems(material: Material, law: CrystalLaw, dt: float, directions: in
 
     So many random `directions` it had at first.
     """
-    law = law.cpu()
-    systems, P, w = deviator(material.schmid.cpu()), law.P.double(), law.weights()
-    slips = torch.arange(len(systems)) < material.slips
-    angle, nearest, along = _nearest(systems, slips, P)
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.randn((DRAWS, directions, 5), generator=generator, dtype=P.dtype)
-    by_chance = torch.stack([_nearest(systems, slips, directions)[0] for directions in draws])
-    xi = torch.where(along, w.xi_0[nearest, 0], (w.xi_0 * w.backwards)[nearest, 0]).double()
+    w = Weights(*(x.cpu().double() for x in law.weights()))
+    systems, slips = deviator(material.schmid.cpu()), torch.arange(len(material.schmid)) < material.slips
+    # The same law has a direction and its opposite, with the resistances exchanged: here each goes its easy way.
+    P = torch.where(w.backwards < 1, -w.P, w.P)
+    angle, nearest, easy = _nearest(systems, slips, P)
+    drawn = torch.randn((DRAWS, directions, 5), generator=torch.Generator().manual_seed(0), dtype=P.dtype)
+    by_chance = torch.stack([_nearest(systems, slips, some)[0] for some in drawn])
+    xi = w.xi_0[nearest, 0] * torch.where(easy, w.backwards.clamp_max(1)[nearest, 0], w.backwards.clamp_min(1)[nearest, 0])
     # A system shears by g where its deviator flows by g / sqrt(2); the power law carries the stress to another rate.
     size = 2**0.5 * P.norm(dim=1)[nearest]
     rate = material.rate_0.cpu() * dt / (size * RATE * float(law.strain_unit))
@@ -68,7 +68,7 @@ def tabled(families_of: Mapping[str, Mapping[str, Family]]) -> tuple[list[list],
 
 
 def _nearest(systems: Tensor, slips: Tensor, P: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Angles (S,) in degrees from systems (S, 5) to the nearest of directions (K, 5), which, and whether in its own sense.
+    """Angles (S,) in degrees from systems (S, 5) to the nearest of directions (K, 5), which, and whether in its sense.
 
     Slip goes either way, so that of a direction it may be the opposite; twins go one way.
     """

@@ -36,7 +36,7 @@ def _bits_of(_context, number):
 
 @part
 def power(x, exponent):
-    """A float32 that is not negative, to a power that brings it to less than 1e38; 0 where it would come to less than 1e-37."""
+    """A float32 that is not negative, to a power. 0 counts as 1e-37, and what would come to more than 1e38 is not caught."""
     bits = _bits_of(x if x > _TINY else _TINY)
     whole = np.int32(np.int32(bits - _SQRT_HALF) >> _MANTISSA)  # numba computes with 64 bits, which would halve the speed
     m = _float_of(np.int32(bits - (whole << _MANTISSA)))  # from sqrt(1/2) to sqrt(2)

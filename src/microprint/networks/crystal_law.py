@@ -12,8 +12,9 @@ Plast. 5 (1989) 95-130):
 
     xi = xi' + (1 - (xi' - xi_0) / c)^a sum_l H_kl |g_l|.
 
-This form is all that is put in. Directions are random ones at first; they, the compliance S, xi_0, c, H, n and a are learnt,
-and how much harder it is to flow backwards. No slip system, no symmetry of a lattice and no twin is named.
+This form is put in, and the two moduli of the isotropic medium nearest to the crystal. Directions are random at first; they
+and what they turn, the compliance S, xi_0, c, H, n and a are learnt, and how much harder it is to flow backwards, which makes a
+twin. No slip system, no symmetry of a lattice and no twin is named. S begins isotropic; that it stays positive is not enforced.
 
 Arrays have their components first, (5, ...): each operation is then one of long vectors.
 """
@@ -42,15 +43,15 @@ SMALL = 0.1  # share of the mean stress below which errors count no more in prop
 class Weights(NamedTuple):
     """What the parameters of a law come to, the same for all crystals and increments."""
 
-    P: Tensor  # (K, 5) directions
+    P: Tensor  # (K, 5) directions, of any length: a longer one is the same with more flow from less stress
     backwards: Tensor  # (K, 1) resistance to flow against a direction over that along it
     xi_0: Tensor  # (K, 1) resistances of a crystal that has not flowed
     room: Tensor  # (K, 1) c: by how much they may rise
     H: Tensor  # (K, K) hardening, the first index hardens
     S: Tensor  # (5, 5) compliance
-    n: Tensor
-    a: Tensor
-    turn: Tensor  # (K, 3) rotation vector of the lattice, in radians per unit of flow
+    n: Tensor  # of the power law
+    a: Tensor  # of the hardening's decline
+    turn: Tensor  # (K, 3) rotation vector of the lattice, against the plastic spin, in radians per unit of flow
 
 
 class Increment(NamedTuple):
@@ -69,7 +70,7 @@ class CrystalLaw(nn.Module):
 
     Parameters
     ----------
-    directions : in which a crystal may flow, either way; some more than it has slip and twin systems, so that none is missed.
+    directions : in which a crystal may flow, either way; some more than it has slip and twin systems, so that few are missed.
     """
 
     def __init__(self, directions: int):
@@ -224,7 +225,7 @@ def _jacobian(steep: Tensor, w: Weights) -> Tensor:
 
 
 def solved(trial: Tensor, resistance: Tensor, guess: Increment, w: Weights) -> Increment:
-    """See `CrystalLaw.respond`; without derivatives.
+    """See `CrystalLaw.respond`; without derivatives, and as near as `MOST` iterations come.
 
     Newton's method goes for the stress and, of each direction, the ratio t at which its power law is linearised. Where |t|
     rises beyond 1 it follows the flow that the linear equation gives, else the stress: either way the law is gentle, and no

@@ -60,10 +60,11 @@ class SphereMarch(March):
             self.strain = self.strain + self.last[0]
             guess = torch.where(free, self.F + self.last[1], self._prescribed(step, number))
         self._stretch(guess)
-        for _ in range(ITERATIONS):
+        for iteration in range(1, ITERATIONS + 1):
             stress = self._crystal_stress()
             F, change, imbalance = self._balanced(self._mean(stress), P, free), *self._change(stress)
-            if max(imbalance, float((F - self.F).abs().max() / self.law.strain_unit)) < TOLERANCE:
+            off = max(imbalance, float((F - self.F).abs().max() / self.law.strain_unit))
+            if off < TOLERANCE or iteration == ITERATIONS:  # what is settled is the strain of this very stress
                 break
             self.strain = self.strain + change
             self._stretch(F)

@@ -32,6 +32,7 @@ from microprint.systems.equilibrium import Path as MeanPath
 
 VOXELS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 21}  # that are enough to keep a core, or a GPU, from waiting for the next call
 
+NETWORK = {"members", "directions"}  # what a stored law says of its size
 ANSWERING = 2  # members of an ensemble that a surrogate is made of
 
 
@@ -71,6 +72,9 @@ class StressSurrogate:
         config = metadata.get("config", {})
         if config.get("kind") != "surrogate":
             raise UserError("is no surrogate", path, "Give a file surrogate_MATERIAL.safetensors that notebook 06 made")
+        if set(config["network"]) != NETWORK:
+            what = "holds a law of another kind, as an older version learnt it"
+            raise UserError(what, path, "Run notebook 06 again, or take the surrogate of this version's report")
         laws = CrystalEnsemble(**config["network"])
         laws.load_state_dict({name: x for name, x in state.items() if name.startswith("laws.")})
         fitted = {name.removeprefix("correction."): x for name, x in state.items() if name.startswith("correction.")}
