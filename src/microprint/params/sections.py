@@ -208,9 +208,8 @@ class SurrogateSettings:
     law_directions: Positive = 36  # in which a crystal may flow by its learnt law; some more than it has systems.
     law_members: Positive = 1  # laws of the first material, from other first weights; their spread is part of the error bar.
     law_crystals: Annotated[int, Between(40)] = 4000  # single crystals that a law is learnt from.
-    law_start: Annotated[int, Between(20)] = (
-        250  # steps of regression with the crystals' true history at hand, before the training.
-    )
+    # law_start: steps of regression with the crystals' true history at hand, before the training.
+    law_start: Annotated[int, Between(20)] = 250
     # law_epochs, law_batch_size, law_learning_rate: passes over the crystals, crystals a step; Adam with cosine decay.
     law_epochs: Positive = 1
     law_batch_size: Positive = 32
