@@ -104,7 +104,8 @@ MPA, GPA = 1e6, 1e9
 # The first table says how well, the second asks what was found: for each family of slip and twin systems of the *true* crystal, how far away is
 # the nearest direction of the law, between deviators? Slip may go either way, twins go one way. Then crystals are strained by the same amount in all directions of a plane of strain space, and the
 # two components of their stresses in that plane are drawn: a projection of their yield surface. The learnt law never saw these
-# strains.
+# strains. Aluminium strained exactly along an axis of symmetry is a case of its own: systems that harden each other more than themselves
+# flow alike there, while a little off the axis one of them wins, at less stress. The law, not exactly symmetric, takes that branch at once.
 #
 # > **Before you look**: in which crystal would you expect all systems to be found, and which systems of magnesium can strains of a few
 # > per cent not show?
