@@ -255,8 +255,8 @@ show(parity({n: (test.stress[:, at].numpy() / MPA, predicted[n][:, at].numpy() /
 # %% [markdown]
 # ## How few labels?
 #
-# Well beyond yield the answer of ours, law and equilibrium, is nearly right before any label; the same law without equilibrium (Taylor) is
-# far off. About yield ours is not right either, and labels say what the law got wrong. A regression has to learn everything from labels. Five random choices of the training set each (and first weights of
+# The answer of ours, law and equilibrium, is nearly right before any label; the same law without equilibrium (Taylor) is
+# far off. Where ours is not right, labels say what the law got wrong. A regression has to learn everything from labels. Five random choices of the training set each (and first weights of
 # S1's network), of the graph network one.
 
 # %%
