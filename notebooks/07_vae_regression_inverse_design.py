@@ -37,8 +37,8 @@
 # **Time**: about 4 minutes with the default parameters on two cores, no GPU needed.
 #
 # After Sardeshmukh et al. (2024), *Material microstructure design using VAE-regression with multimodal prior*, here **S2**: 8,900
-# composites of 51³ voxels, labelled by finite elements, of which 5,340 are trained on. At that scale our implementation of S2 ran
-# once, on a GPU; its tables stand at the end.
+# composites of 51³ voxels, labelled by finite elements, of which 5,340 are trained on. At that scale each setting of our S2 was trained
+# once, on a GPU; the tables stand at the end.
 
 # %% tags=["parameters"]
 run = {"name": "by-hand", "seed": 2026}
@@ -215,8 +215,8 @@ table([[surrogate.iterations, saved.mean(), saved.std(), ours.drawings, ours.dra
 # beside *gaussian* it shows what a mean that is not linear in $c$ brings, beside *mixture* what further Gaussians bring.
 #
 # As no two composites agree voxel by voxel, $\mathcal L_\text{rec}$ compares statistics: S2 the Gram matrices of VGG19 on all slices
-# along three axes. A random sample of slices estimates that without bias, for a fraction of the time; and three axes are
-# needed, since slices across an elongation do not see it (S2's figure 5). The tables show both. The laptop profile passes over the
+# along three axes. A random sample of slices estimates that in a fraction of the time, with no bias that the table could show; and three axes are
+# needed, since slices across an elongation hardly see it (S2's figure 5). The tables show both. The laptop profile passes over the
 # data too few times for that loss: its $\mathcal L_\text{rec}$ compares two-point statistics instead (`reconstruction` in its parameters).
 
 # %%
@@ -281,7 +281,7 @@ show(draw.cubes([(phase[seen] if name == "encoded" else decoded[name])[i].numpy(
 #
 # For a wanted $C_{11}$, S2 decodes the mean of each component of $p(z\mid c)$; a decoded field is cut so that its mean becomes the share
 # of the hard phase. S2's latent vectors are also moved along the gradient of S2's own regressor, without a simulation. We do the same with
-# our decoder, with one Gaussian (S2's *single*) and with a mixture, on one network. And we go on:
+# our decoder, with one Gaussian (as *single* has it) and with a mixture, on one network. And we go on:
 # latent vectors drawn from the prior are resampled with the weights $p(c^*\mid z)$, each is drawn, and of several drawings
 # (`drawings` in the parameters) the one is taken whose stiffness the forward model expects nearest to the target. No simulation is run
 # to its end for this, but each drawing costs a few iterations; the findings say what that comes to in simulations. Each design is then
@@ -442,9 +442,9 @@ table(rows, ["within", "stated probability (%)", "share that met the target (%)"
 #
 # `benchmarks/s2_learning.py` trains S2's networks with S2's settings on 5,340 of 8,900 composites of 51³, on one GPU. S2 trains until
 # ten passes over the data bring nothing. Here the clock ended every training of the full set, after the passes that the table gives: what
-# these networks could come to, the tables do not say. With S2's weight of the divergence the latent vector is hardly used, and all targets
-# get about one design. With a hundredth of it, and ten passes instead of six, *mixture*'s designs follow the targets up to 40 GPa, and all
-# fall short above (third table). Passes and weight changed together, so the tables do not say which of the two did it. A generator *as trained* is the one that was trained with the encoder;
+# these networks could come to, the tables do not say. With a hundredth of S2's weight of the divergence, and ten passes instead of six,
+# the designs of *mixture*'s likeliest component follow the targets up to 40 GPa, and all fall short above (third table); the other component's are farther off, as the mean over both
+# in the second table says. Passes and weight changed together, so the tables do not say which of the two did it. A generator *as trained* is the one that was trained with the encoder;
 # *refitted*, it was trained once more, on the finished encoder's latent vectors.
 #
 # On S2's second set, fibres along x and plates normal to x, a mixture should keep the two morphologies apart where one Gaussian mixes

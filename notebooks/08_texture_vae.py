@@ -294,7 +294,7 @@ table([(name, f"{value:.3f}") for name, value in same.items()],
 # ## What the numbers mean
 #
 # The castings' causes are known. A **probe**, a ridge regression on the codes, is asked for each cause of castings that it has not
-# seen (ours: principal components of its patches' roots, fitted again without it); the **ideal reader** has the true map of phases of the same patches: a strong reader, not a bound. Grain
+# seen (ours: principal components of its patches' roots, fitted again without it); the **ideal reader** has the patches and their true maps of phases: a strong reader, not a bound. Grain
 # size and contrast of boundaries are faint; the thickness of flakes is no property of a casting that has none.
 #
 # Does a heavier **divergence** make single numbers stand for single causes, as is said of such autoencoders? For a linear one the answer is
