@@ -273,7 +273,7 @@ show(figure,
 #
 # S3 has twelve micrographs: castings of four radii (hence cooling rates) with three magnesium contents. Without magnesium
 # graphite grows as flakes, with enough of it as round *nodules*, with a little as short worms beside nodules; slow cooling
-# makes particles few and large; grain boundaries of the ferrite are faint lines. The images below are **drawn** by these rules.
+# makes particles few and large; grain boundaries of the ferrite are lines too faint to see at this size. The images below are **drawn** by these rules.
 #
 # Twelve are few to judge a prediction for an image not seen before, and much in them changes together. So others stand beside
 # them: castings whose *causes*, five of the material and three of the picture, are drawn at random, each by itself. Whatever

@@ -88,6 +88,7 @@ settings = notebook.params.vae
 # ## The data
 # A VE is kept as one grain number a voxel and one quaternion a grain, and is expanded only on the device that trains; a set too
 # large for memory stays in its file. The code of 256 numbers is small against what it stands for; the table says by how much.
+# *Ours* and *equiaxed* learn from the set *mixed* where there is one, without VEs of more grains than they have seeds in training.
 # Your own data need not have all these sets; what depends on a missing set is left out. Hexagonal sets alone take the part of the
 # cubic ones.
 

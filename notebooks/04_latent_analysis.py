@@ -139,7 +139,7 @@ show(draw.along_path(curves, labels, levels=real),
 # %% [markdown]
 # ## Principal components
 # How many directions does the space use? A code without redundancy needs nearly all of its numbers. A number counts as active when its
-# posterior mean varies over the training VEs. In a network the others have collapsed onto the prior; in ours they are the metric, which is
+# posterior mean varies over the training VEs. Where a loss holds the posterior near the prior, a network's others have collapsed onto it (S1's has no such loss, 03); in ours they are the metric, which is
 # the same for all of these VEs, as their grains are equiaxed. Then the edge cases on the first two components: do sets of one colour keep
 # together and apart from the others?
 

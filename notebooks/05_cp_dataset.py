@@ -286,7 +286,7 @@ table([[f"{strain[i] / 100:.4f}", r_squared[i], stress[:, i].mean(), stress[:, i
 # %% [markdown]
 # The spread is what notebook 06 has to explain, and it is small: quoting a surrogate's error relative to the *stress*
 # flatters it; relative to this *spread* is honest. The second column shows how far one texture coefficient gets: nowhere at the first
-# step, which is nearly elastic. There magnesium is nearly isotropic and hardly any VE differs from another; and what little
+# step, which is elastic but for grains whose basal planes feel the most shear. There magnesium is nearly isotropic and hardly any VE differs from another; and what little
 # anisotropy it has is no matter of $c^2$ alone, for a crystal is softest with c between along and across the load.
 #
 # ## Many textures, crystals and paths
