@@ -39,7 +39,7 @@
 # %% tags=["parameters"]
 run = {"name": "by-hand", "seed": 2026}
 compute = {"engine": "local", "device": "auto"}
-latent = {"path_steps": 7, "components": 3, "neighbours": 10, "fitted": 128}
+latent = {"path_steps": 7, "components": 3, "neighbours": 10, "fitted": 192}
 
 # %%
 import matplotlib.pyplot as plt

@@ -167,7 +167,7 @@ class LatentSettings:
     path_steps: Annotated[int, Between(2)] = 7  # volume elements decoded along a path between two.
     components: Positive = 3  # principal components in which textures and morphologies are clustered (3 in S1).
     neighbours: Positive = 10  # nearest neighbours that link fingerprints in the graph of spectral clustering.
-    fitted: Positive = 128  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
+    fitted: Positive = 192  # training volume elements, at most, to which components and probes are fitted (20,000 in S1).
 
 
 @dataclass(frozen=True)
