@@ -14,7 +14,7 @@ def test_falling_errors_with_levels():
     assert [line.get_label() for line in lines] == ["gradient", "annealing"]
     np.testing.assert_array_equal(lines[0].get_xydata(), [[1, 30], [2, 3], [3, 0.3]])
     assert list(level.get_ydata()) == [10, 10] and [text.get_text() for text in ax.texts] == ["S2"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gradient", "annealing"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["gradient", "annealing"]
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()) == ("log", "log", "evaluations", "error (%)")
     assert len({line.get_color() for line in lines}) == 2
     figure.canvas.draw()
