@@ -127,7 +127,7 @@ class CrystalLaw(nn.Module):
         flow, slope = _flow(answer.stress, hardened, w)
         gap = w.S @ answer.stress + w.P.T @ flow - trial
         # One more of Newton's steps, whose derivative is that of the solution.
-        step = -torch.linalg.solve(_jacobian(slope, w).detach(), gap.T).T
+        step = -_solved(_jacobian(slope, w).detach(), gap)
         flow = flow + slope * (w.P.detach() @ step)
         return Increment(answer.stress + step, resistance + slack * (w.H @ flow.abs()), flow)
 
@@ -224,6 +224,11 @@ def _jacobian(steep: Tensor, w: Weights) -> Tensor:
     return w.S + (steep.T @ dyads).unflatten(1, (5, 5))
 
 
+def _solved(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Solutions (5, N) of systems (N, 5, 5). A singular one is no error here: a field that diverges says so itself."""
+    return torch.linalg.solve_ex(matrices, vectors.T)[0].T
+
+
 def solved(trial: Tensor, resistance: Tensor, guess: Increment, w: Weights) -> Increment:
     """See `CrystalLaw.respond`; without derivatives, and as near as `MOST` iterations come.
 
@@ -242,7 +247,7 @@ def solved(trial: Tensor, resistance: Tensor, guess: Increment, w: Weights) -> I
         slope = w.n * RATE * size.pow(w.n - 1)
         flow = slope * ratio / w.n
         right = trial - w.P.T @ (flow - slope * ratio)
-        stress = torch.linalg.solve(_jacobian(slope / side, w), right.T).T
+        stress = _solved(_jacobian(slope / side, w), right)
         along = w.P @ stress
         wanted = along / _sides(along, hardened, w)
         linear = (flow + slope * (wanted - ratio)) * wanted.sign()
@@ -289,7 +294,7 @@ class CrystalEnsemble(nn.Module):
         Each member keeps as many, so that none loses more than `IDLE` of its flow by a direction.
         """
         shares = [law.shares(strain.permute(1, 2, 0)) for law in self.laws]
-        count = max(int((share > IDLE).sum()) for share in shares)
+        count = max(1, *(int((share > IDLE).sum()) for share in shares))
         for law, share in zip(self.laws, shares):
             law.keep(share.topk(count).indices.sort().values)
         return count
