@@ -127,7 +127,7 @@ class CrystalLaw(nn.Module):
         flow, slope = _flow(answer.stress, hardened, w)
         gap = w.S @ answer.stress + w.P.T @ flow - trial
         # One more of Newton's steps, whose derivative is that of the solution.
-        step = -_solved(_jacobian(slope, w).detach(), gap)
+        step = -_linear_solution(_jacobian(slope, w).detach(), gap)
         flow = flow + slope * (w.P.detach() @ step)
         return Increment(answer.stress + step, resistance + slack * (w.H @ flow.abs()), flow)
 
@@ -224,7 +224,7 @@ def _jacobian(steep: Tensor, w: Weights) -> Tensor:
     return w.S + (steep.T @ dyads).unflatten(1, (5, 5))
 
 
-def _solved(matrices: Tensor, vectors: Tensor) -> Tensor:
+def _linear_solution(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Solutions (5, N) of systems (N, 5, 5). A singular one is no error here: a field that diverges says so itself."""
     return torch.linalg.solve_ex(matrices, vectors.T)[0].T
 
@@ -247,7 +247,7 @@ def solved(trial: Tensor, resistance: Tensor, guess: Increment, w: Weights) -> I
         slope = w.n * RATE * size.pow(w.n - 1)
         flow = slope * ratio / w.n
         right = trial - w.P.T @ (flow - slope * ratio)
-        stress = _solved(_jacobian(slope / side, w), right)
+        stress = _linear_solution(_jacobian(slope / side, w), right)
         along = w.P @ stress
         wanted = along / _sides(along, hardened, w)
         linear = (flow + slope * (wanted - ratio)) * wanted.sign()
