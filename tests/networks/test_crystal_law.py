@@ -16,7 +16,7 @@ DT, INCREMENTS = 0.5, 16
 
 
 def paths(material, count):
-    """A law of unit scales for a material, and strain and stress (T + 1, 5, N) of crystals in its units."""
+    """Strain (N, T + 1, 5) of crystals in a law's unit, and their stress in Pa."""
     crystals = strained_at_random(material, count, INCREMENTS, 6e-4, DT, torch.Generator().manual_seed(0))
     return crystals.strain / STRAIN_UNIT, crystals.stress
 
@@ -125,7 +125,7 @@ def test_with_its_own_history_it_answers_as_when_left_to_itself(taught):
     with torch.no_grad():
         alone = law.responses(strain)
         told = law.responses(strain, torch.cat([torch.zeros_like(alone[:1]), alone]))
-    torch.testing.assert_close(told, alone, rtol=5e-3, atol=5e-3)  # as near as iterations come
+    torch.testing.assert_close(told, alone, rtol=5e-3, atol=5e-3)  # systems that harden each other more than themselves magnify roundings
 
 
 def test_it_learns_the_crystal_and_finds_slip_systems(taught):

@@ -127,6 +127,14 @@ def _solve(A, b, s):
 
 
 @part
+def _flow(ratio, flow, n, rate):
+    """Size of the flow (K, LANES) at ratios."""
+    for i in range(len(ratio)):
+        for j in range(LANES):
+            flow[i, j] = rate * power(abs(ratio[i, j]), n)
+
+
+@part
 def _linearise(ratio, flow, hardened, backwards, slope, weight, n):
     """Slopes of the flow (K, LANES) at ratios, by these and by stresses; `flow` becomes what the linear equation leaves out."""
     for i in range(len(backwards)):
@@ -191,8 +199,7 @@ def _columns(trial, before, guess, nearby, matrices, numbers, work, settings, st
             for j in range(LANES):
                 t = along[i, j] / (hardened[i, j] * (_1 if along[i, j] > _ZERO else harder))
                 ratio[i, j] = larger(-_1, t if t < _1 else _1)
-            for j in range(LANES):
-                flow[i, j] = rate * power(abs(ratio[i, j]), n)
+        _flow(ratio, flow, n, rate)
         for number in range(most):
             _linearise(ratio, flow, hardened, backwards, slope, weight, n)
             for i in range(len(S)):
@@ -207,9 +214,7 @@ def _columns(trial, before, guess, nearby, matrices, numbers, work, settings, st
             _solve(A, b, s)
             _product(along, resolve, s, False)
             _move(ratio, along, hardened, backwards, slope, moved, n, rate)
-            for i in range(count):
-                for j in range(LANES):
-                    flow[i, j] = rate * power(abs(ratio[i, j]), n)
+            _flow(ratio, flow, n, rate)
             _product(grown, couple, flow, False)
             share = _1 if number < undamped else _HALF
             for i in range(count):
