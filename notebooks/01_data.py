@@ -403,7 +403,7 @@ if sizes:
     ours, theirs, bound = distance["cubic/train"], distance[strongest], 136 / len(diameter["cubic/train"]) ** 0.5
     whole = 100 * grain_sizes.distance_of_whole_voxels(sets["cubic/small"].grain_id.shape[1] / polycrystal.MORPHOLOGIES["small"].edges, law.spread)
     standings = [Standing("grain sizes: largest distance from the law asked for", ours, "%", rival=(strongest, theirs), spread=bound)]
-    judged = {"equal": "level with ours", "better": "behind ours", "worse": "ahead of ours"}[standings[0].verdict]
+    judged = {"equal": "not to be told apart from ours", "better": "behind ours", "worse": "ahead of ours"}[standings[0].verdict]
     said = [*missed, "Over {} sets, numbers of grains are within {:.1f} %, median sizes within {:.1f} % of what was asked for.".format(
                 len(off), *(max(abs(o[column]) for o in off.values()) for column in (1, 2))),
             f"The shares of grains below a size differ from the law by at most {ours:.1f} points in the training set (95 % of samples of the "

@@ -199,7 +199,7 @@ ends = ", ".join(f"{titles[r]} {max(largest[s, r] for s in both):.3f}" for r in 
 show(draw.shares(curves, thresholds, settings.jump),
      f"Share of pairs {settings.angle_deg:g}° apart whose channels change by more than a threshold; axes are logarithmic, the upright one "
      "down to 0.1 %. A line that stays flat to the right means jumps: changes that have nothing to do with the angle. The largest "
-     f"changes: {ends}.")
+     f"changes, of the symmetry where they are larger: {ends}.")
 
 # %% [markdown]
 # The embedding's curve falls to nothing at the change that the angle itself causes, at most $\sqrt{20/3}\,\theta$ (in radians)

@@ -313,7 +313,7 @@ show(draw.rows_of_slices(shown, "cubic"),
      "One VE of three sets (left) and the four whose fingerprints of ours are nearest: of a random VE among the training VEs, of a Goss texture among "
      "the textures, of elongated grains among the morphologies, by power. Middle sections, colours as above. "
      f"Neighbours of the same class: {'; '.join(hits[name] for name in ('goss', 'elongated'))}.")
-table(rows, ["classes", *models, "chance", "measured"], "Share of VEs whose nearest neighbour is of their own class.")
+table(rows, ["classes", *models, "chance", "measured"], "Share of VEs whose nearest neighbour is of their own class; chance is here the mean share of a neighbour drawn at random.")
 
 # %% [markdown]
 # ## What does each part hold?

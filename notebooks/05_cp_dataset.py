@@ -353,7 +353,7 @@ field = inside.cauchy_field[(0, ..., *component)].numpy() / MPA
 symbol = rf"$\sigma_{{{''.join('xyz'[i] for i in component)}}}$"
 show(draw.stress_slice(first.grain_id[0].numpy(), field, f"Cauchy stress {symbol}", edge_um),
      f"Cauchy stress along the load in the first training VE, at the end. Left: a section, white lines between grains. Right: all {field.size} voxels; "
-     f"their standard deviation is {field.std():.0f} MPa, {100 * field.std() / field.mean():.0f} % of the mean.")
+     f"their standard deviation is {field.std():.1f} MPa, {100 * field.std() / field.mean():.0f} % of the mean.")
 shear = shear_by_family(material, *(torch.from_numpy(everything[key][good][:, -1]) for key in ("gamma_sl", "gamma_tw")))
 total = sum(values.mean() for values in shear.values())
 shares = {name: 100 * float(values.mean() / total) for name, values in shear.items()}
@@ -374,7 +374,7 @@ unfinished = (f"{failures} of {simulated} simulations along load paths did not c
 findings(
     unfinished,
     f"**DAMASK**: the worst relative error of any mean stress, of {len(errors)} polycrystals and {len(quaternions)} single crystals at every increment, is "
-    f"{worst:.1e}, {'within' if worst < TOLERANCE else 'beyond'} the tolerance of {TOLERANCE:g}; VEs of one texture differ by {metrics['05.random.ours.spread_over_tolerance']:.0f} times the tolerance.",
+    f"{worst:.1e}, {'within' if worst < TOLERANCE else 'beyond'} the tolerance of {TOLERANCE:g}; the standard deviation over VEs of one texture is {metrics['05.random.ours.spread_over_tolerance']:.0f} times the tolerance.",
     f"**Crystals**: of these {len(quaternions)} crystals of magnesium, turned differently about c, too, the hardest has its c axis at {c_deg[hard]:.0f}° to the load, the softest at {c_deg[soft]:.0f}°; they differ by a factor of {hardness:.1f}. "
     f"With c along the load it carries {c_along:.0f} % of the hardest, as tension along c opens twins.",
     f"**The data set**: {100 * good.mean():.1f} % of {len(good)} VEs of random texture converged, {(~good).sum()} failed.",

@@ -521,14 +521,14 @@ strongest, plain = simple[0], next(name for name in simple if "iterations" not i
 best_forward, rival, s2_forward = (errors[name][0][0] for name in (ours_name, strongest, "VAE-regression, mixture (S2)"))
 s2_best = min((name for name in inverse if name.startswith("S2:") and name.endswith("means")), key=inverse.get)
 proposal, mixture, single, unled_name = "ours: mixture, proposed", "ours: mixture, means", "ours: single, means", "random laws, refined"
-sure = {"as near as": "as near but for chance", "nearer than": "nearer", "farther off than": "farther off"}
+sure = {"as near as": "as near, but for what chance makes", "nearer than": "nearer", "farther off than": "farther off"}
 (six_task, three_task), (six, three) = tasks, ({name: several[pair][0] for pair in several for name in [pair[1]] if pair[0] == task} for task in tasks)
 beside = {pair: regression.compared(by_target[pair[0], pair[1]], by_target[pair[0], pair[2]]) for pair in (
     ("one", refined_name, searched), ("one", mixture, single), *((task, *names) for task in tasks for names in (("ours: refined", unled_name), (proposal, near), (mixture, single))))}
 to_one = {task: " and ".join(str(met_at[f"{task}, gradient{start}"] or f"more than {ours.evaluations}") for start in ("", " from random laws")) for task in tasks}
 display(findings(
     f"**No model is needed for one property**: noise of any filter, its level searched by {ours.evaluations} simulations, meets C11 to {inverse[searched]:.2g} %, the nearest training composite to "
-    f"{inverse[near]:.2g} %; ours, refined by as many simulations, to {inverse[refined_name]:.2g} %, {beside['one', refined_name, searched]} the search but for chance, proposed without any to {inverse[proposal]:.2g} %.",
+    f"{inverse[near]:.2g} %; ours, refined by as many simulations, to {inverse[refined_name]:.2g} % ({sure[beside['one', refined_name, searched]]}), proposed without any, at the cost of {ours.drawings / saved.mean():.1f} simulations, to {inverse[proposal]:.2g} %.",
     f"Several properties, {ours.evaluations} simulations: **from random laws the solver's gradient comes to {six[unled_name]:.2g} % of six, and to {three[unled_name]:.2g} % of three beyond the data**; from our proposals to "
     f"{six['ours: refined']:.2g} % ({sure[beside[six_task, 'ours: refined', unled_name]]}) and {three['ours: refined']:.2g} % ({sure[beside[three_task, 'ours: refined', unled_name]]}). Until the worst component is "
     f"within 1 % it takes, from proposals and from random laws, {to_one[six_task]} simulations for six, {to_one[three_task]} for three; a proposal's own cost comes on top, that of {ours.drawings / saved.mean():.1f} simulations. Chance: a difference smaller than twice its standard error ({len(tasks[six_task])} targets for six components, {len(tasks[three_task])} for three).", f"Without a simulation, ours is {beside[six_task, proposal, near]} the nearest training composite for six properties ({six[proposal]:.3g} and {six[near]:.3g} %), {beside[three_task, proposal, near]} it for three beyond "
@@ -556,7 +556,7 @@ missed = [text for text in (
       f"({x[single]:.3g} %), though the mixture is likelier on held-out data: the mean of a component need not be a typical design." for label, task, x in (("Six", six_task, six), ("Three", three_task, three))),
     f"Overlapping spheres, encoded and drawn anew, miss C11 by {balls_off:.0f} %: the decoder knows Gaussian fields alone, and keeps the volume fraction, not who is connected with whom.",
     f"Means of S2's mixture miss C11 by {inverse['S2: mixture, means']:.3g} % here{better_s2} and, on a GPU at its own scale with S2's networks and settings, by {at_scale_back['all', 'mixture', 'as trained'][1]:.3g} % "
-    f"(published 16): the clock ended that training after {own['epochs']:.0f} passes, and the latent vector is hardly used. With a hundredth of S2's weight of the divergence, and more passes, its likeliest component is off by {freed[0]:.3g} %, the mean over both by {freed[1]:.3g} %.",
+    f"(published 16): the clock ended that training after {own['epochs']:.0f} passes. With a hundredth of S2's weight of the divergence, and more passes, its likeliest component is off by {freed[0]:.3g} %, the mean over both by {freed[1]:.3g} %.",
     f"S2's six properties at its own scale: {six_back['mixture', 'as trained'][0]:.3g} % by the mixture, {six_back['gaussian', 'as trained'][0]:.3g} % by one Gaussian (published 12 and 33).",
     f"Fibres and plates at that scale: S2's mixture misses C11 by {at_scale_back[s2_at_scale.TWO, 'mixture', 'as trained'][1]:.3g} %, its one Gaussian by {at_scale_back[s2_at_scale.TWO, 'gaussian', 'as trained'][1]:.3g} %.",
     f"S2's regression has {s2_forward:.3g} % of C11 from {len(train)} composites of {phase.shape[1]}³ after {settings.epochs} passes, its decoder judged by {loss}; at S2's own scale, by a style loss, "
