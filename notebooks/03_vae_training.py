@@ -248,7 +248,7 @@ table(rows, ["error", f"after {longest['ves'] / 1e6:.2g} million VEs", "at 20 mi
 #
 # $$ |x - s_i|^2 - w_i . $$
 #
-# It draws the cells of soap froth, of packed and of growing grains (Lautensack & Zuyev 2008, doi:10.1239/aap/1222868179), and
+# It is a common model of foams, packings and grains (Lautensack & Zuyev 2008, doi:10.1239/aap/1222868179), with flat faces where real ones may curve, and
 # fits measured polycrystals well (Lyckegaard et al. 2011, doi:10.1002/adem.201000258). But a seventh number for each grain is more
 # than 256 numbers have room for. Does one need it? Grains that lie side by side have shared out the space between them: where a
 # neighbour is far away, the grain or the neighbour is large. So the sites alone must say something about the weights. How much is
@@ -419,7 +419,7 @@ in_budget = [name for name in models if "bytes" in name]
 pictured = [name for name in models if name not in ("constant", "coded", "grain list")]
 show(draw.errors_by_set({case: {name: values[name] for name in pictured} for case, values in degrees.items()}),
      f"Mean disorientation in degrees of every set, on a logarithmic scale, {count} VEs each: full circles {settings.latent_dim} numbers, hollow "
-     f"ones {BYTES} bytes. Look for sets where a black circle (the weighted list) lies left of a blue one (ours).")
+     f"ones {BYTES} bytes. Look for sets where a black circle (the weighted list) lies left of a blue one (ours). Circles that coincide hide each other; the tables have all.")
 display(table([[case, *(values[name] for name in in_numbers)] for case, values in degrees.items()], ["set", *in_numbers],
               f"Mean disorientation in degrees, {settings.latent_dim} numbers."))
 table([[case, *(values[name] for name in in_budget)] for case, values in degrees.items()], ["set", *in_budget],
@@ -504,13 +504,13 @@ if hexagonal:
 # %%
 strongest = {case: min(SIMPLE, key=values.get) for case, values in degrees.items()}
 lost = [against(case, "ours", rival) for case, rival in strongest.items() if ahead(case, rival, "ours")]
+without = [f"{degrees[case]['equiaxed']:.3g}° on {case}" for case, rival in strongest.items() if "equiaxed" in models and ahead(case, rival, "ours") and ahead(case, "equiaxed", "ours")]
+of_mixture = f" The mixture of grains has its share: trained without it, *equiaxed* has {' and '.join(without)}." if without else ""
 lost_in_bytes = [against(case, *small) for case in degrees if ahead(case, *small[::-1])]
-other_laws = [f"{degrees[case]['ours']:.3g}° on {case} grains ({degrees[case][small[0]]:.3g}° in {BYTES} bytes)"
-              for case in ("grown", "twinned") if case in degrees]
-missed = [f"Training and test VEs are power diagrams, as our decoder is: {degrees['test']['ours']:.3g}° is the error of a code that knows the law of its "
-          f"data. Where grains follow another law it is {' and '.join(other_laws)}." if other_laws else "",
+other_laws = [f"{degrees[case]['ours']:.3g}° on {case} grains ({degrees[case][small[0]]:.3g}° in {BYTES} bytes)" for case in ("grown", "twinned") if case in degrees]
+missed = [f"Training and test VEs are power diagrams, as our decoder is: {degrees['test']['ours']:.3g}° is the error of a code that knows the law of its data. Where grains follow another law it is {' and '.join(other_laws)}." if other_laws else "",
           f"At {settings.latent_dim} numbers a simple code is ahead of ours on {', '.join(lost)}: ours infers a grain's size from the "
-          "sites, as it learnt it from grains of a narrow range of sizes. Where sizes vary more, or follow another law, they have to be stored." if lost else "",
+          f"sites, as it learnt it from grains of a narrow range of sizes. Where sizes vary more, or follow another law, they have to be stored.{of_mixture}" if lost else "",
           "Any resolution is drawn. The error of {few} new VEs each is {} at the 16³ points that seeds are fitted at, {} at 32³ and {} at 64³ voxels."
           .format(*(f"{resolved[n]['disorientation_deg']:.3g}°" for n in (16, 32, 64)), few=few)]
 if papers:
@@ -542,7 +542,7 @@ findings(
     f"With room for every grain the weighted list has {exact['weighted list'][roomy].disorientation_deg:.2g}° ({exact['weighted list'][roomy].numbers} numbers), "
     f"ours {exact['ours'][roomy].disorientation_deg:.2g}° ({exact['ours'][roomy].numbers}). The list's fit is not refined, ours is.",
     f"For an error below {limits[2]:g}° ours needs {bytes_of[0]} bytes, the weighted list {bytes_of[1]}. " + (
-        f"Even if ours may have 2 % more bytes, ahead of it are {led} bytes, where all err by {min(p.disorientation_deg for p, _ in beaten):.3g}° or more."
+        f"Simple codes err less (by more than 2 % of the bytes) only where they are short: {led} bytes, with errors of {min(p.disorientation_deg for p, _ in beaten):.3g}° or more."
         if beaten else "No simple code errs less than ours does with 2 % more bytes."),
     f"With bytes to spare the weighted list {'stays at' if exact['weighted list'][-1].disorientation_deg > exact['ours'][-1].disorientation_deg else 'comes to'} {exact['weighted list'][-1].disorientation_deg:.2g}°, "
     f"ours goes on to {exact['ours'][-1].disorientation_deg:.2g}°, with spare seeds ({exact['ours'][-1].numbers} numbers).",
@@ -550,7 +550,7 @@ findings(
     f"In {BYTES} bytes ours errs by {test[small[0]]:.3g}°, the weighted list by {test[small[1]]:.3g}° (on elongated and columnar grains it lacks the stretch, on twinned ones further seeds); the list is ahead on {', '.join(lost_in_bytes) or 'no set'}, level on {', '.join(level) or 'none'}.",
     f"The mixture of grains costs something on {', '.join(costs) or 'no set'} and pays on {', '.join(buys) or 'no set'}; elsewhere *ours* and *equiaxed* are "
     "level: nearer than twice the standard error of their difference." if "equiaxed" in networks else "",
-    f"The error falls once there is a seed for each grain: {', '.join(f'{p.disorientation_deg:.3g}° with {p.numbers} numbers' for p in exact['ours'])}.",
+    f"The error falls with every seed, and steeply once there is one for each grain: {', '.join(f'{p.disorientation_deg:.3g}° with {p.numbers} numbers' for p in exact['ours'])}.",
     f"Small grains, {sets['small'].grains.float().mean():.0f} a VE, cannot be kept: {degrees['small']['ours']:.3g}°, {degrees['small']['linear']:.3g}° by the linear code. "
     "Those of like orientation are merged." if "small" in sets else "",
     f"Twin lamellae cost {degrees['twinned']['ours']:.3g}°: a plate through a grain takes three seeds or more." if "twinned" in sets else "")
@@ -596,7 +596,7 @@ notebook.close("03", metrics=metrics, standings=standings, missed=missed, curve=
 # - Training and test VEs are power diagrams, as our decoder is: the small errors are those of a code that knows the law of its data.
 #   Grown grains and twins tell what it does without.
 # - Errors at 16³ voxels are counted at the points that seeds are fitted at; between them they are larger.
-# - The encoder needs to know the grains, and about half a second a VE on two cores (04). Orientation maps that are not segmented have to be
+# - The encoder needs to know the grains, and its search takes time (04 shows how many VEs a second). Orientation maps that are not segmented have to be
 #   segmented first.
 # - The stretch is along the axes of the volume element, and one for all grains.
 # - The rotation vectors in a fingerprint jump where an orientation crosses a face of the fundamental zone; what is decoded does not. What

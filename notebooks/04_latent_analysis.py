@@ -22,7 +22,7 @@
 # **You will learn**
 # - to ask a latent space questions that have numbers for an answer: paths, components, clusters, neighbours, probes;
 # - to find a published result's condition: S1's clusters of textures depend on how its textures were made;
-# - to look for a quantity where symmetry lets it be: grain shape in the size of numbers, not in their sign;
+# - to look for a quantity where symmetry lets it be: grain shape in the size of the seeds' numbers, not in their sign;
 # - to hold all of this against the few numbers that a person would have measured.
 #
 # **Prerequisites**: textures, morphologies and sets (01); Euler angles, the embedding (02); what a fingerprint is (03); principal
@@ -180,8 +180,8 @@ show(scatter, "VEs on the first two principal components of the training set, a 
 # either; the rows *training* are S1's way. The same is done with a part of the fingerprint
 # alone: which of them knows it?
 #
-# A morphology has no place in a space of orientations: with random orientations every number is as often positive as
-# negative, whatever the grains' size or shape. What a morphology does set is how *large* a number tends to be and how fast
+# A morphology has no place in a space of orientations: with random orientations every number of the seeds and averages is as often positive as
+# negative (the two numbers of the metric are not), whatever the grains' size or shape. What a morphology does set is how *large* a number tends to be and how fast
 # the seeds change from place to place. So we also cluster by $\ln z^2$, the *power*; for the seeds, by the logarithm of their power spectrum
 # over the lattice of anchors.
 #
@@ -244,7 +244,7 @@ table(rows, ["classes", *models, "chance", "S1", "measured"], "Share of VEs in t
 # S1 sorts four textures to 96.5 % by three components of its training set. Its textures are not ours: S1 adds normal noise to the
 # *Euler angles*, and where the mean is zero only upwards, "to avoid periodicity effects" (here 5° about each angle; ours: 5° about each
 # axis). One-sided noise also makes the grains of cube, Goss and brass more alike and moves their mean; copper, with no angle at zero, it
-# leaves as it was. Ours scatter to both sides, as real ones do, and cube and Goss orientations then have $\varphi_1$ and $\varphi_2$ near 0 in one grain and near $2\pi$ in the next. One-sided noise does not
+# leaves as it was. Ours scatter to both sides, as real ones do, and Goss orientations then have $\varphi_1$ and $\varphi_2$ near 0, $\pi$ or $2\pi$, grain by grain, and cube ones, with $\Phi$ near 0, any: only their sum is settled. One-sided noise does not
 # remove all jumps: brass, copper and Goss lie on faces of the fundamental zone, and many of their grains come back through another
 # face, whichever way the noise goes. Both kinds go through both models; the last table is of S1's network after a much longer
 # training (03), to which noise to one side was not given. There *away from zero* are four sharp textures with angles far from the ends of
@@ -491,7 +491,7 @@ notebook.close("04", metrics=metrics, standings=standings, missed=missed, figure
 # - In a mixture most of the spread lies between the sets, which makes a probe's task easier; the rows of random VEs are the
 #   hard ones.
 # - S1's network is that of 03: 16³ voxels, trained for minutes.
-# - What S1's clusters owe to the jumps of Euler angles, and what to the size of the scatter, is not told apart; the long training had no
+# - What S1's clusters owe to the jumps of Euler angles, to the size of the scatter, and to which textures they are, is not told apart; the long training had no
 #   noise to one side.
 #
 # **Next**: 05 simulates the stress response. 06 learns the law of the crystal from single crystals, corrects and judges it by 05's
@@ -541,12 +541,12 @@ for name, some in (("random VEs", z_test), ("with the metric of elongated ones",
     faces = boundary_faces(models["ours"].decode(some), "cubic").float().flatten(1).mean(1)
     rows.append([name, float(faces[1:].mean() / faces[0])])
 display(table(rows, ["decoded", "length along x over width"], "Boundaries met across x over those along it: how long grains are for their width."))
-print(f"Two numbers out of {z_test.shape[1]} change the aspect ratio from {rows[0][1]:.2f} to {rows[1][1]:.2f}, where elongated VEs have {rows[2][1]:.2f}: the cells take on the "
+print(f"Two numbers out of {z_test.shape[1]} change the aspect ratio from {rows[0][1]:.2f} to {rows[1][1]:.2f}, where elongated VEs have {rows[2][1]:.2f} by this count: the cells take on the "
       "metric, but their sites still stand as equiaxed grains do.")
 
 # %% [markdown]
 # **In three lines**
 # 1. Ask for a number beside each picture of a latent space, and for the number that plain measurement gives.
-# 2. S1's network sorts textures best where their Euler angles keep from the ends of their range and scatter least; which of the two
-#    matters is open. Averages of a symmetric embedding sort them without a network.
+# 2. S1's network sorts textures best where their Euler angles keep from the ends of their range and scatter least; these are also
+#    other textures, and which of the three matters is open. Averages of a symmetric embedding sort them without a network.
 # 3. Ours is made of parts with a meaning: a seed is about a grain, the metric is a part of their shape, the averages are the texture.

@@ -107,7 +107,7 @@ if synthetic:
     above = [f"{title}\n{mg:.3g} % Mg\n{rate:.2g} K/s" for title, mg, rate in zip(above, known["magnesium"], known["cooling_rate"])]
 show(draw.image_grid([image[:edge, :edge] for image in whole[:12]], above),
      f"A patch of each of the first images, {edge} pixels wide, with the properties of the whole image, magnesium and cooling rate. Dark: "
-     "graphite; bright: ferrite, with its boundaries as darker lines. Long thin flakes make iron compliant, round nodules do not." + f" Simulated with iron of {METAL[0] / 1e9:.0f} GPa and strengths of {' and '.join(f'{s / 1e6:.0f}' for s in STRENGTHS.values())} MPa (ferrite and its boundaries), graphite of {SOFT[0] / 1e9:.0f} GPa." * synthetic)
+     "graphite; bright: ferrite, with its boundaries as darker lines. Long thin flakes make iron far more compliant than as much graphite in round nodules does." + f" Simulated with iron of {METAL[0] / 1e9:.0f} GPa and strengths of {' and '.join(f'{s / 1e6:.0f}' for s in STRENGTHS.values())} MPa (ferrite and its boundaries), graphite of {SOFT[0] / 1e9:.0f} GPa." * synthetic)
 if synthetic:
     named = {"flakes": 0.0, "compacted graphite": 0.025, "nodules": 0.045}  # magnesium of S3's castings, %
     scatter = {name: texture_properties.scatter_within(cast_iron.CASTINGS[24.0, mg], whole[0].shape, 5, notebook.params.run.seed) for name, mg in named.items()}
@@ -194,9 +194,10 @@ published_name, pixel_name = f"S3, {widest} numbers", f"pixels, {widest} numbers
 histories = {name: model.config["history"] for name, model in rivals.items()}
 nats = {name: epochs[-1]["validation_kl"] for name, epochs in histories.items()}
 each = [value / rivals[name].config["model"]["latent_dim"] for name, value in nats.items()]
-late = [100 * (1 - epochs[-1]["validation_reconstruction"] / epochs[-1 - len(epochs) // 3]["validation_reconstruction"]) for epochs in histories.values()]
+still = {name: 100 * (1 - epochs[-1]["validation_reconstruction"] / epochs[-1 - len(epochs) // 3]["validation_reconstruction"]) for name, epochs in histories.items()}
+of_s3 = [fall for name, fall in still.items() if name != pixel_name]
 show(learning_curves(histories, {"reconstruction": "reconstruction loss", "kl": "KL divergence / nats"}),
-     f"Training of S3's network, {settings.paper_epochs} epochs (ours below: {settings.epochs}), for each size of the latent vector, and of its twin with a loss on pixels, in units of its own. In the last third of the epochs the reconstruction of unseen patches still falls by {min(late):.0f} to {max(late):.0f} %: more epochs might bring more. The divergence does not say how "
+     f"Training of S3's network, {settings.paper_epochs} epochs (ours below: {settings.epochs}), for each size of the latent vector, and of its twin with a loss on pixels, in units of its own. In the last third of the epochs the loss on unseen patches still falls by {min(of_s3):.0f} to {max(of_s3):.0f} % for S3's networks, where more epochs might bring more, and by {abs(still[pixel_name]):.0f} % for the twin. The divergence does not say how "
      f"much a latent vector tells: by the initial log-variance it starts near 2 nats a number, and it ends at {min(each):.1f} to {max(each):.1f}. The twin has "
      f"{nats[pixel_name]:.0f} nats, S3's network {nats[published_name]:.0f}; look at what they draw, below.")
 
@@ -448,7 +449,7 @@ if synthetic:
 # ## Micrographs on demand
 #
 # S3 ends with the wish to infer a structure from a wanted property. The conditional prior $p(z|c)$ of notebook 07 (there S2), with $c$ the
-# logarithm of the wanted modulus, on our latent vector does it: a mixture of Gaussians whose number of components validation decides. What it
+# logarithm of the wanted modulus, on our latent vector makes a start: a mixture of Gaussians whose number of components validation decides. What it
 # proposes is drawn, segmented and simulated at the pixel of the labels; then the latent vector of each drawing is moved along one fixed direction,
 # the slope of $z$ on the logarithm of the modulus by least squares, until the simulated modulus fits, or as often as the table says: by the secant rule, with the same noise. Where a shade of grey is read as graphite all at once, the modulus jumps, maybe
 # across the target; a drawing that two corrections brought no nearer gives way to another proposal, with other noise. Targets lie *inside* what the training castings have, moduli of unseen images, and *beyond* it: a twentieth below

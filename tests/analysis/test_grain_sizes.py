@@ -32,3 +32,10 @@ def test_whole_voxels_alone_keep_small_grains_from_their_law():
     """Of ten voxels a grain, each count is a step: half of the commonest one is the distance."""
     small, large = (grain_sizes.distance_of_whole_voxels(median, 0.1) for median in (2.73, 20.0))
     assert 0.04 < small < 0.09 and large < 0.002
+
+
+def test_the_standard_error_of_a_distance_is_its_scatter_over_samples():
+    rng = np.random.default_rng(3)
+    samples = np.exp(0.15 * rng.normal(size=(60, 50, 40)) + 0.03)  # 60 samples of 50 volume elements, off the law
+    found = np.mean([grain_sizes.error_of_distance(list(sample), 1.0, 0.15, rng) for sample in samples[:5]])
+    assert found == pytest.approx(np.std([grain_sizes.distance_from_law(s.ravel(), 1.0, 0.15) for s in samples]), rel=0.3)

@@ -34,7 +34,7 @@ def test_walks_tell_how_far_and_what_leaks():
     sure, far, castings = np.array([[0.9, 0.1], [0.95, 0.5]]), np.array([[0.4, -0.6], [0.0, 0.2]]), np.array([[0.8, 0.1], [0.0, 0.9]])
     told = Told()
     told.walks(Walks(np.zeros((2, 7, 3)), sure, far, castings), ["size", "noise"], ["size", "noise"])
-    assert "to 1 of the 2 causes" in told.missed[0] and "castings: size, noise; farther by as much: none." in told.missed[0] and told.missed[0].endswith("castings: size 0.40 of 0.80.")
+    assert "to 1 of the 2 causes" in told.missed[0] and "castings: size, noise; more than 1.25 times: none." in told.missed[0] and told.missed[0].endswith("castings: size 0.40 of 0.80.")
     assert "noise 0.50" in told.missed[1] and "1 of 2 entries" in told.missed[2] and "size moves noise by -0.60 (castings +0.10)" in told.missed[2]
 
 
@@ -60,4 +60,4 @@ def test_likeness_says_the_way_from_floor_to_ceiling_and_what_overfits():
     told = Told()
     told.likeness([judged], ["pixels"], "S3", history, 40)
     assert told.missed[0].startswith("S3's network, trained on 40 patches, gains little more on unseen ones: from epoch 2 to 3") and "style -30 %" in told.missed[0]
-    assert "1 of the 1 measures" in told.claims[0] and "80 to 80 % of the way" in told.claims[0] and told.claims[1].endswith("apart: pixels.")
+    assert "1 of the 1 measures" in told.claims[0] and "they come 80 to 80 %, S3" in told.claims[0] and told.claims[1].endswith("apart: pixels.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -34,6 +35,14 @@ def distance_from_law(diameters: np.ndarray, median: float, spread: float) -> fl
     law = ndtr(np.log(np.sort(diameters) / median) / spread)
     steps = np.arange(len(diameters) + 1) / len(diameters)
     return float(max((steps[1:] - law).max(), (law - steps[:-1]).max()))
+
+
+def error_of_distance(
+    diameters: Sequence[np.ndarray], median: float, spread: float, rng: np.random.Generator, draws: int = 200
+) -> float:
+    """Standard error of `distance_from_law` over volume elements, each with its own array of diameters, by bootstrap."""
+    chosen = rng.integers(len(diameters), size=(draws, len(diameters)))
+    return float(np.std([distance_from_law(np.concatenate([diameters[i] for i in row]), median, spread) for row in chosen]))
 
 
 def distance_of_whole_voxels(median: float, spread: float) -> float:

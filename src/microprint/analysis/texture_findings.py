@@ -100,7 +100,7 @@ class Told:
         self.say(
             f"Drawings respond surely (R² of {SURE} or more) to {len(surely)} of the {len(own)} causes that can be measured on "
             f"a drawing (grain size cannot). Less than {FAR:g} times as far as in castings: {', '.join(short) or 'none'}; "
-            f"farther by as much: {', '.join(over) or 'none'}. "
+            f"more than {1 / FAR:g} times: {', '.join(over) or 'none'}. "
             f"Change in ranges of the castings: {', '.join(surely) or 'none'}.",
             bool(short or over) or not surely,
         )
@@ -154,9 +154,14 @@ class Told:
             self.say(f"{what} {when}: {each} (best: {min(row, key=row.get)}).", False)
         first, best = errors[0], min(free, key=errors[0].get)
         if first.get("ours", 0) > first[best]:
+            others = ", ".join(
+                f"the {name} by {first[name]:.2g} %"
+                for name in sorted(free, key=first.get)
+                if first[name] < 1.1 * first["ours"]
+            )
             self.say(
-                f"What our prior proposes for a modulus {kind} the data is off by {first['ours']:.2g} %, the {best} by "
-                f"{first[best]:.2g} %: what brings drawings near is the simulated corrections, not the prior.",
+                f"What our prior proposes for a modulus {kind} the data is off by {first['ours']:.2g} %, {others}: "
+                "what brings drawings near is the simulated corrections, not the prior.",
                 True,
             )
 
@@ -172,7 +177,7 @@ class Told:
         ]
         if behind:
             fit = (
-                f"S3's network, trained on {patches} patches, gains little more on unseen ones: "
+                f"S3's network{size}, trained on {patches} patches, gains little more on unseen ones: "
                 f"from epoch {half['epoch']:.0f} to {last['epoch']:.0f} "
                 "its reconstruction loss in training falls "
                 f"by {fell['train']:.0f} %, in validation by {fell['validation']:.0f} %. "
@@ -189,8 +194,9 @@ class Told:
             ahead = sum(a > b for a, b in zip(*ways.values()))
             spans = [f"{min(way):.0f} to {max(way):.0f} %" for way in ways.values()]
             self.say(
-                f"By {ahead} of the {len(kept)} measures that can judge, our drawings are nearer to another piece of "
-                f"the same image than S3's: they come {spans[0]} of the way from another casting, S3's{size} {spans[1]}. "
+                f"By {ahead} of the {len(kept)} measures that can judge, our drawings are more like the patch that they were "
+                f"drawn for than S3's: on the way from another casting to another piece of its image they come {spans[0]}, "
+                f"S3's{size} {spans[1]}. "
                 "One of these, the style loss, is what ours were trained by.",
                 not ahead,
             )

@@ -35,7 +35,7 @@ def targets(
     ax.set(xscale="log", xlabel=f"wanted {quantity} ({unit})", ylabel=f"simulated {quantity}, off by (%)")
     ax.set_xticks(target, [f"{value:g}" for value in target])
     ax.set_xticks([], minor=True)
-    ax.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside upper center", ncols=2)
     return figure
 
 
