@@ -88,7 +88,7 @@ MPA, GPA = 1e6, 1e9
 # crystal is what is learnt, and equilibrium is not learnt at all.
 #
 # A single crystal whose strain is prescribed costs microseconds: thousands of them, on random strain paths with turns and
-# reversals (each somewhat relaxed towards what yields first, as in a polycrystal), are the training set, and **not one polycrystal**. What is put in is the form that crystals share. A crystal flows along some
+# reversals (each somewhat relaxed towards what yields first, as in a polycrystal), are the training set, and **not one polycrystal**. What is put in is the form that crystals share, and two moduli. Strains and stresses are five numbers here, those of deviators: the bulk modulus is given. A crystal flows along some
 # directions $P_k$ of strain, along each by a power of the stress along it, and it hardens by flowing:
 #
 # $$ x = S s + \sum_k g_k P_k, \qquad g_k = R \left|\frac{P_k \cdot s}{\xi_k}\right|^n \mathrm{sgn}(P_k \cdot s), \qquad
@@ -98,14 +98,15 @@ MPA, GPA = 1e6, 1e9
 # a constant. The resistances $\xi_k$ rise from $\xi'_k$ before the increment, at first from $\xi_{k0}$ and at most by $c_k$; $H_{kl}$ is how much flow along $l$ hardens $k$. Against
 # a direction the resistance is another multiple of $\xi_k$ (a twin's is large), and flow turns the lattice, by $g_k w_k$. For given resistances $s$ is where a convex function
 # is least; Newton's method finds it in a few steps, and its derivative is the solution's.
-# All of $P$, $w$, $\xi_0$, $c$, $H$, $n$, $a$ and the elastic compliance $S$ is learnt, from random directions and an isotropic crystal. No slip system, no twin and no symmetry of a lattice
+# All of $P$, $w$, $\xi_0$, $c$, $H$, $n$, $a$ and the elastic compliance $S$ is learnt, from random directions and the isotropic crystal whose shear modulus is nearest to the true one. No slip system, no twin and no symmetry of a lattice
 # is named, so the same code learns magnesium, titanium and aluminium.
 #
 # The first table says how well, the second asks what was found: for each family of slip and twin systems of the *true* crystal, how far away is
 # the nearest direction of the law, between deviators? Slip may go either way, twins go one way. Then crystals are strained by the same amount in all directions of a plane of strain space, and the
 # two components of their stresses in that plane are drawn: a projection of their yield surface. The learnt law never saw these
-# strains. Aluminium strained exactly along an axis of symmetry is a case of its own: systems that harden each other more than themselves
-# flow alike there, while a little off the axis one of them wins, at less stress. The law, not exactly symmetric, takes that branch at once.
+# strains. Aluminium strained exactly within such a plane is a case of its own: by symmetry systems that harden each other more than themselves
+# flow alike there, while a little out of the plane one of them wins, at less stress. The law, not exactly symmetric, takes that branch in
+# places: there the crystal has two answers, and line and dots may part though nothing is wrong with either.
 #
 # > **Before you look**: in which crystal would you expect all systems to be found, and which systems of magnesium can strains of a few
 # > per cent not show?
@@ -140,17 +141,17 @@ show(plot.yield_sections(sections), f"Stress (MPa) of a crystal at a strain of n
 # Grains strain as their neighbours allow. We march the cell through the load in the increments of the simulation. In each, the
 # strain field $e$ is extrapolated from the last increment and corrected a few times by the basic scheme of Moulinec and Suquet (1998),
 # $e \leftarrow e - \Gamma_0 : \sigma(e)$; $\sigma(e)$ is the stress that the law gives, $\Gamma_0$ the Green operator of a uniform
-# reference medium. The first six increments of each step of the load have at least three iterations. The simulation iterates to convergence with the true law and its tangent; here one or two iterations over the field must do, each with the crystals' own inside. Whether the whole is faster, the last section measures. Turn the volume element, and the answer turns with it. *Ours* is the mean of the answers of a few
-# such laws, trained from other initial weights; how many, and in how many iterations, is said with the first table of models.
+# reference medium. The first six increments of each step of the load have at least three iterations. The simulation iterates to convergence with the true law and its tangent; here one or two iterations over the field must do, each with the crystals' own inside. Whether the whole is faster, the last section measures. Turn the volume element, and the answer turns with it. *Ours* is such a law, or the mean
+# of two from other initial weights; how many, and in how many iterations, is said with the first table of models.
 #
-# What is left is an error of the *law*, and polycrystals of like texture share it. So a few simulations, if there are any, tell a
+# What is left is an error of the *law*, and that of iterations stopped early, which may partly cancel; polycrystals of like texture share it. So a few simulations, if there are any, tell a
 # Gaussian process what to add: $y = x + g(x)$, where $x$ is the model's own stress-strain curve. Curves that look alike have
-# the same error; for a curve unlike all others the process knows that it does not know. No texture and no lattice is asked for.
+# the same error; for a curve unlike all others the error bar widens; how far that can be trusted, held-out families tell below. No texture and no lattice is asked for.
 #
 # Neighbours in the literature: recurrent localization networks (Kelly & Kalidindi 2021) and thermodynamically informed
 # operators (TherINO, Kelly et al. 2024) iterate a network over strain fields, and the basic scheme itself is a Fourier neural
-# operator (Nguyen & Schneider 2025); deep material networks (Liu et al. 2019) learn the arrangement and are given the law. All of
-# them learn from polycrystals or composites. Here the *crystal* is what is learnt, with its memory.
+# operator (Nguyen & Schneider 2025); deep material networks (Liu et al. 2019) learn the arrangement and are given the law. Nguyen and Schneider's operator
+# needs no training and is given the law; the others learn from polycrystals or composites. Here the *crystal* is what is learnt, with its memory.
 #
 # ## The rivals
 #
@@ -162,8 +163,8 @@ show(plot.yield_sections(sections), f"Stress (MPa) of a crystal at a strain of n
 #   load; *ridge* on the fingerprint's 27 volume averages (those of the hexagonal embedding of 02; the cubic one has nine) or on all its numbers; *Gaussian processes* on the averages;
 # - *linear cells*: ridge on these averages and on the effective moduli of the same cell, made elastic throughout, with the
 #   shears of each family of slip systems softened in turn;
-# - *S1's network*: S1's regression on all numbers of a fingerprint, here of ours, as its text has it and as its code has it (stresses scaled by the extremes of the
-#   training set, or of all sets);
+# - *S1's network*: S1's regression on all numbers of a fingerprint, here of ours, as its text has it and as its code has it (stresses scaled by the extremes of
+#   all sets, not of the training set, and a rectifier before the last sigmoid, so that it hardly answers with the lower half of the range);
 # - *graph network* on the grains and their contacts, *3D CNN* on the field of orientations: both start as a ridge regression on
 #   volume averages, and are trained on rotated copies, too;
 # - *Taylor*, every grain strained alike, and *self-consistent*, each grain in a medium like the whole: the learnt law without its
@@ -290,10 +291,10 @@ print(f"S1's network with all labels, at {strain[at]:.3g}: {s1[0]:.3g} MPa, the 
 # ## Error bars, and does it converge?
 #
 # A surrogate that is used instead of a simulation has to know when it does not know. Its error bar joins what no correction
-# explains, how far the curve is from those that were simulated, and laws of other initial weights where they disagree more than
-# usual. Of many 90 % intervals, 90 % should hold the simulated stress. Intervals and the four *worst* curves of the test set are of
+# explains, how far the curve is from those that were simulated, and laws of other initial weights, if there are some, where they disagree more
+# than usual. Of many 90 % intervals, 90 % should hold the simulated stress. Intervals and the four *worst* curves of the test set are of
 # the stored surrogate, which others load: the same law, corrected on the validation set and on the textured sets of its load, and
-# not on the training set. The table has each law by itself: so much do initial weights matter.
+# not on the training set. The table has each law by itself: where there are several, so much do initial weights matter.
 #
 # Then what S1 shows of its network in its figure 9: how the training went, four curves, and the error over the strain, with ours
 # beside it. And: **does it converge?** For given resistances the law's stress is the gradient of a convex function with bounded moduli, so one expects the iteration to have a limit, whatever the
@@ -340,8 +341,9 @@ print(f"{steps[-1]} iterations are within {off:.3g} MPa of the simulation of the
 #
 # Sheets, extrusions and what else notebook 05 simulated. Each family is held out in turn: the correction sees all others. $R^2$
 # is within the family, where it cannot hide behind the differences between textures, beside that of all together; and beside three
-# rivals: the line and Taylor's assumption, which see the same labels, and the coarse simulation, which sees none. Then: which volume
-# elements should be simulated? Always the one whose correction is least certain so far, or any?
+# rivals: the line and Taylor's assumption, which see the same labels, and the coarse simulation, which sees none. Compare the two columns of ours, too: a correction
+# learnt on other textures need not do a new one good, and its intervals (over the whole curve) may be too narrow there. Then: which volume
+# elements should be simulated? Always the one whose correction is least certain so far, or any? The row *all* of the table has what there is before any.
 
 # %%
 with notebook.open("textured.h5") as textured, notebook.open("campaign.h5") as campaign:
@@ -391,8 +393,7 @@ print(f"The least certain are better than nine in ten random choices with {' and
 # %% [markdown]
 # ## Any crystal, any path
 #
-# The same code for other metals, from their single crystals alone: nothing was changed but the name; they have a single law each, the
-# first material the mean of some. Beside it, corrected by the simulations of that metal that notebook 05 made.
+# The same code for other metals, from their single crystals alone: nothing was changed but the name; they have a single law each. Beside it, corrected by the simulations of that metal that notebook 05 made.
 #
 # The law has a memory, so the same model follows unloading, reversal, turns and random walks; it saw none of them in a
 # polycrystal. The usual surrogate for paths is a recurrent network on the strain path and the texture. The rival of that
@@ -626,5 +627,5 @@ table(rows, ["iterations", "mean error (MPa)", "bias (MPa)"], f"No polycrystal s
 # **In three lines**
 #
 # 1. What is unknown is learnt, one crystal's answer; what is known, equilibrium, is computed: so no polycrystal is needed to begin with.
-# 2. Labels then correct the law where it is wrong; the table says at which strains another model still is ahead, and what it needs.
+# 2. Labels then correct the law where it is wrong, on textures like those that were simulated; the tables say what they gain, and where nothing.
 # 3. Judge against the spread, within held-out families and along other paths: a mean error alone flatters every model.
