@@ -403,15 +403,15 @@ if sizes:
               f"{before['small']}to {again['small', 16]:.3f}; as many sweeps with 32 voxels an edge bring small to {again['small', 32]:.3f}"
               + (": whole voxels are part of the cause." if better else ".")] if wider else []
     missed.append(f"The aspect of {shape} is {sizes[shape][0, 3]:.2f} instead of {sizes[shape][1, 3]:g}.")
-    ours, theirs, bound = distance["cubic/train"], distance[strongest], 136 / len(diameter["cubic/train"]) ** 0.5
+    ours, theirs, uncertain, bound = distance["cubic/train"], distance[strongest], np.hypot(*scatters), 136 / len(diameter["cubic/train"]) ** 0.5
     whole = 100 * grain_sizes.distance_of_whole_voxels(sets["cubic/small"].grain_id.shape[1] / polycrystal.MORPHOLOGIES["small"].edges, law.spread)
-    standings = [Standing("grain sizes: largest distance from the law asked for", ours, "%", rival=(strongest, theirs), spread=2 * np.hypot(*scatters))]
+    standings = [Standing("grain sizes: largest distance from the law asked for", ours, "%", rival=(strongest, theirs), spread=2 * uncertain)]
     judged = {"equal": "not to be told apart from ours", "better": "behind ours", "worse": "ahead of ours"}[standings[0].verdict]
     said = [*missed, "Over {} sets, numbers of grains are within {:.1f} %, median sizes within {:.1f} % of what was asked for.".format(
                 len(off), *(max(abs(o[column]) for o in off.values()) for column in (1, 2))),
             f"The shares of grains below a size differ from the law by at most {ours:.1f} points in the training set (95 % of samples of the "
             f"law itself stay below {bound:.1f}), {distance['cubic/elongated']:.1f} in elongated, {distance['cubic/small']:.1f} in small grains, where whole "
-            f"voxels alone make {whole:.1f}. In the nearest Voronoi cells of those tried ({strongest}) it is {theirs:.1f}: {judged} (the difference has a standard error of {np.hypot(*scatters):.1f})."]
+            f"voxels alone make {whole:.1f}. In the nearest Voronoi cells of those tried ({strongest}) it is {theirs:.1f}: {judged} (the difference has a standard error of {uncertain:.1f})."]
 
 # %%
 if scatter and not own:

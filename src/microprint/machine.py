@@ -20,6 +20,7 @@ from microprint.errors import UserError
 Result = TypeVar("Result")
 # Seconds between two lines of progress in a batch run.
 LINE_EVERY_S = 15.0
+_ALONE: list[bool] = []  # as long as there are `one_thread`s
 
 
 def cache_folder() -> Path:
@@ -58,10 +59,21 @@ def one_thread() -> Iterator[None]:
     """Let torch compute on one thread: sums over several are rounded differently."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    _ALONE.append(True)
     try:
         yield
     finally:
+        _ALONE.pop()
         torch.set_num_threads(before)
+
+
+def cores() -> int:
+    """Threads that work on parts of a task at once.
+
+    A kernel of the runner multiplies and adds with its share of the cores, so that its sums do not depend on what else runs;
+    parts that do not depend on each other are its $MICROPRINT_CORES at once, all that there are, which others may leave idle.
+    """
+    return 1 if _ALONE else max(torch.get_num_threads(), int(os.environ.get("MICROPRINT_CORES", 1)))
 
 
 def in_threads(solve: Callable[..., Result], chunks: Sequence[tuple[Any, ...]], device: torch.device | str) -> list[Result]:
@@ -70,7 +82,7 @@ def in_threads(solve: Callable[..., Result], chunks: Sequence[tuple[Any, ...]], 
     On a CPU each thread marches through its own, torch's operations with one thread each: threads that share every
     operation wait more. Elsewhere chunks follow one another.
     """
-    threads = min(torch.get_num_threads(), len(chunks)) if torch.device(device).type == "cpu" else 1
+    threads = min(cores(), len(chunks)) if torch.device(device).type == "cpu" else 1
     if threads <= 1:
         return [solve(*chunk) for chunk in chunks]
     with one_thread(), ThreadPoolExecutor(threads) as pool:

@@ -188,10 +188,12 @@ class Run:
 
         Of those that can start, that with the longest way to the end of the study starts first. Each kernel has its share of
         the cores: processes of their own use them better than threads that share each operation, and lose nothing to whatever
-        else the machine does.
+        else the machine does. Parts of a task that are independent are on all cores at once, see `microprint.machine.cores`.
         """
         kernels = self.params.compute.kernels or (1 if torch.cuda.is_available() else 2)
-        os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // kernels, 1)))
+        if "OMP_NUM_THREADS" not in os.environ:
+            cores = os.cpu_count() or 1
+            os.environ |= {"OMP_NUM_THREADS": str(max(cores // kernels, 1)), "MICROPRINT_CORES": str(cores)}
         store.save_json(self.folder / "params.json", as_dict(self.params))  # for reruns and for steps from a shell
         ahead = minutes_ahead({n: self.notebooks[n] for n in plan}, self.needs)
         waiting, running, failure = {n: plan[n] for n in sorted(plan, key=lambda n: -ahead[n])}, {}, None

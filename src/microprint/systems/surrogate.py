@@ -18,7 +18,7 @@ from torch import Tensor
 from microprint import store
 from microprint.arrays import Array, like, numbers
 from microprint.errors import UserError
-from microprint.machine import choose_device, in_threads
+from microprint.machine import choose_device, cores, in_threads
 from microprint.mechanics.campaign import read_campaign
 from microprint.mechanics.datasets import read_curves
 from microprint.mechanics.deviators import rotation
@@ -117,7 +117,7 @@ class StressSurrogate:
         edge = voxels.shape[1]
         size = VOXELS_AT_ONCE[self.device.type] // edge**3
         if self.device.type == "cpu":  # each thread has its part
-            size = min(size, -(-len(voxels) // torch.get_num_threads()))
+            size = min(size, -(-len(voxels) // cores()))
         parts = [(part,) for part in voxels.split(max(1, size))]
 
         def march(part: Tensor) -> list[MeanPath]:
