@@ -21,7 +21,6 @@ LANES, WIDTH, ROWS = 32, 16, 8  # columns at a time, of a vector; rows of a bloc
 DEVIATORS = 5
 LOWER = [(i, j) for i in range(DEVIATORS) for j in range(i + 1)]  # of a symmetric matrix, row by row
 _ZERO, _HALF, _1, _LN_2, _LEAST, _TINY = (np.float32(x) for x in (0, 0.5, 1, np.log(2), 1e-6, 1e-37))
-_NEGLIGIBLE = np.float32(-50)  # logarithm; numbers below 1e-38, which the flow of most directions would be, are slow
 _MANTISSA, _SQRT_HALF = np.int32(23), np.float32(np.sqrt(0.5)).view(np.int32)
 # log((1 + s) / (1 - s)) is s times this polynomial of s^2, for a number between sqrt(1/2) and sqrt(2).
 _L0, _L1, _L2, _L3 = fitted(
@@ -43,8 +42,7 @@ def power(x, exponent):
     m = _float_of(np.int32(bits - (whole << _MANTISSA)))  # from sqrt(1/2) to sqrt(2)
     s = (m - _1) / (m + _1)
     q = s * s
-    logarithm = np.float32(whole) * _LN_2 + s * (_L0 + q * (_L1 + q * (_L2 + q * _L3)))
-    return exponential(larger(exponent * logarithm, _NEGLIGIBLE))
+    return exponential(exponent * (np.float32(whole) * _LN_2 + s * (_L0 + q * (_L1 + q * (_L2 + q * _L3)))))
 
 
 @intrinsic
