@@ -8,6 +8,7 @@ import torch
 
 from microprint import simulate_cp
 from microprint.analysis import regression, surrogates
+from microprint.errors import UserError
 from microprint.mechanics.load import uniaxial_tension
 from microprint.mechanics.materials import load_material
 from microprint.microstructures.polycrystal import generate
@@ -45,9 +46,19 @@ def test_path_errors_are_means_over_the_volume_elements_of_a_kind():
     paths = [SimpleNamespace(P=P[:n], load=[step], kind=kind) for n, kind in ((1, "a"), (2, "a"), (0, "b"))]
     rows, examples = surrogates.path_errors([lambda number, path: (2 + number) * path.P, lambda _, path: path.P], paths)
     assert list(rows) == list(examples) == ["a"]
-    assert rows["a"] == pytest.approx([3, 5 / 9, 5 / 3, 0, 1])  # errors of 1 in one of three, of 2 in two
+    assert rows["a"] == pytest.approx([3, 5 / 9, 0, 5 / 3, 0, 1])  # errors of 1 in one of three, of 2 in two
     np.testing.assert_allclose(examples["a"][0], range(5))
     np.testing.assert_allclose(examples["a"][1], [[1, 1, 1, 0]] * 5)
+
+
+def test_a_hasty_simulation_is_that_of_longer_steps_and_straight_between():
+    elements = generate(1, 8, "hexagonal", torch.Generator().manual_seed(0))
+    long, short = (uniaxial_tension("x", 1e-3, 0.01, n) for n in (4, 8))
+    P, slow = surrogates.simulated_hastily(elements, load_material("Mg"), short, "cpu"), simulate_cp(elements.grain_id, elements.quaternion, "Mg", long).P
+    torch.testing.assert_close(P[:, ::2], slow)
+    torch.testing.assert_close(P[:, 1::2], 0.5 * (slow[:, 1:] + slow[:, :-1]))
+    with pytest.raises(UserError, match="odd number"):
+        surrogates.simulated_hastily(elements, load_material("Mg"), uniaxial_tension("x", 1e-3, 0.01, 5), "cpu")
 
 
 def test_medians_are_of_the_draws_where_a_model_was_asked():

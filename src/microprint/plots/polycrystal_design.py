@@ -29,9 +29,9 @@ def property_planes(panels: Mapping[str, Panel], colours: Mapping[str, str]) -> 
             ends = np.stack([np.repeat(targets, len(values) // len(targets), 0), values], 1)
             ax.plot(ends[..., 0].T, ends[..., 1].T, "-", lw=0.6, color=PALETTE[colours[method]])
             ax.plot(*values.T, mark, ms=4.5, color=PALETTE[colours[method]], label=method, alpha=0.8)
-        ax.plot(*targets.T, "+", ms=11, mew=1.5, color=PALETTE["reference"], label="targets")
+        ax.plot(*targets.T, "+", ms=9, mew=1.2, color=PALETTE["reference"], label="targets", zorder=1.5)  # behind designs
         ax.set(title=title, xlabel=f"{names[0]} (MPa)", ylabel=f"{names[1]} (MPa)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, markerscale=1.3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2, markerscale=1.3)
     return figure
 
 
@@ -74,7 +74,8 @@ def mixtures(known: np.ndarray, pairs: np.ndarray, share: np.ndarray, target: np
         pair = "a pair that is drawn" if first else None  # open, and on top: many an end lies where its mixture does
         ax.plot(*pair_ends.T, "o-", ms=8, lw=1, mfc="none", mew=1.3, color=colour, zorder=4, label=pair)
         ax.plot(*mixture, "s", ms=3.5, color=colour, zorder=5, label="its mixture" if first else None)
-    ax.plot(*target, "+", ms=26, mew=1, color=PALETTE["reference"], zorder=3, label="target")
+    ax.plot(*target, "+", ms=26, mew=1, color=PALETTE["reference"], zorder=3)
+    ax.plot([], [], "+", ms=9, mew=1, color=PALETTE["reference"], label="target")
     ax.set(xlabel=f"{names[0]} (MPa)", ylabel=f"{names[1]} (MPa)")
     figure.legend(loc="outside upper left", ncols=2, fontsize=8)  # in sight on a phone, too
     return figure
