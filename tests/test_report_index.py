@@ -67,6 +67,7 @@ def test_defeats_come_first_and_are_counted():
     assert (summary.judged, summary.ahead, summary.level, summary.scattered) == (3, 1, 1, 1)
     ((where, row),) = summary.behind
     assert where is entry and row["measure"] == "a" and row["best"] == ("nearest", 0.1)
+    assert summary.crowded == () and summarise([{"number": "06", "standings": 10 * entry["standings"]}]).crowded == (("06", 30),)
     assert (summary.published, summary.reached) == (2, 1)  # 2.0 misses 1.0 where less is better, 0.6 reaches 0.55 where more is
 
 

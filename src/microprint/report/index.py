@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from microprint.report.counterparts import linked_papers
 from microprint.rivals import RIVALS
 
 Entry = Mapping[str, Any]
+CROWDED = 10  # measures of a notebook that are many
 DEFEATS_FIRST = ("worse", "equal", "better", "")
 UNKNOWN = {
     "unit": "",
@@ -53,12 +55,14 @@ class Summary:
     behind: tuple[tuple[Entry, dict[str, Any]], ...]  # notebook and row of each defeat
     published: int  # numbers of the papers that have the same system, rebuilt, beside them
     reached: int  # by that system
+    crowded: tuple[tuple[str, int], ...]  # notebooks with many of the measures, and how many
 
 
 def summarise(entries: Iterable[Entry]) -> Summary:
     """Count the verdicts of all notebooks' standings, and how many published numbers the rebuilt systems reach."""
     rows = [(entry, row) for entry in entries for row in entry["standings"]]
     verdicts = [row["verdict"] for _, row in rows]
+    counts = Counter(entry["number"] for entry, row in rows if row["verdict"])
     pairs = {(entry["number"], row["rebuilt"], row["published"], row["higher_is_better"]) for entry, row in rows}
     known = [
         (rebuilt - published) * (1 if higher else -1)
@@ -73,6 +77,7 @@ def summarise(entries: Iterable[Entry]) -> Summary:
         behind=tuple((entry, row | {"best": strongest(row)}) for entry, row in rows if row["verdict"] == "worse"),
         published=len(known),
         reached=sum(lead >= 0 for lead in known),
+        crowded=tuple((number, count) for number, count in counts.items() if count >= CROWDED),
     )
 
 
