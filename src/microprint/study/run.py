@@ -246,7 +246,7 @@ class Run:
                     stdout_file=tee,
                     stderr_file=tee,
                     autosave_cell_every=30,
-                    extra_arguments=["--log-level=ERROR"],
+                    extra_arguments=["--log-level=CRITICAL"],  # its end interrupts a kernel, which it calls an error
                     # The kernel's folder; papermill's own option would change that of this process, for all threads.
                     resources={"metadata": {"path": str(notebook.path.parent)}},
                 )
