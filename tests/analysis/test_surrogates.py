@@ -123,3 +123,19 @@ def test_refinement_has_the_simulation_of_the_same_grid_beside_it():
     assert rows[8][2] == pytest.approx(float(true)) and rows[8][0] == pytest.approx(
         float(StressSurrogate(laws, load, iterations=1).predict(half.grain_id, half.quaternion)[0][0, -1] / 1e6)
     )
+
+
+def test_the_worst_is_asked_again_in_many_iterations():
+    torch.manual_seed(0)
+    laws = CrystalEnsemble(1, 8)
+    laws.scale(2e-3, 8e7, 17e9, 35e9)
+    surrogate = StressSurrogate(laws, uniaxial_tension(strain=1e-4, increments=2), iterations=1)
+    elements = generate(3, 8, "hexagonal", torch.Generator().manual_seed(1))
+    predicted, _ = surrogate.predict(elements.grain_id, elements.quaternion)
+    patient, _ = StressSurrogate(laws, surrogate.load_path, iterations=16).predict(elements.grain_id[1:2], elements.quaternion[1:2])
+    P = torch.zeros(3, 3, 3, 3).double()
+    P[:, :, 0, 0] = predicted + 1e6 * torch.tensor([1.0, -3.0, 2.0])[:, None]
+    curves = SimpleNamespace(elements=elements, families=["a", "fibre_111", "c"], P=P)
+    family, error, left = surrogates.worst(surrogate, predicted, curves, 2)
+    assert family == "fibre 111" and error == pytest.approx(3, rel=1e-3)
+    assert left == pytest.approx(float((patient[0, 2] - P[1, 2, 0, 0]).abs() / 1e6), rel=1e-3)

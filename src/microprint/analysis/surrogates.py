@@ -14,7 +14,7 @@ from torch import Tensor
 
 from microprint.analysis import regression
 from microprint.errors import UserError
-from microprint.mechanics.campaign import PathCurves
+from microprint.mechanics.campaign import FamilyCurves, PathCurves
 from microprint.mechanics.datasets import Curves
 from microprint.mechanics.load import LoadStep
 from microprint.mechanics.materials import Material
@@ -29,6 +29,7 @@ from microprint.systems.surrogate import StressSurrogate
 from microprint.training import Schedule, seeded
 
 MPA = 1e6
+PATIENT = 16  # iterations that leave nothing to them
 
 
 def errors_by_labels(
@@ -138,10 +139,16 @@ def law_rows(laws: Sequence[StressSurrogate], held: Curves, test: Curves, at: in
     return rows
 
 
-def worst(predicted: Tensor, truth: Tensor, families: Sequence[str]) -> tuple[str, float]:
-    """Family and error in MPa of the worst of predicted stresses (N,), Pa."""
-    gap = (predicted - truth).abs() / MPA
-    return families[int(gap.argmax())].replace("_", " "), float(gap.max())
+def worst(law: StressSurrogate, predicted: Tensor, curves: FamilyCurves, at: int) -> tuple[str, float, float]:
+    """The worst of the curves (N, T), Pa, that a law has predicted, at an increment: its family, its error in MPa, and what is
+    left of that in `PATIENT` iterations.
+    """
+    truth = curves.P[(..., *law.component)][:, at]
+    k = int((predicted[:, at] - truth).abs().argmax())
+    patient = StressSurrogate(law.laws, law.load_path, iterations=PATIENT, device=law.device)
+    again, _ = patient.predict(curves.elements.grain_id[k : k + 1], curves.elements.quaternion[k : k + 1])
+    errors = (float((curve[at] - truth[k]).abs() / MPA) for curve in (predicted[k], again[0]))
+    return curves.families[k].replace("_", " "), *errors
 
 
 def simulated_hastily(
