@@ -529,6 +529,7 @@ enough = {kind: next((n for n, e in zip(*m["ours, corrected"]) if e < m[full][1]
 narrow = " and ".join(f"{result[n][5]:.1f} % within {called[n]}" for n in names if result[n][5] < 85)
 pairs_at = [(p, *(mae[f"ours{more}, no polycrystal"][i] for more in (", four iterations", ""))) for i, p in enumerate(points)]
 strayed = " and ".join(f"at {strain[p]:.4f} ({four:.3g} against {two:.3g} MPa)" for p, four, two in pairs_at if four > two)
+bare_at = {p: [regression.mae_mpa(curve[:, p], truth["test"][:, p]) for curve in (without[1], unled)] for p in (at, knee)}
 missed = [text for text in (
     beaten and f"With {len(train.stress)} labels, ours is behind {beaten}.",
     free_ahead and f"Before any label a cheaper simulation, which needs none either, is nearer {free_ahead}.",
@@ -540,8 +541,7 @@ missed = [text for text in (
     lost and f"Ours, corrected, misses more of the variance than a rival within {', '.join(lost)}.",
     bare and f"Without labels the coarse simulation misses less of the variance within {', '.join(bare)}.",
     behind and f"Along {', '.join(behind)} Taylor or the recurrent network is nearer.",
-    *(f"All families together, at a strain of {strain[p]:.3g}: before any label the coarse simulation errs by {theirs_at:.3g} MPa, ours by {ours_at:.3g}." for p in (at, knee)
-      if (theirs_at := regression.mae_mpa(without[1][:, p], truth["test"][:, p])) < (ours_at := regression.mae_mpa(unled[:, p], truth["test"][:, p]))),
+    *(f"All families together, at a strain of {strain[p]:.3g}: before any label the coarse simulation errs by {bare_at[p][0]:.3g} MPa, ours by {bare_at[p][1]:.3g}." for p in bare_at if bare_at[p][0] < bare_at[p][1]),
     *(f"The law of {name} misses crystals never seen by {crystal_error[name]:.0f} % of their mean stress ({first}: {crystal_error[first]:.0f} %), and from no "
       f"polycrystal its polycrystals by {v[4]:.3g} of {v[2]:.0f} MPa." for name, v in rows_of.items() if v[3] < 0.9),
     regression.ahead(seen_at["over the curve"], simplest, ["3D CNN"]) == [] and f"The 3D CNN is no nearer than the line in two coefficients, from {len(train.stress)} labels ({whole['3D CNN']:.3g} against "
