@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from microprint.analysis import regression
-from microprint.errors import UserError
 from microprint.mechanics.campaign import FamilyCurves, PathCurves
 from microprint.mechanics.datasets import Curves
 from microprint.mechanics.load import LoadStep
@@ -154,16 +153,16 @@ def worst(law: StressSurrogate, predicted: Tensor, curves: FamilyCurves, at: int
 def simulated_hastily(
     elements: VolumeElements, material: Material, load: Sequence[LoadStep], device: torch.device | str
 ) -> Tensor:
-    """First Piola-Kirchhoff stress (B, T + 1, 3, 3), Pa, by half the increments of a load path, straight between them.
-
-    Raises `UserError` for a step of an odd number of increments.
-    """
-    if any(step.N % 2 for step in load):
-        raise UserError("has steps of an odd number of increments", "load", "Choose even ones")
-    steps = [replace(step, N=step.N // 2) for step in load]
+    """First Piola-Kirchhoff stress (B, T + 1, 3, 3), Pa, by half the increments of each step of a load, straight between them."""
+    steps = [replace(step, N=(step.N + 1) // 2) for step in load]
     P = simulate_cp(elements.grain_id, elements.quaternion, material, steps, device=device).P
-    between = 0.5 * (P[:, :-1] + P[:, 1:])
-    return torch.cat([torch.stack([P[:, :-1], between], 2).flatten(1, 2), P[:, -1:]], 1)
+    parts, begin = [P[:, :1]], 0
+    for step, hasty in zip(load, steps):
+        at = torch.arange(1, step.N + 1, dtype=P.dtype, device=P.device) * hasty.N / step.N
+        below = at.ceil().long() - 1
+        parts.append(torch.lerp(P[:, begin + below], P[:, begin + below + 1], (at - below)[:, None, None]))
+        begin += hasty.N
+    return torch.cat(parts, 1)
 
 
 def milliseconds(task: Callable[[VolumeElements], object], elements: VolumeElements) -> list[float]:
