@@ -153,7 +153,7 @@ def worst(law: StressSurrogate, predicted: Tensor, curves: FamilyCurves, at: int
 def simulated_hastily(
     elements: VolumeElements, material: Material, load: Sequence[LoadStep], device: torch.device | str
 ) -> Tensor:
-    """First Piola-Kirchhoff stress (B, T + 1, 3, 3), Pa, by half the increments of each step of a load, straight between them."""
+    """First Piola-Kirchhoff stress (B, T + 1, 3, 3), Pa, by half the increments of each step, straight between them."""
     steps = [replace(step, N=(step.N + 1) // 2) for step in load]
     P = simulate_cp(elements.grain_id, elements.quaternion, material, steps, device=device).P
     parts, begin = [P[:, :1]], 0
