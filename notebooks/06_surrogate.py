@@ -348,7 +348,7 @@ print(f"{steps[-1]} iterations are within {off:.3g} MPa of the simulation of the
 # is within the family, where it cannot hide behind the differences between textures, beside that of all together; and beside three
 # rivals: the line and Taylor's assumption, which see the same labels, and the coarse simulation, which sees none. Compare the two columns of ours, too: a correction
 # learnt on other textures need not do a new one good, and its intervals (over the whole curve) may be too narrow there. All this
-# is at the load's end, where ours errs least but for the elastic start; a line below the table has it half-way, where crystals begin to flow. Then: which volume
+# is at the load's end, where ours, before any label, errs least but for the elastic start; the second line below the table has it half-way, where crystals begin to flow. Then: which volume
 # elements should be simulated? Always the one whose correction is least certain so far, or any?
 
 # %%
